@@ -1,0 +1,1 @@
+"""Layer Embedding Activation Mapping."""

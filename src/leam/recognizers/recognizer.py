@@ -1,0 +1,97 @@
+"""A recognizer: a network that maps an aligned face to an embedding, with its preprocessing and its similarity."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from leam.errors import ModelError
+from leam.faces.align import Crop
+from leam.recognizers.card import Card
+from leam.recognizers.mode import evaluating
+from leam.recognizers.similarity import similarity
+
+
+class Recognizer:
+    """A face recognition network and how it is used.
+
+    Args:
+        module: Maps ``(B, 3, h, w)`` float32 to embeddings ``(B, D)``. It is used as it is given: its mode, hooks and
+            parameters are never changed lastingly.
+        card: Preprocessing, similarity and provenance. Only the fields that differ from the defaults need be given.
+        device: Where the module runs.
+
+    Example:
+        >>> recognizer = Recognizer(my_network, Card(name="mine", input_size=(112, 112), channels="BGR"))
+    """
+
+    def __init__(self, module: nn.Module, card: Card, device: torch.device | str = "cpu") -> None:
+        self.card = card
+        self.device = torch.device(device)
+        self.module = module.to(self.device)
+        self._mean = torch.tensor(card.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(card.std, device=self.device).view(1, 3, 1, 1)
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    @property
+    def crop(self) -> Crop:
+        """The geometry of the input."""
+        return self.card.crop
+
+    def preprocess(self, chips: NDArray[np.uint8] | Tensor) -> Tensor:
+        """Turn aligned faces into the network's input.
+
+        Args:
+            chips: RGB, ``(B, h, w, 3)``, 0-255, uint8 or float, at the input size.
+
+        Returns:
+            ``(B, 3, h, w)`` float32 on the recognizer's device, channels in the network's order.
+
+        Raises:
+            ModelError: The shape is not this recognizer's.
+        """
+        batch = torch.as_tensor(chips)
+        expected = (*self.card.input_size, 3)
+        if batch.ndim != 4 or tuple(batch.shape[1:]) != expected:  # noqa: PLR2004
+            raise ModelError(f"{self.name}: chips of shape {tuple(batch.shape)}, but (B, {expected}) is wanted")
+        batch = batch.to(self.device, torch.float32).permute(0, 3, 1, 2)
+        if self.card.channels == "BGR":
+            batch = batch.flip(1)
+        return (batch - self._mean) / self._std
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Embeddings ``(B, D)`` of preprocessed inputs ``(B, 3, h, w)``, differentiable.
+
+        Raises:
+            ModelError: The module's output is not ``(B, D)``, or ``D`` is not the card's ``embedding_size``.
+        """
+        embeddings = self.module(inputs)
+        if not isinstance(embeddings, Tensor):
+            raise ModelError(f"{self.name}: the module returns {type(embeddings).__name__}, not one tensor")
+        embeddings = embeddings.flatten(1)
+        wanted = self.card.embedding_size
+        if embeddings.shape[0] != inputs.shape[0] or (wanted and embeddings.shape[1] != wanted):
+            raise ModelError(
+                f"{self.name}: embeddings of shape {tuple(embeddings.shape)} "
+                f"for {inputs.shape[0]} faces, but {wanted or 'any number of'} dimensions are wanted"
+            )
+        return embeddings
+
+    def embed(self, chips: NDArray[np.uint8] | Tensor, batch_size: int = 64) -> Tensor:
+        """Embeddings ``(B, D)`` float32 of aligned faces ``(B, h, w, 3)``, without gradients."""
+        with evaluating(self.module), torch.inference_mode():
+            parts = [
+                self.forward(self.preprocess(chips[start : start + batch_size]))
+                for start in range(0, len(chips), batch_size)
+            ]
+        return torch.cat(parts).clone() if parts else torch.empty(0, self.card.embedding_size or 0)
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Similarity of embeddings ``(..., D)`` and ``(..., D)``, ``(...)``: cosine in [-1, 1], or minus a distance."""
+        return similarity(a, b, self.card.similarity)

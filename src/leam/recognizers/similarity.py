@@ -1,0 +1,15 @@
+"""How alike two embeddings are, larger being more alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from leam.recognizers.card import Similarity
+
+
+def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
+    """Cosine in [-1, 1], or minus the Euclidean distance, of embeddings ``(..., D)`` and ``(..., D)``; broadcasts."""
+    if kind == "cosine":
+        return torch.nn.functional.cosine_similarity(a, b, dim=-1)
+    return -torch.linalg.vector_norm(a - b, dim=-1)
