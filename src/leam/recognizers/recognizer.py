@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -43,6 +45,17 @@ class Recognizer:
     def crop(self) -> Crop:
         """The geometry of the input."""
         return self.card.crop
+
+    @property
+    def sha256(self) -> str:
+        """What identifies the weights: the card's checksum of the file, else one of the parameters and buffers."""
+        if self.card.sha256:
+            return self.card.sha256
+        digest = hashlib.sha256()
+        for name, tensor in self.module.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def preprocess(self, chips: NDArray[np.uint8] | Tensor) -> Tensor:
         """Turn aligned faces into the network's input.

@@ -1,0 +1,113 @@
+"""Whose pictures are whose: a folder of people, or a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from leam.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_REQUIRED_COLUMNS = ("image", "person")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of one person.
+
+    Attributes:
+        path: The picture's file.
+        image: Names the picture in every output: its path relative to the folder or the table, with forward slashes.
+        person: Whose picture it is.
+        groups: Further columns of the table, such as ``gender``.
+    """
+
+    path: Path
+    image: str
+    person: str
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+def read_people(source: str | Path) -> list[Sample]:
+    """The pictures of a folder with one subfolder a person, or of a CSV file with the columns image and person.
+
+    Files in a subfolder that are hidden or of no picture's suffix are passed over. Pictures named in a table are taken
+    as they are, so that a missing one is reported; relative ones are relative to the table.
+
+    Returns:
+        Sorted by person, then image.
+
+    Raises:
+        InputError: The source does not exist, holds no pictures, or is a table without the columns.
+    """
+    source = Path(source)
+    if source.is_dir():
+        samples = _from_folder(source)
+    elif source.is_file():
+        samples = _from_table(source)
+    else:
+        raise InputError(f"{source}: no such folder or table")
+    if not samples:
+        raise InputError(f"{source}: no pictures found; wanted is one subfolder of pictures for each person")
+    return sorted(samples, key=lambda sample: (sample.person, sample.image))
+
+
+def draw_people(samples: Sequence[Sample], people: int | None, images: int | None, seed: int) -> list[Sample]:
+    """A random part of the people with at least two pictures, and of each one's pictures.
+
+    Args:
+        samples: All pictures.
+        people: How many people; all by default. People with a single picture are only taken where no number is given,
+            so that they are reported.
+        images: The most pictures of a person; all by default.
+        seed: Of the draw.
+    """
+    by_person: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_person.setdefault(sample.person, []).append(sample)
+    generator = np.random.default_rng(seed)
+    chosen = list(by_person)
+    if people is not None:
+        several = [person for person in chosen if len(by_person[person]) > 1]
+        picked = generator.permutation(len(several))[:people]
+        chosen = [several[index] for index in sorted(picked)]
+    return [sample for person in chosen for sample in _draw(by_person[person], images, generator)]
+
+
+def _draw(samples: list[Sample], images: int | None, generator: np.random.Generator) -> list[Sample]:
+    if images is None or images >= len(samples):
+        return samples
+    return [samples[index] for index in sorted(generator.permutation(len(samples))[:images])]
+
+
+def _from_folder(folder: Path) -> list[Sample]:
+    return [
+        Sample(path, path.relative_to(folder).as_posix(), person.name)
+        for person in folder.iterdir()
+        if person.is_dir() and not person.name.startswith(".")
+        for path in person.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _from_table(table: Path) -> list[Sample]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: not a readable CSV file ({error})") from None
+    missing = [name for name in _REQUIRED_COLUMNS if rows and name not in rows[0]]
+    if missing:
+        raise InputError(f"{table}: the column {missing[0]!r} is missing; wanted are image, person and any groups")
+    samples = []
+    for number, row in enumerate(rows, start=2):
+        image, person = (row[name] or "" for name in _REQUIRED_COLUMNS)
+        if not image or not person or None in row or None in row.values():
+            raise InputError(f"{table}, line {number}: wanted are {len(rows[0])} values, image and person not empty")
+        groups = {name: value for name, value in row.items() if name not in _REQUIRED_COLUMNS}
+        samples.append(Sample(table.parent / image, image, person, groups))
+    return samples

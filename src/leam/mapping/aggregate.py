@@ -1,0 +1,112 @@
+"""From the maps of a network's layers to one overall map.
+
+Each aggregate takes layer maps ``(B, h_l, w_l)`` that sum to 1 (all zero where a layer has no map for a face) from
+early to late, and the input's size, and gives ``(B, h, w)``, non-negative, not yet scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from leam.errors import InputError
+
+Size = tuple[int, int]
+Aggregate = Callable[[Sequence[Tensor], Size], Tensor]
+
+AGGREGATES: dict[str, Aggregate] = {}
+"""The aggregates by name."""
+
+
+def aggregate(name: str) -> Callable[[Aggregate], Aggregate]:
+    """Register an aggregate under a name."""
+
+    def register(function: Aggregate) -> Aggregate:
+        AGGREGATES[name] = function
+        return function
+
+    return register
+
+
+def find_aggregate(name: str) -> Aggregate:
+    """The aggregate of this name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in AGGREGATES:
+        raise InputError(f"{name}: no such aggregate; known are {', '.join(AGGREGATES)}")
+    return AGGREGATES[name]
+
+
+def upsample(maps: Tensor, size: Size) -> Tensor:
+    """Maps ``(B, h_l, w_l)`` at the input's size ``(B, h, w)``, as densities: bilinear, each cell's mass kept."""
+    if maps.shape[1:] == size:
+        return maps
+    cells = maps.shape[1] * maps.shape[2] / (size[0] * size[1])
+    return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] * cells
+
+
+def distribution(maps: Tensor) -> Tensor:
+    """Scale non-negative maps ``(B, h, w)`` to sum 1; a map that is zero or not finite becomes all zero."""
+    sums = maps.sum(dim=(1, 2), keepdim=True)
+    sound = torch.isfinite(sums) & (sums > torch.finfo(sums.dtype).tiny)
+    return torch.where(sound, maps / torch.where(sound, sums, 1.0), 0.0)
+
+
+@aggregate("mean")
+def mean(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The mean of the layers' maps. Layers of one size are summed before they are enlarged together."""
+    return _weighted_mean(maps, [1.0] * len(maps), size)
+
+
+@aggregate("late")
+def late(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The mean, a layer weighted by its place from early (small) to late (large)."""
+    return _weighted_mean(maps, [float(place + 1) for place in range(len(maps))], size)
+
+
+@aggregate("last")
+def last(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The last layer's map alone, as in Grad-CAM's usual practice."""
+    return upsample(maps[-1], size)
+
+
+@aggregate("sizes")
+def sizes(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The mean over grid sizes of the mean over a size's layers, so that no resolution outvotes another."""
+    counts = [sum(other.shape == layer.shape for other in maps) for layer in maps]
+    return _weighted_mean(maps, [1.0 / count for count in counts], size)
+
+
+@aggregate("product")
+def product(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The geometric mean: what every layer agrees on. A layer without a map has no vote."""
+    logs = torch.zeros(maps[0].shape[0], *size, device=maps[0].device)
+    votes = torch.zeros(maps[0].shape[0], 1, 1, device=maps[0].device)
+    pixels = size[0] * size[1]
+    for layer in maps:
+        alive = (layer.sum(dim=(1, 2), keepdim=True) > 0).float()
+        # One hundredth of the uniform density keeps one silent layer from silencing all.
+        logs += alive * torch.log(upsample(layer, size) * pixels + 0.01)
+        votes += alive
+    return torch.exp(logs / votes.clamp(min=1)) * (votes > 0)
+
+
+@aggregate("max")
+def maximum(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The largest value over the layers."""
+    return torch.stack([upsample(layer, size) for layer in maps]).amax(dim=0)
+
+
+def _weighted_mean(maps: Sequence[Tensor], weights: Sequence[float], size: Size) -> Tensor:
+    by_size: dict[Size, Tensor] = {}
+    for layer, weight in zip(maps, weights, strict=True):
+        key = (layer.shape[1], layer.shape[2])
+        by_size[key] = by_size[key] + layer * weight if key in by_size else layer * weight
+    # Enlarging is linear, so the sum of a size's layers is enlarged once.
+    enlarged = [upsample(summed, size) for summed in by_size.values()]
+    return torch.stack(enlarged).sum(dim=0) / sum(weights)

@@ -1,0 +1,166 @@
+"""The engine: the maps of all layers from one forward and one backward pass of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from leam.errors import LayerError
+from leam.mapping.aggregate import distribution, find_aggregate, upsample
+from leam.mapping.layers import CONVOLUTIONS, Layer, choose_layers, recording
+from leam.mapping.targets import Target, self_target
+from leam.mapping.weighting import find_weighting
+from leam.recognizers.mode import evaluating
+from leam.recognizers.recognizer import Recognizer
+
+DEFAULT_WEIGHTING = "signed"
+DEFAULT_AGGREGATE = "mean"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What supports the embeddings of a batch of faces.
+
+    Every map is non-negative and sums to 1, or is all zero and flagged in ``empty``.
+
+    Attributes:
+        layers: The layers, in the order of ``layer_maps``.
+        layer_maps: One ``(B, h_l, w_l)`` float32 for each layer, at the layer's own size.
+        overall: The aggregate of the layer maps, ``(B, h, w)`` float32 at the input's size.
+        embeddings: ``(B, D)`` float32, not normalised.
+        scores: The target's value, ``(B,)``.
+        empty: True where a layer's map was zero or not finite, ``(L, B)``.
+    """
+
+    layers: tuple[Layer, ...]
+    layer_maps: tuple[Tensor, ...]
+    overall: Tensor
+    embeddings: Tensor
+    scores: Tensor
+    empty: Tensor
+
+    @property
+    def overall_empty(self) -> Tensor:
+        """True where no overall map could be made, ``(B,)``."""
+        return self.overall.sum(dim=(1, 2)) == 0
+
+    def layer_map(self, name: str) -> Tensor:
+        """A layer's maps by its name, ``(B, h_l, w_l)``.
+
+        Raises:
+            LayerError: The layer is not among those explained.
+        """
+        for layer, maps in zip(self.layers, self.layer_maps, strict=True):
+            if layer.name == name:
+                return maps
+        raise LayerError(f"layer {name}: not among those explained")
+
+    def at_input_size(self) -> Tensor:
+        """All layer maps at the input's size, ``(L, B, h, w)``, each summing to 1 or empty."""
+        size = (self.overall.shape[1], self.overall.shape[2])
+        return torch.stack([distribution(upsample(maps, size)) for maps in self.layer_maps])
+
+
+class Explainer:
+    """Layer Embedding Activation Mapping of a recognizer.
+
+    Args:
+        recognizer: What is explained. Its module is left as it was found after every call: mode, hooks,
+            ``requires_grad`` and ``.grad``.
+        layers: ``convolutions``, ``stages``, or names and globs; see :func:`leam.mapping.layers.choose_layers`.
+        weighting: How activations and gradients become a layer's map; see :mod:`leam.mapping.weighting`.
+        aggregate: How layer maps become the overall map; see :mod:`leam.mapping.aggregate`.
+
+    Raises:
+        LayerError: A layer does not exist, has no grid or does not reach the embedding.
+        InputError: There is no such weighting or aggregate.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        layers: str | Sequence[str] = CONVOLUTIONS,
+        weighting: str = DEFAULT_WEIGHTING,
+        aggregate: str = DEFAULT_AGGREGATE,
+    ) -> None:
+        self.recognizer = recognizer
+        self.weighting = weighting
+        self.aggregate = aggregate
+        self._weigh = find_weighting(weighting)
+        self._join = find_aggregate(aggregate)
+        blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
+        with _prepared(recognizer.module):
+            self.layers = choose_layers(recognizer.module, blank, layers)
+        # Layers whose output a later step was seen to overwrite in place.
+        self._overwritten: frozenset[str] = frozenset()
+
+    def explain(self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target) -> Maps:
+        """Map what supports the target in each face.
+
+        One forward and one backward pass serve all layers and the whole batch; a face's maps do not depend on the
+        others in its batch.
+
+        Args:
+            chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255, at the recognizer's input size.
+            target: From embeddings ``(B, D)`` to scores ``(B,)``; see :mod:`leam.mapping.targets`.
+
+        Raises:
+            ModelError: The chips or the module's output have the wrong shape.
+            InputError: The target's references are not one for each face.
+            LayerError: A layer took no part in this forward pass.
+        """
+        # A caller's inference mode would leave nothing to differentiate.
+        with torch.inference_mode(mode=False), torch.enable_grad(), _prepared(self.recognizer.module):
+            activations, embeddings = self._forward(chips)
+            scores = target(embeddings)
+            gradients = torch.autograd.grad(scores.sum(), activations, allow_unused=True)
+        raw = []
+        for layer, activation, gradient in zip(self.layers, activations, gradients, strict=True):
+            if gradient is None:
+                raise LayerError(f"layer {layer.name}: does not reach the embedding")
+            with torch.no_grad():
+                raw.append(self._weigh(layer.on_grid(activation), layer.on_grid(gradient)))
+        return self._maps(raw, embeddings, scores)
+
+    def _forward(self, chips: NDArray[np.uint8] | Tensor) -> tuple[list[Tensor], Tensor]:
+        """The layers' activations and the embeddings, joined by a graph."""
+        module = self.recognizer.module
+        inputs = self.recognizer.preprocess(chips).requires_grad_()
+        with recording(module, self.layers, copied=self._overwritten) as recorded:
+            # The graph starts at a copy, since a network may write into what it is given.
+            embeddings = self.recognizer.forward(inputs * 1)
+        if overwritten := recorded.overwritten():
+            self._overwritten |= overwritten
+            return self._forward(chips)
+        for layer in self.layers:
+            if layer.name not in recorded.outputs:
+                raise LayerError(f"layer {layer.name}: took no part in this forward pass")
+        return [recorded.outputs[layer.name] for layer in self.layers], embeddings
+
+    def _maps(self, raw: Sequence[Tensor], embeddings: Tensor, scores: Tensor) -> Maps:
+        with torch.no_grad():
+            layer_maps = tuple(distribution(layer) for layer in raw)
+            overall = distribution(self._join(layer_maps, self.recognizer.card.input_size))
+            empty = torch.stack([layer.sum(dim=(1, 2)) == 0 for layer in layer_maps])
+        return Maps(self.layers, layer_maps, overall, embeddings.detach(), scores.detach(), empty)
+
+
+@contextmanager
+def _prepared(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and frozen parameters, which spare the gradients nobody asked for; all restored after."""
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    with evaluating(module):
+        for parameter in trainable:
+            parameter.requires_grad_(requires_grad=False)
+        try:
+            yield
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(requires_grad=True)

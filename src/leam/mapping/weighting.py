@@ -1,0 +1,70 @@
+"""From a layer's activations and their gradients to its map.
+
+Each weighting takes activations ``(B, C, h, w)`` and the target's gradients with respect to them, of the same shape,
+and gives ``(B, h, w)``, non-negative. The linear view they share: ``sum(gradient * activation)`` is the first-order
+contribution of a place to the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from leam.errors import InputError
+
+Weighting = Callable[[Tensor, Tensor], Tensor]
+
+WEIGHTINGS: dict[str, Weighting] = {}
+"""The weightings by name."""
+
+
+def weighting(name: str) -> Callable[[Weighting], Weighting]:
+    """Register a weighting under a name."""
+
+    def register(function: Weighting) -> Weighting:
+        WEIGHTINGS[name] = function
+        return function
+
+    return register
+
+
+def find_weighting(name: str) -> Weighting:
+    """The weighting of this name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in WEIGHTINGS:
+        raise InputError(f"{name}: no such weighting; known are {', '.join(WEIGHTINGS)}")
+    return WEIGHTINGS[name]
+
+
+@weighting("signed")
+def signed(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Elementwise products summed over channels, the positive part (HiResCAM; Draelos and Carin 2020)."""
+    return (gradients * activations).sum(dim=1).relu()
+
+
+@weighting("positive")
+def positive(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Products with the positive gradients only, the positive part (LayerCAM; Jiang et al., TIP 2021)."""
+    return (gradients.relu() * activations).sum(dim=1).relu()
+
+
+@weighting("channel_mean")
+def channel_mean(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Channels weighted by their mean gradient, the positive part (Grad-CAM; Selvaraju et al., ICCV 2017)."""
+    return (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1).relu()
+
+
+@weighting("magnitude")
+def magnitude(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The size of the elementwise contribution, for or against: ``|sum(gradient * activation)|``."""
+    return (gradients * activations).sum(dim=1).abs()
+
+
+@weighting("absolute")
+def absolute(activations: Tensor, gradients: Tensor) -> Tensor:
+    """All channels' contributions, for or against, none cancelling another: ``sum |gradient * activation|``."""
+    return (gradients * activations).abs().sum(dim=1)

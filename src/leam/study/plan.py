@@ -1,0 +1,104 @@
+"""What a study will do, fixed before it starts and written to ``run.json``."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from leam.faces.people import Sample
+from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
+from leam.mapping.layers import CONVOLUTIONS
+from leam.mapping.targets import TargetName
+from leam.recognizers.card import Card
+from leam.version import __version__
+
+# People whose images are worked on together: a person's images are never parted.
+PEOPLE_PER_SLICE = 16
+
+_VERSIONED = ("torch", "numpy", "dlib-bin", "opencv-python-headless", "pillow")
+
+
+class Settings(BaseModel):
+    """The choices of a study that change its figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: Literal["self", "template", "contrast"] = "self"
+    """What is explained; see :mod:`leam.mapping.targets`."""
+    weighting: str = DEFAULT_WEIGHTING
+    aggregate: str = DEFAULT_AGGREGATE
+    layers: tuple[str, ...] = (CONVOLUTIONS,)
+    top: float = Field(default=0.01, gt=0, le=1)
+    """The critical fraction of the pixels."""
+    fill: str = "black"
+    baselines: tuple[str, ...] = ("scattered", "moved")
+    parser: str = "landmarks"
+    detector: str = "dlib"
+    seed: int = Field(default=0, ge=0)
+
+
+class PlannedImage(BaseModel):
+    """A picture of the study."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str
+    person: str
+    path: str
+    sha256: str | None
+    """None where the file cannot be read."""
+    groups: dict[str, str] = {}
+
+
+class PlannedModel(BaseModel):
+    """A recognizer of the study."""
+
+    model_config = ConfigDict(frozen=True)
+
+    card: Card
+    sha256: str
+    """Of the weights: of the file, or of the parameters of a module in memory."""
+
+
+class Plan(BaseModel):
+    """All that a study's figures depend on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    leam: str = __version__
+    versions: dict[str, str]
+    source: str
+    settings: Settings
+    models: tuple[PlannedModel, ...]
+    images: tuple[PlannedImage, ...]
+    people_per_slice: int = PEOPLE_PER_SLICE
+
+    @property
+    def slices(self) -> list[range]:
+        """Positions in ``images`` that are worked on together; whole people, in order."""
+        starts = [i for i, image in enumerate(self.images) if i == 0 or image.person != self.images[i - 1].person]
+        bounds = [*starts[:: self.people_per_slice], len(self.images)]
+        return [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    def model(self, name: str) -> PlannedModel:
+        """The recognizer of this name."""
+        return next(model for model in self.models if model.card.name == name)
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what the figures depend on besides this package."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+
+
+def planned_images(samples: Sequence[Sample], hashes: Sequence[str | None]) -> tuple[PlannedImage, ...]:
+    """The study's pictures with their hashes."""
+    return tuple(
+        PlannedImage(
+            image=sample.image, person=sample.person, path=str(sample.path.resolve()), sha256=digest, groups=sample.groups
+        )
+        for sample, digest in zip(samples, hashes, strict=True)
+    )

@@ -1,0 +1,171 @@
+"""Run a study: plan it, do what is not yet done, and sum it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from leam.errors import InputError, StudyError
+from leam.faces.detect import Detector, DlibDetector
+from leam.faces.people import Sample
+from leam.mapping.explainer import Explainer
+from leam.mapping.targets import template
+from leam.measures.baselines import BASELINES
+from leam.measures.fills import FILLS
+from leam.parsers.registry import load_parser
+from leam.recognizers.recognizer import Recognizer
+from leam.recognizers.weights import sha256_of
+from leam.study.found import restore_face, search_faces
+from leam.study.measuring import Subject, measure_slice
+from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
+from leam.study.skipped import FACES, usable
+from leam.study.store import RunFolder
+from leam.study.summary import summarise
+from leam.study.tables import write_tables
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+def plan_study(
+    source: str, samples: Sequence[Sample], recognizers: Sequence[Recognizer], settings: Settings | None = None
+) -> Plan:
+    """Fix what a study will do.
+
+    Raises:
+        InputError: Two recognizers have one name, or a setting names something that does not exist.
+    """
+    settings = settings or Settings()
+    names = [recognizer.name for recognizer in recognizers]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own")
+    for choice, known in ((settings.fill, FILLS), *((name, BASELINES) for name in settings.baselines)):
+        if choice not in known:
+            raise InputError(f"{choice}: unknown; known are {', '.join(known)}")
+    return Plan(
+        versions=installed_versions(),
+        source=source,
+        settings=settings,
+        models=tuple(PlannedModel(card=r.card, sha256=r.sha256) for r in recognizers),
+        images=planned_images(samples, [_hash(sample.path) for sample in samples]),
+    )
+
+
+def run_study(
+    plan: Plan,
+    recognizers: Sequence[Recognizer],
+    folder: RunFolder,
+    *,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Do a study, or what is left of it: shards, tables and ``summary.json``.
+
+    Args:
+        plan: What to do.
+        recognizers: Those of the plan, in its order.
+        folder: Where. A study that was stopped goes on from what is finished.
+        restart: Throw away another study's work in the folder.
+        progress: Told how far the work is.
+
+    Raises:
+        StudyError: The folder is in use, holds another study, or cannot be written; or no picture can be used.
+        LayerError: A layer choice does not fit one of the recognizers.
+    """
+    tell = progress or (lambda _what, _done, _all: None)
+    # Choices that cannot work fail here, before hours of work.
+    explainers = [_explainer(recognizer, plan.settings) for recognizer in recognizers]
+    with folder.locked():
+        folder.start(plan, restart=restart)
+        _Run(plan, folder, tell).all_of(explainers)
+        write_tables(plan, folder)
+        summarise(plan, folder, tell)
+
+
+@dataclass
+class _Run:
+    """One pass through a plan's work."""
+
+    plan: Plan
+    folder: RunFolder
+    tell: Progress
+    _detector: Detector | None = field(default=None, init=False)
+
+    def all_of(self, explainers: Sequence[Explainer]) -> None:
+        self._search()
+        positions, _ = usable(self.plan, self.folder)
+        if not positions:
+            raise StudyError(f"{self.plan.source}: no person with two usable pictures; see {self.folder.path}/run.json")
+        for explainer in explainers:
+            self._measure(explainer, set(positions))
+
+    def _search(self) -> None:
+        for index, part in self._pending("finding faces", FACES):
+            self._detector = self._detector or DlibDetector()
+            self.folder.write_shard(FACES, index, search_faces(self.plan.images[part.start : part.stop], self._detector))
+
+    def _measure(self, explainer: Explainer, positions: set[int]) -> None:
+        name = explainer.recognizer.name
+        parser = load_parser(self.plan.settings.parser)
+        others = self._templates(explainer, positions) if self.plan.settings.target == "contrast" else {}
+        for index, part in self._pending(f"explaining {name}", name):
+            subjects = self._subjects(index, part, positions)
+            arrays = {}
+            if subjects:
+                elsewhere = [templates for other, templates in others.items() if other != index]
+                arrays = measure_slice(
+                    subjects, explainer, parser, self.plan.settings, torch.cat(elsewhere) if elsewhere else None
+                )
+            self.folder.write_shard(name, index, arrays)
+
+    def _templates(self, explainer: Explainer, positions: set[int]) -> dict[int, torch.Tensor]:
+        """Each slice's people's templates, ``(people, D)``."""
+        recognizer = explainer.recognizer
+        found = {}
+        for index, part in enumerate(self.plan.slices):
+            self.tell(f"embedding with {recognizer.name}", index, len(self.plan.slices))
+            subjects = self._subjects(index, part, positions)
+            if subjects:
+                embeddings = recognizer.embed(np.stack([recognizer.crop.align(s.face).image for s in subjects]))
+                people = np.array([subject.person for subject in subjects])
+                found[index] = torch.stack(
+                    [
+                        template(embeddings[torch.from_numpy(people == person)], recognizer.card.similarity)
+                        for person in dict.fromkeys(people.tolist())
+                    ]
+                )
+        return found
+
+    def _pending(self, what: str, stage: str) -> Iterable[tuple[int, range]]:
+        slices = self.plan.slices
+        for index, part in enumerate(slices):
+            self.tell(what, index, len(slices))
+            if self.folder.read_shard(stage, index) is None:
+                yield index, part
+        self.tell(what, len(slices), len(slices))
+
+    def _subjects(self, index: int, part: range, positions: set[int]) -> list[Subject]:
+        arrays = self.folder.read_shard(FACES, index)
+        if arrays is None:
+            raise StudyError(f"{self.folder.shard(FACES, index)}: disappeared while the study ran")
+        return [
+            Subject(position, image.person, image.image, restore_face(image, arrays, position - part.start))
+            for position, image in zip(part, self.plan.images[part.start : part.stop], strict=True)
+            if position in positions
+        ]
+
+
+def _explainer(recognizer: Recognizer, settings: Settings) -> Explainer:
+    layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
+    return Explainer(recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate)
+
+
+def _hash(path: Path) -> str | None:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None

@@ -1,0 +1,183 @@
+"""The run folder: everything a study writes, so that a kill at any moment loses nothing finished."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from leam.errors import StudyError
+from leam.study.plan import Plan
+
+Arrays = dict[str, NDArray[Any]]
+
+_PLAN = "run.json"
+_OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
+
+
+class RunFolder:
+    """A study's folder.
+
+    It holds ``run.json`` (the plan), ``shards/`` (finished pieces of work), ``tables/``, ``summary.json`` and
+    ``report.html``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def start(self, plan: Plan, *, restart: bool = False) -> None:
+        """Begin a study here, or take up the same one where it stopped.
+
+        Args:
+            plan: What is to be done.
+            restart: Throw away another study's work in this folder.
+
+        Raises:
+            StudyError: The folder holds a study with another plan.
+        """
+        if (self.path / _PLAN).is_file():
+            if restart:
+                self._clear()
+            elif (difference := _difference(self.plan(), plan)) is not None:
+                raise StudyError(
+                    f"{self.path}: holds a study with another {difference}; "
+                    "choose another --out, or throw its work away with --restart"
+                )
+        self.write_text(_PLAN, plan.model_dump_json(indent=1))
+
+    def plan(self) -> Plan:
+        """The plan of the study in this folder.
+
+        Raises:
+            StudyError: There is none, or it cannot be read.
+        """
+        path = self.path / _PLAN
+        try:
+            return Plan.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise StudyError(f"{self.path}: holds no study ({_PLAN} is missing)") from None
+        except (OSError, ValidationError):
+            raise StudyError(f"{path}: not a plan of this version; use --restart, or another --out") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder.
+
+        Raises:
+            StudyError: Another process is at work in it, or it holds something that is no study.
+        """
+        self._refuse_foreign()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise StudyError(f"{self.path}: another process is at work on this study") from None
+        except OSError as error:
+            raise StudyError(f"{self.path}: cannot be written ({error.strerror})") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def shard(self, stage: str, index: int) -> Path:
+        """Where a piece of work is kept."""
+        return self.path / "shards" / stage / f"{index:05d}.npz"
+
+    def read_shard(self, stage: str, index: int) -> Arrays | None:
+        """A finished piece of work; None where there is none, or where it is damaged and must be done again."""
+        try:
+            with np.load(self.shard(stage, index), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return None
+
+    def write_shard(self, stage: str, index: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep a piece of work, whole or not at all."""
+        stream = io.BytesIO()
+        np.savez(stream, allow_pickle=False, **arrays)
+        self._write(self.shard(stage, index), stream.getvalue())
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        self._write(self.path / name, text.encode())
+
+    def write_table(self, name: str, table: pl.DataFrame) -> None:
+        """Write ``tables/NAME.parquet``, whole or not at all."""
+        stream = io.BytesIO()
+        table.write_parquet(stream)
+        self._write(self._table(name), stream.getvalue())
+
+    def read_table(self, name: str) -> pl.DataFrame:
+        """Read ``tables/NAME.parquet``.
+
+        Raises:
+            StudyError: It is missing or damaged.
+        """
+        try:
+            return pl.read_parquet(self._table(name))
+        except (OSError, pl.exceptions.PolarsError):
+            raise StudyError(f"{self._table(name)}: missing or damaged; run the study again") from None
+
+    def _table(self, name: str) -> Path:
+        return self.path / "tables" / f"{name}.parquet"
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                Path(temporary).replace(path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            raise StudyError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
+
+    def _refuse_foreign(self) -> None:
+        if self.path.exists() and not (self.path / _PLAN).is_file():
+            if not self.path.is_dir() or any(entry.name not in _OURS for entry in self.path.iterdir()):
+                raise StudyError(f"{self.path}: exists and holds no study; choose another --out")
+
+    def _clear(self) -> None:
+        for name in _OURS:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif name != ".lock":
+                path.unlink(missing_ok=True)
+
+
+def _difference(old: Plan, new: Plan) -> str | None:
+    """What differs between two plans, in words; None where nothing does."""
+    if old.leam != new.leam:
+        return f"version of leam ({old.leam}, now {new.leam})"
+    if old.versions != new.versions:
+        changed = next(name for name in new.versions if old.versions.get(name) != new.versions[name])
+        return f"version of {changed} ({old.versions.get(changed)}, now {new.versions[changed]})"
+    if old.settings != new.settings:
+        changed = next(
+            name for name in type(new.settings).model_fields
+            if getattr(old.settings, name) != getattr(new.settings, name)
+        )  # fmt: skip
+        return f"{changed} ({getattr(old.settings, changed)}, now {getattr(new.settings, changed)})"
+    if old.models != new.models:
+        return "choice of models, or changed weights or cards"
+    if old.images != new.images or old.people_per_slice != new.people_per_slice:
+        return "choice of pictures, or changed pictures"
+    return None
