@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -137,15 +136,15 @@ class RunFolder:
     def _write(self, path: Path, data: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+            temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
             try:
-                with os.fdopen(handle, "wb") as stream:
+                with temporary.open("wb") as stream:
                     stream.write(data)
                     stream.flush()
                     os.fsync(stream.fileno())
-                Path(temporary).replace(path)
+                temporary.replace(path)
             finally:
-                Path(temporary).unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise StudyError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
 
