@@ -243,6 +243,6 @@ def _match(wanted: Sequence[str], outputs: Sequence[_Output], layers: dict[str, 
         if not matches:
             if pattern in known:
                 raise LayerError(f"layer {pattern}: has no spatial extent")
-            raise LayerError(f"layer {pattern}: no such layer; `leam models NAME --layers` lists them")
+            raise LayerError(f"layer {pattern}: no such layer; `leam models layers` lists them")
         chosen.update(dict.fromkeys(matches))
     return list(chosen)

@@ -1,0 +1,5 @@
+"""``python -m leam``."""
+
+from leam.cli import main
+
+main()

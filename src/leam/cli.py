@@ -1,0 +1,368 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from leam import demo as demonstration
+from leam.errors import InputError, LeamError, LayerError
+from leam.faces.detect import DlibDetector, find_face
+from leam.faces.face import Face
+from leam.faces.people import draw_people, read_people
+from leam.mapping.aggregate import AGGREGATES
+from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
+from leam.mapping.layers import CONVOLUTIONS, STAGES
+from leam.mapping.weighting import WEIGHTINGS
+from leam.measures.fills import FILLS
+from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
+from leam.parsers.registry import load_parser, parsers
+from leam.recognizers.card import explain_validation
+from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
+from leam.recognizers.registry import builtin_cards, load_recognizer
+from leam.report.explanation import region_rows, write_explanation
+from leam.report.page import render_report
+from leam.study.explanation import Explanation, explain_faces
+from leam.study.plan import Settings
+from leam.study.run import Progress as Tell
+from leam.study.run import plan_study, run_study
+from leam.study.store import RunFolder
+from leam.version import __version__
+
+app = typer.Typer(
+    help="Layer Embedding Activation Mapping: the parts of a face that a recognizer relies on. "
+    "Nothing leaves this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The recognizers at hand.", invoke_without_command=True)
+app.add_typer(models_app, name="models")
+out = Console()
+err = Console(stderr=True)
+
+_INTERRUPTED = 130
+
+ModelOption = Annotated[str, typer.Option("--model", help="A recognizer's name (see `leam models`) or a .toml card.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it is made.")]
+WeightingOption = Annotated[str, typer.Option(help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.")]
+AggregateOption = Annotated[str, typer.Option(help=f"How layers are joined: {', '.join(AGGREGATES)}.")]
+LayersOption = Annotated[
+    str, typer.Option(help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between (see `leam models layers`).")
+]
+TopOption = Annotated[float, typer.Option(help="The critical fraction of the pixels.")]
+ParserOption = Annotated[str, typer.Option("--parser", help=f"Names the regions: {', '.join(parsers())}.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    try:
+        app()
+    except LeamError as error:
+        _complain(error)
+        sys.exit(1)
+    except ValidationError as error:
+        _complain(explain_validation(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _complain("interrupted; finished work is kept, the same command goes on")
+        sys.exit(_INTERRUPTED)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Common options."""
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)],
+    out_folder: OutOption,
+    model: ModelOption = DEFAULT_MODEL,
+    other: Annotated[
+        Path | None, typer.Option("--with", help="Another picture: explain the similarity with its face, on both.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="self or reference; reference needs --with and is its default.")
+    ] = None,
+    weighting: WeightingOption = DEFAULT_WEIGHTING,
+    aggregate: AggregateOption = DEFAULT_AGGREGATE,
+    layers: LayersOption = CONVOLUTIONS,
+    top: TopOption = 0.01,
+    parser: ParserOption = DEFAULT_PARSER,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Explain faces: overall map, layer maps, critical pixels and regions.
+
+    Writes explanation.json, maps.npz, overlay.png and layers.png; for several faces, each into its own subfolder.
+
+        leam explain ada.jpg --out ada
+
+        leam explain ada.jpg --with bob.jpg --out pair
+    """
+    _check_target(target, other)
+    if not force and out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):
+        raise InputError(f"{out_folder}: exists and is not empty; choose another --out, or add --force")
+    with _progress() as tell:
+        tell("loading", 0, 1)
+        explainer = Explainer(
+            load_recognizer(model), layers=_layers(layers), weighting=weighting, aggregate=aggregate
+        )
+        face_parser, detector = load_parser(parser), DlibDetector()
+        faces, complaints = _find_faces(images, detector)
+        reference = find_face(other, detector) if other else None
+        jobs = [(face, reference) for face in faces]
+        if reference and target != "self":
+            jobs += [(reference, face) for face in faces]
+        folders = _folders(out_folder, [face for face, _ in jobs], alone=len(images) == 1 and other is None)
+        explanations = []
+        for done, ((face, mate), folder) in enumerate(zip(jobs, folders, strict=True)):
+            tell("explaining", done, len(jobs))
+            references = [mate] if mate and target != "self" else None
+            (explanation,) = explain_faces([face], explainer, face_parser, references=references, top=top)
+            write_explanation(explanation, explainer, folder, top=top, parser=parser)
+            explanations.append(explanation)
+    for explanation, folder in zip(explanations, folders, strict=True):
+        _print_explanation(explanation, folder, explainer.recognizer.name)
+    for complaint in complaints:
+        _complain(complaint)
+    if complaints:
+        raise typer.Exit(1)
+
+
+@app.command()
+def study(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="One subfolder of pictures a person, or a CSV with image,person.")
+    ],
+    out_folder: OutOption,
+    models: Annotated[str, typer.Option(help="Names or .toml cards, with commas between.")] = DEFAULT_MODEL,
+    people: Annotated[int | None, typer.Option(min=1, help="Draw this many people; all by default.")] = None,
+    images: Annotated[int | None, typer.Option(min=2, help="At most this many pictures of each.")] = None,
+    target: Annotated[str, typer.Option(help="self, template or contrast.")] = "self",
+    weighting: WeightingOption = DEFAULT_WEIGHTING,
+    aggregate: AggregateOption = DEFAULT_AGGREGATE,
+    layers: LayersOption = CONVOLUTIONS,
+    top: TopOption = 0.01,
+    fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
+    parser: ParserOption = DEFAULT_PARSER,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away another study in the folder.")] = False,
+    no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture in the report.")] = False,
+) -> None:
+    """Explain, parse and measure many people, and write tables, summary.json and report.html.
+
+    A run that was stopped goes on with the same command.
+
+        leam study faces/ --out run --people 100 --images 2
+
+        leam study table.csv --out run --models dlib_resnet,my-model.toml
+    """
+    settings = Settings.model_validate(
+        {
+            "target": target,
+            "weighting": weighting,
+            "aggregate": aggregate,
+            "layers": tuple(layers.split(",")),
+            "top": top,
+            "fill": fill,
+            "parser": parser,
+            "seed": seed,
+        }
+    )
+    samples = draw_people(read_people(source), people, images, seed)
+    folder = RunFolder(out_folder)
+    with _progress() as tell:
+        tell("loading models", 0, 1)
+        recognizers = [load_recognizer(name.strip()) for name in models.split(",") if name.strip()]
+        tell("loading models", 1, 1)
+        plan = plan_study(str(source), samples, recognizers, settings)
+        run_study(plan, recognizers, folder, restart=restart, progress=tell)
+        tell("rendering the report", 0, 1)
+        page = render_report(folder, faces=not no_faces)
+        tell("rendering the report", 1, 1)
+    _print_summary(folder)
+    out.print(f"report: {page}", highlight=False)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished study.")],
+    no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture.")] = False,
+) -> None:
+    """Render a study's report.html again.
+
+    leam report run --no-faces
+    """
+    out.print(f"report: {render_report(RunFolder(run), faces=not no_faces)}", highlight=False)
+
+
+@app.command()
+def demo(
+    out_folder: OutOption = Path("demo"),
+) -> None:
+    """Explain two portraits that come with Python packages, and run a smoke-sized study on views of them.
+
+    leam demo --out demo
+    """
+    for person, path in demonstration.portraits().items():
+        explain([path], out_folder / "explain" / person, force=True)
+    demonstration.write_views(out_folder / "faces")
+    study(out_folder / "faces", out_folder / "study", restart=True)
+    out.print("Two people prove nothing: this shows that everything works, and what its output looks like.")
+
+
+@models_app.callback()
+def models_root(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the recognizers at hand.
+
+    leam models --json
+    """
+    if context.invoked_subcommand:
+        return
+    cards = builtin_cards()
+    if as_json:
+        out.print_json(json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()}))
+        return
+    table = Table("name", "architecture", "input", "similarity", "licence", box=None)
+    for name, card in cards.items():
+        size = f"{card.input_size[0]}x{card.input_size[1]}"
+        table.add_row(name, card.architecture, size, card.similarity, card.license or "not stated")
+    out.print(table)
+
+
+@models_app.command("layers")
+def models_layers(
+    model: Annotated[str, typer.Argument(help="A recognizer's name or a .toml card.")],
+    layers: LayersOption = "*",
+) -> None:
+    """List the layers of a recognizer that can be explained.
+
+    leam models layers dlib_resnet
+    """
+    explainer = Explainer(load_recognizer(model), layers=_layers(layers))
+    table = Table("layer", "channels", "size", "note", box=None)
+    for layer in explainer.layers:
+        table.add_row(escape(layer.name), str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note)
+    out.print(table)
+
+
+def _check_target(target: str | None, other: Path | None) -> None:
+    if target not in {None, "self", "reference"}:
+        raise InputError(f"--target {target}: one face alone has self, and reference with --with")
+    if target == "reference" and other is None:
+        raise InputError("--target reference: name the other picture with --with")
+
+
+def _find_faces(images: Sequence[Path], detector: DlibDetector) -> tuple[list[Face], list[LeamError]]:
+    """The faces of the pictures that can be used, and what is wrong with the others."""
+    faces, complaints = [], []
+    for image in images:
+        try:
+            faces.append(find_face(image, detector))
+        except InputError as error:
+            complaints.append(error)
+    if not faces:
+        for complaint in complaints[:-1]:
+            _complain(complaint)
+        raise complaints[-1]
+    return faces, complaints
+
+
+def _folders(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list[Path]:
+    """Where each face's files go: the folder itself for one, else a subfolder named after the picture."""
+    if alone:
+        return [out_folder]
+    names: list[str] = []
+    for face in faces:
+        stem = face.path.stem if face.path else "face"
+        name, number = stem, 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
+        names.append(name)
+    return [out_folder / name for name in names]
+
+
+def _layers(text: str) -> str | list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise LayerError("--layers: no names given")
+    return names[0] if len(names) == 1 else names
+
+
+def _print_explanation(explanation: Explanation, folder: Path, model: str) -> None:
+    title = f"{_name(explanation.face)} · {model}"
+    if explanation.reference:
+        title += f" · similarity with {_name(explanation.reference)}: {explanation.similarity:.3f}"
+    out.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    table = Table("region", "critical pixels", "map", "area", box=None)
+    for region, row in region_rows(explanation).items():
+        table.add_row(region, *(f"{100 * row[key]:.1f} %" for key in ("share", "mass", "area")))
+    out.print(table)
+    for note in explanation.notes:
+        out.print(f"note: {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"written: {folder}\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def _name(face: Face) -> str:
+    return face.path.name if face.path else "face"
+
+
+def _print_summary(folder: RunFolder) -> None:
+    summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+    out.print(
+        f"{summary['people']} people, {summary['images']} faces, {len(summary['skipped'])} pictures skipped",
+        highlight=False,
+    )
+    table = Table("model", "nose", "overlap same", "different", "drop", "scattered", "moved", box=None)
+    for name, model in summary["models"].items():
+        baselines = model["occlusion"]["baselines"]
+        numbers = (
+            model["regions"].get("nose", {}).get("share"),
+            model["bc"]["critical"]["same"],
+            model["bc"]["critical"]["different"],
+            model["occlusion"]["drop"],
+            baselines.get("scattered"),
+            baselines.get("moved"),
+        )
+        table.add_row(name, *("–" if n is None or n["mean"] is None else f"{n['mean']:.3f}" for n in numbers))
+    out.print(table)
+
+
+def _complain(message: object) -> None:
+    err.print(f"leam: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A progress bar for each kind of work, on standard error; plain silence where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+        tasks = {}
+
+        def tell(what: str, done: int, everything: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=everything)
+            bars.update(tasks[what], completed=done, total=everything)
+
+        yield tell

@@ -1,0 +1,61 @@
+"""The demonstration: two portraits that come with Python packages, several views of each."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from leam.errors import InputError
+from leam.faces.read import Picture, read_picture
+
+# Package, file inside it, and who is shown. NASA and the US Navy: both public domain.
+_PORTRAITS = (
+    ("skimage", "data/astronaut.png", "Eileen Collins"),
+    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "Grace Hopper"),
+)
+_EXTRA = {"skimage": "pip install 'leam-xai[demo]'"}
+_VIEWS = 6
+
+
+def portraits() -> dict[str, Path]:
+    """The two portraits by the name of who is shown.
+
+    Raises:
+        InputError: A package that carries one is not installed.
+    """
+    found = {}
+    for package, inside, person in _PORTRAITS:
+        spec = importlib.util.find_spec(package)
+        folders = (spec.submodule_search_locations or []) if spec else []
+        paths = [Path(folder) / inside for folder in folders if (Path(folder) / inside).is_file()]
+        if not paths:
+            way_out = _EXTRA.get(package, f"pip install {package}")
+            raise InputError(f"the demo needs the portrait that {package} carries; `{way_out}`")
+        found[person] = paths[0]
+    return found
+
+
+def write_views(folder: Path, seed: int = 0) -> None:
+    """Write several views of each portrait, a subfolder for each person: small shifts and turns, light, blur, noise."""
+    generator = np.random.default_rng(seed)
+    for person, path in portraits().items():
+        target = folder / person
+        target.mkdir(parents=True, exist_ok=True)
+        for number, view in enumerate(_views(read_picture(path), generator)):
+            cv2.imwrite(str(target / f"view {number + 1}.png"), cv2.cvtColor(view, cv2.COLOR_RGB2BGR))
+
+
+def _views(picture: Picture, generator: np.random.Generator) -> Iterator[Picture]:
+    height, width = picture.shape[:2]
+    yield picture
+    for _ in range(_VIEWS - 1):
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), generator.uniform(-8, 8), generator.uniform(0.85, 1.1))
+        turn[:, 2] += generator.uniform(-0.03, 0.03, size=2) * (width, height)
+        view = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
+        view = cv2.GaussianBlur(view, (0, 0), generator.uniform(0.3, 1.6)).astype(np.float64)
+        lit = 255 * (view / 255) ** generator.uniform(0.7, 1.4) + generator.normal(0, 4, size=view.shape)
+        yield np.clip(lit, 0, 255).astype(np.uint8)
