@@ -12,12 +12,13 @@ from leam.measures.registry import measure
 def bhattacharyya(first: Tensor, second: Tensor) -> Tensor:
     """Overlap of every map of one set with every map of another: ``sum sqrt(p q)``.
 
-    Bhattacharyya, "On a measure of divergence between two statistical populations", 1943. For two critical masks of
-    one size, each scaled to sum 1, it is the fraction of pixels they share.
+    Bhattacharyya, "On a measure of divergence between two statistical populations", 1943. For two
+    critical masks of one size, each scaled to sum 1, it is the fraction of pixels they share.
+    Over region shares it compares people without regard to pose, which can fake overlap of pixels.
 
     Args:
-        first: Maps ``(n, h, w)`` or masks (bool), scaled here to sum 1 each.
-        second: Maps ``(m, h, w)`` of the same size.
+        first: Maps ``(n, h, w)``, masks (bool) or region shares ``(n, R)``, scaled here to sum 1.
+        second: The same kind, ``(m, ...)``.
 
     Returns:
         ``(n, m)`` float32 in [0, 1]; 0 where a map is empty.

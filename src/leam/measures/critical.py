@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from leam.errors import InputError
@@ -22,14 +21,16 @@ def pixel_count(pixels: int, fraction: float) -> int:
 def critical_mask(maps: Tensor, fraction: float = 0.01) -> Tensor:
     """The top fraction of each map's pixels.
 
-    Equal values are taken from the top left on, so that the same map always gives the same mask of the same size.
+    Equal values are taken from the top left on, so that the same map always gives the same mask of
+    the same size.
 
     Args:
         maps: ``(..., h, w)``, non-negative.
         fraction: Part of the pixels, in (0, 1].
 
     Returns:
-        ``(..., h, w)`` bool; every mask has the same number of pixels, but that of an all-zero map has none.
+        ``(..., h, w)`` bool; every mask has the same number of pixels, but that of an all-zero map
+        has none.
 
     Raises:
         InputError: The fraction is not in (0, 1].

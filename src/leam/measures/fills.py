@@ -13,12 +13,13 @@ from leam.faces.read import Picture
 
 Mask = NDArray[np.bool_]
 Fill = Callable[[Picture, Mask], NDArray[np.float32]]
-"""From a chip ``(h, w, 3)`` uint8 and a mask ``(h, w)`` to replacement pixels that broadcast to ``(h, w, 3)``."""
+"""From a chip ``(h, w, 3)`` uint8 and a mask ``(h, w)`` to what replaces it, or broadcasts so."""
 
 FILLS: dict[str, Fill] = {}
 """The fills by name."""
 
-# In units of the chip's side: wide enough to leave no feature, as in the deletion game of Petsiuk et al. 2018.
+# In units of the chip's side: wide enough to leave no feature, as in the deletion game of Petsiuk
+# et al. 2018.
 _BLUR = 0.1
 
 
@@ -53,11 +54,12 @@ def black(_chip: Picture, _mask: Mask) -> NDArray[np.float32]:
 @fill("mean")
 def mean(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
     """The chip's mean colour."""
-    return chip.mean(axis=(0, 1), dtype=np.float32)
+    colour: NDArray[np.float32] = chip.mean(axis=(0, 1), dtype=np.float32)
+    return colour
 
 
 @fill("blur")
 def blur(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
     """The chip under a wide Gaussian blur."""
-    blurred: NDArray[np.float32] = cv2.GaussianBlur(chip.astype(np.float32), (0, 0), _BLUR * max(chip.shape[:2]))
-    return blurred
+    width = _BLUR * max(chip.shape[:2])
+    return np.asarray(cv2.GaussianBlur(chip.astype(np.float32), (0, 0), width), dtype=np.float32)

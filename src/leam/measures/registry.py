@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 Direction = Literal["higher", "lower", "none"]
-Category = Literal["regions", "specificity", "layers", "agreement", "faithfulness", "fairness", "sanity", "cost"]
+Category = Literal[
+    "regions",
+    "specificity",
+    "layers",
+    "agreement",
+    "faithfulness",
+    "fairness",
+    "sanity",
+    "statistics",
+    "cost",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -28,11 +28,11 @@ def region_shares(weights: Tensor, regions: Tensor, count: int) -> Tensor:
 
 @measure("region_area", "regions", "none")
 def region_areas(regions: Tensor, count: int) -> Tensor:
-    """The part of the picture that each region covers, ``(B, count)`` float32, from regions ``(B, h, w)``."""
+    """The part of the picture each region covers, ``(B, count)``, from regions ``(B, h, w)``."""
     return functional.one_hot(regions.flatten(1).long(), count).float().mean(dim=1)
 
 
 @measure("region_density", "regions", "none")
 def region_densities(shares: Tensor, areas: Tensor) -> Tensor:
-    """Share over area: 1 is what chance gives; NaN where a region is absent. ``(..., B, R)`` and ``(B, R)``."""
+    """Share ``(..., B, R)`` over area ``(B, R)``: 1 by chance; NaN where a region is absent."""
     return torch.where(areas > 0, shares / areas, torch.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -39,7 +40,9 @@ class Estimate:
 NOTHING = Estimate(None, None, None, 0)
 
 
-def bootstrap_mean(values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS) -> Estimate:
+def bootstrap_mean(
+    values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS
+) -> Estimate:
     """The mean of values, with a percentile interval from resampling whole people.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13; people are the clusters.
@@ -56,20 +59,21 @@ def bootstrap_mean(values: Numbers, people: NDArray[np.integer], seed: int, repe
     _, owner = np.unique(people[present], return_inverse=True)
     sums = np.bincount(owner, weights=values[present])
     counts = np.bincount(owner).astype(np.float64)
-    draws = np.concatenate(
-        [(w @ sums) / (w @ counts) for w in _resamples(len(sums), seed, repeats)]
-    )
-    return _estimate(float(sums.sum() / counts.sum()), draws, len(sums))
+    draws = np.concatenate([(w @ sums) / (w @ counts) for w in resamples(len(sums), seed, repeats)])
+    return estimate(float(sums.sum() / counts.sum()), draws, len(sums))
 
 
-def bootstrap_pair_mean(sums: Numbers, counts: Numbers, seed: int, repeats: int = REPEATS) -> Estimate:
+def bootstrap_pair_mean(
+    sums: Numbers, counts: Numbers, seed: int, repeats: int = REPEATS
+) -> Estimate:
     """The mean over pairs of different people, with an interval from resampling people.
 
-    A pair drawn in a resample counts as often as the product of its two people's multiplicities; a person is never
-    paired with itself.
+    A pair drawn in a resample counts as often as the product of its two people's multiplicities; a
+    person is never paired with itself.
 
     Args:
-        sums: Sum of the measure over the image pairs of persons i and j, ``(P, P)`` symmetric; the diagonal is ignored.
+        sums: Sum of the measure over the image pairs of persons i and j, ``(P, P)`` symmetric; the
+            diagonal is ignored.
         counts: Number of those image pairs, ``(P, P)``.
         seed: Of the resampling.
         repeats: Number of resamples.
@@ -78,22 +82,71 @@ def bootstrap_pair_mean(sums: Numbers, counts: Numbers, seed: int, repeats: int 
     if counts.sum() == 0:
         return NOTHING
     draws = []
-    for w in _resamples(len(sums), seed, repeats):
+    for w in resamples(len(sums), seed, repeats):
         weight = ((w @ counts) * w).sum(axis=1)
         total = ((w @ sums) * w).sum(axis=1)
         draws.append(np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0))
-    return _estimate(float(sums.sum() / counts.sum()), np.concatenate(draws), len(sums))
+    return estimate(float(sums.sum() / counts.sum()), np.concatenate(draws), len(sums))
 
 
-def _resamples(people: int, seed: int, repeats: int) -> list[Numbers]:
-    """How often each person is drawn in each resample, in blocks of ``(<=_BLOCK, people)``."""
+def bootstrap_difference(
+    first: Numbers, second: Numbers, seed: int, repeats: int = REPEATS
+) -> Estimate:
+    """The difference of two groups' means over people, each group resampled by itself.
+
+    Args:
+        first: One value a person of the first group, ``(a,)``; NaN counts as absent.
+        second: The same for the second group, ``(b,)``.
+        seed: Of the resampling.
+        repeats: Number of resamples.
+
+    Returns:
+        ``mean(first) - mean(second)``; ``n`` counts the people of both groups.
+    """
+    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+    if not len(first) or not len(second):
+        return NOTHING
+    # The groups' resamples must not be the same draws.
+    seeds = np.random.SeedSequence(seed).spawn(2)
+    means = [
+        np.concatenate([w @ values / len(values) for w in resamples(len(values), own, repeats)])
+        for values, own in zip((first, second), seeds, strict=True)
+    ]
+    difference = float(first.mean() - second.mean())
+    return estimate(difference, means[0] - means[1], len(first) + len(second))
+
+
+def person_means(values: Numbers, person: NDArray[np.integer], people: int) -> Numbers:
+    """The mean of each person's values ``(n,)``, ``(people,)``; NaN where a person has none.
+
+    Args:
+        values: ``(n,)``; NaN counts as absent.
+        person: Whose each value is, ``(n,)``, in [0, people).
+        people: Number of people.
+    """
+    present = np.isfinite(values)
+    sums = np.bincount(person[present], weights=values[present], minlength=people)
+    counts = np.bincount(person[present], minlength=people)
+    with np.errstate(invalid="ignore"):
+        means: Numbers = sums / counts
+    return means
+
+
+def resamples(
+    people: int, seed: int | np.random.SeedSequence, repeats: int = REPEATS
+) -> Iterator[Numbers]:
+    """How often each person is drawn in each resample, in blocks of ``(<=100, people)``."""
     generator = np.random.default_rng(seed)
     even = np.full(people, 1 / people)
-    sizes = [min(_BLOCK, repeats - start) for start in range(0, repeats, _BLOCK)]
-    return [generator.multinomial(people, even, size=size).astype(np.float64) for size in sizes]
+    for start in range(0, repeats, _BLOCK):
+        size = min(_BLOCK, repeats - start)
+        yield generator.multinomial(people, even, size=size).astype(np.float64)
 
 
-def _estimate(mean: float, draws: Numbers, people: int) -> Estimate:
+def estimate(value: float, draws: Numbers, people: int) -> Estimate:
+    """A value with the percentile interval of its draws ``(repeats,)``; NaN draws are left out."""
     tail = 100 * (1 - LEVEL) / 2
+    if not np.isfinite(draws).any():
+        return Estimate(value, None, None, people)
     low, high = np.nanpercentile(draws, [tail, 100 - tail])
-    return Estimate(mean, float(low), float(high), people)
+    return Estimate(value, float(low), float(high), people)
