@@ -124,13 +124,14 @@ def find_face(source: str | Path | Picture, detector: Detector) -> Face:
 
 
 def _prominence(face: Face) -> float:
-    """Side of the box, lessened by its distance from the middle of the picture."""
+    """Side of the box, lessened by its distance from the middle of the picture and by a detector's doubt."""
     left, top, right, bottom = face.box
     height, width = face.picture.shape[:2]
     off_x = ((left + right) / width - 1) if width else 0.0
     off_y = ((top + bottom) / height - 1) if height else 0.0
     side = ((right - left) * (bottom - top)) ** 0.5
-    return float(side / (1 + np.hypot(off_x, off_y)))
+    surety = min(max(face.score, 0.0), 1.0) ** 0.5
+    return float(side * surety / (1 + np.hypot(off_x, off_y)))
 
 
 def _points(shape: dlib.full_object_detection) -> Points:
