@@ -17,12 +17,20 @@ Matrix = NDArray[np.float64]
 
 TemplateName = Literal["arcface", "dlib"]
 
-# Where the five points of a 112x112 chip lie; InsightFace's reference points, used by nearly every public recognizer.
+# Where the five points of a 112x112 chip lie; InsightFace's reference points, used by nearly every
+# public recognizer.
 _ARCFACE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
 )
-# dlib's mean positions of its five points in the unit square (image_transforms/interpolation.h, get_face_chip_details),
-# brought to a 150x150 chip with the padding of 0.25 that its network was trained with.
+# dlib's mean positions of its five points in the unit square (image_transforms/interpolation.h,
+# get_face_chip_details), brought to a 150x150 chip with the padding of 0.25 that its network was
+# trained with.
 _DLIB_UNIT = np.array(
     [
         [0.8595674595992, 0.2134981538014],
@@ -52,11 +60,12 @@ class Chip:
 
 @dataclass(frozen=True)
 class Crop:
-    """The geometry of a recognizer's input: a template's chip, a window of it, resized to the input.
+    """The geometry of a recognizer's input: a window of a template's chip, resized.
 
     Attributes:
         size: Height and width of the input in pixels.
-        template: ``arcface`` (112x112 chip on five points) or ``dlib`` (150x150 chip on dlib's five points).
+        template: ``arcface`` (112x112 chip on five points) or ``dlib`` (150x150 chip on dlib's five
+            points).
         window: Top, left, height, width within the chip; None takes all of it.
     """
 
@@ -74,18 +83,23 @@ class Crop:
         return _compose(self._chip_to_input(), self._picture_to_chip(face))
 
     def align(self, face: Face) -> Chip:
-        """Cut the face out of its picture, ``(h, w, 3)`` at the input size; black beyond the picture's edge."""
+        """Cut the face out of its picture, at the input size; black beyond the picture's edge."""
         side = self.chip_side
         chip = warp(face.picture, self._picture_to_chip(face), (side, side))
-        return Chip(self.from_chip(chip), self.matrix(face))
+        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), self.matrix(face))
 
-    def from_chip(self, chip: Picture) -> Picture:
-        """Bring the template's whole chip ``(side, side, 3)`` to the input ``(h, w, 3)``: window, then resize."""
+    def from_chip(self, chip: Picture) -> NDArray[np.float32]:
+        """Bring the template's chip ``(side, side, 3)`` to the input ``(h, w, 3)``.
+
+        Returns:
+            0-255, not rounded: resized values keep their fractions.
+        """
         top, left, height, width = self._window()
-        inner = chip[top : top + height, left : left + width]
-        if (height, width) != self.size:
-            inner = cv2.resize(inner, (self.size[1], self.size[0]), interpolation=cv2.INTER_LINEAR)
-        return np.ascontiguousarray(inner)
+        inner = chip[top : top + height, left : left + width].astype(np.float32)
+        if (height, width) == self.size:
+            return inner
+        size = (self.size[1], self.size[0])
+        return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def _window(self) -> tuple[int, int, int, int]:
         return self.window or (0, 0, self.chip_side, self.chip_side)
@@ -108,10 +122,10 @@ class Crop:
 
 
 def similarity_transform(source: Points, target: Points) -> Matrix:
-    """Least-squares rotation, scale and shift from points ``(n, 2)`` to points ``(n, 2)``, as ``(2, 3)``.
+    """Least-squares rotation, scale and shift, ``(2, 3)``, between points ``(n, 2)``.
 
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, in its
-    closed form for the plane.
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    PAMI 1991, in its closed form for the plane.
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
@@ -123,17 +137,18 @@ def similarity_transform(source: Points, target: Points) -> Matrix:
 
 
 def warp(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> Picture:
-    """Resample a picture ``(H, W, 3)`` by an affine map into ``size`` (height, width), bilinear and without aliasing."""
+    """Resample a picture ``(H, W, 3)`` by an affine map into ``size``, without aliasing."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     factor = int(1 / scale) if scale > 0 else 1
     if factor > 1:
         # Bilinear sampling reads four pixels however far apart they lie: shrink by averaging first.
         height, width = (max(1, side // factor) for side in picture.shape[:2])
         fy, fx = picture.shape[0] / height, picture.shape[1] / width
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(shrunk, np.uint8)
         matrix = _compose(matrix, np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]]))
-    warped: Picture = cv2.warpAffine(picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
-    return warped
+    warped = cv2.warpAffine(picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, np.uint8)
 
 
 def transform_points(matrix: Matrix, points: Points) -> Points:
@@ -142,10 +157,11 @@ def transform_points(matrix: Matrix, points: Points) -> Points:
 
 
 def _dlib_matrix(face: Face) -> Matrix:
-    """From picture to chip pixels as dlib's ``get_face_chip_details`` and ``get_mapping_to_chip`` do it.
+    """From picture to chip pixels, as dlib's ``get_face_chip_details`` does it.
 
-    The fit runs from the template to the picture; the chip's rectangle is one picture pixel short of its nominal side,
-    and its corners, not its pixels' outer edges, land on the centres of the chip's corner pixels.
+    The fit runs from the template to the picture; the chip's rectangle is one picture pixel short
+    of its nominal side, and its corners, not its pixels' outer edges, land on the centres of the
+    chip's corner pixels.
     """
     side = _CHIP_SIDE["dlib"]
     to_picture = similarity_transform(_DLIB, face.corner_points)

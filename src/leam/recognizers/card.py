@@ -27,8 +27,8 @@ PositiveTriple = tuple[
 class Card(BaseModel):
     """What a recognizer is, what it eats, and under which terms it may be used.
 
-    A card is written as a small TOML file, one line a field. Only ``name`` is needed for a module in memory; a model
-    on disk also names its ``architecture`` and its ``file``.
+    A card is written as a small TOML file, one line a field. Only ``name`` is needed for a module
+    in memory; a model on disk also names its ``architecture`` and its ``file``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +40,7 @@ class Card(BaseModel):
     options: dict[str, int | float | str | bool] = {}
     """What the architecture's builder wants to know, such as ``depth = 50``."""
     file: str | None = None
-    """The weights: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...`` inside an installed one."""
+    """The weights: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
     url: str | None = None
     """Where the file is fetched from on first use."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -51,8 +51,10 @@ class Card(BaseModel):
     """Height and width of the input in pixels."""
     template: TemplateName = "arcface"
     """The alignment that the recognizer was trained with."""
-    window: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Positive, Positive] | None = None
-    """Top, left, height and width of the part of the aligned chip that is used; all of it by default."""
+    window: (
+        tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Positive, Positive] | None
+    ) = None
+    """Top, left, height and width of the part of the chip that is used; all of it by default."""
     channels: Literal["RGB", "BGR"] = "RGB"
     """Order of the colour channels."""
     mean: Triple = (127.5, 127.5, 127.5)
@@ -64,7 +66,7 @@ class Card(BaseModel):
     similarity: Similarity = "cosine"
     """Cosine of two embeddings, or minus their Euclidean distance."""
     threshold: float | None = None
-    """The similarity from which two faces count as one person's (for ``euclidean`` a negative number)."""
+    """The similarity from which two faces count as one person's; negative for ``euclidean``."""
     license: str | None = None
     source: str | None = None
     training: str | None = None
@@ -79,7 +81,8 @@ def read_card(path: str | Path) -> Card:
     """Read a card from a TOML file.
 
     Raises:
-        CardError: The file is missing, is not TOML, or a field is wrong; the message names the field.
+        CardError: The file is missing, is not TOML, or a field is wrong; the message names the
+            field.
     """
     path = Path(path)
     try:

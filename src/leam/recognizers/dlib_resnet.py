@@ -1,7 +1,7 @@
 """dlib's ResNet-29 face recognizer in PyTorch, its weights read from dlib's own file.
 
-The network and its file are Davis King's (dlib_face_recognition_resnet_model_v1, public domain); the layout is
-described in dlib's ``dnn_face_recognition_ex.cpp`` and ``dlib/dnn/layers.h``.
+The network and its file are Davis King's (dlib_face_recognition_resnet_model_v1, public domain);
+the layout is described in dlib's ``dnn_face_recognition_ex.cpp`` and ``dlib/dnn/layers.h``.
 """
 
 from __future__ import annotations
@@ -41,12 +41,17 @@ class Affine(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block; a halving one pools its skip and lets the sum fill missing channels and borders with zeros."""
+    """A residual block.
+
+    A halving one pools its skip, and the sum fills missing channels and borders with zeros.
+    """
 
     def __init__(self, inputs: int, channels: int, *, halve: bool) -> None:
         super().__init__()
         # dlib pads only where the stride is 1.
-        self.conv1 = nn.Conv2d(inputs, channels, 3, stride=2 if halve else 1, padding=0 if halve else 1)
+        self.conv1 = nn.Conv2d(
+            inputs, channels, 3, stride=2 if halve else 1, padding=0 if halve else 1
+        )
         self.affine1 = Affine(channels)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
@@ -58,7 +63,8 @@ class Block(nn.Module):
         """``(B, C, h, w)`` to ``(B, C', h', w')``."""
         y = self.affine2(self.conv2(self.relu1(self.affine1(self.conv1(x)))))
         skip = functional.avg_pool2d(x, 2) if self.halve else x
-        return self.relu2(_add(y, skip))
+        out: Tensor = self.relu2(_add(y, skip))
+        return out
 
 
 class DlibResNet(nn.Module):
@@ -111,7 +117,7 @@ def build(card: Card, path: Path) -> nn.Module:
 
 
 def _add(a: Tensor, b: Tensor) -> Tensor:
-    """dlib's add_prev: the smaller operand is filled with zeros at the end of its channels, rows and columns."""
+    """The sum as in dlib's add_prev: the smaller operand is filled with zeros at the ends."""
     shape = [max(m, n) for m, n in zip(a.shape, b.shape, strict=True)]
     return _grow(a, shape) + _grow(b, shape)
 
@@ -133,7 +139,10 @@ def _fill(layer: nn.Conv2d | Affine, blob: Blob) -> None:
 
 
 class _Reader:
-    """A cursor over dlib's serialisation: integers are a length byte and that many bytes, tensors raw float32."""
+    """A cursor over dlib's serialisation.
+
+    Integers are a length byte and that many bytes, tensors raw float32.
+    """
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data

@@ -10,7 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module and its children into evaluation mode; restore each one's own mode, also after an exception."""
+    """Put a module and its children into evaluation mode.
+
+    Each one's own mode is restored afterwards, also after an exception.
+    """
     training = [child for child in module.modules() if child.training]
     module.eval()
     try:

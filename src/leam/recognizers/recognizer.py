@@ -1,4 +1,4 @@
-"""A recognizer: a network that maps an aligned face to an embedding, with its preprocessing and its similarity."""
+"""A network that maps an aligned face to an embedding, with all it takes to use it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ class Recognizer:
     """A face recognition network and how it is used.
 
     Args:
-        module: Maps ``(B, 3, h, w)`` float32 to embeddings ``(B, D)``. It is used as it is given: its mode, hooks and
-            parameters are never changed lastingly.
-        card: Preprocessing, similarity and provenance. Only the fields that differ from the defaults need be given.
+        module: Maps ``(B, 3, h, w)`` float32 to embeddings ``(B, D)``. It is used as it is given:
+            its mode, hooks and parameters are never changed lastingly.
+        card: Preprocessing, similarity and provenance. Only the fields that differ from the
+            defaults need be given.
         device: Where the module runs.
 
     Example:
-        >>> recognizer = Recognizer(my_network, Card(name="mine", input_size=(112, 112), channels="BGR"))
+        >>> recognizer = Recognizer(my_network, Card(name="mine", input_size=(112, 112),
+        channels="BGR"))
     """
 
     def __init__(self, module: nn.Module, card: Card, device: torch.device | str = "cpu") -> None:
@@ -48,7 +50,7 @@ class Recognizer:
 
     @property
     def sha256(self) -> str:
-        """What identifies the weights: the card's checksum of the file, else one of the parameters and buffers."""
+        """What identifies the weights: the file's checksum, else one of parameters and buffers."""
         if self.card.sha256:
             return self.card.sha256
         digest = hashlib.sha256()
@@ -72,7 +74,9 @@ class Recognizer:
         batch = torch.as_tensor(chips)
         expected = (*self.card.input_size, 3)
         if batch.ndim != 4 or tuple(batch.shape[1:]) != expected:  # noqa: PLR2004
-            raise ModelError(f"{self.name}: chips of shape {tuple(batch.shape)}, but (B, {expected}) is wanted")
+            raise ModelError(
+                f"{self.name}: chips of shape {tuple(batch.shape)}, but (B, {expected}) is wanted"
+            )
         batch = batch.to(self.device, torch.float32).permute(0, 3, 1, 2)
         if self.card.channels == "BGR":
             batch = batch.flip(1)
@@ -82,17 +86,21 @@ class Recognizer:
         """Embeddings ``(B, D)`` of preprocessed inputs ``(B, 3, h, w)``, differentiable.
 
         Raises:
-            ModelError: The module's output is not ``(B, D)``, or ``D`` is not the card's ``embedding_size``.
+            ModelError: The module's output is not ``(B, D)``, or ``D`` is not the card's
+                ``embedding_size``.
         """
         embeddings = self.module(inputs)
         if not isinstance(embeddings, Tensor):
-            raise ModelError(f"{self.name}: the module returns {type(embeddings).__name__}, not one tensor")
+            raise ModelError(
+                f"{self.name}: the module returns {type(embeddings).__name__}, not one tensor"
+            )
         embeddings = embeddings.flatten(1)
         wanted = self.card.embedding_size
         if embeddings.shape[0] != inputs.shape[0] or (wanted and embeddings.shape[1] != wanted):
             raise ModelError(
                 f"{self.name}: embeddings of shape {tuple(embeddings.shape)} "
-                f"for {inputs.shape[0]} faces, but {wanted or 'any number of'} dimensions are wanted"
+                f"for {inputs.shape[0]} faces, but {wanted or 'any number of'} "
+                "dimensions are wanted"
             )
         return embeddings
 
@@ -106,5 +114,5 @@ class Recognizer:
         return torch.cat(parts).clone() if parts else torch.empty(0, self.card.embedding_size or 0)
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        """Similarity of embeddings ``(..., D)`` and ``(..., D)``, ``(...)``: cosine in [-1, 1], or minus a distance."""
+        """Cosine in [-1, 1], or minus the distance, of embeddings ``(..., D)`` and ``(..., D)``."""
         return similarity(a, b, self.card.similarity)

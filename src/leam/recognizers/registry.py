@@ -20,8 +20,9 @@ Builder = Callable[[Card, Path], nn.Module]
 DEFAULT = "dlib_resnet"
 
 _BUILDERS: dict[str, Builder] = {}
-# The modules of this package that register an architecture; each is imported when it is first asked for.
-_ARCHITECTURES = {"dlib_resnet": "dlib_resnet"}
+# The modules of this package that register an architecture; each is imported when it is first asked
+# for.
+_ARCHITECTURES = {"dlib_resnet": "dlib_resnet", "onnx": "onnx_graph"}
 
 
 def architecture(name: str) -> Callable[[Builder], Builder]:
@@ -47,14 +48,18 @@ def builtin_cards() -> dict[str, Card]:
 
 
 def load_recognizer(
-    source: str | Path | Card = DEFAULT, *, device: torch.device | str = "cpu", folder: Path | None = None
+    source: str | Path | Card = DEFAULT,
+    *,
+    device: torch.device | str = "cpu",
+    folder: Path | None = None,
 ) -> Recognizer:
     """Load a recognizer by name, card file or card.
 
     Args:
         source: The name of a built-in card, the path of a ``.toml`` card, or a :class:`Card`.
         device: Where it runs.
-        folder: What a :class:`Card`'s relative ``file`` is relative to; a card file's own folder by default.
+        folder: What a :class:`Card`'s relative ``file`` is relative to; a card file's own folder by
+            default.
 
     Raises:
         CardError: The card is wrong, or no card has this name.
@@ -71,7 +76,10 @@ def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:
         return read_card(name), folder or Path(name).resolve().parent
     cards = builtin_cards()
     if name not in cards:
-        raise CardError(f"{name}: no such recognizer; `leam models` lists them, or give the path of a .toml card")
+        raise CardError(
+            f"{name}: no such recognizer; `leam models` lists them, "
+            "or give the path of a .toml card"
+        )
     return cards[name], folder
 
 
@@ -80,5 +88,7 @@ def _builder(card: Card) -> Builder:
         import_module(f"leam.recognizers.{_ARCHITECTURES[card.architecture]}")
     if card.architecture not in _BUILDERS:
         known = ", ".join(architectures())
-        raise ModelError(f"{card.name}: unknown architecture {card.architecture!r}; known are {known}")
+        raise ModelError(
+            f"{card.name}: unknown architecture {card.architecture!r}; known are {known}"
+        )
     return _BUILDERS[card.architecture]

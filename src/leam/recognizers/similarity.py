@@ -9,7 +9,17 @@ from leam.recognizers.card import Similarity
 
 
 def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
-    """Cosine in [-1, 1], or minus the Euclidean distance, of embeddings ``(..., D)`` and ``(..., D)``; broadcasts."""
+    """Cosine in [-1, 1], or minus the Euclidean distance, of two sets of embeddings.
+
+    Args:
+        a: ``(..., D)``.
+        b: ``(..., D)``; broadcasts against ``a``.
+        kind: Which of the two.
+
+    Returns:
+        ``(...)``, larger being more alike.
+    """
     if kind == "cosine":
-        return torch.nn.functional.cosine_similarity(a, b, dim=-1)
-    return -torch.linalg.vector_norm(a - b, dim=-1)
+        return torch.cosine_similarity(a, b, dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
+    return -distance

