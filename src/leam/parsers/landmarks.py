@@ -24,20 +24,21 @@ _POLYGONS: tuple[tuple[str, tuple[int, ...]], ...] = (
 _BROWS = (("left_brow", tuple(range(17, 22))), ("right_brow", tuple(range(22, 27))))
 # Sub-pixel precision of polygon corners: 4 bits.
 _SHIFT = 4
-# The landmarks end at the brows. The hairline lies about this far above them, in units of brow-to-chin height.
+# The landmarks end at the brows. The hairline lies about this far above them, in units of
+# brow-to-chin height.
 _FOREHEAD = 0.45
 # A brow is a line of points; it is drawn this thick, in units of the distance between the eyes.
 _BROW_THICKNESS = 0.14
-# The points run down the bridge and along the nostrils' base; the wings reach this much further out.
+# The points run down the bridge and along the nostrils' base; the wings reach this much further.
 _WING = 0.28
 
 
 @parser("landmarks")
 class LandmarkParser:
-    """Nose, eyes, brows, lips, mouth, skin, forehead and background as polygons over dlib's 68 landmarks.
+    """The parts of the face, forehead and background as polygons over dlib's 68 landmarks.
 
-    It knows no hair, ears, glasses, neck or clothes: what lies outside the outline of the landmarks is background, and
-    hair over the forehead counts as forehead.
+    It knows no hair, ears, glasses, neck or clothes: what lies outside the outline of the landmarks
+    is background, and hair over the forehead counts as forehead.
     """
 
     name = "landmarks"
@@ -48,14 +49,17 @@ class LandmarkParser:
         points = transform_points(crop.matrix(face), face.landmarks)
         labels = np.full(crop.size, INDEX["background"], dtype=np.uint8)
         forehead = _forehead(points)
-        _paint(labels, np.vstack([points[:17], forehead]), "skin")
-        _paint(labels, np.vstack([points[17:27], forehead]), "forehead")
-        thickness = max(1, round(_BROW_THICKNESS * float(np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)))))
+        paint(labels, np.vstack([points[:17], forehead]), "skin")
+        paint(labels, np.vstack([points[17:27], forehead]), "forehead")
+        between_eyes = float(np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)))
+        thickness = max(1, round(_BROW_THICKNESS * between_eyes))
         for name, indices in _BROWS:
             line = [_fixed(points[list(indices)])]
-            cv2.polylines(labels, line, isClosed=False, color=INDEX[name], thickness=thickness, shift=_SHIFT)
+            cv2.polylines(
+                labels, line, isClosed=False, color=INDEX[name], thickness=thickness, shift=_SHIFT
+            )
         for name, indices in _POLYGONS:
-            _paint(labels, _nose(points) if name == "nose" else points[list(indices)], name)
+            paint(labels, _nose(points) if name == "nose" else points[list(indices)], name)
         return Parsing(labels, np.ones(crop.size, dtype=np.float32))
 
 
@@ -72,17 +76,17 @@ def _forehead(points: Points) -> Points:
 
 
 def _nose(points: Points) -> Points:
-    """The outline of the nose: bridge between the eyes, wings beside the nostrils, base, ``(n, 2)``."""
+    """The outline of the nose: bridge between the eyes, wings, base, ``(n, 2)``."""
     bridge, tip, left, right = points[27], points[30], points[31], points[35]
     out = (right - left) * _WING
     base = points[31:36] + 0.12 * (points[33] - tip)
-    return np.vstack(
-        [bridge - out * 0.45, points[28] - out * 0.5, points[29] - out * 0.9, left - out, base, right + out,
-         points[29] + out * 0.9, points[28] + out * 0.5, bridge + out * 0.45]
-    )  # fmt: skip
+    down = [bridge - out * 0.45, points[28] - out * 0.5, points[29] - out * 0.9, left - out]
+    up = [right + out, points[29] + out * 0.9, points[28] + out * 0.5, bridge + out * 0.45]
+    return np.vstack([*down, base, *up])
 
 
-def _paint(labels: NDArray[np.uint8], polygon: Points, name: str) -> None:
+def paint(labels: NDArray[np.uint8], polygon: Points, name: str) -> None:
+    """Fill a polygon ``(n, 2)`` of pixel coordinates with a label's value, in place."""
     cv2.fillPoly(labels, [_fixed(polygon)], color=INDEX[name], shift=_SHIFT)
 
 

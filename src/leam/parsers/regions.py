@@ -1,8 +1,9 @@
 """The parts of a face: one list of names, shared by every parser, measure and picture.
 
-Three levels, each a partition of the face: **labels** as parsers draw them (``left_eye``), **regions** with left and
-right merged (``eyes``), and eleven coarse **groups** (``mouth`` holds lips and inner mouth). Left and right are as seen
-in the picture, and are merged by default because parsers trained with mirrored images confuse them.
+Three levels, each a partition of the face: **labels** as parsers draw them (``left_eye``),
+**regions** with left and right merged (``eyes``), and eleven coarse **groups** (``mouth`` holds
+lips and inner mouth). Left and right are as seen in the picture, and are merged by default because
+parsers trained with mirrored images confuse them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,9 @@ DEFAULT = "landmarks"
 
 _BUILDERS: dict[str, Callable[[], Parser]] = {}
 # The modules of this package that register a parser; each is imported when it is first asked for.
-_PARSERS = {"landmarks": "landmarks"}
+_PARSERS = {
+    name: name for name in ("bisenet", "compact", "facer", "landmarks", "mediapipe", "segformer")
+}
 
 
 def parser(name: str) -> Callable[[Callable[[], Parser]], Callable[[], Parser]]:
