@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import InputError
@@ -43,3 +47,66 @@ def critical_mask(maps: Tensor, fraction: float = 0.01) -> Tensor:
     missing = count - above.sum(dim=-1, keepdim=True)
     mask = above | (level & (level.cumsum(dim=-1) <= missing))
     return (mask & (flat.amax(dim=-1, keepdim=True) > 0)).view(maps.shape)
+
+
+def compact_mask(
+    maps: Tensor, fraction: float = 0.01, *, smoothing: float = 0.02, smallest: int = 9
+) -> Tensor:
+    """The top fraction of each smoothed map's pixels, without specks.
+
+    Components (of eight neighbours) under ``smallest`` pixels are left out and made up for by the
+    next-ranked pixels of larger ones, so that the number of pixels is that of
+    :func:`critical_mask`. The component that is the last to become large enough may be cut to meet
+    it.
+
+    Args:
+        maps: ``(B, h, w)``, non-negative.
+        fraction: Part of the pixels, in (0, 1].
+        smoothing: Standard deviation of the Gaussian, in units of the map's longer side; 0 for
+            none.
+        smallest: The fewest pixels a component may have.
+
+    Returns:
+        ``(B, h, w)`` bool; the mask of an all-zero map is empty.
+
+    Raises:
+        InputError: The fraction is not in (0, 1].
+    """
+    masks = [
+        _without_specks(_smoothed(values, smoothing), fraction, smallest)
+        for values in maps.detach().cpu().float().numpy()
+    ]
+    return torch.from_numpy(np.stack(masks)).to(maps.device)
+
+
+def _smoothed(values: NDArray[np.float32], smoothing: float) -> NDArray[np.float32]:
+    sigma = smoothing * max(values.shape)
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma) if sigma > 0 else values)
+
+
+def _without_specks(
+    values: NDArray[np.float32], fraction: float, smallest: int
+) -> NDArray[np.bool_]:
+    """The top pixels of a map ``(h, w)`` that hang together."""
+    count = pixel_count(values.size, fraction)
+    if values.max() <= 0:
+        return np.zeros(values.shape, dtype=bool)
+    order = np.argsort(-values.ravel(), kind="stable")
+
+    def large(pixels: int) -> NDArray[np.bool_]:
+        top = np.zeros(values.size, dtype=np.uint8)
+        top[order[:pixels]] = 1
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(top.reshape(values.shape))
+        sizes = np.where(np.arange(len(stats)) > 0, stats[:, cv2.CC_STAT_AREA], 0)
+        return np.asarray(sizes[labels] >= min(smallest, count))
+
+    # What is kept only grows with the number of pixels looked at, so that the fewest can be
+    # bisected.
+    low, high = count, values.size
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if large(middle).sum() >= count else (middle + 1, high)
+    kept = order[large(low).ravel()[order]][:count]
+    mask = np.zeros(values.size, dtype=bool)
+    mask[kept] = True
+    return mask.reshape(values.shape)

@@ -14,14 +14,21 @@ from torch.nn import functional
 
 from leam.faces.face import Face
 from leam.mapping.explainer import Explainer, Maps
-from leam.mapping.targets import Target, contrast_target, nearest, reference_target, self_target, template
-from leam.measures.baselines import BASELINES
+from leam.mapping.targets import (
+    Target,
+    contrast_target,
+    nearest,
+    reference_target,
+    self_target,
+    template,
+)
+from leam.measures.baselines import BASELINES, Given
 from leam.measures.critical import critical_mask
 from leam.measures.fills import occlude
 from leam.measures.occlusion import drop
 from leam.measures.shares import region_areas, region_shares
 from leam.parsers.parsing import Parser, Parsing
-from leam.parsers.regions import REGIONS
+from leam.parsers.regions import LABELS, REGIONS
 from leam.study.plan import Settings
 from leam.study.store import Arrays
 
@@ -30,6 +37,12 @@ BATCH = 32
 PICTURE_SIDE = 56
 # How many nearest impostors the contrast target pushes away from.
 IMPOSTORS = 5
+# The regions that a mask kept on the face may lie in: no hair, ears, neck, clothes or background.
+_FACE = [
+    REGIONS.index(label.region)
+    for label in LABELS
+    if label.group in {"skin", "nose", "eyes", "brows", "mouth"} or label.name == "glasses"
+]
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,13 @@ def measure_slice(
         others: For the ``contrast`` target, templates of people outside this slice, ``(n, D)``.
 
     Returns:
-        For ``n`` faces, ``L`` layers, ``R`` regions, ``K`` kinds of mask (``critical`` first, then the baselines):
-        ``layers (L,)`` their names; ``position (n,)``; ``embedding (n, D)``; ``density (n, h, w)`` float16, the overall map times its number of
-        pixels; ``critical (n, ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the overall map
-        and each layer; ``area`` and ``confidence (n, R)``; ``empty (n, 1 + L)``; ``clean (n,)``; ``drop (n, K)``; and
-        sums over faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L, s, s)``.
+        For ``n`` faces, ``L`` layers, ``R`` regions, ``K`` kinds of mask (``critical`` first, then
+        the baselines): ``layers (L,)`` their names; ``position (n,)``; ``embedding (n, D)``;
+        ``density (n, h, w)`` float16, the overall map times its number of pixels; ``critical (n,
+        ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the overall map
+        and each layer; ``area`` and ``confidence (n, R)``; ``empty (n, 1 + L)``; ``clean (n,)``;
+        ``drop (n, K)``; and sums over faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L,
+        s, s)``.
     """
     recognizer = explainer.recognizer
     chips = np.stack([recognizer.crop.align(subject.face).image for subject in subjects])
@@ -90,13 +105,17 @@ def measure_slice(
     arrays["layers"] = np.array([layer.name for layer in explainer.layers])
     arrays["position"] = np.array([subject.position for subject in subjects])
     arrays["face_sum"] = chips.sum(axis=0, dtype=np.int64)
-    arrays.update(_occlude(subjects, explainer, chips, arrays, people, settings))
+    arrays.update(_occlude(subjects, explainer, chips, arrays, parsings, settings))
     arrays["critical"] = np.packbits(arrays["critical"].reshape(len(subjects), -1), axis=1)
     return arrays
 
 
 def _target_maker(  # noqa: ANN202  from a slice of the faces to their target
-    explainer: Explainer, chips: NDArray[np.uint8], people: NDArray[np.str_], settings: Settings, others: Tensor | None
+    explainer: Explainer,
+    chips: NDArray[np.uint8],
+    people: NDArray[np.str_],
+    settings: Settings,
+    others: Tensor | None,
 ):
     """A function from a slice of the faces to the target that explains them."""
     recognizer = explainer.recognizer
@@ -112,7 +131,9 @@ def _target_maker(  # noqa: ANN202  from a slice of the faces to their target
     if settings.target == "template":
         return lambda batch: reference_target(templates[batch], kind)
     names = list(dict.fromkeys(people.tolist()))
-    own = torch.stack([template(embeddings[torch.from_numpy(people == name)], kind) for name in names])
+    own = torch.stack(
+        [template(embeddings[torch.from_numpy(people == name)], kind) for name in names]
+    )
 
     def of_contrast(batch: slice) -> Target:
         impostors = []
@@ -153,7 +174,9 @@ def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -
         "mass": _by_face(region_shares(everything, regions, len(REGIONS))),
         "area": region_areas(regions, len(REGIONS)).numpy(),
         "confidence": _mean_by_region(confidence, regions.numpy()),
-        "empty": np.concatenate([maps.overall_empty.cpu().numpy()[:, None], maps.empty.cpu().numpy().T], axis=1),
+        "empty": np.concatenate(
+            [maps.overall_empty.cpu().numpy()[:, None], maps.empty.cpu().numpy().T], axis=1
+        ),
         "layer_sum": small.cpu().numpy(),
     }
 
@@ -178,29 +201,54 @@ def _occlude(
     explainer: Explainer,
     chips: NDArray[np.uint8],
     arrays: Arrays,
-    people: NDArray[np.str_],
+    parsings: Sequence[Parsing],
     settings: Settings,
 ) -> Arrays:
     """The clean similarity with each face's mate, and how far each kind of mask lowers it."""
     recognizer = explainer.recognizer
     kind = recognizer.card.similarity
     clean = torch.from_numpy(arrays["embedding"])
-    mate = mates(clean, people, kind)
-    drops = []
-    for name in ("critical", *settings.baselines):
-        hidden = [
-            occlude(chip, _mask(name, mask, subject.image, settings.seed), settings.fill)
-            for chip, mask, subject in zip(chips, arrays["critical"], subjects, strict=True)
+    mate = mates(clean, np.array([subject.person for subject in subjects]), kind)
+    values = np.full((len(subjects), 1 + len(settings.baselines)), np.nan, dtype=np.float32)
+    for column, name in enumerate(("critical", *settings.baselines)):
+        masks = [
+            _mask(name, index, subjects, arrays, parsings, settings.seed)
+            for index in range(len(subjects))
         ]
-        drops.append(drop(clean, recognizer.embed(np.stack(hidden)).cpu(), mate, kind).numpy())
-    values = np.stack(drops, axis=1)
+        hidden = [
+            occlude(chip, mask, settings.fill) for chip, mask in zip(chips, masks, strict=True)
+        ]
+        drops = drop(clean, recognizer.embed(np.stack(hidden)).cpu(), mate, kind).numpy()
+        # A map that is empty has no mask, and a person alone no other's.
+        values[:, column] = np.where([mask.any() for mask in masks], drops, np.nan)
     values[arrays["empty"][:, 0]] = np.nan
     return {"clean": recognizer.similarity(clean, mate).numpy(), "drop": values}
 
 
-def _mask(name: str, critical: NDArray[np.bool_], image: str, seed: int) -> NDArray[np.bool_]:
-    """A mask of the asked kind; random ones depend on the seed and the picture alone."""
+def _mask(
+    name: str,
+    index: int,
+    subjects: Sequence[Subject],
+    arrays: Arrays,
+    parsings: Sequence[Parsing],
+    seed: int,
+) -> NDArray[np.bool_]:
+    """A face's mask of the asked kind; random ones depend on the seed and the picture alone."""
+    critical: NDArray[np.bool_] = arrays["critical"][index]
     if name == "critical":
         return critical
-    key = zlib.crc32(f"{name}/{image}".encode())
-    return BASELINES[name](critical, np.random.default_rng([seed, key]))
+    key = zlib.crc32(f"{name}/{subjects[index].image}".encode())
+    # The next face of another person, round the slice.
+    others = [
+        i
+        for i in np.roll(range(len(subjects)), -index)
+        if subjects[i].person != subjects[index].person
+    ]
+    given = Given(
+        critical=critical,
+        overall=arrays["density"][index],
+        face=np.isin(parsings[index].regions, _FACE),
+        other=arrays["critical"][others[0]] if others else np.zeros_like(critical),
+        generator=np.random.default_rng([seed, key]),
+    )
+    return BASELINES[name](given)
