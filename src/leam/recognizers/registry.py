@@ -22,7 +22,14 @@ DEFAULT = "dlib_resnet"
 _BUILDERS: dict[str, Builder] = {}
 # The modules of this package that register an architecture; each is imported when it is first asked
 # for.
-_ARCHITECTURES = {"dlib_resnet": "dlib_resnet", "onnx": "onnx_graph"}
+_ARCHITECTURES = {
+    "dlib_resnet": "dlib_resnet",
+    "edgeface": "edgeface",
+    "inception_resnet_v1": "inception_resnet",
+    "iresnet": "iresnet",
+    "mobilefacenet": "mobilefacenet",
+    "onnx": "onnx_graph",
+}
 
 
 def architecture(name: str) -> Callable[[Builder], Builder]:

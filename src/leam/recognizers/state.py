@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,56 +50,48 @@ def read_state(path: Path) -> State:
     return {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
 
 
-def fill(
-    module: nn.Module,
-    state: Mapping[str, Tensor],
-    path: Path,
-    *,
-    heads: Sequence[str] = (),
-    owner: str = "",
-) -> None:
-    """Fill a network with a state dict; every key must find its place.
+def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
+    """A state dict without what stands before a network's names, such as ``module.backbone.``.
 
-    A prefix that all of the network's keys share in the file (``module.``, ``backbone.``) is
-    removed.
+    Args:
+        state: Tensors by name.
+        marker: The name of a tensor that tells the network; names that do not share what stands
+            before it are left as they are.
+    """
+    found = [name for name in state if name == marker or name.endswith(f".{marker}")]
+    prefix = min(found, key=len, default=marker).removesuffix(marker)
+    return {name.removeprefix(prefix): value for name, value in state.items()}
+
+
+def fill(
+    module: nn.Module, state: Mapping[str, Tensor], path: Path, heads: Sequence[str] = ()
+) -> None:
+    """Fill a network with a state dict; every name must find its place.
 
     Args:
         module: The network.
         state: Its tensors by name.
         path: The file they came from, for messages.
-        heads: Patterns (regular expressions) of keys, after the prefix is removed, that belong to
-            training only.
-        owner: Name of the network, for messages.
+        heads: First parts of names that serve training only and are left out.
 
     Raises:
-        WeightsError: A key is missing or unexpected, or a tensor has another shape; the message
-            names it.
+        WeightsError: A name is missing or unexpected, or a tensor has another shape.
     """
-    expected = {
-        name: value for name, value in module.state_dict().items() if not name.endswith(_COUNTER)
-    }
-    prefix = _prefix(expected, state)
-    found = {name.removeprefix(prefix): value for name, value in state.items()}
-    missing = [name for name in expected if name not in found]
-    extra = [
-        name
-        for name in found
-        if name not in expected and not any(re.match(head, name) for head in heads)
-    ]
-    kind = owner or type(module).__name__
+    kind = f"{path}: not a checkpoint of {type(module).__name__}"
+    own = module.state_dict()
+    expected = {name: own[name] for name in own if not name.endswith(_COUNTER)}
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected and name.partition(".")[0] not in heads]
     if missing or extra:
-        parts = [
-            f"{label} {_some(names)}"
-            for label, names in (("missing", missing), ("unexpected", extra))
-            if names
-        ]
-        raise WeightsError(f"{path}: not a checkpoint of {kind}: {'; '.join(parts)}")
+        named = (("missing", missing), ("unexpected", extra))
+        raise WeightsError(
+            f"{kind}: " + "; ".join(f"{what} {_some(names)}" for what, names in named if names)
+        )
     for name, value in expected.items():
-        if found[name].shape != value.shape:
-            shapes = f"{tuple(found[name].shape)}, not {tuple(value.shape)}"
-            raise WeightsError(f"{path}: not a checkpoint of {kind}: {name} has shape {shapes}")
-    kept = {name: found[name].float() for name in expected}
-    module.load_state_dict(module.state_dict() | without_traces(kept))
+        if state[name].shape != value.shape:
+            shapes = f"{tuple(state[name].shape)}, not {tuple(value.shape)}"
+            raise WeightsError(f"{kind}: {name} has shape {shapes}")
+    module.load_state_dict(own | without_traces({name: state[name].float() for name in expected}))
     module.eval()
 
 
@@ -124,17 +115,6 @@ def _states(loaded: object, depth: int) -> list[State]:
         return []
     own = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     return [own, *(state for value in loaded.values() for state in _states(value, depth - 1))]
-
-
-def _prefix(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """What stands before most of the network's keys in the file."""
-    first = next(iter(expected))
-    candidates = {
-        name.removesuffix(first) for name in state if name == first or name.endswith(f".{first}")
-    }
-    return max(
-        sorted(candidates), key=lambda p: sum(p + name in state for name in expected), default=""
-    )
 
 
 def _some(names: Sequence[str]) -> str:
