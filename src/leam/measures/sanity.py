@@ -1,0 +1,129 @@
+"""Whether a map depends on what the network has learnt: cascading randomisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leam.measures.effects import spearman
+from leam.measures.registry import measure
+from leam.measures.statistics import Numbers
+
+# Side and standard deviation of the window of Wang et al., and their constants for values up to 1.
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+@dataclass(frozen=True)
+class Randomised:
+    """The maps after the uppermost layers lost what they had learnt.
+
+    Attributes:
+        layers: The modules randomised so far, top down.
+        rank: Rank correlation of each face's map with that of the whole network, ``(B,)``; NaN
+            where a map became constant.
+        ssim: Structural similarity of the same two, ``(B,)``.
+    """
+
+    layers: tuple[str, ...]
+    rank: Numbers
+    ssim: Numbers
+
+
+@measure("cascade", "sanity", "lower")
+def cascade(
+    module: nn.Module, explain: Callable[[], Tensor], seed: int, steps: int = 5
+) -> list[Randomised]:
+    """Randomise a network from the top down and see its maps change.
+
+    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Every parameter is redrawn from
+    a normal distribution with its own mean and standard deviation, so that activations keep their
+    size. The module is left as it was, also after an exception.
+
+    Args:
+        module: The network.
+        explain: Gives the overall maps of some faces, ``(B, h, w)``, by this network as it is.
+        seed: Of the draws.
+        steps: In how many equal parts the layers are randomised.
+
+    Returns:
+        One entry a step, the last with every layer randomised.
+    """
+    modules = module.named_modules()
+    names = [name for name, child in modules if list(child.parameters(recurse=False))]
+    parts = np.array_split(np.array(names[::-1], dtype=object), min(steps, len(names)))
+    before = explain()
+    flat = before.flatten(1).cpu().numpy()
+    generator = torch.Generator().manual_seed(seed)
+    found: list[Randomised] = []
+    done: tuple[str, ...] = ()
+    with _restored(module):
+        for part in parts:
+            _randomise(module, part.tolist(), generator)
+            done += tuple(part.tolist())
+            after = explain()
+            rank = spearman(flat, after.flatten(1).cpu().numpy())
+            found.append(Randomised(done, rank, ssim(before, after).cpu().double().numpy()))
+    return found
+
+
+@measure("ssim", "sanity", "none")
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity of maps, each scaled to a maximum of 1.
+
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004,
+    with their Gaussian window of 11 pixels and constants; the mean over windows that lie inside.
+
+    Args:
+        first: ``(B, h, w)``, non-negative, at least 11 pixels wide and high.
+        second: The same shape.
+
+    Returns:
+        ``(B,)`` float32 in [-1, 1], 1 for equal maps.
+    """
+    x, y = (_scaled(maps)[:, None] for maps in (first, second))
+    place = torch.arange(_WINDOW, device=x.device) - _WINDOW // 2
+    line = torch.exp(-(place**2) / (2 * _SIGMA**2))
+    window = (line[:, None] * line / line.sum() ** 2)[None, None]
+
+    def local(values: Tensor) -> Tensor:
+        return functional.conv2d(values, window)
+
+    mean_x, mean_y = local(x), local(y)
+    var_x, var_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
+    covariance = local(x * y) - mean_x * mean_y
+    upper = (2 * mean_x * mean_y + _C1) * (2 * covariance + _C2)
+    lower = (mean_x**2 + mean_y**2 + _C1) * (var_x + var_y + _C2)
+    return (upper / lower).mean(dim=(1, 2, 3))
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    highest = maps.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+    return (maps / highest).float()
+
+
+def _randomise(module: nn.Module, names: Sequence[str], generator: torch.Generator) -> None:
+    modules = dict(module.named_modules())
+    for name in names:
+        for parameter in modules[name].parameters(recurse=False):
+            drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
+            spread = parameter.detach().std(correction=0)
+            with torch.no_grad():
+                parameter.copy_(parameter.mean() + spread * drawn)
+
+
+@contextmanager
+def _restored(module: nn.Module) -> Iterator[None]:
+    kept = {name: value.detach().clone() for name, value in module.named_parameters()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(kept[name])
