@@ -11,6 +11,7 @@ from torch import nn
 
 from leam.errors import CardError, ModelError
 from leam.recognizers.card import Card, read_card
+from leam.recognizers.download import Tell
 from leam.recognizers.recognizer import Recognizer
 from leam.recognizers.weights import locate
 
@@ -59,6 +60,7 @@ def load_recognizer(
     *,
     device: torch.device | str = "cpu",
     folder: Path | None = None,
+    tell: Tell | None = None,
 ) -> Recognizer:
     """Load a recognizer by name, card file or card.
 
@@ -67,6 +69,7 @@ def load_recognizer(
         device: Where it runs.
         folder: What a :class:`Card`'s relative ``file`` is relative to; a card file's own folder by
             default.
+        tell: Told about the progress where weights are fetched.
 
     Raises:
         CardError: The card is wrong, or no card has this name.
@@ -75,7 +78,7 @@ def load_recognizer(
     """
     if not isinstance(source, Card):
         source, folder = _find_card(str(source), folder)
-    return Recognizer(_builder(source)(source, locate(source, folder)), source, device)
+    return Recognizer(_builder(source)(source, locate(source, folder, tell)), source, device)
 
 
 def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:

@@ -1,68 +1,100 @@
-"""Find the weights file of a card, and check that it is the right one."""
+"""Find the weights file of a card, fetching it where that is needed, and check that it is right."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-from pathlib import Path
+import sys
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from leam.errors import WeightsError
 from leam.recognizers.card import Card
+from leam.recognizers.download import Tell, fetch, sha256_of
 
 ASSETS_VARIABLE = "LEAM_ASSETS"
+CACHE_VARIABLE = "LEAM_CACHE"
 _ASSETS_PREFIX = f"${ASSETS_VARIABLE}/"
 _PACKAGE_PREFIX = "package:"
-_BLOCK = 1 << 20
 
 
-def locate(card: Card, folder: Path | None = None) -> Path:
+def locate(card: Card, folder: Path | None = None, tell: Tell | None = None) -> Path:
     """The path of a card's weights, its checksum verified.
+
+    A file that is nowhere on this machine is fetched from the card's ``url`` into the cache.
 
     Args:
         card: Says where the file is.
         folder: What a relative path is relative to; the working directory by default.
+        tell: Told about the progress of fetching.
 
     Raises:
-        WeightsError: The file is missing, or its SHA-256 is not the card's.
+        WeightsError: The file is missing and cannot be fetched, or its SHA-256 is not the card's.
     """
-    if card.file is None:
-        raise WeightsError(f"{card.name}: the card names no file")
-    path = _resolve(card, card.file, folder)
-    if not path.is_file():
-        raise WeightsError(f"{card.name}: {path} does not exist")
+    path = find(card, folder)
+    if path is None:
+        if card.url is None:
+            raise WeightsError(f"{card.name}: {_missing(card, folder)}")
+        path = cached_path(card)
+        fetch(card.url, path, card.sha256, tell)
     if card.sha256 and (found := sha256_of(path)) != card.sha256:
-        raise WeightsError(
-            f"{card.name}: {path} has sha256 {found}, but the card says {card.sha256}"
-        )
+        raise WeightsError(f"{card.name}: {path} has sha256 {found}, not the card's {card.sha256}")
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+def find(card: Card, folder: Path | None = None) -> Path | None:
+    """Where a card's weights are on this machine, unchecked; None where they are not."""
+    places = [_resolve(card.file, folder)] if card.file else []
+    if card.url:
+        places.append(cached_path(card))
+    return next((path for path in places if path and path.is_file()), None)
 
 
-def _resolve(card: Card, file: str, folder: Path | None) -> Path:
+def cached_path(card: Card) -> Path:
+    """Where the file that a card's ``url`` names is kept.
+
+    Raises:
+        WeightsError: The ``url`` names no file.
+    """
+    name = PurePosixPath(unquote(urlsplit(card.url or "").path)).name
+    if not name or Path(name).name != name:
+        raise WeightsError(f"{card.name}: the url {card.url} names no file")
+    return cache_folder() / card.name / name
+
+
+def cache_folder() -> Path:
+    """The folder for fetched weights: LEAM_CACHE, or ``leam`` in the user's cache folder."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "leam"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "leam"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leam"
+
+
+def _resolve(file: str, folder: Path | None) -> Path | None:
+    """The path that a card's ``file`` stands for; None where its package or variable is missing."""
     if file.startswith(_PACKAGE_PREFIX):
         package, _, inside = file.removeprefix(_PACKAGE_PREFIX).partition("/")
-        spec = importlib.util.find_spec(package)
+        # A dotted name would import its parent.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
         locations = (spec.submodule_search_locations or []) if spec else []
-        if not locations:
-            raise WeightsError(
-                f"{card.name}: the package {package} is not installed; `pip install {package}`"
-            )
-        return Path(locations[0]) / inside
+        return Path(locations[0]) / inside if locations else None
     if file.startswith(_ASSETS_PREFIX):
         assets = os.environ.get(ASSETS_VARIABLE)
-        if not assets:
-            raise WeightsError(
-                f"{card.name}: set {ASSETS_VARIABLE} to the folder that holds "
-                f"{file.removeprefix(_ASSETS_PREFIX)}"
-            )
-        return Path(assets) / file.removeprefix(_ASSETS_PREFIX)
+        return Path(assets) / file.removeprefix(_ASSETS_PREFIX) if assets else None
     return (folder or Path()) / file
+
+
+def _missing(card: Card, folder: Path | None) -> str:
+    """Why a card's file cannot be had, and the way out."""
+    if card.file is None:
+        return "the card names no file"
+    if path := _resolve(card.file, folder):
+        return f"{path} does not exist"
+    if card.file.startswith(_ASSETS_PREFIX):
+        inside = card.file.removeprefix(_ASSETS_PREFIX)
+        return f"set {ASSETS_VARIABLE} to the folder that holds {inside}"
+    package = card.file.removeprefix(_PACKAGE_PREFIX).partition("/")[0]
+    return f"the package {package} is not installed; `pip install {package}`"

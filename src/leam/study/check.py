@@ -1,0 +1,197 @@
+"""Check a recognizer before it is trusted: does it load, embed, tell people apart, and how fast."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from leam.errors import FaceError, ImageError, InputError
+from leam.faces.align import Crop
+from leam.faces.detect import Detector, find_face
+from leam.faces.read import Picture
+from leam.mapping.layers import CONVOLUTIONS, Layer, choose_layers
+from leam.measures.verification import best_threshold
+from leam.recognizers.card import Card
+from leam.recognizers.mode import evaluating
+from leam.recognizers.recognizer import Recognizer
+
+Told = Callable[[int, int], None]
+"""Called with the number of pictures done, and of all."""
+
+_BATCH = 16
+_RUNS = 5
+_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures, and whether they show one person."""
+
+    left: str
+    right: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How well a recognizer tells people apart.
+
+    Attributes:
+        accuracy: The part of the pairs decided rightly at the best threshold, in [0, 1].
+        threshold: That threshold, a similarity.
+        pairs: How many pairs were decided.
+        skipped: Pictures without a usable face, each with the reason; their pairs are left out.
+    """
+
+    accuracy: float
+    threshold: float
+    pairs: int
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What a check found.
+
+    Attributes:
+        name: The recognizer's name.
+        parameters: How many numbers it learned.
+        embedding_size: Length of its embedding.
+        milliseconds: Of embedding one face in a batch of 16, the median of five runs.
+        layers: Every convolution whose output has a grid and reaches the embedding, in firing order.
+        doubts: What the card leaves open.
+        verification: Where pairs were given.
+    """
+
+    name: str
+    parameters: int
+    embedding_size: int
+    milliseconds: float
+    layers: tuple[Layer, ...]
+    doubts: tuple[str, ...]
+    verification: Verification | None = None
+
+
+def check_model(recognizer: Recognizer, verification: Verification | None = None) -> ModelCheck:
+    """Embed, time and list the layers of a recognizer that has been loaded.
+
+    Raises:
+        ModelError: It cannot embed.
+        LayerError: It has no layer to explain.
+    """
+    height, width = recognizer.card.input_size
+    noise = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, 3), dtype=np.uint8)
+    size = recognizer.embed(noise).shape[1]
+    seconds = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        recognizer.embed(noise)
+        seconds.append(time.perf_counter() - start)
+    with evaluating(recognizer.module):
+        blank = recognizer.preprocess(torch.zeros(1, height, width, 3))
+        layers = choose_layers(recognizer.module, blank, CONVOLUTIONS)
+    return ModelCheck(
+        recognizer.name,
+        sum(parameter.numel() for parameter in recognizer.module.parameters()),
+        size,
+        float(np.median(seconds)) / _BATCH * _MILLISECONDS,
+        layers,
+        doubts(recognizer.card),
+        verification,
+    )
+
+
+def doubts(card: Card) -> tuple[str, ...]:
+    """What a card leaves open, a sentence each."""
+    return (
+        *(() if card.sha256 else ("no sha256: a changed file would not be noticed",)),
+        *(() if card.license else ("no licence stated: ask before you share results",)),
+    )
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs from a CSV file with the columns left, right (pictures) and same (1 or 0).
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, or holds no pair.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    pairs = []
+    for line, row in enumerate(rows, 2):
+        left, right, same = (row.get(column) for column in ("left", "right", "same"))
+        if not left or not right or same not in {"0", "1"}:
+            raise InputError(f"{path}: line {line} lacks left, right, or a same of 1 or 0")
+        pairs.append(Pair(left, right, same == "1"))
+    if not pairs:
+        raise InputError(f"{path}: holds no pairs")
+    return pairs
+
+
+def verify(
+    recognizers: Sequence[Recognizer],
+    pairs: Sequence[Pair],
+    folder: Path,
+    detector: Detector,
+    told: Told | None = None,
+) -> list[Verification]:
+    """Verification accuracy of recognizers on pairs of pictures.
+
+    Each picture is read and searched once, whatever the number of recognizers.
+
+    Args:
+        recognizers: What is tested.
+        pairs: Of pictures in the folder.
+        folder: What the pictures' paths are relative to.
+        detector: Finds the faces.
+        told: Told about progress.
+
+    Returns:
+        One for each recognizer, in order.
+
+    Raises:
+        InputError: No pair has a face in both pictures.
+    """
+    names = sorted({name for pair in pairs for name in (pair.left, pair.right)})
+    crops = list(dict.fromkeys(recognizer.crop for recognizer in recognizers))
+    chips: dict[Crop, list[Picture]] = {crop: [] for crop in crops}
+    found: dict[str, int] = {}
+    skipped: dict[str, str] = {}
+    for done, name in enumerate(names, 1):
+        try:
+            face = find_face(folder / name, detector)
+        except (FaceError, ImageError) as error:
+            skipped[name] = str(error)
+        else:
+            found[name] = len(found)
+            for crop in crops:
+                chips[crop].append(crop.align(face).image)
+        if told:
+            told(done, len(names))
+    usable = [pair for pair in pairs if pair.left in found and pair.right in found]
+    if not usable:
+        raise InputError(f"{folder}: no pair has a face in both pictures")
+    left, right = ([found[name] for name in side] for side in _sides(usable))
+    same = np.array([pair.same for pair in usable])
+    results = []
+    for recognizer in recognizers:
+        embeddings = recognizer.embed(np.stack(chips[recognizer.crop])).cpu()
+        scores = recognizer.similarity(embeddings[left], embeddings[right]).double().numpy()
+        threshold = best_threshold(scores, same)
+        accuracy = float(((scores >= threshold) == same).mean())
+        results.append(Verification(accuracy, threshold, len(usable), skipped))
+    return results
+
+
+def _sides(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
+    listed = list(pairs)
+    return [pair.left for pair in listed], [pair.right for pair in listed]
