@@ -1,20 +1,56 @@
-"""What all tests share."""
+"""What tests share: the asset folder, tiny networks, and pictures of faces."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from leam.demo import portraits
+from leam.faces import DlibDetector
+from leam.recognizers import Recognizer, load_recognizer
+from tiny import TinyNet, wrap
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def assets():
-    """The asset folder (zoo, lfw, parsing, detectors); LEAM_ASSETS names it while tests run."""
-    beside = Path(__file__).resolve().parents[2] / "shared"
-    folder = Path(os.environ.get("LEAM_ASSETS", beside))
+def assets() -> Iterator[Path]:
+    """The folder of recognizers and faces that tests may use; the test skips where there is none."""
+    folder = Path(os.environ.get("LEAM_ASSETS") or ROOT.parent / "shared")
     if not (folder / "zoo" / "zoo.json").is_file():
         pytest.skip("asset folder not found")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAM_ASSETS", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def detector() -> DlibDetector:
+    return DlibDetector()
+
+
+@pytest.fixture(scope="session")
+def dlib_resnet() -> Recognizer:
+    return load_recognizer("dlib_resnet")
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """A picture with one clear face."""
+    return portraits()["Eileen Collins"]
+
+
+@pytest.fixture
+def tiny() -> Recognizer:
+    torch.manual_seed(0)
+    return wrap(TinyNet())
+
+
+@pytest.fixture
+def chips() -> torch.Tensor:
+    """Five random faces for a tiny network, ``(5, 8, 8, 3)`` uint8."""
+    return torch.randint(0, 256, (5, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)

@@ -95,8 +95,8 @@ class Explainer:
         self.aggregate = aggregate
         self._weigh = find_weighting(weighting)
         self._join = find_aggregate(aggregate)
-        blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
-        with _prepared(recognizer.module):
+        with _differentiable(recognizer.module):
+            blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
             self.layers = choose_layers(recognizer.module, blank, layers)
         # Layers whose output a later step was seen to overwrite in place.
         self._overwritten: frozenset[str] = frozenset()
@@ -116,18 +116,38 @@ class Explainer:
             InputError: The target's references are not one for each face.
             LayerError: A layer took no part in this forward pass.
         """
-        # A caller's inference mode would leave nothing to differentiate.
-        with torch.inference_mode(mode=False), torch.enable_grad(), _prepared(self.recognizer.module):
-            activations, embeddings = self._forward(chips)
+        activations, gradients, embeddings, scores = self.differentiate(chips, target)
+        with torch.no_grad():
+            raw = [self._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
+        return self._maps(raw, embeddings, scores)
+
+    def differentiate(
+        self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target
+    ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+        """The one forward and one backward pass: what every weighting starts from.
+
+        Args:
+            chips: As for :meth:`explain`.
+            target: As for :meth:`explain`.
+
+        Returns:
+            Each layer's activations ``(B, C, h, w)``, the gradients of the scores with respect to them, the embeddings
+            ``(B, D)`` and the scores ``(B,)``; all detached.
+
+        Raises:
+            ModelError, InputError, LayerError: As for :meth:`explain`.
+        """
+        with _differentiable(self.recognizer.module):
+            outputs, embeddings = self._forward(chips)
             scores = target(embeddings)
-            gradients = torch.autograd.grad(scores.sum(), activations, allow_unused=True)
-        raw = []
-        for layer, activation, gradient in zip(self.layers, activations, gradients, strict=True):
+            found = torch.autograd.grad(scores.sum(), outputs, allow_unused=True)
+        activations, gradients = [], []
+        for layer, output, gradient in zip(self.layers, outputs, found, strict=True):
             if gradient is None:
                 raise LayerError(f"layer {layer.name}: does not reach the embedding")
-            with torch.no_grad():
-                raw.append(self._weigh(layer.on_grid(activation), layer.on_grid(gradient)))
-        return self._maps(raw, embeddings, scores)
+            activations.append(layer.on_grid(output.detach()))
+            gradients.append(layer.on_grid(gradient))
+        return activations, gradients, embeddings.detach(), scores.detach()
 
     def _forward(self, chips: NDArray[np.uint8] | Tensor) -> tuple[list[Tensor], Tensor]:
         """The layers' activations and the embeddings, joined by a graph."""
@@ -149,14 +169,15 @@ class Explainer:
             layer_maps = tuple(distribution(layer) for layer in raw)
             overall = distribution(self._join(layer_maps, self.recognizer.card.input_size))
             empty = torch.stack([layer.sum(dim=(1, 2)) == 0 for layer in layer_maps])
-        return Maps(self.layers, layer_maps, overall, embeddings.detach(), scores.detach(), empty)
+        return Maps(self.layers, layer_maps, overall, embeddings, scores, empty)
 
 
 @contextmanager
-def _prepared(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters, which spare the gradients nobody asked for; all restored after."""
+def _differentiable(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, gradients on, and frozen parameters, which spare gradients nobody asked for; restored after."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    with evaluating(module):
+    # A caller's inference mode would leave nothing to differentiate.
+    with torch.inference_mode(mode=False), torch.enable_grad(), evaluating(module):
         for parameter in trainable:
             parameter.requires_grad_(requires_grad=False)
         try:

@@ -177,8 +177,7 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
     named = [(name, child) for name, child in module.named_modules() if name]
     handles = [child.register_forward_hook(hook_of(name)) for name, child in named]
     try:
-        with torch.enable_grad():
-            embedding = module(inputs.detach().requires_grad_() * 1)
+        embedding = module(inputs.detach().requires_grad_() * 1)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,0 +1,28 @@
+"""Networks small enough to differentiate by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from leam.recognizers import Card, Recognizer
+
+
+class TinyNet(nn.Module):
+    """Two convolutions, a nonlinearity and a linear embedding: small enough to differentiate by hand."""
+
+    def __init__(self, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.relu1 = nn.ReLU(inplace=inplace)
+        self.conv2 = nn.Conv2d(4, 5, 3, stride=2, padding=1)
+        self.relu2 = nn.ReLU(inplace=inplace)
+        self.fc = nn.Linear(5 * 4 * 4, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.relu2(self.conv2(self.relu1(self.conv1(x)))).flatten(1))
+
+
+def wrap(module: nn.Module, size: int = 8, **fields: object) -> Recognizer:
+    """A recognizer around a module that takes ``(B, 3, size, size)``."""
+    return Recognizer(module, Card(name="tiny", input_size=(size, size), **fields))
