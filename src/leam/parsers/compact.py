@@ -43,7 +43,9 @@ def read_compact(path: Path) -> HeadParser:
             state = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118
         classes, side = metadata["classes"].split(), int(metadata["side"])
         network = CompactNet(len(classes))
-        network.load_state_dict(state)
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+            raise WeightsError(f"{path}: its tensors are not those of compact")
     except FileNotFoundError:
         raise WeightsError(f"{path}: not found; install the package again") from None
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:

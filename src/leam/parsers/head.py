@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from leam.faces.align import Crop, Matrix, similarity_transform, transform_points, warp
 from leam.faces.face import Face, Points
+from leam.faces.read import Picture
 from leam.parsers.orders import label_values
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX
@@ -36,6 +37,10 @@ def head_matrix(five_points: Points, side: int) -> Matrix:
         side: Height and width of the view.
     """
     return similarity_transform(five_points, _FIVE_POINTS * side - 0.5)
+
+
+# Pixels labelled at a time: the probabilities of a whole photograph would fill gigabytes.
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -62,71 +67,71 @@ class HeadParser:
         Confidence is the network's softmax. Beyond the picture's edge all is background for
         certain; beyond the view, it is background with confidence 0.
         """
-        matrix = self.view(face.five_points, self.side)
-        picture = warp(face.picture, matrix, (self.side, self.side))
+        view = self.view(face.five_points, self.side)
+        picture = warp(face.picture, view, (self.side, self.side))
         with torch.inference_mode():
             scores = self.network(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
         to_picture = inverse(crop.matrix(face))
-        probabilities, seen = resample(
-            scores[0].softmax(dim=0), matrix, self.side, to_picture, crop.size
-        )
-        return _label(probabilities, seen, _beyond(face, to_picture, crop.size), self.labels)
+        probabilities = _shrunk(scores[0].softmax(dim=0), self.side, view, to_picture)
+        labels = np.full(crop.size, INDEX["background"], dtype=np.uint8)
+        confidence = np.zeros(crop.size, dtype=np.float32)
+        table = label_values(self.labels)
+        for rows in _blocks(crop.size):
+            points = transform_points(to_picture, _pixels(rows, crop.size[1]))
+            best, highest, seen = _likeliest(
+                probabilities, transform_points(view, points), self.side
+            )
+            inside = _within(face.picture, points)
+            labels[rows] = np.where(seen & inside, table[best], labels[rows])
+            confidence[rows] = np.where(inside, np.where(seen, highest, 0), 1)
+        return Parsing(labels, confidence)
 
 
-def resample(
-    values: Tensor, view: Matrix, side: int, to_picture: Matrix, size: tuple[int, int]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Bring values of a head view into a crop's geometry, bilinear and without aliasing.
+def _shrunk(values: Tensor, side: int, view: Matrix, to_picture: Matrix) -> Tensor:
+    """Average values ``(classes, h, w)`` of a view that are much finer than a crop's pixels."""
+    scale = np.sqrt(abs(np.linalg.det(view[:, :2]) * np.linalg.det(to_picture[:, :2])))
+    factor = int(scale * values.shape[-1] / side)
+    if factor <= 1:
+        return values
+    return functional.adaptive_avg_pool2d(values, max(1, values.shape[-1] // factor))
 
-    Args:
-        values: Of the view, at any resolution, ``(classes, h, w)``.
-        view: From picture pixels to view pixels.
-        side: The view's height and width in its own pixels.
-        to_picture: From crop pixels to picture pixels.
-        size: The crop's height and width.
+
+def _likeliest(
+    probabilities: Tensor, points: Points, side: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """The likeliest class at points ``(h, w, 2)`` of a view, by bilinear interpolation.
 
     Returns:
-        The values ``(classes, *size)`` float32, and what lies within the view, ``size`` bool.
+        Each ``(h, w)``: the class, its probability, and whether the point lies within the view.
     """
-    points = transform_points(view, transform_points(to_picture, _pixels(size)))
-    scale = np.sqrt(abs(np.linalg.det(view[:, :2]) * np.linalg.det(to_picture[:, :2])))
-    shrink = int(scale * values.shape[-1] / side)
-    if shrink > 1:
-        values = functional.adaptive_avg_pool2d(values, max(1, values.shape[-1] // shrink))
     # grid_sample's coordinates run from -1 to 1 between the outer edges of the border pixels.
     grid = torch.from_numpy((points + 0.5) / side * 2 - 1).float()
     sampled = functional.grid_sample(
-        values[None], grid[None], padding_mode="border", align_corners=False
+        probabilities[None], grid[None], padding_mode="border", align_corners=False
     )
-    return sampled[0].numpy(), (np.abs(grid.numpy()) <= 1).all(axis=-1)
+    highest, best = sampled[0].max(dim=0)
+    return best.numpy(), highest.clamp(0, 1).numpy(), (grid.abs() <= 1).all(dim=-1).numpy()
 
 
-def _label(
-    probabilities: NDArray[np.float32],
-    seen: NDArray[np.bool_],
-    beyond: NDArray[np.bool_],
-    labels: Sequence[str],
-) -> Parsing:
-    best = probabilities.argmax(axis=0)
-    background = INDEX["background"]
-    values = np.where(seen & ~beyond, label_values(labels)[best], np.uint8(background))
-    confidence = np.where(
-        seen, np.take_along_axis(probabilities, best[None], axis=0)[0], np.float32(0)
-    )
-    return Parsing(values, np.where(beyond, np.float32(1), confidence).clip(0, 1))
+def _blocks(size: tuple[int, int]) -> Iterator[slice]:
+    """The rows of a map, few enough at a time for all classes' probabilities to fit in memory."""
+    height, width = size
+    step = max(1, _BLOCK // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
-def _beyond(face: Face, to_picture: Matrix, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where a crop shows nothing of the picture, ``size`` bool."""
-    height, width = face.picture.shape[:2]
-    points = transform_points(to_picture, _pixels(size))
+def _pixels(rows: slice, width: int) -> Points:
+    """The coordinates of every pixel of some rows, ``(h, w, 2)``, x then y."""
+    y, x = np.mgrid[rows, 0:width].astype(np.float64)
+    return np.stack([x, y], axis=-1)
+
+
+def _within(picture: Picture, points: Points) -> NDArray[np.bool_]:
+    """Which points ``(h, w, 2)`` in picture pixels show something of the picture."""
+    height, width = picture.shape[:2]
     x, y = points[..., 0], points[..., 1]
-    return np.asarray((x <= -1) | (y <= -1) | (x >= width) | (y >= height), dtype=np.bool_)
-
-
-def _pixels(size: tuple[int, int]) -> Points:
-    """The coordinates of every pixel, ``(h, w, 2)``, x then y."""
-    return np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), axis=-1).astype(np.float64)
+    return np.asarray((x > -1) & (y > -1) & (x < width) & (y < height), dtype=np.bool_)
 
 
 def inverse(matrix: Matrix) -> Matrix:

@@ -5,7 +5,6 @@ Its model file ``face_landmarker.task`` (Apache-2.0) is not in the package's whe
 
 from __future__ import annotations
 
-import atexit
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +92,6 @@ class MediaPipeParser:
         except (RuntimeError, ValueError, OSError) as error:
             line = str(error).strip().splitlines()[0]
             raise WeightsError(f"{task}: not a face landmarker ({line})") from None
-        # Left to the interpreter's end, MediaPipe finds its own modules gone.
-        atexit.register(self._landmarker.close)
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry; confidence is one everywhere.

@@ -7,18 +7,15 @@ non-commercial research.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from leam.errors import ModelError, WeightsError
 from leam.parsers.bisenet import normalised
 from leam.parsers.head import HeadParser, Network
 from leam.parsers.orders import translate
 from leam.parsers.registry import parser
-
-if TYPE_CHECKING:
-    from transformers import SegformerForSemanticSegmentation
 
 VARIABLE = "LEAM_SEGFORMER"
 """Names a folder with ``config.json`` and weights, or a model on the hub."""
@@ -47,7 +44,7 @@ def read_segformer(source: str) -> HeadParser:
             "segformer: needs transformers; `pip install leam-xai[segformer]`"
         ) from None
     try:
-        model = SegformerForSemanticSegmentation.from_pretrained(source)
+        model: Any = SegformerForSemanticSegmentation.from_pretrained(source)
     except Exception as error:  # noqa: BLE001  the hub's client has no common base of its errors
         line = str(error).strip().splitlines()[0]
         raise WeightsError(
@@ -58,7 +55,7 @@ def read_segformer(source: str) -> HeadParser:
     return HeadParser("segformer", labels, _SIDE, _network(model.eval()))
 
 
-def _network(model: SegformerForSemanticSegmentation) -> Network:
+def _network(model: nn.Module) -> Network:
     def network(pictures: Tensor) -> Tensor:
         scores: Tensor = model(normalised(pictures)).logits
         return scores

@@ -1,0 +1,46 @@
+"""Turn trained weights into the file that the package ships: float16, described by its metadata.
+
+python training/export.py RUN_FOLDER/weights.pt src/leam/parsers/weights/compact.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from compact import STAGES
+from safetensors.torch import save_file
+
+from leam.parsers.orders import ORDERS
+
+METADATA = {
+    "name": "compact",
+    "classes": " ".join(ORDERS["celebamask"]),
+    "side": str(STAGES[-1][1]),
+    "input": "RGB, 0-255, a head view (leam.parsers.head.head_matrix)",
+    "data": "CelebAMask-HQ, 800 images; non-commercial research",
+    "card": "docs/models/compact.md",
+}
+
+
+def main() -> None:
+    """Read, halve the precision, write."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("weights", type=Path)
+    arguments.add_argument("out", type=Path)
+    given = arguments.parse_args()
+    state = torch.load(given.weights, weights_only=True)
+    halved = {
+        name: value.half().contiguous()
+        for name, value in state.items()
+        # Inference counts no batches.
+        if not name.endswith("num_batches_tracked")
+    }
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(halved, given.out, METADATA)
+    print(f"{given.out}: {given.out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
