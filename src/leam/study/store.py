@@ -98,7 +98,8 @@ class RunFolder:
     def read_shard(self, stage: str, index: int) -> Arrays | None:
         """A finished piece of work; None where there is none, or where it is damaged and must be done again."""
         try:
-            with np.load(self.shard(stage, index), allow_pickle=False) as arrays:
+            # The file is opened here, since np.load leaves a damaged one open.
+            with self.shard(stage, index).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leam.errors import FaceError, WeightsError
+from leam.faces import find_face, read_picture
+from leam.faces.packaged import dlib_model
+
+
+def test_a_face_and_its_points(portrait, detector):
+    face = find_face(portrait, detector)
+    left, top, right, bottom = face.box
+    assert face.landmarks.shape == (68, 2)
+    assert face.path == portrait
+    inside = (face.landmarks > [left - 30, top - 30]) & (face.landmarks < [right + 30, bottom + 30])
+    assert inside.all()
+    assert face.five_points[0, 0] < face.five_points[1, 0]  # the left eye is on the left of the picture
+
+
+def test_size_does_not_matter(portrait, detector):
+    picture = read_picture(portrait)
+    face = find_face(picture, detector)
+    for scale in (0.4, 3):
+        size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
+        resized = np.asarray(Image.fromarray(picture).resize(size))
+        found = find_face(resized, detector)
+        np.testing.assert_allclose(found.landmarks / scale, face.landmarks, atol=6)
+
+
+def test_no_face(detector):
+    with pytest.raises(FaceError, match="no face found by dlib"):
+        find_face(np.full((200, 200, 3), 128, dtype=np.uint8), detector)
+
+
+def test_two_equal_faces_are_refused_and_a_small_second_one_is_not(portrait, detector):
+    picture = read_picture(portrait)[:300, 60:360]
+    with pytest.raises(FaceError, match="2 faces, none clearly the main one"):
+        find_face(np.hstack([picture, picture]), detector)
+    small = np.zeros_like(picture)[:, :150]
+    small[:150] = picture[::2, ::2]
+    face = find_face(np.hstack([picture, small]), detector)
+    assert face.box[2] < 300
+    assert face.found == 2
+
+
+def test_a_missing_model_file_says_what_to_install():
+    with pytest.raises(WeightsError, match="pip install face_recognition_models"):
+        dlib_model("no_such_file.dat")

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import polars as pl
+import pytest
+
+from leam.errors import InputError, LayerError, StudyError
+from leam.faces.people import draw_people, read_people
+from leam.recognizers import load_recognizer
+from leam.study import RunFolder, Settings, plan_study, run_study
+
+
+def summary_of(folder: RunFolder) -> dict:
+    return json.loads((folder.path / "summary.json").read_text())
+
+
+def schema() -> dict:
+    return json.loads((resources.files("leam.study") / "summary.schema.json").read_text())
+
+
+def digests(folder: RunFolder) -> dict[str, str]:
+    """Of everything that must come out the same whatever happened on the way."""
+    files = [*folder.path.glob("tables/**/*.parquet"), folder.path / "summary.json", folder.path / "run.json"]
+    return {str(f.relative_to(folder.path)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
+
+
+def test_summary_keeps_its_contract(finished):
+    summary = summary_of(finished)
+    jsonschema.validate(summary, schema())
+    assert summary["people"] == 2
+    assert summary["images"] == 12
+    reasons = {one["path"]: one["reason"] for one in summary["skipped"]}
+    assert set(reasons) == {"Grace Hopper/broken.jpg", "Solo/only.png"}
+    assert "not a picture" in reasons["Grace Hopper/broken.jpg"]
+    assert reasons["Solo/only.png"] == "the only usable picture of Solo"
+
+
+def test_the_schema_refuses_what_is_not_the_contract(finished):
+    summary = summary_of(finished)
+    del summary["models"]["dlib_resnet"]["bc"]["critical"]["same"]["low"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(summary, schema())
+
+
+def test_views_of_one_face_have_more_alike_maps_than_two_faces(finished):
+    bc = summary_of(finished)["models"]["dlib_resnet"]["bc"]
+    assert bc["critical"]["same"]["mean"] > bc["critical"]["different"]["mean"]
+
+
+def test_tables_are_tidy_and_agree_with_the_summary(finished):
+    table = finished.read_table("regions/dlib_resnet")
+    overall = table.filter(pl.col("layer") == "overall")
+    sums = overall.group_by("image").agg(pl.col("share", "mass", "area").sum())
+    for column in ("share", "mass", "area"):
+        np.testing.assert_allclose(sums[column], 1, atol=1e-5)
+    nose = overall.filter(pl.col("region") == "nose")
+    figures = summary_of(finished)["models"]["dlib_resnet"]["regions"]["nose"]
+    assert figures["share"]["mean"] == pytest.approx(nose["share"].mean(), rel=1e-5)
+    assert figures["share"]["n"] == 2
+    layers = table["layer"].unique().to_list()
+    assert len(layers) == 28
+    assert table.height == 12 * 28 * overall["region"].n_unique()
+    faces = finished.read_table("faces")
+    assert faces.height == 14
+    assert faces.filter(pl.col("reason") == "").height == 13
+
+
+def test_a_study_in_parts_ends_with_the_same_bytes(finished, plan, dlib_resnet, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    folder = RunFolder(tmp_path / "run")
+    for limit in (1, 2, 3):
+        calls = []
+
+        def killed(_what, _done, _all, calls=calls, limit=limit):
+            calls.append(1)
+            if len(calls) > limit:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run_study(plan, [dlib_resnet], folder, progress=killed)
+    run_study(plan, [dlib_resnet], folder)
+    assert digests(folder) == digests(finished)
+
+
+def test_finished_work_is_not_done_again_and_damaged_work_is(finished, plan, dlib_resnet, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    run_study(plan, [dlib_resnet], folder)
+    shard = folder.shard("dlib_resnet", 0)
+    before = shard.stat().st_mtime_ns
+    run_study(plan, [dlib_resnet], folder)
+    assert shard.stat().st_mtime_ns == before
+    shard.write_bytes(shard.read_bytes()[:1000])
+    run_study(plan, [dlib_resnet], folder)
+    assert digests(folder) == digests(finished)
+
+
+def test_another_study_is_refused_unless_restarted(samples, plan, dlib_resnet, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        folder.start(plan)
+    other = plan_study("views", samples, [dlib_resnet], Settings(top=0.02))
+    with folder.locked():
+        with pytest.raises(StudyError, match=r"another top \(0.01, now 0.02\).*--restart"):
+            folder.start(other)
+        folder.start(other, restart=True)
+    assert folder.plan() == other
+    fewer = plan_study("views", samples[:-1], [dlib_resnet], Settings(top=0.02))
+    with folder.locked(), pytest.raises(StudyError, match="another choice of pictures"):
+        folder.start(fewer)
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    with RunFolder(tmp_path / "run").locked():
+        with pytest.raises(StudyError, match="another process is at work"), RunFolder(tmp_path / "run").locked():
+            pass
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path):
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(StudyError, match="holds no study"), RunFolder(tmp_path).locked():
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_choices_that_cannot_work_fail_before_the_work(samples, dlib_resnet, tmp_path):
+    with pytest.raises(InputError, match="wanted is at least one"):
+        plan_study("views", samples, [dlib_resnet, dlib_resnet])
+    with pytest.raises(InputError, match="glitter: unknown"):
+        plan_study("views", samples, [dlib_resnet], Settings(fill="glitter"))
+    wrong = plan_study("views", samples, [dlib_resnet], Settings(layers=("nothing",)))
+    with pytest.raises(LayerError, match="layer nothing: no such layer"):
+        run_study(wrong, [dlib_resnet], RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_usable_person(dlib_resnet, tmp_path):
+    (tmp_path / "faces" / "Ann").mkdir(parents=True)
+    (tmp_path / "faces" / "Ann" / "a.jpg").write_bytes(b"x")
+    plan = plan_study("faces", read_people(tmp_path / "faces"), [dlib_resnet])
+    with pytest.raises(StudyError, match="no person with two usable pictures"):
+        run_study(plan, [dlib_resnet], RunFolder(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("target", ["template", "contrast"])
+def test_other_targets_run(samples, dlib_resnet, tmp_path, target):
+    few = draw_people(samples, 2, 2, 0)
+    plan = plan_study("views", few, [dlib_resnet], Settings(target=target, baselines=("scattered",)))
+    folder = RunFolder(tmp_path / "run")
+    run_study(plan, [dlib_resnet], folder)
+    jsonschema.validate(summary_of(folder), schema())
+
+
+def test_twenty_people_end_to_end(assets, tmp_path):
+    samples = draw_people(read_people(assets / "lfw" / "people"), 20, 2, 0)
+    recognizer = load_recognizer("dlib_resnet")
+    folder = RunFolder(tmp_path / "run")
+    run_study(plan_study("lfw", samples, [recognizer]), [recognizer], folder)
+    summary = summary_of(folder)
+    assert (summary["people"], summary["images"]) == (20, 40)
+    model = summary["models"]["dlib_resnet"]
+    assert model["bc"]["critical"]["same"]["mean"] > model["bc"]["critical"]["different"]["mean"]
+    assert model["occlusion"]["drop"]["mean"] > model["occlusion"]["baselines"]["moved"]["mean"]
+    nose = model["regions"]["nose"]
+    assert nose["share"]["mean"] > nose["area"]["mean"]
+    assert sum(region["area"]["mean"] for region in model["regions"].values()) == pytest.approx(1, abs=1e-6)
