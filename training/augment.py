@@ -17,6 +17,9 @@ MIRRORED = np.arange(256, dtype=np.uint8)
 for left, right in ((4, 5), (6, 7), (8, 9)):
     MIRRORED[left], MIRRORED[right] = right, left
 
+# Eyes, or else brows, tell which side is which.
+SIDES = ((4, 5), (6, 7))
+
 # The chip of the common five-point alignment in a head view of side one: left, top, right, bottom.
 CHIP = np.array([0.163, 0.165, 0.841, 0.843])
 
@@ -28,6 +31,15 @@ class Example:
     picture: Picture
     labels: Labels
     to_head: Matrix
+
+
+def sided(labels: Labels) -> Labels:
+    """Labels with the person's left to the right; in some masks of the data set it is not."""
+    for left, right in SIDES:
+        columns = [np.nonzero(labels == value)[1] for value in (left, right)]
+        if all(len(found) for found in columns):
+            return labels if columns[0].mean() > columns[1].mean() else MIRRORED[labels]
+    return labels
 
 
 def plain(example: Example, side: int) -> tuple[Picture, Labels]:

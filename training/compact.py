@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from augment import Example, augmented, plain
+from augment import Example, augmented, plain, sided
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -55,6 +55,7 @@ def main() -> None:
     average = copy.deepcopy(net).eval()
     weights = class_weights(train)
     optimizer = torch.optim.AdamW(parameter_groups(net), lr=given.rate, betas=(0.9, 0.99))
+    stages = STAGES[-1:] if given.start else STAGES
     begin, step, losses, report = time.monotonic(), 0, [], 0.1
     with ThreadPoolExecutor(1) as background:
         pending = None
@@ -62,7 +63,7 @@ def main() -> None:
             done = (time.monotonic() - begin) / (60 * given.minutes)
             if done >= 1:
                 break
-            side = next(side for until, side in STAGES if done < until)
+            side = next(side for until, side in stages if done < until)
             upcoming = background.submit(batch, train, order, side)
             ready, pending = pending, upcoming
             if ready is None:
@@ -94,6 +95,7 @@ def load(folder: Path, points: Path, names: list[str]) -> list[Example]:
         picture = np.asarray(Image.open(folder / "images" / f"{name}.jpg").convert("RGB"))
         picture = cv2.resize(picture, (CACHED_SIDE, CACHED_SIDE), interpolation=cv2.INTER_AREA)
         labels = np.asarray(Image.open(folder / "masks" / f"{name}.png"), dtype=np.uint8)
+        labels = sided(labels)
         to_head = head_matrix(five[rows[name]], MASK_SIDE)
         to_head[:, 2] += 0.5
         examples.append(Example(picture, labels, to_head / MASK_SIDE))
@@ -210,7 +212,7 @@ def _arguments() -> argparse.Namespace:
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--rate", type=float, default=RATE)
-    arguments.add_argument("--start", type=Path, help="weights to begin with")
+    arguments.add_argument("--start", type=Path, help="weights to go on from, at full size")
     return arguments.parse_args()
 
 

@@ -93,7 +93,8 @@ def _shrunk(values: Tensor, side: int, view: Matrix, to_picture: Matrix) -> Tens
     factor = int(scale * values.shape[-1] / side)
     if factor <= 1:
         return values
-    return functional.adaptive_avg_pool2d(values, max(1, values.shape[-1] // factor))
+    size = [max(1, length // factor) for length in values.shape[1:]]
+    return functional.interpolate(values[None], size, mode="bilinear", antialias=True)[0]
 
 
 def _likeliest(

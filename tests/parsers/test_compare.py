@@ -1,0 +1,34 @@
+import numpy as np
+
+from leam.parsers.compare import accuracy, confusion, f1, merged
+from leam.parsers.regions import GROUP_OF, GROUPS, INDEX, LABELS, REGION_OF, REGIONS
+
+SKIN, NOSE, LEFT, RIGHT = (INDEX[name] for name in ("skin", "nose", "left_eye", "right_eye"))
+
+
+def maps():
+    one = np.array([[SKIN, SKIN, NOSE, LEFT]], dtype=np.uint8)
+    other = np.array([[SKIN, NOSE, NOSE, RIGHT]], dtype=np.uint8)
+    return one, other
+
+
+def test_pairs_are_counted():
+    counts = confusion(*maps())
+    assert counts.shape == (len(LABELS), len(LABELS))
+    assert counts.sum() == 4
+    assert counts[SKIN, NOSE] == counts[NOSE, NOSE] == counts[LEFT, RIGHT] == 1
+
+
+def test_merging_left_and_right_mends_a_swap():
+    counts = confusion(*maps())
+    assert accuracy(counts) == 0.5
+    assert accuracy(merged(counts, REGION_OF)) == 0.75
+    assert merged(counts, GROUP_OF).shape == (len(GROUPS), len(GROUPS))
+
+
+def test_f1_by_hand():
+    scores = dict(zip(REGIONS, f1(merged(confusion(*maps()), REGION_OF)), strict=True))
+    assert scores["nose"] == 2 / 3
+    assert scores["skin"] == 2 / 3
+    assert scores["eyes"] == 1
+    assert np.isnan(scores["hair"])

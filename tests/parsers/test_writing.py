@@ -1,0 +1,45 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leam.demo import portraits
+from leam.faces import find_face
+from leam.parsers import load_parser
+from leam.parsers.regions import INDEX, LABELS, REGIONS
+from leam.parsers.writing import write_parsing
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, detector):
+    face = find_face(portraits()["Grace Hopper"], detector)
+    folder = tmp_path_factory.mktemp("parsed") / "new"
+    areas = write_parsing(face, load_parser("compact"), folder)
+    return face, folder, areas
+
+
+def test_the_label_picture_holds_label_positions_in_their_colours(written):
+    face, folder, _ = written
+    image = Image.open(folder / "labels.png")
+    labels = np.asarray(image)
+    assert labels.shape == face.picture.shape[:2]
+    assert labels.max() < len(LABELS)
+    assert (labels == INDEX["nose"]).any()
+    nose = np.asarray(image.convert("RGB"))[labels == INDEX["nose"]]
+    assert (nose == LABELS[INDEX["nose"]].colour).all()
+
+
+def test_the_overlay_is_as_large_as_the_picture(written):
+    face, folder, _ = written
+    assert np.asarray(Image.open(folder / "overlay.png")).shape == face.picture.shape
+
+
+def test_areas_are_strict_json_and_add_up(written):
+    _, folder, areas = written
+    stored = json.loads((folder / "areas.json").read_text(), parse_constant=pytest.fail)
+    assert stored["parser"] == "compact"
+    assert tuple(stored["picture"]) == tuple(stored["chip"]) == REGIONS
+    assert stored["chip"] == areas
+    assert sum(row["area"] for row in areas.values()) == pytest.approx(1, abs=1e-4)
+    assert areas["forehead"] == {"area": 0, "confidence": None}
