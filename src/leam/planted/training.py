@@ -1,0 +1,77 @@
+"""Train a small recognizer on drawn faces, so that its evidence is known."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from leam.planted.drawing import SIDE, Sketch
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
+
+EMBEDDING_SIZE = 32
+_BATCH = 64
+_LEARNING_RATE = 5e-3
+# Cosines are multiplied by this before the softmax, as in every margin loss.
+_SCALE = 16.0
+
+
+def train_recognizer(sketch: Sketch, seed: int, steps: int = 300) -> Recognizer:
+    """Train on new images of a sketch's people at every step: a softmax over cosines.
+
+    Args:
+        sketch: Draws the people.
+        seed: Of the weights and the images.
+        steps: Batches of 64 images.
+
+    Returns:
+        A recognizer of 112 x 112 RGB chips, cosine similarity.
+    """
+    # The caller's random state is left alone.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module, people = _network(), nn.Parameter(torch.randn(sketch.people, EMBEDDING_SIZE))
+    recognizer = Recognizer(module, _card(sketch))
+    optimiser = torch.optim.Adam([*module.parameters(), people], lr=_LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, total_steps=steps)
+    generator = np.random.default_rng(seed)
+    for _ in range(steps):
+        person = generator.integers(0, sketch.people, _BATCH)
+        faces = sketch.draw(person, int(generator.integers(2**32)))
+        cosines = _cosines(module(recognizer.preprocess(faces.chips)), people)
+        loss = functional.cross_entropy(_SCALE * cosines, torch.from_numpy(person))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    module.zero_grad(set_to_none=True)
+    module.eval()
+    return recognizer
+
+
+def _network() -> nn.Sequential:
+    """Four convolutions, and a head that knows places, as ArcFace's does."""
+    widths = (3, 8, 16, 32, 32)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        convolution = nn.Conv2d(before, after, 3, stride=2, padding=1)
+        layers += [convolution, nn.BatchNorm2d(after), nn.PReLU(after)]
+    side = SIDE // 16
+    head = nn.Linear(widths[-1] * side**2, EMBEDDING_SIZE)
+    # Near zero, so that what the head weighs in the end is what it has learnt.
+    nn.init.normal_(head.weight, std=1e-3)
+    return nn.Sequential(*layers, nn.Flatten(), head)
+
+
+def _cosines(embeddings: Tensor, people: Tensor) -> Tensor:
+    return functional.normalize(embeddings, dim=1) @ functional.normalize(people, dim=1).T
+
+
+def _card(sketch: Sketch) -> Card:
+    return Card(
+        name=f"planted_{sketch.region}", input_size=(SIDE, SIDE), embedding_size=EMBEDDING_SIZE
+    )

@@ -1,0 +1,88 @@
+"""Plant identity in one region, train a recognizer on it, and ask where maps find it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.mapping.targets import template
+from leam.measures.effects import auc
+from leam.measures.shares import region_shares
+from leam.measures.statistics import Estimate, bootstrap_mean
+from leam.planted.drawing import DrawnFaces, Sketch
+from leam.planted.training import train_recognizer
+from leam.recognizers.recognizer import Recognizer
+
+IMAGES = 4
+"""New images of each person that maps are asked about."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A recognizer whose evidence is known, and faces to explain.
+
+    Attributes:
+        recognizer: Trained on people who differ in one region only.
+        faces: New images of these people, four of each, person by person.
+        mates: For each face the template of the person's other faces, ``(n, D)``.
+        accuracy: The chance that two images of one person are more similar than two of different
+            people: that the recognizer has learnt its region.
+    """
+
+    recognizer: Recognizer
+    faces: DrawnFaces
+    mates: Tensor
+    accuracy: float
+
+
+def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 300) -> Planted:
+    """Draw people who differ in one region only, and train a recognizer on them.
+
+    Args:
+        region: Where the identity lies, one of ``REGIONS``.
+        seed: Of people, images and training.
+        people: How many there are.
+        steps: Of training, 64 images each.
+
+    Raises:
+        InputError: There is no such region.
+    """
+    sketch = Sketch(region, people, seed)
+    recognizer = train_recognizer(sketch, seed, steps)
+    # Not a seed of the training images, which come from below 2**32.
+    faces = sketch.draw(np.repeat(np.arange(people), IMAGES), seed + 2**32)
+    embeddings = recognizer.embed(faces.chips)
+    similarities = recognizer.similarity(embeddings[:, None], embeddings).double().numpy()
+    same = faces.person[:, None] == faces.person
+    pairs = np.triu(np.ones_like(same), 1)
+    return Planted(
+        recognizer,
+        faces,
+        mates=_others(embeddings, people),
+        accuracy=auc(similarities[pairs & same], similarities[pairs & ~same]),
+    )
+
+
+def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: int = 0) -> Estimate:
+    """The part of the critical masks that lies in the region that carries the identity.
+
+    Args:
+        masks: One a face, ``(n, 112, 112)``; those without a pixel are left out.
+        faces: The faces.
+        seed: Of the interval's resampling of people.
+    """
+    masks = torch.as_tensor(masks)
+    shares = region_shares(masks, torch.from_numpy(faces.region), 2)[:, 1].double()
+    shares[masks.flatten(1).sum(dim=1) == 0] = torch.nan
+    return bootstrap_mean(shares.numpy(), faces.person, seed)
+
+
+def _others(embeddings: Tensor, people: int) -> Tensor:
+    """For each face the template of the person's other faces, ``(n, D)``."""
+    by_person = embeddings.view(people, IMAGES, -1)
+    places = [[other for other in range(IMAGES) if other != place] for place in range(IMAGES)]
+    return template(by_person[:, places], "cosine").flatten(0, 1)
