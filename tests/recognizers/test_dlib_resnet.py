@@ -21,7 +21,9 @@ def test_it_equals_dlib_run_here(dlib_resnet, portrait, detector):
     from leam.faces.packaged import dlib_model
 
     chip = dlib_resnet.crop.align(find_face(portrait, detector)).image
-    network = dlib.face_recognition_model_v1(str(dlib_model("dlib_face_recognition_resnet_model_v1.dat")))
+    network = dlib.face_recognition_model_v1(
+        str(dlib_model("dlib_face_recognition_resnet_model_v1.dat"))
+    )
     wanted = np.array(network.compute_face_descriptor(chip))
     assert np.abs(dlib_resnet.embed(chip[None]).numpy()[0] - wanted).max() < 1e-5
 

@@ -93,7 +93,7 @@ class Graph(nn.Module):
 
     def run(self, step: Node, values: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
         """The values that a step gives, by name."""
-        inputs = [self._value(name, values) for name in step.inputs]
+        inputs = [self.value(name, values) if name else None for name in step.inputs]
         outputs = self.get_submodule(step.name)(*inputs)
         if isinstance(outputs, Tensor):
             outputs = (outputs,)
@@ -117,14 +117,13 @@ class Graph(nn.Module):
         else:
             self._integers[name] = value
 
-    def _value(self, name: str, values: dict[str, Tensor]) -> Tensor | None:
-        if not name:
-            return None
+    def value(self, name: str, values: dict[str, Tensor]) -> Tensor:
+        """A value by name, computed or constant."""
         if name in values:
             return values[name]
-        return (
-            self._integers[name] if name in self._integers else self._buffers[self._constants[name]]
-        )
+        if name in self._integers:
+            return self._integers[name]
+        return self.get_buffer(self._constants[name])
 
 
 @architecture("onnx")
@@ -212,6 +211,8 @@ class _Importer:
         self, node: Node, inputs: list[Tensor | None]
     ) -> tuple[nn.Module, list[Tensor | None]]:
         """The node's module, and what it is called with: a layer takes its constants in."""
+        if node.operator == "Reshape":
+            return Reshape(zero_is_zero=bool(node.attributes.get("allowzero", 0))), inputs
         fits = bool(inputs) and node.inputs[0] in self.values
         if (
             fits
@@ -343,8 +344,11 @@ def _free_batch(card: Card, graph: Graph, one: dict[str, Tensor], example: Tenso
         module = graph.get_submodule(step.name)
         with _blaming(card, step):
             if isinstance(module, Reshape):
-                source = step.inputs[0]
-                module.free(one[source].shape, one[step.outputs[0]].shape, values[source].shape)
+                source, target = step.inputs
+                shape = graph.value(target, one)
+                if torch.equal(shape, graph.value(target, values)):
+                    out = one[step.outputs[0]].shape
+                    module.free(one[source].shape, values[source].shape, shape, out)
             values.update(graph.run(step, values, example.device))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.recognizers.onnx_operators import Attributes, padding, reshaped, torch_padding
+from leam.recognizers.onnx_operators import Attributes, padding, torch_padding
 from leam.recognizers.state import without_traces
 
 Builder = Callable[..., nn.Module | None]
@@ -43,49 +43,48 @@ class Clamp(nn.Module):
 
 
 class Reshape(nn.Module):
-    """A reshape to a shape that is written in the graph, possibly for a batch of one.
+    """A reshape that may have been written for a single face.
 
     Attributes:
-        shape: As written; 0 keeps the input's size at that place, -1 takes what is left.
+        zero_is_zero: A size of 0 means 0; otherwise it keeps the input's size at that place.
         batch: The input's axis that holds the batch, how much of it one face takes, and the place
-            of ``shape`` that grows with the batch; None where the shape holds for any batch.
+            of the shape that grows with the batch; None where the shape holds for any batch.
     """
 
-    def __init__(self, shape: list[int], *, zero_is_zero: bool) -> None:
+    def __init__(self, *, zero_is_zero: bool = False) -> None:
         super().__init__()
-        self.shape = shape
         self.zero_is_zero = zero_is_zero
         self.batch: tuple[int, int, int] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape to :attr:`shape`."""
-        shape = list(self.shape)
+    def forward(self, x: Tensor, shape: Tensor) -> Tensor:
+        """The values of ``x`` in a shape, int64 on the CPU; -1 takes what is left."""
+        sizes: list[int] = shape.tolist()
+        if not self.zero_is_zero:
+            sizes = [size or x.shape[place] for place, size in enumerate(sizes)]
         if self.batch is not None:
             axis, each, place = self.batch
-            shape[place] *= x.shape[axis] // each
-        return reshaped(x, shape, zero_is_zero=self.zero_is_zero)
+            sizes[place] *= x.shape[axis] // each
+        return x.reshape(sizes)
 
-    def free(self, one: torch.Size, reshaped_one: torch.Size, two: torch.Size) -> None:
-        """Let the shape grow with the batch, if it was written for a single face.
+    def free(self, one: torch.Size, two: torch.Size, shape: Tensor, out: torch.Size) -> None:
+        """Let a shape that was written for one face grow with the batch.
 
         The batch stays where it is in the order of the elements, so it grows the axis before which
         as many elements lie.
 
         Args:
             one: Shape of the input for one face.
-            reshaped_one: Shape of the output for one face.
             two: Shape of the input for two faces.
+            shape: As written.
+            out: Shape of the output for one face.
         """
         grown = [axis for axis, (m, n) in enumerate(zip(one, two, strict=True)) if m != n]
         if not grown:
             return
-        axis = grown[0]
-        before = math.prod(one[:axis])
-        for place in range(len(reshaped_one)):
-            if math.prod(reshaped_one[:place]) == before:
-                if self.shape[place] > 0:
-                    self.batch = (axis, one[axis], place)
-                return
+        before = math.prod(one[: grown[0]])
+        place = next((i for i in range(len(out)) if math.prod(out[:i]) == before), None)
+        if place is not None and int(shape[place]) > 0:
+            self.batch = (grown[0], one[grown[0]], place)
 
 
 def _conv(
@@ -181,10 +180,6 @@ def _clip(
     return nn.Hardtanh(lowest, highest) if lowest < highest < math.inf else Clamp(lowest, highest)
 
 
-def _reshape(attributes: Attributes, _: Tensor, shape: Tensor) -> nn.Module:
-    return Reshape(shape.tolist(), zero_is_zero=bool(attributes.get("allowzero", 0)))
-
-
 def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
     """Fill a layer's parameters and buffers; shapes must agree."""
     given = {name: value for name, value in values.items() if value is not None}
@@ -201,6 +196,5 @@ LAYERS: dict[str, Builder] = {
     "MatMul": _matmul,
     "PRelu": _prelu,
     "Relu": _relu,
-    "Reshape": _reshape,
 }
 """Builders by ONNX operator."""

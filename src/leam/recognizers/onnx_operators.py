@@ -109,13 +109,6 @@ def together(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tensors if device is None else tuple(tensor.to(device) for tensor in tensors)
 
 
-def reshaped(x: Tensor, shape: Sequence[int], *, zero_is_zero: bool = False) -> Tensor:
-    """ONNX's reshape: 0 keeps the input's size at that place, -1 takes what is left."""
-    return x.reshape(
-        [x.shape[i] if size == 0 and not zero_is_zero else size for i, size in enumerate(shape)]
-    )
-
-
 def padding(
     attributes: Attributes, sizes: Sequence[int], kernel: Sequence[int]
 ) -> list[tuple[int, int]]:
@@ -229,14 +222,6 @@ def _matmul(_: Attributes, a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a, b)
 
 
-@_implements("Gemm")
-def _gemm(attributes: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-    a = a.T if attributes.get("transA", 0) else a
-    b = b.T if attributes.get("transB", 0) else b
-    product: Tensor = (a @ b) * attributes.get("alpha", 1.0)
-    return product if c is None else product + c * attributes.get("beta", 1.0)
-
-
 @_implements("Einsum")
 def _einsum(attributes: Attributes, *inputs: Tensor) -> Tensor:
     product: Tensor = torch.einsum(attributes["equation"], *together(*inputs))
@@ -315,15 +300,6 @@ def _softmax(attributes: Attributes, x: Tensor) -> Tensor:
     return function(x.flatten(axis), axis).reshape(x.shape)
 
 
-@_implements("LayerNormalization")
-def _layer_norm(
-    attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    shape = x.shape[attributes.get("axis", -1) % x.ndim :]
-    normal = functional.layer_norm(x, shape, eps=attributes.get("epsilon", 1e-5)) * scale
-    return normal if bias is None else normal + bias
-
-
 @_implements("InstanceNormalization")
 def _instance_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return functional.instance_norm(x, weight=scale, bias=bias, eps=attributes.get("epsilon", 1e-5))
@@ -394,13 +370,7 @@ def _gather(attributes: Attributes, x: Tensor, indices: Tensor) -> Tensor:
 @_implements("Flatten")
 def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
     axis = attributes.get("axis", 1)
-    axis = axis + x.ndim if axis < 0 else axis
-    return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[:axis]), -1)
-
-
-@_implements("Reshape")
-def _reshape(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
-    return reshaped(x, shape.tolist(), zero_is_zero=bool(attributes.get("allowzero", 0)))
+    return x.reshape(math.prod(x.shape[: axis + x.ndim if axis < 0 else axis]), -1)
 
 
 @_implements("Squeeze")

@@ -57,7 +57,7 @@ def cached_path(card: Card) -> Path:
         WeightsError: The ``url`` names no file.
     """
     name = PurePosixPath(unquote(urlsplit(card.url or "").path)).name
-    if not name or Path(name).name != name:
+    if name in {"", ".", ".."} or "\\" in name:
         raise WeightsError(f"{card.name}: the url {card.url} names no file")
     return cache_folder() / card.name / name
 

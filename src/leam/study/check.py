@@ -64,7 +64,7 @@ class ModelCheck:
         parameters: How many numbers it learned.
         embedding_size: Length of its embedding.
         milliseconds: Of embedding one face in a batch of 16, the median of five runs.
-        layers: Every convolution whose output has a grid and reaches the embedding, in firing order.
+        layers: Every convolution with a grid that reaches the embedding, in firing order.
         doubts: What the card leaves open.
         verification: Where pairs were given.
     """

@@ -1,0 +1,179 @@
+"""Fetching from a server that breaks off, lies, or is away."""
+
+import hashlib
+import multiprocessing
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from leam.errors import WeightsError
+from leam.recognizers.download import fetch
+
+DATA = bytes(range(256)) * 4000
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves DATA; ``cuts`` says after how many bytes each answer breaks off, None for never."""
+
+    daemon_threads = True
+
+    def __init__(self, *cuts, ranges=True, data=DATA):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.cuts, self.ranges, self.data = list(cuts), ranges, data
+        self.asked = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/weights/model.bin"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        asked = self.headers.get("Range") if self.server.ranges else None
+        self.server.asked.append(self.headers.get("Range"))
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        size = len(self.server.data)
+        if start >= size:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{size}")
+            self.end_headers()
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(size - start))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        self.end_headers()
+        cut = self.server.cuts.pop(0) if self.server.cuts else None
+        self.wfile.write(self.server.data[start:][:cut])
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(*cuts, **options):
+    server = Server(*cuts, **options)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "cache" / "model.bin"
+
+
+def left_beside(target):
+    return {path.name for path in target.parent.iterdir()} - {"model.bin", "model.bin.lock"}
+
+
+def test_file_arrives_whole_and_progress_is_told(target):
+    told = []
+    with serving() as server:
+        fetch(server.url, target, SHA, lambda done, total: told.append((done, total)))
+    assert target.read_bytes() == DATA
+    assert told[-1] == (len(DATA), len(DATA))
+    assert not left_beside(target)
+
+
+def test_truncated_body_is_taken_up_where_it_broke_off(target):
+    with serving(300_000, 300_000) as server:
+        fetch(server.url, target, SHA)
+        assert server.asked == [None, "bytes=300000-", "bytes=600000-"]
+    assert target.read_bytes() == DATA
+
+
+def test_next_call_goes_on_after_giving_up(target):
+    with serving(1000, 0, 0, 0) as server:
+        with pytest.raises(
+            WeightsError, match="breaks off after 1000 bytes; the same command goes on"
+        ):
+            fetch(server.url, target, SHA)
+        assert not target.exists()
+        fetch(server.url, target, SHA)
+        assert server.asked[-1] == "bytes=1000-"
+    assert target.read_bytes() == DATA
+
+
+def test_server_without_ranges_starts_over(target):
+    with serving(300_000, ranges=False) as server:
+        fetch(server.url, target, SHA)
+    assert target.read_bytes() == DATA
+
+
+def test_without_checksum_pieces_of_two_tries_are_never_joined(target):
+    with serving(300_000) as server:
+        fetch(server.url, target)
+        assert server.asked == [None, None]
+    assert target.read_bytes() == DATA
+
+
+def test_part_that_is_already_whole_is_used(target):
+    target.parent.mkdir()
+    target.with_name("model.bin.part").write_bytes(DATA)
+    with serving() as server:
+        fetch(server.url, target, SHA)
+    assert target.read_bytes() == DATA
+
+
+def test_wrong_file_is_not_kept(target):
+    with (
+        serving(data=b"something else") as server,
+        pytest.raises(WeightsError, match="nothing is kept"),
+    ):
+        fetch(server.url, target, SHA)
+    assert not target.exists()
+    assert not left_beside(target)
+
+
+def test_away_says_which_file_to_put_where(target):
+    with serving() as server:
+        url = server.url
+    with pytest.raises(WeightsError) as caught:
+        fetch(url, target, SHA)
+    assert str(caught.value).startswith(url)
+    assert str(caught.value).endswith(f"fetch it by other means and put it at {target}")
+
+
+def test_not_found_says_so(target, monkeypatch):
+    monkeypatch.setattr(Handler, "do_GET", lambda self: self.send_error(404))
+    with (
+        serving() as server,
+        pytest.raises(WeightsError, match="the server answers 404; fetch it by other means"),
+    ):
+        fetch(server.url, target, SHA)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://example.org/x", "model.bin"])
+def test_only_web_addresses(target, url):
+    with pytest.raises(WeightsError, match="not an https address"):
+        fetch(url, target)
+
+
+def test_folder_that_cannot_be_written_is_said_so(tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        fetch("http://127.0.0.1:1/model.bin", tmp_path / "cache" / "model.bin")
+
+
+def test_two_processes_at_once_fetch_it_once(target):
+    context = multiprocessing.get_context("spawn")
+    with serving() as server:
+        workers = [context.Process(target=fetch, args=(server.url, target, SHA)) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(60)
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        assert server.asked == [None]
+    assert target.read_bytes() == DATA
