@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from leam import demo as demonstration
-from leam.errors import InputError, LeamError, LayerError
+from leam.errors import FaceError, InputError, LayerError, LeamError
 from leam.faces.detect import DlibDetector, find_face
 from leam.faces.face import Face
 from leam.faces.people import draw_people, read_people
@@ -28,6 +28,7 @@ from leam.mapping.weighting import WEIGHTINGS
 from leam.measures.fills import FILLS
 from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
 from leam.parsers.registry import load_parser, parsers
+from leam.parsers.writing import Areas, write_parsing
 from leam.recognizers.card import explain_validation
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
 from leam.recognizers.registry import builtin_cards, load_recognizer
@@ -118,8 +119,7 @@ def explain(
         leam explain ada.jpg --with bob.jpg --out pair
     """
     _check_target(target, other)
-    if not force and out_folder.exists() and (not out_folder.is_dir() or any(out_folder.iterdir())):
-        raise InputError(f"{out_folder}: exists and is not empty; choose another --out, or add --force")
+    _check_out(out_folder, force=force)
     with _progress() as tell:
         tell("loading", 0, 1)
         explainer = Explainer(
@@ -203,6 +203,36 @@ def study(
 
 
 @app.command()
+def parse(
+    images: Annotated[list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)],
+    out_folder: OutOption,
+    parser: ParserOption = DEFAULT_PARSER,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Name the part of the face that each pixel of a picture shows.
+
+    Writes labels.png, overlay.png and areas.json; for several pictures, each into its own subfolder.
+
+        leam parse ada.jpg --parser compact --out ada
+    """
+    _check_out(out_folder, force=force)
+    face_parser = load_parser(parser)
+    faces, complaints = _find_faces(images, DlibDetector())
+    for face, folder in zip(faces, _folders(out_folder, faces, alone=len(images) == 1), strict=True):
+        try:
+            areas = write_parsing(face, face_parser, folder)
+        except FaceError as error:
+            complaints.append(error)
+            continue
+        _print_areas(areas, f"{_name(face)} · {parser}")
+        out.print(f"written: {folder}\n", markup=False, highlight=False, soft_wrap=True)
+    for complaint in complaints:
+        _complain(complaint)
+    if complaints:
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a finished study.")],
     no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture.")] = False,
@@ -274,9 +304,15 @@ def _check_target(target: str | None, other: Path | None) -> None:
         raise InputError("--target reference: name the other picture with --with")
 
 
+def _check_out(folder: Path, *, force: bool) -> None:
+    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not empty; choose another --out, or add --force")
+
+
 def _find_faces(images: Sequence[Path], detector: DlibDetector) -> tuple[list[Face], list[LeamError]]:
     """The faces of the pictures that can be used, and what is wrong with the others."""
-    faces, complaints = [], []
+    faces: list[Face] = []
+    complaints: list[LeamError] = []
     for image in images:
         try:
             faces.append(find_face(image, detector))
@@ -322,6 +358,15 @@ def _print_explanation(explanation: Explanation, folder: Path, model: str) -> No
     for note in explanation.notes:
         out.print(f"note: {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
     out.print(f"written: {folder}\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_areas(areas: Areas, title: str) -> None:
+    out.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    table = Table("region", "area of the chip", "confidence", box=None)
+    for region, row in areas.items():
+        if row["confidence"] is not None:
+            table.add_row(region, f"{100 * row['area']:.1f} %", f"{row['confidence']:.2f}")
+    out.print(table)
 
 
 def _name(face: Face) -> str:

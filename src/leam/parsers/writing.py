@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import TypedDict
 
 from PIL import Image
 
@@ -18,7 +19,15 @@ from leam.parsers.regions import LABELS
 
 _DIGITS = 6
 
-Areas = dict[str, dict[str, float | None]]
+
+class RegionRow(TypedDict):
+    """A region's part of the pixels, and the mean confidence there; None where it has none."""
+
+    area: float
+    confidence: float | None
+
+
+Areas = dict[str, RegionRow]
 
 
 def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
