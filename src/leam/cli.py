@@ -49,7 +49,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="The recognizers at hand.", invoke_without_command=True)
+models_app = typer.Typer(
+    help="The recognizers at hand.\n\n    leam models --json\n\n    leam models layers dlib_resnet",
+    invoke_without_command=True,
+)
 app.add_typer(models_app, name="models")
 out = Console()
 err = Console(stderr=True)
@@ -82,14 +85,19 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
 ) -> None:
     """Common options."""
-    if version:
-        out.print(__version__)
-        raise typer.Exit
 
 
 @app.command()
@@ -264,10 +272,7 @@ def models_root(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recognizers at hand.
-
-    leam models --json
-    """
+    """List the recognizers at hand."""
     if context.invoked_subcommand:
         return
     cards = builtin_cards()
