@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,40 +47,53 @@ def main() -> None:
     torch.manual_seed(given.seed)
     given.run.mkdir(parents=True, exist_ok=True)
     split = json.loads((Path(__file__).parent / "split.json").read_text())
-    train = load(given.folder, given.points, split["train"])
+    examples = load(given.folder, given.points, split["train"])
     validation = load(given.folder, given.points, split["validation"])
     net = CompactNet(CLASSES).to(memory_format=torch.channels_last)
     if given.start:
         net.load_state_dict(torch.load(given.start, weights_only=True))
     average = copy.deepcopy(net).eval()
-    weights = class_weights(train)
-    optimizer = torch.optim.AdamW(parameter_groups(net), lr=given.rate, betas=(0.9, 0.99))
     stages = STAGES[-1:] if given.start else STAGES
-    begin, step, losses, report = time.monotonic(), 0, [], 0.1
-    with ThreadPoolExecutor(1) as background:
-        pending = None
-        for order in orders(len(train), np.random.default_rng(given.seed)):
-            done = (time.monotonic() - begin) / (60 * given.minutes)
-            if done >= 1:
-                break
-            side = next(side for until, side in stages if done < until)
-            upcoming = background.submit(batch, train, order, side)
-            ready, pending = pending, upcoming
-            if ready is None:
-                continue
-            for group in optimizer.param_groups:
-                group["lr"] = given.rate * schedule(done, step)
-            losses.append(train_step(net, optimizer, weights, *ready.result()))
-            step += 1
-            update_average(average, net, min(AVERAGE, step / (step + 20)))
-            if done >= report:
-                torch.save(average.state_dict(), given.run / "weights.pt")
-                accuracy, f1 = evaluate(average, validation)
-                line = f"{done:.0%} step {step} side {side} loss {np.mean(losses):.4f}"
-                print(f"{line} accuracy {accuracy:.4f} f1 {f1:.4f}", flush=True)
-                losses, report = [], report + 0.1
-    torch.save(average.state_dict(), given.run / "weights.pt")
-    print("final accuracy {:.4f} f1 {:.4f}".format(*evaluate(average, validation)), flush=True)
+    report = 0.1
+    for step, done in enumerate(train(net, examples, stages, given)):
+        update_average(average, net, min(AVERAGE, (step + 1) / (step + 21)))
+        if done >= report:
+            tell(f"{done:.0%} step {step}", average, validation, given.run)
+            report += 0.1
+    tell("final", average, validation, given.run)
+
+
+def train(
+    net: CompactNet,
+    examples: list[Example],
+    stages: tuple[tuple[float, int], ...],
+    given: argparse.Namespace,
+) -> Iterator[float]:
+    """Take steps until the time is over; yields the part of it that is gone after each."""
+    weights = class_weights(examples)
+    optimizer = torch.optim.AdamW(parameter_groups(net), lr=given.rate, betas=(0.9, 0.99))
+    begin = time.monotonic()
+
+    def done() -> float:
+        return (time.monotonic() - begin) / (60 * given.minutes)
+
+    def side() -> int:
+        return next((side for until, side in stages if done() < until), stages[-1][1])
+
+    for step, (pictures, labels) in enumerate(batches(examples, side, given.seed)):
+        if done() >= 1:
+            return
+        for group in optimizer.param_groups:
+            group["lr"] = given.rate * schedule(done(), step)
+        train_step(net, optimizer, weights, pictures, labels)
+        yield done()
+
+
+def tell(when: str, average: CompactNet, validation: list[Example], run: Path) -> None:
+    """Keep the weights and print how good they are."""
+    torch.save(average.state_dict(), run / "weights.pt")
+    accuracy, f1 = evaluate(average, validation)
+    print(f"{when} accuracy {accuracy:.4f} f1 {f1:.4f}", flush=True)
 
 
 def load(folder: Path, points: Path, names: list[str]) -> list[Example]:
@@ -117,21 +130,30 @@ def parameter_groups(net: torch.nn.Module) -> list[dict[str, object]]:
     return [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def orders(count: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, int]]:
-    """Endless batches of indices, each with a seed of its own."""
-    while True:
-        shuffled = rng.permutation(count)
-        for start in range(0, count - BATCH + 1, BATCH):
-            yield shuffled[start : start + BATCH], int(rng.integers(2**63))
+def batches(
+    examples: list[Example], side: Callable[[], int], seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless random views, the next batch made in the background.
 
+    Yields:
+        Pictures ``(n, 3, side, side)`` float32 and labels ``(n, side / 2, side / 2)`` int64.
+    """
+    # One of them is used in the background, and generators must not be shared between threads.
+    shuffler, rng = np.random.default_rng(seed).spawn(2)
 
-def batch(
-    examples: list[Example], order: tuple[np.ndarray, int], side: int
-) -> tuple[Tensor, Tensor]:
-    """Random views: pictures ``(n, 3, side, side)``, labels ``(n, side / 2, side / 2)``."""
-    indices, seed = order
-    rng = np.random.default_rng(seed)
-    return stack([augmented(examples[index], side, rng) for index in indices])
+    def batch(indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        now = side()
+        return stack([augmented(examples[index], now, rng) for index in indices])
+
+    with ThreadPoolExecutor(1) as background:
+        ready = None
+        while True:
+            shuffled = shuffler.permutation(len(examples))
+            for start in range(0, len(examples) - BATCH + 1, BATCH):
+                upcoming = background.submit(batch, shuffled[start : start + BATCH])
+                if ready is not None:
+                    yield ready.result()
+                ready = upcoming
 
 
 def stack(views: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
@@ -147,8 +169,8 @@ def train_step(
     weights: Tensor,
     pictures: Tensor,
     labels: Tensor,
-) -> float:
-    """One update; the loss before it."""
+) -> None:
+    """One update of the network."""
     net.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores = net(pictures)
@@ -157,7 +179,6 @@ def train_step(
     value.backward()
     torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimizer.step()
-    return value.item()
 
 
 def loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
