@@ -51,8 +51,12 @@ class Bench:
 
     def mean_drop(self, masks: NDArray[np.bool_]) -> float:
         """Mean drop when each face's mask is blackened."""
-        hidden = np.stack([occlude(chip, mask) for chip, mask in zip(self.chips, masks, strict=True)])
-        drops = drop(self.clean, self.recognizer.embed(hidden), self.mate, self.recognizer.card.similarity)
+        hidden = np.stack(
+            [occlude(chip, mask) for chip, mask in zip(self.chips, masks, strict=True)]
+        )
+        drops = drop(
+            self.clean, self.recognizer.embed(hidden), self.mate, self.recognizer.card.similarity
+        )
         return float(drops.mean())
 
 
@@ -81,8 +85,13 @@ def layer_maps(bench: Bench, explainer: Explainer, target: str) -> dict[str, lis
         scalar = self_target if target == "self" else reference_target(bench.mate[part], kind)
         activations, gradients, _, _ = explainer.differentiate(bench.chips[part], scalar)
         for name, weigh in WEIGHTINGS.items():
-            found[name].append([distribution(weigh(a, g)) for a, g in zip(activations, gradients, strict=True)])
-    return {name: [torch.cat(layer) for layer in zip(*batches, strict=True)] for name, batches in found.items()}
+            found[name].append(
+                [distribution(weigh(a, g)) for a, g in zip(activations, gradients, strict=True)]
+            )
+    return {
+        name: [torch.cat(layer) for layer in zip(*batches, strict=True)]
+        for name, batches in found.items()
+    }
 
 
 def variants(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -97,15 +106,25 @@ def variants(bench: Bench) -> Iterator[dict[str, Any]]:
                 for aggregate, join in AGGREGATES.items():
                     if choice == "stages" and aggregate == "last":
                         continue
-                    overall = distribution(join([layers[i] for i in indices], bench.recognizer.card.input_size))
-                    names = {"target": target, "layers": choice, "weighting": weighting, "aggregate": aggregate}
+                    overall = distribution(
+                        join([layers[i] for i in indices], bench.recognizer.card.input_size)
+                    )
+                    names = {
+                        "target": target,
+                        "layers": choice,
+                        "weighting": weighting,
+                        "aggregate": aggregate,
+                    }
                     yield {**names, **judge(bench, overall)}
 
 
 def baselines(bench: Bench, names: tuple[str, ...]) -> dict[str, float]:
     """Drops of the masks that no map chose, against the default variant's masks."""
     explainer = Explainer(bench.recognizer)
-    parts = [explainer.explain(bench.chips[i : i + BATCH]).overall for i in range(0, len(bench.chips), BATCH)]
+    parts = [
+        explainer.explain(bench.chips[i : i + BATCH]).overall
+        for i in range(0, len(bench.chips), BATCH)
+    ]
     overall = torch.cat(parts)
     masks = critical_mask(overall, TOP).numpy()
     figures = {}
@@ -114,7 +133,8 @@ def baselines(bench: Bench, names: tuple[str, ...]) -> dict[str, float]:
     for name in names:
         generator = np.random.default_rng(0)
         given = [
-            Given(*one, generator=generator) for one in zip(masks, overall.numpy(), face, others, strict=True)
+            Given(*one, generator=generator)
+            for one in zip(masks, overall.numpy(), face, others, strict=True)
         ]
         figures[name] = bench.mean_drop(np.stack([BASELINES[name](one) for one in given]))
     return figures
@@ -132,7 +152,9 @@ def make_bench(recognizer: Recognizer, faces: list[Face], people: NDArray[np.str
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
     parser.add_argument("--people", type=int, default=60)
@@ -149,12 +171,18 @@ def main() -> None:
             print(error, file=sys.stderr)
     keep = [i for i, person in enumerate(people) if people.count(person) > 1]
     faces, owners = [faces[i] for i in keep], np.array([people[i] for i in keep])
-    results: dict[str, Any] = {"people": len(set(owners.tolist())), "images": len(faces), "seed": arguments.seed, "models": {}}
+    judged: dict[str, Any] = {}
+    results: dict[str, Any] = {
+        "people": len(set(owners.tolist())),
+        "images": len(faces),
+        "seed": arguments.seed,
+        "models": judged,
+    }
     for name in arguments.models.split(","):
         recognizer = load_recognizer(name)
         bench = make_bench(recognizer, faces, owners)
         found = {"baselines": baselines(bench, tuple(BASELINES)), "variants": list(variants(bench))}
-        results["models"][recognizer.name] = found
+        judged[recognizer.name] = found
         arguments.out.write_text(json.dumps(results, indent=1))
         best = max(found["variants"], key=lambda row: row["drop"])
         print(recognizer.name, found["baselines"], "best drop:", best, flush=True)

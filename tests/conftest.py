@@ -53,4 +53,6 @@ def tiny() -> Recognizer:
 @pytest.fixture
 def chips() -> torch.Tensor:
     """Five random faces for a tiny network, ``(5, 8, 8, 3)`` uint8."""
-    return torch.randint(0, 256, (5, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (5, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+    )

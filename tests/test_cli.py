@@ -17,7 +17,6 @@ from leam.cli import main
 from leam.demo import portraits
 from leam.version import __version__
 
-
 Result = subprocess.CompletedProcess[str]
 
 
@@ -44,7 +43,9 @@ def quick(monkeypatch, capsys):
         except SystemExit as stop:
             code = stop.code or 0
         written = capsys.readouterr()
-        return subprocess.CompletedProcess(list(map(str, arguments)), code, written.out, written.err)
+        return subprocess.CompletedProcess(
+            list(map(str, arguments)), code, written.out, written.err
+        )
 
     return run
 
@@ -67,7 +68,9 @@ def test_help(quick, command):
     assert result.returncode == 0
     assert "Usage" in result.stdout
     if command:
-        assert f"leam {command}" in result.stdout.split("Usage", 1)[1].split("\n", 1)[1]  # an example
+        assert (
+            f"leam {command}" in result.stdout.split("Usage", 1)[1].split("\n", 1)[1]
+        )  # an example
 
 
 def test_version_and_models(quick):
@@ -79,13 +82,20 @@ def test_explain_writes_everything_and_it_agrees(tmp_path, portrait):
     out = tmp_path / "Zoë's face"
     result = leam("explain", portrait, "--out", out, "--top", 0.02)
     assert result.returncode == 0, result.stderr
-    assert sorted(p.name for p in out.iterdir()) == ["explanation.json", "layers.png", "maps.npz", "overlay.png"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "explanation.json",
+        "layers.png",
+        "maps.npz",
+        "overlay.png",
+    ]
     record = json.loads((out / "explanation.json").read_text())
     with np.load(out / "maps.npz", allow_pickle=False) as maps:
         assert maps["critical"].sum() == record["critical_pixels"] == 450
         assert maps["overall"].sum() == pytest.approx(1, abs=1e-4)
         assert maps["overall"][maps["critical"]].min() >= maps["overall"][~maps["critical"]].max()
-        assert len([name for name in maps if name.startswith("layer/")]) == len(record["layers"]) == 27
+        assert (
+            len([name for name in maps if name.startswith("layer/")]) == len(record["layers"]) == 27
+        )
     assert record["model"] == "dlib_resnet"
     assert len(record["sha256"]) == 64
     assert sum(row["share"] for row in record["regions"].values()) == pytest.approx(1, abs=1e-5)
@@ -97,9 +107,14 @@ def test_explain_writes_everything_and_it_agrees(tmp_path, portrait):
 
 def test_explain_the_similarity_of_two_faces_on_both(quick, tmp_path):
     one, two = portraits().values()
-    result = quick("explain", one, "--with", two, "--out", tmp_path / "pair", "--layers", "blocks.1*,conv")
+    result = quick(
+        "explain", one, "--with", two, "--out", tmp_path / "pair", "--layers", "blocks.1*,conv"
+    )
     assert result.returncode == 0, result.stderr
-    records = [json.loads((tmp_path / "pair" / p.stem / "explanation.json").read_text()) for p in (one, two)]
+    records = [
+        json.loads((tmp_path / "pair" / p.stem / "explanation.json").read_text())
+        for p in (one, two)
+    ]
     assert records[0]["similarity"] == pytest.approx(records[1]["similarity"])
     assert records[0]["similarity"] < records[0]["threshold"]  # two people
     assert [record["target"] for record in records] == ["reference", "reference"]
@@ -161,7 +176,9 @@ def test_study_and_report(quick, monkeypatch, tmp_path):
         for number in range(2):
             picture = Image.open(path).convert("RGB")
             picture.rotate(3 * number).save(tmp_path / "faces" / person / f"{number}.jpg")
-    (tmp_path / "faces" / "Zoë" / "cut.jpg").write_bytes((tmp_path / "faces" / "Zoë" / "0.jpg").read_bytes()[:2000])
+    (tmp_path / "faces" / "Zoë" / "cut.jpg").write_bytes(
+        (tmp_path / "faces" / "Zoë" / "0.jpg").read_bytes()[:2000]
+    )
     run = tmp_path / "run"
     result = leam("study", "faces", "--out", "run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -12,7 +12,20 @@ import leam
 
 SOURCE = Path(leam.__file__).parent
 # Lower rooms first; a room may import from those before it, and from its own.
-FLOORS = ["version", "errors", "faces", "recognizers", "parsers", "mapping", "measures", "planted", "study", "report", "demo", "cli"]
+FLOORS = [
+    "version",
+    "errors",
+    "faces",
+    "recognizers",
+    "parsers",
+    "mapping",
+    "measures",
+    "planted",
+    "study",
+    "report",
+    "demo",
+    "cli",
+]
 SIDE_BY_SIDE = {("parsers", "recognizers")}
 
 
@@ -24,7 +37,9 @@ def test_every_public_name_exists_once_and_is_documented():
             assert value.__doc__, name
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_no_room_imports_from_a_higher_one(path):
     room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
     if room in {"__init__", "__main__"}:

@@ -59,15 +59,26 @@ err = Console(stderr=True)
 
 _INTERRUPTED = 130
 
-ModelOption = Annotated[str, typer.Option("--model", help="A recognizer's name (see `leam models`) or a .toml card.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="A recognizer's name (see `leam models`) or a .toml card.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it is made.")]
-WeightingOption = Annotated[str, typer.Option(help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.")]
-AggregateOption = Annotated[str, typer.Option(help=f"How layers are joined: {', '.join(AGGREGATES)}.")]
+WeightingOption = Annotated[
+    str, typer.Option(help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.")
+]
+AggregateOption = Annotated[
+    str, typer.Option(help=f"How layers are joined: {', '.join(AGGREGATES)}.")
+]
 LayersOption = Annotated[
-    str, typer.Option(help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between (see `leam models layers`).")
+    str,
+    typer.Option(
+        help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between (see `leam models layers`)."
+    ),
 ]
 TopOption = Annotated[float, typer.Option(help="The critical fraction of the pixels.")]
-ParserOption = Annotated[str, typer.Option("--parser", help=f"Names the regions: {', '.join(parsers())}.")]
+ParserOption = Annotated[
+    str, typer.Option("--parser", help=f"Names the regions: {', '.join(parsers())}.")
+]
 
 
 def main() -> None:
@@ -94,7 +105,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
 ) -> None:
     """Common options."""
@@ -102,21 +116,29 @@ def root(
 
 @app.command()
 def explain(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)
+    ],
     out_folder: OutOption,
     model: ModelOption = DEFAULT_MODEL,
     other: Annotated[
-        Path | None, typer.Option("--with", help="Another picture: explain the similarity with its face, on both.")
+        Path | None,
+        typer.Option(
+            "--with", help="Another picture: explain the similarity with its face, on both."
+        ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="self or reference; reference needs --with and is its default.")
+        str | None,
+        typer.Option(help="self or reference; reference needs --with and is its default."),
     ] = None,
     weighting: WeightingOption = DEFAULT_WEIGHTING,
     aggregate: AggregateOption = DEFAULT_AGGREGATE,
     layers: LayersOption = CONVOLUTIONS,
     top: TopOption = 0.01,
     parser: ParserOption = DEFAULT_PARSER,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that is not empty.")
+    ] = False,
 ) -> None:
     """Explain faces: overall map, layer maps, critical pixels and regions.
 
@@ -139,12 +161,16 @@ def explain(
         jobs = [(face, reference) for face in faces]
         if reference and target != "self":
             jobs += [(reference, face) for face in faces]
-        folders = _folders(out_folder, [face for face, _ in jobs], alone=len(images) == 1 and other is None)
+        folders = _folders(
+            out_folder, [face for face, _ in jobs], alone=len(images) == 1 and other is None
+        )
         explanations = []
         for done, ((face, mate), folder) in enumerate(zip(jobs, folders, strict=True)):
             tell("explaining", done, len(jobs))
             references = [mate] if mate and target != "self" else None
-            (explanation,) = explain_faces([face], explainer, face_parser, references=references, top=top)
+            (explanation,) = explain_faces(
+                [face], explainer, face_parser, references=references, top=top
+            )
             write_explanation(explanation, explainer, folder, top=top, parser=parser)
             explanations.append(explanation)
     for explanation, folder in zip(explanations, folders, strict=True):
@@ -158,12 +184,21 @@ def explain(
 @app.command()
 def study(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="One subfolder of pictures a person, or a CSV with image,person.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="One subfolder of pictures a person, or a CSV with image,person."
+        ),
     ],
     out_folder: OutOption,
-    models: Annotated[str, typer.Option(help="Names or .toml cards, with commas between.")] = DEFAULT_MODEL,
-    people: Annotated[int | None, typer.Option(min=1, help="Draw this many people; all by default.")] = None,
-    images: Annotated[int | None, typer.Option(min=2, help="At most this many pictures of each.")] = None,
+    models: Annotated[
+        str, typer.Option(help="Names or .toml cards, with commas between.")
+    ] = DEFAULT_MODEL,
+    people: Annotated[
+        int | None, typer.Option(min=1, help="Draw this many people; all by default.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=2, help="At most this many pictures of each.")
+    ] = None,
     target: Annotated[str, typer.Option(help="self, template or contrast.")] = "self",
     weighting: WeightingOption = DEFAULT_WEIGHTING,
     aggregate: AggregateOption = DEFAULT_AGGREGATE,
@@ -172,8 +207,12 @@ def study(
     fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
     parser: ParserOption = DEFAULT_PARSER,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away another study in the folder.")] = False,
-    no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture in the report.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away another study in the folder.")
+    ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Show nobody's picture in the report.")
+    ] = False,
 ) -> None:
     """Explain, parse and measure many people, and write tables, summary.json and report.html.
 
@@ -212,10 +251,14 @@ def study(
 
 @app.command()
 def parse(
-    images: Annotated[list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures, each with one main face.", show_default=False)
+    ],
     out_folder: OutOption,
     parser: ParserOption = DEFAULT_PARSER,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write into a folder that is not empty.")
+    ] = False,
 ) -> None:
     """Name the part of the face that each pixel of a picture shows.
 
@@ -226,7 +269,9 @@ def parse(
     _check_out(out_folder, force=force)
     face_parser = load_parser(parser)
     faces, complaints = _find_faces(images, DlibDetector())
-    for face, folder in zip(faces, _folders(out_folder, faces, alone=len(images) == 1), strict=True):
+    for face, folder in zip(
+        faces, _folders(out_folder, faces, alone=len(images) == 1), strict=True
+    ):
         try:
             areas = write_parsing(face, face_parser, folder)
         except FaceError as error:
@@ -264,7 +309,9 @@ def demo(
         explain([path], out_folder / "explain" / person, force=True)
     demonstration.write_views(out_folder / "faces")
     study(out_folder / "faces", out_folder / "study", restart=True)
-    out.print("Two people prove nothing: this shows that everything works, and what its output looks like.")
+    out.print(
+        "Two people prove nothing: this shows that everything works, and what its output looks like."
+    )
 
 
 @models_app.callback()
@@ -277,7 +324,9 @@ def models_root(
         return
     cards = builtin_cards()
     if as_json:
-        out.print_json(json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()}))
+        out.print_json(
+            json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()})
+        )
         return
     table = Table("name", "architecture", "input", "similarity", "licence", box=None)
     for name, card in cards.items():
@@ -298,7 +347,9 @@ def models_layers(
     explainer = Explainer(load_recognizer(model), layers=_layers(layers))
     table = Table("layer", "channels", "size", "note", box=None)
     for layer in explainer.layers:
-        table.add_row(escape(layer.name), str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note)
+        table.add_row(
+            escape(layer.name), str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note
+        )
     out.print(table)
 
 
@@ -314,7 +365,9 @@ def _check_out(folder: Path, *, force: bool) -> None:
         raise InputError(f"{folder}: exists and is not empty; choose another --out, or add --force")
 
 
-def _find_faces(images: Sequence[Path], detector: DlibDetector) -> tuple[list[Face], list[LeamError]]:
+def _find_faces(
+    images: Sequence[Path], detector: DlibDetector
+) -> tuple[list[Face], list[LeamError]]:
     """The faces of the pictures that can be used, and what is wrong with the others."""
     faces: list[Face] = []
     complaints: list[LeamError] = []
@@ -384,7 +437,9 @@ def _print_summary(folder: RunFolder) -> None:
         f"{summary['people']} people, {summary['images']} faces, {len(summary['skipped'])} pictures skipped",
         highlight=False,
     )
-    table = Table("model", "nose", "overlap same", "different", "drop", "scattered", "moved", box=None)
+    table = Table(
+        "model", "nose", "overlap same", "different", "drop", "scattered", "moved", box=None
+    )
     for name, model in summary["models"].items():
         baselines = model["occlusion"]["baselines"]
         numbers = (
@@ -395,7 +450,9 @@ def _print_summary(folder: RunFolder) -> None:
             baselines.get("scattered"),
             baselines.get("moved"),
         )
-        table.add_row(name, *("–" if n is None or n["mean"] is None else f"{n['mean']:.3f}" for n in numbers))
+        table.add_row(
+            name, *("–" if n is None or n["mean"] is None else f"{n['mean']:.3f}" for n in numbers)
+        )
     out.print(table)
 
 
@@ -406,7 +463,12 @@ def _complain(message: object) -> None:
 @contextmanager
 def _progress() -> Iterator[Tell]:
     """A progress bar for each kind of work, on standard error; plain silence where that is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         tasks = {}
 

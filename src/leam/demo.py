@@ -46,16 +46,22 @@ def write_views(folder: Path, seed: int = 0) -> None:
         target = folder / person
         target.mkdir(parents=True, exist_ok=True)
         for number, view in enumerate(_views(read_picture(path), generator)):
-            cv2.imwrite(str(target / f"view {number + 1}.png"), cv2.cvtColor(view, cv2.COLOR_RGB2BGR))
+            cv2.imwrite(
+                str(target / f"view {number + 1}.png"), cv2.cvtColor(view, cv2.COLOR_RGB2BGR)
+            )
 
 
 def _views(picture: Picture, generator: np.random.Generator) -> Iterator[Picture]:
     height, width = picture.shape[:2]
     yield picture
     for _ in range(_VIEWS - 1):
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), generator.uniform(-8, 8), generator.uniform(0.85, 1.1))
-        turn[:, 2] += generator.uniform(-0.03, 0.03, size=2) * (width, height)
+        turn = cv2.getRotationMatrix2D(
+            (width / 2, height / 2), generator.uniform(-8, 8), generator.uniform(0.85, 1.1)
+        )
+        turn[:, 2] += generator.uniform(-0.03, 0.03, size=2) * np.array([width, height])
         view = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
         view = cv2.GaussianBlur(view, (0, 0), generator.uniform(0.3, 1.6)).astype(np.float64)
-        lit = 255 * (view / 255) ** generator.uniform(0.7, 1.4) + generator.normal(0, 4, size=view.shape)
+        lit = 255 * (view / 255) ** generator.uniform(0.7, 1.4) + generator.normal(
+            0, 4, size=view.shape
+        )
         yield np.clip(lit, 0, 255).astype(np.uint8)

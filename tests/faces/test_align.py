@@ -22,7 +22,13 @@ def test_similarity_transform_recovers_turn_scale_and_shift():
 def test_arcface_chip_puts_the_points_on_the_template(portrait, detector):
     face = find_face(portrait, detector)
     placed = transform_points(Crop().matrix(face), face.five_points)
-    template = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    template = [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
     assert np.abs(placed - template).mean() < 5  # the face is turned a little
     np.testing.assert_allclose(placed.mean(axis=0), np.mean(template, axis=0))
 

@@ -16,7 +16,9 @@ def test_a_face_and_its_points(portrait, detector):
     assert face.path == portrait
     inside = (face.landmarks > [left - 30, top - 30]) & (face.landmarks < [right + 30, bottom + 30])
     assert inside.all()
-    assert face.five_points[0, 0] < face.five_points[1, 0]  # the left eye is on the left of the picture
+    assert (
+        face.five_points[0, 0] < face.five_points[1, 0]
+    )  # the left eye is on the left of the picture
 
 
 def test_size_does_not_matter(portrait, detector):

@@ -21,15 +21,27 @@ def folder(tmp_path):
 
 def test_folder(folder):
     samples = read_people(folder)
-    assert [s.image for s in samples] == ["Ann/0 pic.JPG", "Ann/1 pic.JPG", "Ann/2 pic.JPG", "Bob/0 pic.JPG", "Bob/1 pic.JPG", "Zoë Å/0 pic.JPG"]
+    assert [s.image for s in samples] == [
+        "Ann/0 pic.JPG",
+        "Ann/1 pic.JPG",
+        "Ann/2 pic.JPG",
+        "Bob/0 pic.JPG",
+        "Bob/1 pic.JPG",
+        "Zoë Å/0 pic.JPG",
+    ]
     assert samples[0].path == folder / "Ann" / "0 pic.JPG"
 
 
 def test_table_with_groups(folder):
     table = folder / "people.csv"
-    table.write_text("person,image,gender\nBob,Bob/0 pic.JPG,male\nAnn,Ann/0 pic.JPG,female\n", encoding="utf-8")
+    table.write_text(
+        "person,image,gender\nBob,Bob/0 pic.JPG,male\nAnn,Ann/0 pic.JPG,female\n", encoding="utf-8"
+    )
     samples = read_people(table)
-    assert [(s.person, s.groups) for s in samples] == [("Ann", {"gender": "female"}), ("Bob", {"gender": "male"})]
+    assert [(s.person, s.groups) for s in samples] == [
+        ("Ann", {"gender": "female"}),
+        ("Bob", {"gender": "male"}),
+    ]
     assert samples[0].path == folder / "Ann/0 pic.JPG"
 
 

@@ -27,7 +27,9 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path):
 
 
 def test_eight_bit_greys_in_a_deep_file_stay_as_they_are(tmp_path):
-    picture = read_picture(save(tmp_path, "shallow.tif", Image.fromarray((RAMP % 256).astype(np.int32))))
+    picture = read_picture(
+        save(tmp_path, "shallow.tif", Image.fromarray((RAMP % 256).astype(np.int32)))
+    )
     np.testing.assert_array_equal(picture[:, :, 1], RAMP % 256)
 
 

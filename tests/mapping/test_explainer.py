@@ -5,7 +5,6 @@ import weakref
 
 import pytest
 import torch
-from tiny import TinyNet, wrap
 from torch import nn
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from leam.errors import InputError, LayerError, ModelError
 from leam.mapping import Explainer, contrast_target, reference_target
 from leam.mapping.aggregate import AGGREGATES
 from leam.mapping.weighting import WEIGHTINGS
+from tiny import TinyNet, wrap
 
 
 def by_hand(net: TinyNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,7 +22,9 @@ def by_hand(net: TinyNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     e = net.fc(a2.relu().flatten(1))
     g_e = functional.normalize(e, dim=1)
     g_a2 = (g_e @ net.fc.weight).view_as(a2) * (a2 > 0)
-    g_r1 = functional.conv_transpose2d(g_a2, net.conv2.weight, stride=2, padding=1, output_padding=1)
+    g_r1 = functional.conv_transpose2d(
+        g_a2, net.conv2.weight, stride=2, padding=1, output_padding=1
+    )
     g_a1 = g_r1 * (a1 > 0)
     return (a1 * g_a1).sum(1).relu(), (a2 * g_a2).sum(1).relu()
 
@@ -68,7 +70,14 @@ def test_maps_are_distributions_and_do_not_depend_on_the_batch(tiny, chips, weig
 
 def test_batch_norm_in_training_mode_does_not_couple_a_batch(chips):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 5))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+    )
     net.train()
     net[1].eval()
     explainer = Explainer(wrap(net))
@@ -171,7 +180,9 @@ def test_too_few_references_are_an_error(tiny, chips):
     with pytest.raises(InputError, match="2 references for 5 faces"):
         Explainer(tiny).explain(chips, reference_target(torch.ones(2, 6), "cosine"))
     with pytest.raises(InputError, match="2 references for 5 faces"):
-        Explainer(tiny).explain(chips, contrast_target(torch.ones(5, 6), torch.ones(2, 3, 6), "cosine"))
+        Explainer(tiny).explain(
+            chips, contrast_target(torch.ones(5, 6), torch.ones(2, 3, 6), "cosine")
+        )
 
 
 def test_an_empty_map_is_flagged(tiny, chips):

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import TinyNet
 from torch import nn
 
 from leam.errors import LayerError
 from leam.mapping.layers import choose_layers, recording
+from tiny import TinyNet
 
 INPUT = torch.zeros(1, 3, 8, 8)
 
@@ -17,7 +17,12 @@ def names(module: nn.Module, wanted, inputs: torch.Tensor = INPUT) -> list[str]:
 
 def test_automatic_choices():
     assert names(TinyNet(), "convolutions") == ["conv1", "conv2"]
-    deep = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)), nn.MaxPool2d(2), nn.Conv2d(3, 3, 1), nn.Flatten())
+    deep = nn.Sequential(
+        *(nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)),
+        nn.MaxPool2d(2),
+        nn.Conv2d(3, 3, 1),
+        nn.Flatten(),
+    )
     assert names(deep, "stages") == ["2", "4"]
 
 

@@ -35,6 +35,7 @@ def test_contrast_is_own_minus_mean_of_nearest():
         scores = functional.cosine_similarity(mine[None], pool)
         two = pool[scores.argsort(descending=True)[:2]]
         by_hand.append(
-            functional.cosine_similarity(row, mine, dim=0) - functional.cosine_similarity(row[None], two).mean()
+            functional.cosine_similarity(row, mine, dim=0)
+            - functional.cosine_similarity(row[None], two).mean()
         )
     torch.testing.assert_close(contrast_target(own, impostors, "cosine")(e), torch.stack(by_hand))

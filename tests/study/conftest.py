@@ -20,7 +20,9 @@ def views(tmp_path_factory) -> Path:
     write_views(folder)
     (folder / "Grace Hopper" / "broken.jpg").write_bytes(b"no picture")
     (folder / "Solo").mkdir()
-    (folder / "Solo" / "only.png").write_bytes((folder / "Grace Hopper" / "view 1.png").read_bytes())
+    (folder / "Solo" / "only.png").write_bytes(
+        (folder / "Grace Hopper" / "view 1.png").read_bytes()
+    )
     return folder
 
 

@@ -25,8 +25,15 @@ def schema() -> dict:
 
 def digests(folder: RunFolder) -> dict[str, str]:
     """Of everything that must come out the same whatever happened on the way."""
-    files = [*folder.path.glob("tables/**/*.parquet"), folder.path / "summary.json", folder.path / "run.json"]
-    return {str(f.relative_to(folder.path)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
+    files = [
+        *folder.path.glob("tables/**/*.parquet"),
+        folder.path / "summary.json",
+        folder.path / "run.json",
+    ]
+    return {
+        str(f.relative_to(folder.path)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(files)
+    }
 
 
 def test_summary_keeps_its_contract(finished):
@@ -117,9 +124,13 @@ def test_another_study_is_refused_unless_restarted(samples, plan, dlib_resnet, t
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
-    with RunFolder(tmp_path / "run").locked():
-        with pytest.raises(StudyError, match="another process is at work"), RunFolder(tmp_path / "run").locked():
-            pass
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    with (
+        first.locked(),
+        pytest.raises(StudyError, match="another process is at work"),
+        second.locked(),
+    ):
+        pass
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):
@@ -151,7 +162,9 @@ def test_no_usable_person(dlib_resnet, tmp_path):
 @pytest.mark.parametrize("target", ["template", "contrast"])
 def test_other_targets_run(samples, dlib_resnet, tmp_path, target):
     few = draw_people(samples, 2, 2, 0)
-    plan = plan_study("views", few, [dlib_resnet], Settings(target=target, baselines=("scattered",)))
+    plan = plan_study(
+        "views", few, [dlib_resnet], Settings(target=target, baselines=("scattered",))
+    )
     folder = RunFolder(tmp_path / "run")
     run_study(plan, [dlib_resnet], folder)
     jsonschema.validate(summary_of(folder), schema())
@@ -169,4 +182,6 @@ def test_twenty_people_end_to_end(assets, tmp_path):
     assert model["occlusion"]["drop"]["mean"] > model["occlusion"]["baselines"]["moved"]["mean"]
     nose = model["regions"]["nose"]
     assert nose["share"]["mean"] > nose["area"]["mean"]
-    assert sum(region["area"]["mean"] for region in model["regions"].values()) == pytest.approx(1, abs=1e-6)
+    assert sum(region["area"]["mean"] for region in model["regions"].values()) == pytest.approx(
+        1, abs=1e-6
+    )

@@ -51,7 +51,9 @@ class DlibDetector:
         for side in self._WORKING_SIDES:
             boxes = self._boxes(picture, side)
             if boxes:
-                faces = [self._landmarks.face(picture, box, score, len(boxes)) for box, score in boxes]
+                faces = [
+                    self._landmarks.face(picture, box, score, len(boxes)) for box, score in boxes
+                ]
                 return by_prominence(faces)
         return []
 
@@ -62,7 +64,12 @@ class DlibDetector:
         rectangles, scores, _ = self._detector.run(resized, 0, 0.0)
         return [
             (
-                (r.left() / scale, r.top() / scale, (r.right() + 1) / scale, (r.bottom() + 1) / scale),
+                (
+                    r.left() / scale,
+                    r.top() / scale,
+                    (r.right() + 1) / scale,
+                    (r.bottom() + 1) / scale,
+                ),
                 float(score),
             )
             for r, score in zip(rectangles, scores, strict=True)
@@ -73,11 +80,20 @@ class LandmarkPredictor:
     """dlib's two shape predictors: from a face box to a :class:`Face` with all its points."""
 
     def __init__(self) -> None:
-        self._predict_68 = dlib.shape_predictor(str(dlib_model("shape_predictor_68_face_landmarks.dat")))
-        self._predict_5 = dlib.shape_predictor(str(dlib_model("shape_predictor_5_face_landmarks.dat")))
+        self._predict_68 = dlib.shape_predictor(
+            str(dlib_model("shape_predictor_68_face_landmarks.dat"))
+        )
+        self._predict_5 = dlib.shape_predictor(
+            str(dlib_model("shape_predictor_5_face_landmarks.dat"))
+        )
 
     def face(
-        self, picture: Picture, box: Box, score: float, found: int, five_points: Points | None = None
+        self,
+        picture: Picture,
+        box: Box,
+        score: float,
+        found: int,
+        five_points: Points | None = None,
     ) -> Face:
         """A face from its box in the picture; a detector that has its own five points ``(5, 2)`` passes them."""
         rectangle = dlib.rectangle(*(round(value) for value in box))
@@ -118,7 +134,9 @@ def find_face(source: str | Path | Picture, detector: Detector) -> Face:
     if not faces:
         raise FaceError(f"{label}: no face found by {detector.name}")
     if len(faces) > 1 and _prominence(faces[1]) > _AMBIGUOUS * _prominence(faces[0]):
-        raise FaceError(f"{label}: {len(faces)} faces, none clearly the main one; crop it to the face you mean")
+        raise FaceError(
+            f"{label}: {len(faces)} faces, none clearly the main one; crop it to the face you mean"
+        )
     best = faces[0]
     return Face(**{**vars(best), "path": path})
 

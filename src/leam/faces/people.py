@@ -11,7 +11,9 @@ import numpy as np
 
 from leam.errors import InputError
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
 _REQUIRED_COLUMNS = ("image", "person")
 
 
@@ -52,11 +54,15 @@ def read_people(source: str | Path) -> list[Sample]:
     else:
         raise InputError(f"{source}: no such folder or table")
     if not samples:
-        raise InputError(f"{source}: no pictures found; wanted is one subfolder of pictures for each person")
+        raise InputError(
+            f"{source}: no pictures found; wanted is one subfolder of pictures for each person"
+        )
     return sorted(samples, key=lambda sample: (sample.person, sample.image))
 
 
-def draw_people(samples: Sequence[Sample], people: int | None, images: int | None, seed: int) -> list[Sample]:
+def draw_people(
+    samples: Sequence[Sample], people: int | None, images: int | None, seed: int
+) -> list[Sample]:
     """A random part of the people with at least two pictures, and of each one's pictures.
 
     Args:
@@ -78,7 +84,9 @@ def draw_people(samples: Sequence[Sample], people: int | None, images: int | Non
     return [sample for person in chosen for sample in _draw(by_person[person], images, generator)]
 
 
-def _draw(samples: list[Sample], images: int | None, generator: np.random.Generator) -> list[Sample]:
+def _draw(
+    samples: list[Sample], images: int | None, generator: np.random.Generator
+) -> list[Sample]:
     if images is None or images >= len(samples):
         return samples
     return [samples[index] for index in sorted(generator.permutation(len(samples))[:images])]
@@ -102,12 +110,16 @@ def _from_table(table: Path) -> list[Sample]:
         raise InputError(f"{table}: not a readable CSV file ({error})") from None
     missing = [name for name in _REQUIRED_COLUMNS if rows and name not in rows[0]]
     if missing:
-        raise InputError(f"{table}: the column {missing[0]!r} is missing; wanted are image, person and any groups")
+        raise InputError(
+            f"{table}: the column {missing[0]!r} is missing; wanted are image, person and any groups"
+        )
     samples = []
     for number, row in enumerate(rows, start=2):
         image, person = (row[name] or "" for name in _REQUIRED_COLUMNS)
         if not image or not person or None in row or None in row.values():
-            raise InputError(f"{table}, line {number}: wanted are {len(rows[0])} values, image and person not empty")
+            raise InputError(
+                f"{table}, line {number}: wanted are {len(rows[0])} values, image and person not empty"
+            )
         groups = {name: value for name, value in row.items() if name not in _REQUIRED_COLUMNS}
         samples.append(Sample(table.parent / image, image, person, groups))
     return samples

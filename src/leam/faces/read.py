@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from leam.errors import ImageError
 
@@ -31,7 +31,8 @@ def read_picture(path: str | Path) -> Picture:
         RGB, ``(height, width, 3)``, uint8, 0-255.
 
     Raises:
-        ImageError: The file is missing, is not a picture, is damaged, or has a side under 20 or over 200 million pixels.
+        ImageError: The file is missing, is not a picture, is damaged, or has a side under 20 pixels or over
+            200 million pixels in all.
     """
     path = Path(path)
     try:
@@ -39,8 +40,7 @@ def read_picture(path: str | Path) -> Picture:
             # Pillow warns from 89 million pixels on; the limit here is explicit instead.
             warnings.simplefilter("ignore")
             with Image.open(path) as opened:
-                if opened.width * opened.height > _LARGEST_PIXELS:
-                    raise ImageError(f"{path}: {opened.width}x{opened.height} pixels are too many")
+                _check_size(opened, path)
                 opened.load()
                 picture = _to_rgb(ImageOps.exif_transpose(opened))
     except ImageError:
@@ -51,14 +51,18 @@ def read_picture(path: str | Path) -> Picture:
         raise ImageError(f"{path}: is a folder, not a picture") from None
     except PermissionError:
         raise ImageError(f"{path}: permission denied") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture that can be read") from None
     except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
         raise ImageError(f"{path}: damaged picture ({error})") from None
-    if min(picture.shape[:2]) < _SMALLEST_SIDE:
-        height, width = picture.shape[:2]
-        raise ImageError(f"{path}: {width}x{height} pixels are too few for a face")
     return picture
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > _LARGEST_PIXELS:
+        raise ImageError(f"{path}: {image.width}x{image.height} pixels are too many")
+    if min(image.size) < _SMALLEST_SIDE:
+        raise ImageError(f"{path}: {image.width}x{image.height} pixels are too few for a face")
 
 
 def _to_rgb(image: Image.Image) -> Picture:

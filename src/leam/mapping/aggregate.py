@@ -47,7 +47,10 @@ def upsample(maps: Tensor, size: Size) -> Tensor:
     if maps.shape[1:] == size:
         return maps
     cells = maps.shape[1] * maps.shape[2] / (size[0] * size[1])
-    return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0] * cells
+    return (
+        functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+        * cells
+    )
 
 
 def distribution(maps: Tensor) -> Tensor:

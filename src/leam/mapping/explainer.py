@@ -179,9 +179,9 @@ def _differentiable(module: nn.Module) -> Iterator[None]:
     # A caller's inference mode would leave nothing to differentiate.
     with torch.inference_mode(mode=False), torch.enable_grad(), evaluating(module):
         for parameter in trainable:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad_(False)  # noqa: FBT003
         try:
             yield
         finally:
             for parameter in trainable:
-                parameter.requires_grad_(requires_grad=True)
+                parameter.requires_grad_(True)  # noqa: FBT003

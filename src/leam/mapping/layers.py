@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -53,7 +53,8 @@ class Layer:
         """The output as ``(B, C, h, w)``: itself, or tokens ``(B, N, C)`` laid back onto their grid."""
         if self.extra_tokens is None:
             return output
-        return output[:, self.extra_tokens :].transpose(1, 2).unflatten(2, self.size)
+        patches = output[:, self.extra_tokens :].transpose(1, 2)
+        return patches.reshape(*patches.shape[:2], *self.size)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class _Output:
     value: object
 
 
-def choose_layers(module: nn.Module, inputs: Tensor, wanted: str | Sequence[str] = CONVOLUTIONS) -> tuple[Layer, ...]:
+def choose_layers(
+    module: nn.Module, inputs: Tensor, wanted: str | Sequence[str] = CONVOLUTIONS
+) -> tuple[Layer, ...]:
     """Resolve a choice of layers on a network.
 
     Args:
@@ -91,7 +94,9 @@ def choose_layers(module: nn.Module, inputs: Tensor, wanted: str | Sequence[str]
             layers[name], values[name] = layer, output.value
     connected = _connected(embedding, values)
     if isinstance(wanted, str) and wanted in {CONVOLUTIONS, STAGES}:
-        return _automatic(module, [layer for layer in layers.values() if layer.name in connected], wanted)
+        return _automatic(
+            module, [layer for layer in layers.values() if layer.name in connected], wanted
+        )
     names = _match([wanted] if isinstance(wanted, str) else wanted, outputs, layers)
     for name in names:
         if name not in connected:
@@ -141,7 +146,7 @@ def recording(
     recorded = Recorded()
     counts = dict.fromkeys(wanted, 0)
 
-    def hook_of(module_name: str):  # noqa: ANN202  torch's own hook type is private
+    def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
             name = wanted[module_name].get(counts[module_name])
             counts[module_name] += 1
@@ -165,7 +170,7 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
     outputs: list[_Output] = []
     counts: dict[str, int] = {}
 
-    def hook_of(name: str):  # noqa: ANN202  torch's own hook type is private
+    def hook_of(name: str) -> Callable[[nn.Module, object, object], object]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> object:
             outputs.append(_Output(name, counts.get(name, 0), output))
             counts[name] = counts.get(name, 0) + 1
@@ -189,7 +194,9 @@ def _connected(embedding: Tensor, values: dict[str, Tensor]) -> set[str]:
     names = [name for name, value in values.items() if value.requires_grad]
     if not names or not embedding.requires_grad:
         return set()
-    gradients = torch.autograd.grad(embedding.sum(), [values[name] for name in names], allow_unused=True)
+    gradients = torch.autograd.grad(
+        embedding.sum(), [values[name] for name in names], allow_unused=True
+    )
     return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
 
 
@@ -222,18 +229,24 @@ def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> tuple
             return isinstance(modules[layer.module], nn.Conv2d)
         # A transformer's blocks stand side by side in a list; their inner parts do not.
         parent = modules[layer.module.rpartition(".")[0]]
-        return isinstance(parent, nn.Sequential | nn.ModuleList) and any(modules[layer.module].children())
+        return isinstance(parent, nn.Sequential | nn.ModuleList) and any(
+            modules[layer.module].children()
+        )
 
     chosen = [layer for layer in layers if wanted(layer)]
     if not chosen:
-        raise LayerError("no convolution or transformer block with a grid reaches the embedding; name layers instead")
+        raise LayerError(
+            "no convolution or transformer block with a grid reaches the embedding; name layers instead"
+        )
     if choice == STAGES:
         last = {layer.size: layer for layer in chosen}
         chosen = [layer for layer in chosen if last[layer.size] is layer]
     return tuple(chosen)
 
 
-def _match(wanted: Sequence[str], outputs: Sequence[_Output], layers: dict[str, Layer]) -> list[str]:
+def _match(
+    wanted: Sequence[str], outputs: Sequence[_Output], layers: dict[str, Layer]
+) -> list[str]:
     known = {output.module for output in outputs}
     chosen: dict[str, None] = {}
     for pattern in wanted:

@@ -73,4 +73,6 @@ def nearest(templates: Tensor, candidates: Tensor, count: int, kind: Similarity)
 
 def _check(embeddings: Tensor, references: Tensor) -> None:
     if embeddings.shape[0] != references.shape[0]:
-        raise InputError(f"{references.shape[0]} references for {embeddings.shape[0]} faces: one for each is wanted")
+        raise InputError(
+            f"{references.shape[0]} references for {embeddings.shape[0]} faces: one for each is wanted"
+        )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from leam.faces.read import Picture
-from leam.parsers.regions import REGIONS, LABELS
+from leam.parsers.regions import LABELS, REGIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,12 +23,26 @@ Map = NDArray[np.floating]
 INK = "#1d2733"
 MUTED = "#67727e"
 ACCENT = "#c2410c"
-SERIES = ("#c2410c", "#2563a8", "#6b8e23", "#7c4d9e", "#b7791f", "#0f766e", "#9f1239", "#475569", "#4d7c0f", "#a16207")
+SERIES = (
+    "#c2410c",
+    "#2563a8",
+    "#6b8e23",
+    "#7c4d9e",
+    "#b7791f",
+    "#0f766e",
+    "#9f1239",
+    "#475569",
+    "#4d7c0f",
+    "#a16207",
+)
 HEAT = "inferno"
 
 # Part of a map's brightest pixels that are drawn as bright as can be, so that one peak does not darken the rest.
 _CLIPPED = 0.005
-_REGION_COLOUR = {label.region: tuple(channel / 255 for channel in label.colour) for label in LABELS}
+_INSIDE = 128
+_REGION_COLOUR = {
+    label.region: tuple(channel / 255 for channel in label.colour) for label in LABELS
+}
 
 
 def region_colour(region: str) -> tuple[float, float, float]:
@@ -66,8 +80,7 @@ def spotlight(face: Picture, mask: NDArray[np.bool_]) -> Picture:
 def enlarge(picture: Picture, factor: int) -> Picture:
     """A picture ``(h, w, 3)`` enlarged by a whole factor, smooth."""
     size = (picture.shape[1] * factor, picture.shape[0] * factor)
-    enlarged: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    return enlarged
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def outline_regions(picture: Picture, regions: NDArray[np.uint8], factor: int) -> Picture:
@@ -76,8 +89,14 @@ def outline_regions(picture: Picture, regions: NDArray[np.uint8], factor: int) -
     for index, region in enumerate(REGIONS):
         if region == "background" or not (regions == index).any():
             continue
-        member = cv2.resize((regions == index).astype(np.uint8) * 255, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        contours, _ = cv2.findContours((member > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        member = cv2.resize(
+            (regions == index).astype(np.uint8) * 255,
+            drawn.shape[1::-1],
+            interpolation=cv2.INTER_LINEAR,
+        )
+        contours, _ = cv2.findContours(
+            (member >= _INSIDE).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+        )
         colour = tuple(round(channel * 255) for channel in region_colour(region))
         cv2.drawContours(drawn, contours, -1, colour, max(1, factor // 3), lineType=cv2.LINE_AA)
     return drawn
@@ -88,7 +107,9 @@ def grid(pictures: Iterable[Picture], columns: int, gap: int = 4) -> Picture:
     cells = list(pictures)
     height, width = cells[0].shape[:2]
     rows = -(-len(cells) // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, dtype=np.uint8)
+    sheet = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, dtype=np.uint8
+    )
     for index, cell in enumerate(cells):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[top : top + height, left : left + width] = cell
@@ -102,7 +123,11 @@ def png(picture: Picture) -> bytes:
 
 def jpeg(picture: Picture) -> bytes:
     """A picture ``(h, w, 3)`` as a JPEG file."""
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])[1])
+    return bytes(
+        cv2.imencode(
+            ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88]
+        )[1]
+    )
 
 
 def figure_png(figure: Figure, dpi: int = 110) -> bytes:
@@ -116,7 +141,9 @@ def figure_svg(figure: Figure) -> str:
     """A figure as an SVG element, sharp at any size."""
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "leam", "svg.fonttype": "path"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        figure.savefig(
+            stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True
+        )
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

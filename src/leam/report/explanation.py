@@ -13,7 +13,16 @@ from matplotlib.figure import Figure
 from leam.faces.face import Face
 from leam.mapping.explainer import Explainer
 from leam.parsers.regions import REGIONS
-from leam.report.drawing import INK, MUTED, enlarge, figure_png, outline_regions, overlay, png, spotlight
+from leam.report.drawing import (
+    INK,
+    MUTED,
+    enlarge,
+    figure_png,
+    outline_regions,
+    overlay,
+    png,
+    spotlight,
+)
 from leam.study.explanation import Explanation
 from leam.study.plan import installed_versions
 from leam.version import __version__
@@ -23,7 +32,9 @@ _SIDE = 450
 _STRIP_COLUMNS = 9
 
 
-def write_explanation(explanation: Explanation, explainer: Explainer, folder: Path, *, top: float, parser: str) -> None:
+def write_explanation(
+    explanation: Explanation, explainer: Explainer, folder: Path, *, top: float, parser: str
+) -> None:
     """Write ``explanation.json``, ``maps.npz``, ``overlay.png`` and ``layers.png`` into a folder, which is made.
 
     Args:
@@ -35,13 +46,17 @@ def write_explanation(explanation: Explanation, explainer: Explainer, folder: Pa
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = describe(explanation, explainer, top=top, parser=parser)
-    (folder / "explanation.json").write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "explanation.json").write_text(
+        json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     (folder / "maps.npz").write_bytes(_arrays(explanation))
     (folder / "overlay.png").write_bytes(png(_overlay_panels(explanation)))
     (folder / "layers.png").write_bytes(figure_png(_layer_strip(explanation)))
 
 
-def describe(explanation: Explanation, explainer: Explainer, *, top: float, parser: str) -> dict[str, Any]:
+def describe(
+    explanation: Explanation, explainer: Explainer, *, top: float, parser: str
+) -> dict[str, Any]:
     """An explanation as it stands in ``explanation.json``."""
     recognizer, maps = explainer.recognizer, explanation.maps
     return {
@@ -64,7 +79,12 @@ def describe(explanation: Explanation, explainer: Explainer, *, top: float, pars
         "parser": parser,
         "regions": region_rows(explanation),
         "layers": [
-            {"name": layer.name, "channels": layer.channels, "size": list(layer.size), "empty": bool(empty)}
+            {
+                "name": layer.name,
+                "channels": layer.channels,
+                "size": list(layer.size),
+                "empty": bool(empty),
+            }
             for layer, empty in zip(maps.layers, maps.empty[:, 0], strict=True)
         ],
         "notes": explanation.notes,
@@ -87,7 +107,10 @@ def region_rows(explanation: Explanation) -> dict[str, dict[str, float]]:
 
 def _arrays(explanation: Explanation) -> bytes:
     """``overall``, ``critical``, ``regions``, ``face``, and each layer's map as ``layer/NAME``."""
-    arrays = {f"layer/{layer.name}": m[0].cpu().numpy() for layer, m in zip(explanation.maps.layers, explanation.maps.layer_maps, strict=True)}
+    arrays = {
+        f"layer/{layer.name}": m[0].cpu().numpy()
+        for layer, m in zip(explanation.maps.layers, explanation.maps.layer_maps, strict=True)
+    }
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
@@ -118,7 +141,9 @@ def _overlay_panels(explanation: Explanation) -> np.ndarray[Any, np.dtype[np.uin
 def _layer_strip(explanation: Explanation) -> Figure:
     """Every layer's map on the face, from early to late, and the overall map last."""
     maps, face = explanation.maps, explanation.chip.image
-    names = [f"{layer.name}\n{layer.channels} x {layer.size[0]}x{layer.size[1]}" for layer in maps.layers]
+    names = [
+        f"{layer.name}\n{layer.channels} x {layer.size[0]}x{layer.size[1]}" for layer in maps.layers
+    ]
     layers = [*maps.at_input_size()[:, 0].cpu().numpy(), maps.overall[0].cpu().numpy()]
     rows = -(-len(layers) // _STRIP_COLUMNS)
     columns = min(_STRIP_COLUMNS, len(layers))

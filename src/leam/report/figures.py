@@ -19,7 +19,7 @@ Models = Mapping[str, Any]
 """``summary.json``'s ``models``."""
 
 _WIDTH = 8.2
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.edgecolor": "#c3cad2",
     "axes.labelcolor": INK,
@@ -39,18 +39,43 @@ _MASK_COLOURS = {"critical": "#c2410c", "scattered": "#64748b", "moved": "#94a3b
 
 def region_shares(models: Models) -> Figure:
     """Share of the critical pixels in each region with its interval, and the region's area as the level of chance."""
-    regions = [name for name, found in next(iter(models.values()))["regions"].items() if found["area"]["mean"]]
-    regions.sort(key=lambda name: np.mean([m["regions"][name]["share"]["mean"] or 0 for m in models.values()]))
+    regions = [
+        name
+        for name, found in next(iter(models.values()))["regions"].items()
+        if found["area"]["mean"]
+    ]
+    regions.sort(
+        key=lambda name: np.mean(
+            [m["regions"][name]["share"]["mean"] or 0 for m in models.values()]
+        )
+    )
     if len(models) == 1:
         return _region_bars(next(iter(models.values())), regions)
     figure, axis = _figure(0.5 * len(regions) * max(1.0, len(models) / 6) + 1.2)
     offsets = np.linspace(0.3, -0.3, len(models))
-    for (name, model), offset, colour in zip(models.items(), offsets, _colours(len(models)), strict=True):
+    for (name, model), offset, colour in zip(
+        models.items(), offsets, _colours(len(models)), strict=True
+    ):
         estimates = [model["regions"][region]["share"] for region in regions]
         _dots(axis, estimates, np.arange(len(regions)) + offset, colour, name)
-    areas = [np.mean([m["regions"][region]["area"]["mean"] for m in models.values()]) for region in regions]
-    axis.plot(100 * np.array(areas), np.arange(len(regions)), "|", color=INK, markersize=22, label="area (chance)")
-    axis.set(yticks=range(len(regions)), yticklabels=regions, xlabel="% of the critical pixels", xlim=(0, None))
+    areas = [
+        np.mean([m["regions"][region]["area"]["mean"] for m in models.values()])
+        for region in regions
+    ]
+    axis.plot(
+        100 * np.array(areas),
+        np.arange(len(regions)),
+        "|",
+        color=INK,
+        markersize=22,
+        label="area (chance)",
+    )
+    axis.set(
+        yticks=range(len(regions)),
+        yticklabels=regions,
+        xlabel="% of the critical pixels",
+        xlim=(0, None),
+    )
     axis.legend(fontsize=7.5, loc="lower right")
     return figure
 
@@ -60,7 +85,12 @@ def _region_bars(model: Mapping[str, Any], regions: Sequence[str]) -> Figure:
     shares = [model["regions"][region]["share"] for region in regions]
     areas = [100 * model["regions"][region]["area"]["mean"] for region in regions]
     rows = np.arange(len(regions))
-    axis.barh(rows, [100 * s["mean"] for s in shares], color=[region_colour(r) for r in regions], height=0.62)
+    axis.barh(
+        rows,
+        [100 * s["mean"] for s in shares],
+        color=[region_colour(r) for r in regions],
+        height=0.62,
+    )
     _intervals(axis, shares, rows, INK)
     axis.plot(areas, rows, "|", color=INK, markersize=15, markeredgewidth=2, label="area (chance)")
     axis.set(yticks=rows, yticklabels=regions, xlabel="% of the critical pixels", xlim=(0, None))
@@ -73,11 +103,20 @@ def overlaps(models: Models) -> Figure:
     figure, axes = _figure(0.42 * len(models) + 1.25, columns=2)
     names = list(models)[::-1]
     rows = np.arange(len(names))
-    for axis, operand, title in zip(axes, ("critical", "dense"), ("critical pixels", "whole maps"), strict=True):
-        for kind, colour, label in (("same", SERIES[0], "same person"), ("different", MUTED, "different people")):
+    for axis, operand, title in zip(
+        axes, ("critical", "dense"), ("critical pixels", "whole maps"), strict=True
+    ):
+        for kind, colour, label in (
+            ("same", SERIES[0], "same person"),
+            ("different", MUTED, "different people"),
+        ):
             estimates = [models[name]["bc"][operand][kind] for name in names]
             _dots(axis, estimates, rows, colour, label, scale=1)
-        axis.set(yticks=rows, yticklabels=names if operand == "critical" else [], ylim=(-0.6, len(names) - 0.4))
+        axis.set(
+            yticks=rows,
+            yticklabels=names if operand == "critical" else [],
+            ylim=(-0.6, len(names) - 0.4),
+        )
         axis.set_title(title, fontsize=9, color=INK, loc="left")
         axis.set_xlabel("Bhattacharyya coefficient")
     axes[0].set_xlim(0, None)
@@ -97,9 +136,15 @@ def drops(models: Models) -> Figure:
         estimates = [one["drop"] if kind == "critical" else one["baselines"][kind] for one in found]
         rows = np.arange(len(names)) + (len(kinds) / 2 - place - 0.5) * height
         colour = _MASK_COLOURS.get(kind, SERIES[(place + 2) % len(SERIES)])
-        axis.barh(rows, [e["mean"] or 0 for e in estimates], height=height * 0.9, color=colour, label=kind)
+        axis.barh(
+            rows, [e["mean"] or 0 for e in estimates], height=height * 0.9, color=colour, label=kind
+        )
         _intervals(axis, estimates, rows, INK, scale=1)
-    axis.set(yticks=np.arange(len(names)), yticklabels=names, xlabel="drop of the similarity with the mate")
+    axis.set(
+        yticks=np.arange(len(names)),
+        yticklabels=names,
+        xlabel="drop of the similarity with the mate",
+    )
     axis.axvline(0, color=MUTED, linewidth=0.8)
     axis.legend(loc="lower right")
     return figure
@@ -118,23 +163,33 @@ def layer_focus(table: pl.DataFrame) -> Figure:
         .filter(pl.col("area") > 0)
         .with_columns((pl.col("mass") / pl.col("area")).alias("density"))
     )
-    regions = sorted(rows["region"].unique(), key=lambda name: -rows.filter(pl.col("region") == name)["density"].mean())
-    depths = int(table["depth"].max())  # type: ignore[arg-type]
+    by_density = rows.group_by("region").agg(pl.col("density").mean())
+    regions = by_density.sort("density", "region", descending=[True, False])["region"].to_list()
+    depths = table["layer"].n_unique() - 1
     image = np.full((len(regions), depths), np.nan)
     for depth, region, density in rows.select("depth", "region", "density").iter_rows():
         image[regions.index(region), depth - 1] = density
     figure, axis = _figure(0.27 * len(regions) + 1.1)
     axis.grid(visible=False)
-    shown = axis.imshow(image, aspect="auto", cmap=HEAT, vmin=0, vmax=float(np.nanquantile(image, 0.98)))
-    axis.set(yticks=range(len(regions)), yticklabels=regions, xlabel="layer, early to late", xticks=[0, depths - 1])
+    shown = axis.imshow(
+        image, aspect="auto", cmap=HEAT, vmin=0, vmax=float(np.nanquantile(image, 0.98))
+    )
+    axis.set(
+        yticks=range(len(regions)),
+        yticklabels=regions,
+        xlabel="layer, early to late",
+        xticks=[0, depths - 1],
+    )
     axis.set_xticklabels(["1", str(depths)])
     bar = figure.colorbar(shown, ax=axis, pad=0.02)
     bar.set_label("mass / area (1 = chance)", fontsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure
 
 
-def layer_maps(face: NDArray[np.uint8], layers: NDArray[np.float32], names: Sequence[str], columns: int = 9) -> Figure:
+def layer_maps(
+    face: NDArray[np.uint8], layers: NDArray[np.floating], names: Sequence[str], columns: int = 9
+) -> Figure:
     """Mean layer maps ``(L, h, w)`` over the mean face ``(h, w, 3)``, from early to late; at most four rows of them."""
     most = 4 * columns
     chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
@@ -157,13 +212,26 @@ def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _dots(axis: Axes, estimates: Sequence[Mapping[str, Any]], rows: Any, colour: str, label: str, scale: float = 100) -> None:  # noqa: ANN401
+def _dots(
+    axis: Axes,
+    estimates: Sequence[Mapping[str, Any]],
+    rows: NDArray[np.floating] | NDArray[np.integer],
+    colour: str,
+    label: str,
+    scale: float = 100,
+) -> None:
     means = [scale * _number(e["mean"]) for e in estimates]
     axis.plot(means, rows, "o", color=colour, markersize=5, label=label)
     _intervals(axis, estimates, rows, colour, scale)
 
 
-def _intervals(axis: Axes, estimates: Sequence[Mapping[str, Any]], rows: Any, colour: str, scale: float = 100) -> None:  # noqa: ANN401
+def _intervals(
+    axis: Axes,
+    estimates: Sequence[Mapping[str, Any]],
+    rows: NDArray[np.floating] | NDArray[np.integer],
+    colour: str,
+    scale: float = 100,
+) -> None:
     low, high = ([scale * _number(e[end]) for e in estimates] for end in ("low", "high"))
     axis.hlines(rows, low, high, color=colour, linewidth=1.4)
 

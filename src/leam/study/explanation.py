@@ -14,7 +14,7 @@ from leam.errors import ModelError
 from leam.faces.align import Chip
 from leam.faces.face import Face
 from leam.mapping.explainer import Explainer, Maps
-from leam.mapping.targets import reference_target, self_target
+from leam.mapping.targets import Target, reference_target, self_target
 from leam.measures.critical import critical_mask
 from leam.measures.shares import region_areas, region_shares
 from leam.parsers.parsing import Parser, Parsing
@@ -55,9 +55,15 @@ class Explanation:
         notes = [f"{layer.name}: {layer.note}" for layer in self.maps.layers if layer.note]
         if self.face.found > 1:
             notes.append(f"{self.face.found} faces found; the most prominent one is explained")
-        silent = [layer.name for layer, empty in zip(self.maps.layers, self.maps.empty[:, 0], strict=True) if empty]
+        silent = [
+            layer.name
+            for layer, empty in zip(self.maps.layers, self.maps.empty[:, 0], strict=True)
+            if empty
+        ]
         if silent:
-            notes.append(f"no support found in {len(silent)} of {len(self.maps.layers)} layers: {', '.join(silent)}")
+            notes.append(
+                f"no support found in {len(silent)} of {len(self.maps.layers)} layers: {', '.join(silent)}"
+            )
         return notes
 
 
@@ -84,9 +90,12 @@ def explain_faces(
     """
     recognizer = explainer.recognizer
     chips = [recognizer.crop.align(face) for face in faces]
-    target, similarities = self_target, None
+    target: Target = self_target
+    similarities = None
     if references is not None:
-        others = recognizer.embed(np.stack([recognizer.crop.align(face).image for face in references]))
+        others = recognizer.embed(
+            np.stack([recognizer.crop.align(face).image for face in references])
+        )
         target = reference_target(others, recognizer.card.similarity)
     maps = explainer.explain(np.stack([chip.image for chip in chips]), target)
     if references is not None:
@@ -115,7 +124,9 @@ def _explanation(
     reference: Face | None,
 ) -> Explanation:
     if maps.overall_empty.any():
-        raise ModelError(f"{face.path or 'the face'}: every layer's map is zero or not finite; nothing to explain")
+        raise ModelError(
+            f"{face.path or 'the face'}: every layer's map is zero or not finite; nothing to explain"
+        )
     regions = torch.from_numpy(parsing.regions)[None]
     critical = critical_mask(maps.overall.cpu(), top)
     return Explanation(

@@ -40,7 +40,9 @@ def search_faces(images: Sequence[PlannedImage], detector: Detector) -> Arrays:
         "found": np.array([face.found if face else 0 for face in faces]),
     }
     for name, count in _POINTS.items():
-        arrays[name] = np.array([getattr(face, name) if face else np.full((count, 2), np.nan) for face in faces])
+        arrays[name] = np.array(
+            [getattr(face, name) if face else np.full((count, 2), np.nan) for face in faces]
+        )
     return arrays
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,13 +110,13 @@ def measure_slice(
     return arrays
 
 
-def _target_maker(  # noqa: ANN202  from a slice of the faces to their target
+def _target_maker(
     explainer: Explainer,
     chips: NDArray[np.uint8],
     people: NDArray[np.str_],
     settings: Settings,
     others: Tensor | None,
-):
+) -> Callable[[slice], Target]:
     """A function from a slice of the faces to the target that explains them."""
     recognizer = explainer.recognizer
     kind = recognizer.card.similarity

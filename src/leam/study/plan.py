@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from leam.faces.people import Sample
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS
-from leam.mapping.targets import TargetName
 from leam.recognizers.card import Card
 from leam.version import __version__
 
@@ -80,9 +80,13 @@ class Plan(BaseModel):
     @property
     def slices(self) -> list[range]:
         """Positions in ``images`` that are worked on together; whole people, in order."""
-        starts = [i for i, image in enumerate(self.images) if i == 0 or image.person != self.images[i - 1].person]
+        starts = [
+            i
+            for i, image in enumerate(self.images)
+            if i == 0 or image.person != self.images[i - 1].person
+        ]
         bounds = [*starts[:: self.people_per_slice], len(self.images)]
-        return [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [range(a, b) for a, b in pairwise(bounds)]
 
     def model(self, name: str) -> PlannedModel:
         """The recognizer of this name."""
@@ -94,11 +98,17 @@ def installed_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
 
 
-def planned_images(samples: Sequence[Sample], hashes: Sequence[str | None]) -> tuple[PlannedImage, ...]:
+def planned_images(
+    samples: Sequence[Sample], hashes: Sequence[str | None]
+) -> tuple[PlannedImage, ...]:
     """The study's pictures with their hashes."""
     return tuple(
         PlannedImage(
-            image=sample.image, person=sample.person, path=str(sample.path.resolve()), sha256=digest, groups=sample.groups
+            image=sample.image,
+            person=sample.person,
+            path=str(sample.path.resolve()),
+            sha256=digest,
+            groups=sample.groups,
         )
         for sample, digest in zip(samples, hashes, strict=True)
     )

@@ -17,8 +17,8 @@ from leam.mapping.targets import template
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
 from leam.parsers.registry import load_parser
+from leam.recognizers.download import sha256_of
 from leam.recognizers.recognizer import Recognizer
-from leam.recognizers.weights import sha256_of
 from leam.study.found import restore_face, search_faces
 from leam.study.measuring import Subject, measure_slice
 from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
@@ -32,7 +32,10 @@ Progress = Callable[[str, int, int], None]
 
 
 def plan_study(
-    source: str, samples: Sequence[Sample], recognizers: Sequence[Recognizer], settings: Settings | None = None
+    source: str,
+    samples: Sequence[Sample],
+    recognizers: Sequence[Recognizer],
+    settings: Settings | None = None,
 ) -> Plan:
     """Fix what a study will do.
 
@@ -42,10 +45,12 @@ def plan_study(
     settings = settings or Settings()
     names = [recognizer.name for recognizer in recognizers]
     if not names or len(set(names)) < len(names):
-        raise InputError(f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own")
-    for choice, known in ((settings.fill, FILLS), *((name, BASELINES) for name in settings.baselines)):
-        if choice not in known:
-            raise InputError(f"{choice}: unknown; known are {', '.join(known)}")
+        raise InputError(
+            f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own"
+        )
+    _check_known(settings.fill, FILLS)
+    for name in settings.baselines:
+        _check_known(name, BASELINES)
     return Plan(
         versions=installed_versions(),
         source=source,
@@ -99,26 +104,36 @@ class _Run:
         self._search()
         positions, _ = usable(self.plan, self.folder)
         if not positions:
-            raise StudyError(f"{self.plan.source}: no person with two usable pictures; see {self.folder.path}/run.json")
+            raise StudyError(
+                f"{self.plan.source}: no person with two usable pictures; see {self.folder.path}/run.json"
+            )
         for explainer in explainers:
             self._measure(explainer, set(positions))
 
     def _search(self) -> None:
         for index, part in self._pending("finding faces", FACES):
             self._detector = self._detector or DlibDetector()
-            self.folder.write_shard(FACES, index, search_faces(self.plan.images[part.start : part.stop], self._detector))
+            self.folder.write_shard(
+                FACES, index, search_faces(self.plan.images[part.start : part.stop], self._detector)
+            )
 
     def _measure(self, explainer: Explainer, positions: set[int]) -> None:
         name = explainer.recognizer.name
         parser = load_parser(self.plan.settings.parser)
-        others = self._templates(explainer, positions) if self.plan.settings.target == "contrast" else {}
+        others = (
+            self._templates(explainer, positions) if self.plan.settings.target == "contrast" else {}
+        )
         for index, part in self._pending(f"explaining {name}", name):
             subjects = self._subjects(index, part, positions)
             arrays = {}
             if subjects:
                 elsewhere = [templates for other, templates in others.items() if other != index]
                 arrays = measure_slice(
-                    subjects, explainer, parser, self.plan.settings, torch.cat(elsewhere) if elsewhere else None
+                    subjects,
+                    explainer,
+                    parser,
+                    self.plan.settings,
+                    torch.cat(elsewhere) if elsewhere else None,
                 )
             self.folder.write_shard(name, index, arrays)
 
@@ -130,11 +145,16 @@ class _Run:
             self.tell(f"embedding with {recognizer.name}", index, len(self.plan.slices))
             subjects = self._subjects(index, part, positions)
             if subjects:
-                embeddings = recognizer.embed(np.stack([recognizer.crop.align(s.face).image for s in subjects]))
+                embeddings = recognizer.embed(
+                    np.stack([recognizer.crop.align(s.face).image for s in subjects])
+                )
                 people = np.array([subject.person for subject in subjects])
                 found[index] = torch.stack(
                     [
-                        template(embeddings[torch.from_numpy(people == person)], recognizer.card.similarity)
+                        template(
+                            embeddings[torch.from_numpy(people == person)],
+                            recognizer.card.similarity,
+                        )
                         for person in dict.fromkeys(people.tolist())
                     ]
                 )
@@ -153,7 +173,12 @@ class _Run:
         if arrays is None:
             raise StudyError(f"{self.folder.shard(FACES, index)}: disappeared while the study ran")
         return [
-            Subject(position, image.person, image.image, restore_face(image, arrays, position - part.start))
+            Subject(
+                position,
+                image.person,
+                image.image,
+                restore_face(image, arrays, position - part.start),
+            )
             for position, image in zip(part, self.plan.images[part.start : part.stop], strict=True)
             if position in positions
         ]
@@ -161,7 +186,14 @@ class _Run:
 
 def _explainer(recognizer: Recognizer, settings: Settings) -> Explainer:
     layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
-    return Explainer(recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate)
+    return Explainer(
+        recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate
+    )
+
+
+def _check_known(name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise InputError(f"{name}: unknown; known are {', '.join(known)}")
 
 
 def _hash(path: Path) -> str | None:

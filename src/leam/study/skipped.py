@@ -29,7 +29,9 @@ def usable(plan: Plan, folder: RunFolder) -> tuple[list[int], list[Skipped]]:
     for index, _ in enumerate(plan.slices):
         arrays = folder.read_shard(FACES, index)
         if arrays is None:
-            raise StudyError(f"{folder.path}: the study is not finished; run it again with the same command")
+            raise StudyError(
+                f"{folder.path}: the study is not finished; run it again with the same command"
+            )
         reasons.extend(str(reason) for reason in arrays["reason"])
     counts: dict[str, int] = {}
     for image, reason in zip(plan.images, reasons, strict=True):
@@ -37,5 +39,7 @@ def usable(plan: Plan, folder: RunFolder) -> tuple[list[int], list[Skipped]]:
     for position, image in enumerate(plan.images):
         if not reasons[position] and counts[image.person] == 1:
             reasons[position] = f"the only usable picture of {image.person}"
-    skipped = [Skipped(i.image, reason) for i, reason in zip(plan.images, reasons, strict=True) if reason]
+    skipped = [
+        Skipped(i.image, reason) for i, reason in zip(plan.images, reasons, strict=True) if reason
+    ]
     return [position for position, reason in enumerate(reasons) if not reason], skipped

@@ -68,7 +68,9 @@ class RunFolder:
         except FileNotFoundError:
             raise StudyError(f"{self.path}: holds no study ({_PLAN} is missing)") from None
         except (OSError, ValidationError):
-            raise StudyError(f"{path}: not a plan of this version; use --restart, or another --out") from None
+            raise StudyError(
+                f"{path}: not a plan of this version; use --restart, or another --out"
+            ) from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -99,7 +101,10 @@ class RunFolder:
         """A finished piece of work; None where there is none, or where it is damaged and must be done again."""
         try:
             # The file is opened here, since np.load leaves a damaged one open.
-            with self.shard(stage, index).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            with (
+                self.shard(stage, index).open("rb") as stream,
+                np.load(stream, allow_pickle=False) as arrays,
+            ):
                 return dict(arrays)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
@@ -129,7 +134,9 @@ class RunFolder:
         try:
             return pl.read_parquet(self._table(name))
         except (OSError, pl.exceptions.PolarsError):
-            raise StudyError(f"{self._table(name)}: missing or damaged; run the study again") from None
+            raise StudyError(
+                f"{self._table(name)}: missing or damaged; run the study again"
+            ) from None
 
     def _table(self, name: str) -> Path:
         return self.path / "tables" / f"{name}.parquet"
@@ -147,12 +154,15 @@ class RunFolder:
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            raise StudyError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
+            raise StudyError(
+                f"{path}: cannot be written ({error.strerror}); what is finished is kept"
+            ) from None
 
     def _refuse_foreign(self) -> None:
-        if self.path.exists() and not (self.path / _PLAN).is_file():
-            if not self.path.is_dir() or any(entry.name not in _OURS for entry in self.path.iterdir()):
-                raise StudyError(f"{self.path}: exists and holds no study; choose another --out")
+        if not self.path.exists() or (self.path / _PLAN).is_file():
+            return
+        if not self.path.is_dir() or any(entry.name not in _OURS for entry in self.path.iterdir()):
+            raise StudyError(f"{self.path}: exists and holds no study; choose another --out")
 
     def _clear(self) -> None:
         for name in _OURS:
@@ -168,7 +178,9 @@ def _difference(old: Plan, new: Plan) -> str | None:
     if old.leam != new.leam:
         return f"version of leam ({old.leam}, now {new.leam})"
     if old.versions != new.versions:
-        changed = next(name for name in new.versions if old.versions.get(name) != new.versions[name])
+        changed = next(
+            name for name in new.versions if old.versions.get(name) != new.versions[name]
+        )
         return f"version of {changed} ({old.versions.get(changed)}, now {new.versions[changed]})"
     if old.settings != new.settings:
         changed = next(

@@ -86,7 +86,9 @@ def _maps(plan: Plan, folder: RunFolder, name: str) -> _Maps:
     names = tuple(dict.fromkeys(people))
     return _Maps(
         dense=np.concatenate([part["density"].reshape(len(part["density"]), -1) for part in parts]),
-        critical=np.concatenate([np.unpackbits(part["critical"], axis=1, count=pixels) for part in parts]).astype(bool),
+        critical=np.concatenate(
+            [np.unpackbits(part["critical"], axis=1, count=pixels) for part in parts]
+        ).astype(bool),
         empty=np.concatenate([part["empty"][:, 0] for part in parts]),
         names=names,
         person=np.array([names.index(person) for person in people]),
@@ -102,7 +104,9 @@ def model_specificity(maps: _Maps, operand: str) -> Specificity:
     return specificity(overlaps, maps.person)
 
 
-def _write_people(folder: RunFolder, name: str, maps: _Maps, overlaps: dict[str, Specificity]) -> None:
+def _write_people(
+    folder: RunFolder, name: str, maps: _Maps, overlaps: dict[str, Specificity]
+) -> None:
     columns: dict[str, Any] = {"person": list(maps.names), "model": [name] * len(maps.names)}
     for operand, found in overlaps.items():
         columns[f"{operand}_same"], columns[f"{operand}_different"] = found.of_people()
@@ -110,7 +114,9 @@ def _write_people(folder: RunFolder, name: str, maps: _Maps, overlaps: dict[str,
 
 
 def _regions(plan: Plan, folder: RunFolder, name: str) -> Summary:
-    table = folder.read_table(f"regions/{name}").filter((pl.col("layer") == OVERALL) & ~pl.col("empty"))
+    table = folder.read_table(f"regions/{name}").filter(
+        (pl.col("layer") == OVERALL) & ~pl.col("empty")
+    )
     return {
         region: {
             "share": _estimate(rows, "share", plan).as_dict(),

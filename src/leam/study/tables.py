@@ -39,7 +39,11 @@ def shards(plan: Plan, folder: RunFolder, stage: str) -> Iterator[Arrays]:
 def parsed_regions(parser: str) -> list[str]:
     """The regions that a parser can give, in the order of ``REGIONS``."""
     given = set(load_parser(parser).labels)
-    return [region for region in REGIONS if any(label.region == region and label.name in given for label in LABELS)]
+    return [
+        region
+        for region in REGIONS
+        if any(label.region == region and label.name in given for label in LABELS)
+    ]
 
 
 def layer_names(arrays: Arrays) -> list[str]:
@@ -58,13 +62,21 @@ def _faces(plan: Plan, folder: RunFolder) -> pl.DataFrame:
             "sha256": [image.sha256 for image in plan.images],
             "reason": np.concatenate([arrays["reason"] for arrays in found]).tolist(),
             "found": np.concatenate([arrays["found"] for arrays in found]),
-            **{side: box[:, column] for column, side in enumerate(("left", "top", "right", "bottom"))},
-            **{f"group_{name}": [image.groups.get(name) for image in plan.images] for name in groups},
+            **{
+                side: box[:, column]
+                for column, side in enumerate(("left", "top", "right", "bottom"))
+            },
+            **{
+                f"group_{name}": [image.groups.get(name) for image in plan.images]
+                for name in groups
+            },
         }
     )
 
 
-def _regions(plan: Plan, folder: RunFolder, model: str, regions: list[str]) -> Iterator[pl.DataFrame]:
+def _regions(
+    plan: Plan, folder: RunFolder, model: str, regions: list[str]
+) -> Iterator[pl.DataFrame]:
     columns = [REGIONS.index(region) for region in regions]
     for arrays in shards(plan, folder, model):
         names = layer_names(arrays)
@@ -99,7 +111,9 @@ def _occlusion(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFra
             {
                 **_who(plan, arrays, len(masks)),
                 "mask": np.tile(masks, faces),
-                "pixels": np.full(faces * len(masks), pixel_count(arrays["density"][0].size, plan.settings.top)),
+                "pixels": np.full(
+                    faces * len(masks), pixel_count(arrays["density"][0].size, plan.settings.top)
+                ),
                 "clean": np.repeat(arrays["clean"], len(masks)),
                 "drop": arrays["drop"].ravel(),
             }
@@ -108,4 +122,7 @@ def _occlusion(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFra
 
 def _who(plan: Plan, arrays: Arrays, rows_each: int) -> dict[str, list[str]]:
     images = [plan.images[position] for position in np.repeat(arrays["position"], rows_each)]
-    return {"person": [image.person for image in images], "image": [image.image for image in images]}
+    return {
+        "person": [image.person for image in images],
+        "image": [image.image for image in images],
+    }
