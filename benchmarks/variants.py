@@ -140,6 +140,35 @@ def baselines(bench: Bench, names: tuple[str, ...]) -> dict[str, float]:
     return figures
 
 
+def table(results: dict[str, Any], rows: int = 20) -> str:
+    """The best variants over all recognizers as Markdown.
+
+    The relative drop is a variant's drop over the best variant's on the same recognizer, averaged over recognizers;
+    the last column counts recognizers on which it beats every baseline that no map of any face chose.
+    """
+    models = results["models"].values()
+    found: dict[tuple[str, ...], list[tuple[float, float, float, bool]]] = {}
+    for model in models:
+        best = max(row["drop"] for row in model["variants"])
+        bar = max(value for name, value in model["baselines"].items() if name != "other_person")
+        for row in model["variants"]:
+            key = tuple(row[name] for name in ("target", "layers", "weighting", "aggregate"))
+            figures = (row["drop"] / best, row["auc"], row["nose"], row["drop"] > bar)
+            found.setdefault(key, []).append(figures)
+    lines = [
+        "| target | layers | weighting | aggregate | relative drop | AUC | nose | beats baselines |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    means = {key: np.mean(np.array(value, dtype=float), axis=0) for key, value in found.items()}
+    ranked = sorted(means, key=lambda key: -(means[key][0] + means[key][1]))
+    grad_cam = ("self", "convolutions", "channel_mean", "last")
+    for key in [*ranked[:rows], *(() if grad_cam in ranked[:rows] else (grad_cam,))]:
+        relative, auc, nose, beats = means[key]
+        wins = f"{round(beats * len(models))} of {len(models)}"
+        lines.append(f"| {' | '.join(key)} | {relative:.3f} | {auc:.3f} | {nose:.3f} | {wins} |")
+    return "\n".join(lines)
+
+
 def make_bench(recognizer: Recognizer, faces: list[Face], people: NDArray[np.str_]) -> Bench:
     """Align, parse and embed the faces for a recognizer."""
     parser = load_parser("landmarks")
@@ -178,14 +207,16 @@ def main() -> None:
         "seed": arguments.seed,
         "models": judged,
     }
-    for name in arguments.models.split(","):
+    for name in str(arguments.models).split(","):
         recognizer = load_recognizer(name)
         bench = make_bench(recognizer, faces, owners)
-        found = {"baselines": baselines(bench, tuple(BASELINES)), "variants": list(variants(bench))}
-        judged[recognizer.name] = found
+        judged[recognizer.name] = {
+            "baselines": baselines(bench, tuple(BASELINES)),
+            "variants": list(variants(bench)),
+        }
         arguments.out.write_text(json.dumps(results, indent=1))
-        best = max(found["variants"], key=lambda row: row["drop"])
-        print(recognizer.name, found["baselines"], "best drop:", best, flush=True)
+        print(recognizer.name, "done", flush=True)
+    print(table(results))
 
 
 if __name__ == "__main__":

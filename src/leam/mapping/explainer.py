@@ -20,7 +20,7 @@ from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
 
 DEFAULT_WEIGHTING = "signed"
-DEFAULT_AGGREGATE = "mean"
+DEFAULT_AGGREGATE = "sizes"
 
 
 @dataclass(frozen=True)
