@@ -14,19 +14,19 @@ from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 
 EMBEDDING_SIZE = 32
-_BATCH = 64
+_BATCH = 32
 _LEARNING_RATE = 5e-3
 # Cosines are multiplied by this before the softmax, as in every margin loss.
 _SCALE = 16.0
 
 
-def train_recognizer(sketch: Sketch, seed: int, steps: int = 300) -> Recognizer:
+def train_recognizer(sketch: Sketch, seed: int, steps: int = 600) -> Recognizer:
     """Train on new images of a sketch's people at every step: a softmax over cosines.
 
     Args:
         sketch: Draws the people.
         seed: Of the weights and the images.
-        steps: Batches of 64 images.
+        steps: Batches of 32 images.
 
     Returns:
         A recognizer of 112 x 112 RGB chips, cosine similarity.

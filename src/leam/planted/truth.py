@@ -39,14 +39,14 @@ class Planted:
     accuracy: float
 
 
-def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 300) -> Planted:
+def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> Planted:
     """Draw people who differ in one region only, and train a recognizer on them.
 
     Args:
         region: Where the identity lies, one of ``REGIONS``.
         seed: Of people, images and training.
         people: How many there are.
-        steps: Of training, 64 images each.
+        steps: Of training, 32 images each.
 
     Raises:
         InputError: There is no such region.
