@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from leam.report.drawing import HEAT, INK, MUTED, SERIES, overlay, region_colour
@@ -76,7 +77,7 @@ def region_shares(models: Models) -> Figure:
         xlabel="% of the critical pixels",
         xlim=(0, None),
     )
-    axis.legend(fontsize=7.5, loc="lower right")
+    _legend(figure, axis, columns=4)
     return figure
 
 
@@ -94,7 +95,7 @@ def _region_bars(model: Mapping[str, Any], regions: Sequence[str]) -> Figure:
     _intervals(axis, shares, rows, INK)
     axis.plot(areas, rows, "|", color=INK, markersize=15, markeredgewidth=2, label="area (chance)")
     axis.set(yticks=rows, yticklabels=regions, xlabel="% of the critical pixels", xlim=(0, None))
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -119,9 +120,10 @@ def overlaps(models: Models) -> Figure:
         )
         axis.set_title(title, fontsize=9, color=INK, loc="left")
         axis.set_xlabel("Bhattacharyya coefficient")
-    axes[0].set_xlim(0, None)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        if operand == "critical":
+            axis.set_xlim(0, None)
+    _legend(figure, axes[0])
     return figure
 
 
@@ -146,7 +148,7 @@ def drops(models: Models) -> Figure:
         xlabel="drop of the similarity with the mate",
     )
     axis.axvline(0, color=MUTED, linewidth=0.8)
-    axis.legend(loc="lower right")
+    _legend(figure, axis)
     return figure
 
 
@@ -203,6 +205,14 @@ def layer_maps(
         axis.imshow(overlay(face, layers[index]))
         axis.set_title(str(index + 1), fontsize=7.5, color=MUTED, pad=2)
     return figure
+
+
+def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
+    """A legend above the axes, where it hides nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper right", ncols=columns, frameon=False, fontsize=8
+    )
 
 
 def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:

@@ -74,6 +74,8 @@ def _gallery(
         .drop_nulls()
         .with_columns((pl.col("critical_same") - pl.col("critical_different")).alias("margin"))
     )
+    if not descending and table.height < 2 * _GALLERY_PEOPLE:
+        return None  # the same people would be shown twice
     people = (
         table.sort("margin", "person", descending=[descending, False])["person"]
         .head(_GALLERY_PEOPLE)
