@@ -6,9 +6,8 @@ import torch
 
 from leam.errors import InputError
 from leam.mapping.explainer import Explainer
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.critical import critical_mask
-from leam.planted import REGIONS, Sketch, plant, planted_share
+from leam.mapping.peers import explained
+from leam.planted import REGIONS, Sketch, plant, planted_share, planted_shares
 
 PLACES = ("left_eye", "mouth", "left_cheek")
 
@@ -41,29 +40,15 @@ def test_the_identity_goes_with_the_region_and_stays_without_the_rest(planted):
     assert kept > gone + 0.3
 
 
-def test_the_default_maps_find_the_region(planted):
-    maps = Explainer(planted.recognizer).explain(planted.faces.chips).overall
-    share = planted_share(critical_mask(maps), planted.faces)
-    assert share.n == 20
-    assert share.mean >= 0.8
-
-
-def test_masks_that_know_no_face_or_only_its_middle_do_not_find_it(planted):
-    faces = planted.faces
-    maps = Explainer(planted.recognizer).explain(faces.chips).overall
-    masks = critical_mask(maps).numpy()
-    for name in ("scattered", "moved", "moved_on_face", "centre", "lowest"):
-        found = []
-        for index, mask in enumerate(masks):
-            given = Given(
-                critical=mask,
-                overall=maps[index].numpy(),
-                face=faces.face[index],
-                other=masks[index - 4],
-                generator=np.random.default_rng(index),
-            )
-            found.append(BASELINES[name](given))
-        assert planted_share(np.stack(found), faces).mean < 0.2
+def test_the_default_maps_find_the_region_and_masks_that_know_no_map_do_not(planted):
+    method = explained(Explainer(planted.recognizer), alone=True)
+    shares = planted_shares(planted, {"leam": method})
+    found = shares.pop("leam")
+    assert found.n == 20
+    assert found.mean >= 0.8
+    assert set(shares) == {"scattered", "moved", "moved_on_face", "centre"}
+    for share in shares.values():
+        assert share.mean < 0.2
 
 
 def test_only_the_planted_region_is_a_persons():

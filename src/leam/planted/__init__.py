@@ -2,7 +2,7 @@
 
 from leam.planted.drawing import REGIONS, DrawnFaces, Sketch
 from leam.planted.training import train_recognizer
-from leam.planted.truth import Planted, plant, planted_share
+from leam.planted.truth import Planted, plant, planted_share, planted_shares
 
 __all__ = [
     "REGIONS",
@@ -11,5 +11,6 @@ __all__ = [
     "Sketch",
     "plant",
     "planted_share",
+    "planted_shares",
     "train_recognizer",
 ]

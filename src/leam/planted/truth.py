@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leam.mapping.peers import Method
 from leam.mapping.targets import template
+from leam.measures.baselines import BASELINES, Given
+from leam.measures.critical import critical_mask
 from leam.measures.effects import auc
 from leam.measures.shares import region_shares
 from leam.measures.statistics import Estimate, bootstrap_mean
@@ -19,6 +23,8 @@ from leam.recognizers.recognizer import Recognizer
 
 IMAGES = 4
 """New images of each person that maps are asked about."""
+
+_BASELINES = ("scattered", "moved", "moved_on_face", "centre")
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,46 @@ def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: in
     shares = region_shares(masks, torch.from_numpy(faces.region), 2)[:, 1].double()
     shares[masks.flatten(1).sum(dim=1) == 0] = torch.nan
     return bootstrap_mean(shares.numpy(), faces.person, seed)
+
+
+def planted_shares(
+    planted: Planted, methods: Mapping[str, Method], *, fraction: float = 0.01, seed: int = 0
+) -> dict[str, Estimate]:
+    """The planted share of several methods' critical masks, and of the baselines beside them.
+
+    Another person's mask is no baseline here: all people carry their identity in one place.
+
+    Args:
+        planted: The recognizer and its faces.
+        methods: By name; see :mod:`leam.mapping.peers`.
+        fraction: The critical part of the pixels.
+        seed: Of intervals and random baselines.
+
+    Returns:
+        Shares by name: the methods', then ``scattered``, ``moved``, ``moved_on_face`` and
+            ``centre``,
+        which move or replace the first method's masks.
+    """
+    faces = planted.faces
+    maps = {name: method(faces.chips, planted.mates) for name, method in methods.items()}
+    masks = {name: critical_mask(found, fraction).cpu().numpy() for name, found in maps.items()}
+    first = next(iter(methods))
+    for name in _BASELINES:
+        masks[name] = np.stack(
+            [
+                BASELINES[name](
+                    Given(
+                        critical=mask,
+                        overall=maps[first][index].cpu().numpy(),
+                        face=faces.face[index],
+                        other=np.zeros_like(mask),
+                        generator=np.random.default_rng([seed, index]),
+                    )
+                )
+                for index, mask in enumerate(masks[first])
+            ]
+        )
+    return {name: planted_share(found, faces, seed) for name, found in masks.items()}
 
 
 def _others(embeddings: Tensor, people: int) -> Tensor:
