@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,11 @@ from rich.table import Table
 
 from leam import demo as demonstration
 from leam.errors import FaceError, InputError, LayerError, LeamError
-from leam.faces.detect import DlibDetector, find_face
+from leam.faces.detect import Detector, find_face
 from leam.faces.face import Face
 from leam.faces.people import draw_people, read_people
+from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
+from leam.faces.registry import detectors, load_detector
 from leam.mapping.aggregate import AGGREGATES
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
 from leam.mapping.layers import CONVOLUTIONS, STAGES
@@ -30,10 +33,12 @@ from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
 from leam.parsers.registry import load_parser, parsers
 from leam.parsers.writing import Areas, write_parsing
 from leam.recognizers.card import explain_validation
+from leam.recognizers.recognizer import Recognizer
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
-from leam.recognizers.registry import builtin_cards, load_recognizer
+from leam.recognizers.shelf import Shelved, choose, read_shelf
 from leam.report.explanation import region_rows, write_explanation
 from leam.report.page import render_report
+from leam.study.check import ModelCheck, check_model, doubts, read_pairs, verify
 from leam.study.explanation import Explanation, explain_faces
 from leam.study.plan import Settings
 from leam.study.run import Progress as Tell
@@ -76,6 +81,12 @@ LayersOption = Annotated[
     ),
 ]
 TopOption = Annotated[float, typer.Option(help="The critical fraction of the pixels.")]
+CardsOption = Annotated[
+    list[Path] | None, typer.Option("--cards", help="A folder of .toml cards; may be repeated.")
+]
+DetectorOption = Annotated[
+    str, typer.Option("--detector", help=f"Finds the faces: {', '.join(detectors())}.")
+]
 ParserOption = Annotated[
     str, typer.Option("--parser", help=f"Names the regions: {', '.join(parsers())}.")
 ]
@@ -121,6 +132,7 @@ def explain(
     ],
     out_folder: OutOption,
     model: ModelOption = DEFAULT_MODEL,
+    cards: CardsOption = None,
     other: Annotated[
         Path | None,
         typer.Option(
@@ -136,6 +148,7 @@ def explain(
     layers: LayersOption = CONVOLUTIONS,
     top: TopOption = 0.01,
     parser: ParserOption = DEFAULT_PARSER,
+    detector: DetectorOption = DEFAULT_DETECTOR,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that is not empty.")
     ] = False,
@@ -153,11 +166,14 @@ def explain(
     with _progress() as tell:
         tell("loading", 0, 1)
         explainer = Explainer(
-            load_recognizer(model), layers=_layers(layers), weighting=weighting, aggregate=aggregate
+            _load([model], cards, tell)[0],
+            layers=_layers(layers),
+            weighting=weighting,
+            aggregate=aggregate,
         )
-        face_parser, detector = load_parser(parser), DlibDetector()
-        faces, complaints = _find_faces(images, detector)
-        reference = find_face(other, detector) if other else None
+        face_parser, finder = load_parser(parser), load_detector(detector)
+        faces, complaints = _find_faces(images, finder)
+        reference = find_face(other, finder) if other else None
         jobs = [(face, reference) for face in faces]
         if reference and target != "self":
             jobs += [(reference, face) for face in faces]
@@ -191,8 +207,16 @@ def study(
     ],
     out_folder: OutOption,
     models: Annotated[
-        str, typer.Option(help="Names or .toml cards, with commas between.")
-    ] = DEFAULT_MODEL,
+        str | None,
+        typer.Option(
+            help="Names or .toml cards, with commas between; all for every one at hand.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
+    card: Annotated[
+        list[Path] | None, typer.Option("--card", help="A .toml card to study; may be repeated.")
+    ] = None,
+    cards: CardsOption = None,
     people: Annotated[
         int | None, typer.Option(min=1, help="Draw this many people; all by default.")
     ] = None,
@@ -206,6 +230,7 @@ def study(
     top: TopOption = 0.01,
     fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
     parser: ParserOption = DEFAULT_PARSER,
+    detector: DetectorOption = DEFAULT_DETECTOR,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away another study in the folder.")
@@ -231,6 +256,7 @@ def study(
             "top": top,
             "fill": fill,
             "parser": parser,
+            "detector": detector,
             "seed": seed,
         }
     )
@@ -238,7 +264,7 @@ def study(
     folder = RunFolder(out_folder)
     with _progress() as tell:
         tell("loading models", 0, 1)
-        recognizers = [load_recognizer(name.strip()) for name in models.split(",") if name.strip()]
+        recognizers = _load(_wanted(models, card), cards, tell)
         tell("loading models", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
         run_study(plan, recognizers, folder, restart=restart, progress=tell)
@@ -256,6 +282,7 @@ def parse(
     ],
     out_folder: OutOption,
     parser: ParserOption = DEFAULT_PARSER,
+    detector: DetectorOption = DEFAULT_DETECTOR,
     force: Annotated[
         bool, typer.Option("--force", help="Write into a folder that is not empty.")
     ] = False,
@@ -268,7 +295,7 @@ def parse(
     """
     _check_out(out_folder, force=force)
     face_parser = load_parser(parser)
-    faces, complaints = _find_faces(images, DlibDetector())
+    faces, complaints = _find_faces(images, load_detector(detector))
     for face, folder in zip(
         faces, _folders(out_folder, faces, alone=len(images) == 1), strict=True
     ):
@@ -317,21 +344,25 @@ def demo(
 @models_app.callback()
 def models_root(
     context: typer.Context,
+    cards: CardsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the recognizers at hand."""
+    """List the recognizers at hand, and those that can be fetched."""
     if context.invoked_subcommand:
         return
-    cards = builtin_cards()
+    shelf = read_shelf(folders=cards or ())
     if as_json:
-        out.print_json(
-            json.dumps({name: card.model_dump(mode="json") for name, card in cards.items()})
-        )
+        out.print_json(json.dumps({name: _listed(shelved) for name, shelved in shelf.items()}))
         return
-    table = Table("name", "architecture", "input", "similarity", "licence", box=None)
-    for name, card in cards.items():
+    table = Table(box=None)
+    for column in ("name", "architecture", "input", "weights", "licence"):
+        table.add_column(column, no_wrap=column == "name")
+    for name, shelved in shelf.items():
+        card = shelved.card
         size = f"{card.input_size[0]}x{card.input_size[1]}"
-        table.add_row(name, card.architecture, size, card.similarity, card.license or "not stated")
+        state = "at hand" if shelved.weights else "to fetch" if card.url else "missing"
+        checked = "" if card.sha256 else ", no sha256"
+        table.add_row(name, card.architecture, size, state + checked, card.license or "not stated")
     out.print(table)
 
 
@@ -339,18 +370,102 @@ def models_root(
 def models_layers(
     model: Annotated[str, typer.Argument(help="A recognizer's name or a .toml card.")],
     layers: LayersOption = "*",
+    cards: CardsOption = None,
 ) -> None:
     """List the layers of a recognizer that can be explained.
 
     leam models layers dlib_resnet
     """
-    explainer = Explainer(load_recognizer(model), layers=_layers(layers))
+    with _progress() as tell:
+        explainer = Explainer(_load([model], cards, tell)[0], layers=_layers(layers))
     table = Table("layer", "channels", "size", "note", box=None)
     for layer in explainer.layers:
         table.add_row(
             escape(layer.name), str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note
         )
     out.print(table)
+
+
+@models_app.command("check")
+def models_check(
+    model: Annotated[str, typer.Argument(metavar="CARD", help="A .toml card or a name.")],
+    pairs: Annotated[
+        Path | None, typer.Option(help="A CSV of pairs: left, right, same (1 or 0).")
+    ] = None,
+    faces: Annotated[
+        Path | None, typer.Option(help="The folder that the pairs' pictures are in.")
+    ] = None,
+    cards: CardsOption = None,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Load a recognizer, verify its file, embed, time it, list its layers, and test it on pairs.
+
+    leam models check my-model.toml --pairs pairs.csv --faces lfw/
+    """
+    if (pairs is None) != (faces is None):
+        raise InputError("--pairs and --faces go together")
+    with _progress() as tell:
+        (recognizer,) = _load([model], cards, tell)
+        verification = None
+        if pairs and faces:
+            (verification,) = verify(
+                [recognizer],
+                read_pairs(pairs),
+                faces,
+                load_detector(detector),
+                lambda done, total: tell("finding faces", done, total),
+            )
+        found = check_model(recognizer, verification)
+    if as_json:
+        out.print_json(json.dumps(asdict(found)))
+        return
+    _print_check(found)
+
+
+def _wanted(models: str | None, cards: Sequence[Path] | None) -> list[str]:
+    """The names and cards that a study was asked for."""
+    if models is None and not cards:
+        return [DEFAULT_MODEL]
+    names = [name.strip() for name in (models or "").split(",") if name.strip()]
+    return [*names, *map(str, cards or ())]
+
+
+def _load(wanted: Sequence[str], cards: Sequence[Path] | None, tell: Tell) -> list[Recognizer]:
+    def load(shelved: Shelved) -> Recognizer:
+        what = f"fetching {shelved.card.name}"
+        return shelved.load(tell=lambda done, total: tell(what, done, total or done))
+
+    return [load(shelved) for shelved in choose(read_shelf(folders=cards or ()), wanted)]
+
+
+def _listed(shelved: Shelved) -> dict[str, object]:
+    return {
+        **shelved.card.model_dump(mode="json"),
+        "card": str(shelved.path) if shelved.path else None,
+        "weights": str(shelved.weights) if shelved.weights else None,
+        "doubts": list(doubts(shelved.card)),
+    }
+
+
+def _print_check(found: ModelCheck) -> None:
+    table = Table(show_header=False, box=None)
+    table.add_row("parameters", f"{found.parameters:,}")
+    table.add_row("embedding", str(found.embedding_size))
+    table.add_row("a face", f"{found.milliseconds:.1f} ms")
+    table.add_row("layers", str(len(found.layers)))
+    if found.verification:
+        one = found.verification
+        table.add_row("accuracy", f"{one.accuracy:.4f} of {one.pairs} pairs")
+        table.add_row("threshold", f"{one.threshold:.4f}")
+        table.add_row("pictures left out", str(len(one.skipped)))
+    for doubt in found.doubts:
+        table.add_row("doubt", doubt)
+    out.print(f"[bold]{escape(found.name)}[/bold] loads and embeds")
+    out.print(table)
+    for layer in found.layers:
+        size = f"{layer.channels} x {layer.size[0]}x{layer.size[1]}"
+        out.print(f"  {layer.name}  {size}", markup=False, highlight=False)
 
 
 def _check_target(target: str | None, other: Path | None) -> None:
@@ -365,9 +480,7 @@ def _check_out(folder: Path, *, force: bool) -> None:
         raise InputError(f"{folder}: exists and is not empty; choose another --out, or add --force")
 
 
-def _find_faces(
-    images: Sequence[Path], detector: DlibDetector
-) -> tuple[list[Face], list[LeamError]]:
+def _find_faces(images: Sequence[Path], detector: Detector) -> tuple[list[Face], list[LeamError]]:
     """The faces of the pictures that can be used, and what is wrong with the others."""
     faces: list[Face] = []
     complaints: list[LeamError] = []

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from leam.errors import InputError, StudyError
-from leam.faces.detect import Detector, DlibDetector
+from leam.faces.detect import Detector
 from leam.faces.people import Sample
+from leam.faces.registry import load_detector
 from leam.mapping.explainer import Explainer
 from leam.mapping.targets import template
 from leam.measures.baselines import BASELINES
@@ -19,11 +20,13 @@ from leam.measures.fills import FILLS
 from leam.parsers.registry import load_parser
 from leam.recognizers.download import sha256_of
 from leam.recognizers.recognizer import Recognizer
+from leam.study.across import TRANSFER, transfer_slice
 from leam.study.found import restore_face, search_faces
-from leam.study.measuring import Subject, measure_slice
+from leam.study.measuring import measure_slice
 from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
 from leam.study.skipped import FACES, usable
 from leam.study.store import RunFolder
+from leam.study.subject import Subject
 from leam.study.summary import summarise
 from leam.study.tables import write_tables
 
@@ -51,6 +54,12 @@ def plan_study(
     _check_known(settings.fill, FILLS)
     for name in settings.baselines:
         _check_known(name, BASELINES)
+    columns = {column for sample in samples for column in sample.groups}
+    for column in settings.groups:
+        if column not in columns:
+            raise InputError(
+                f"group {column}: no such column; known are {', '.join(sorted(columns)) or 'none'}"
+            )
     return Plan(
         versions=installed_versions(),
         source=source,
@@ -109,10 +118,13 @@ class _Run:
             )
         for explainer in explainers:
             self._measure(explainer, set(positions))
+        if self.plan.settings.transfer:
+            for explainer in explainers:
+                self._transfer(explainer.recognizer, set(positions))
 
     def _search(self) -> None:
         for index, part in self._pending("finding faces", FACES):
-            self._detector = self._detector or DlibDetector()
+            self._detector = self._detector or load_detector(self.plan.settings.detector)
             self.folder.write_shard(
                 FACES, index, search_faces(self.plan.images[part.start : part.stop], self._detector)
             )
@@ -136,6 +148,14 @@ class _Run:
                     torch.cat(elsewhere) if elsewhere else None,
                 )
             self.folder.write_shard(name, index, arrays)
+
+    def _transfer(self, recognizer: Recognizer, positions: set[int]) -> None:
+        stage = f"{TRANSFER}/{recognizer.name}"
+        for index, part in self._pending(f"transfer to {recognizer.name}", stage):
+            subjects = self._subjects(index, part, positions)
+            sources = [self.folder.read_shard(m.card.name, index) or {} for m in self.plan.models]
+            arrays = transfer_slice(subjects, recognizer, sources, self.plan) if subjects else {}
+            self.folder.write_shard(stage, index, arrays)
 
     def _templates(self, explainer: Explainer, positions: set[int]) -> dict[int, torch.Tensor]:
         """Each slice's people's templates, ``(people, D)``."""
