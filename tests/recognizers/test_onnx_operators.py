@@ -1,5 +1,8 @@
 """Every operator equals onnxruntime's, in batches too, though the graph is for one face."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -226,3 +229,9 @@ def test_equals_onnxruntime_for_each_face_of_a_batch(body, tmp_path):
 def test_every_operator_is_tested():
     used = {node.op_type for body in BODIES for node in model_of(body).graph.node}
     assert set(OPERATORS) | set(LAYERS) | {"Reshape"} <= used
+
+
+def test_every_operator_is_documented():
+    page = Path(__file__).resolve().parents[2] / "docs" / "howto" / "your-onnx-file.md"
+    listed = page.read_text().partition("## Operators\n\n")[2].partition(".\n")[0]
+    assert set(re.findall(r"\w+", listed)) == set(OPERATORS) | set(LAYERS) | {"Reshape"}

@@ -65,17 +65,11 @@ def test_file_without_tensors_is_said_so(tmp_path):
         read_state(tmp_path / "c.pth")
 
 
-def test_prefix_is_what_stands_before_the_marker():
-    state = {
-        "module.net.conv.weight": torch.ones(1),
-        "module.net.block.conv.weight": torch.ones(2),
-        "head.w": torch.ones(3),
-    }
-    assert list(without_prefix(state, "conv.weight")) == [
-        "conv.weight",
-        "block.conv.weight",
-        "head.w",
-    ]
+def test_prefix_and_what_lies_beside_the_network_are_removed():
+    ones = torch.ones(1)
+    state = {"module.net.conv.w": ones, "module.net.block.conv.w": ones, "module.conv2.w": ones}
+    assert list(without_prefix(state, "conv.w")) == ["conv.w", "block.conv.w"]
+    assert list(without_prefix({"conv.w": ones, "head.w": ones}, "conv.w")) == ["conv.w", "head.w"]
 
 
 def test_missing_and_unexpected_names_are_named(tmp_path):

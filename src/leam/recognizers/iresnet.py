@@ -141,7 +141,7 @@ def build(card: Card, path: Path) -> nn.Module:
         float(card.options.get("eps", 1e-5)),
         subsampled=subsampled,
     )
-    fill(module, state, path, heads=("head", "module", "parallel_fc"))
+    fill(module, state, path, heads=("head",))
     return module
 
 

@@ -51,16 +51,20 @@ def read_state(path: Path) -> State:
 
 
 def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
-    """A state dict without what stands before a network's names, such as ``module.backbone.``.
+    """A network's own part of a state dict, without what stands before its names.
+
+    A checkpoint may hold the wrapper that the network was trained in, such as its head beside
+    ``module.backbone.``: what does not share the network's prefix is left out.
 
     Args:
         state: Tensors by name.
-        marker: The name of a tensor that tells the network; names that do not share what stands
-            before it are left as they are.
+        marker: The name of a tensor that tells the network.
     """
     found = [name for name in state if name == marker or name.endswith(f".{marker}")]
     prefix = min(found, key=len, default=marker).removesuffix(marker)
-    return {name.removeprefix(prefix): value for name, value in state.items()}
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
 
 
 def fill(
