@@ -32,7 +32,7 @@ from leam.measures.baselines import BASELINES, Given
 from leam.measures.specificity import specificity
 from leam.parsers import REGIONS, load_parser
 from leam.recognizers import Recognizer, load_recognizer
-from leam.study.measuring import mates
+from leam.study.targeting import mates
 
 TOP = 0.01
 BATCH = 20

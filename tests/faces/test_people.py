@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from leam.errors import InputError
-from leam.faces.people import draw_people, read_people
+from leam.faces.people import add_groups, draw_people, read_people
 
 
 @pytest.fixture
@@ -76,3 +76,13 @@ def test_draw_is_seeded_and_takes_people_with_two_pictures(folder):
     assert {s.person for s in draw_people(samples, 2, None, 0)} == {"Ann", "Bob"}
     assert draw_people(samples, 1, 2, 5) == draw_people(samples, 1, 2, 5)
     assert len(draw_people(samples, None, 2, 0)) == 5
+
+
+def test_groups_are_added_by_person(folder):
+    table = folder / "groups.csv"
+    table.write_text("person,gender\nAnn,female\n", encoding="utf-8")
+    groups = {s.person: s.groups for s in add_groups(read_people(folder), table)}
+    assert groups == {"Ann": {"gender": "female"}, "Bob": {}, "Zoë Å": {}}
+    table.write_text("name,gender\nAnn,female\n", encoding="utf-8")
+    with pytest.raises(InputError, match="column 'person' is missing"):
+        add_groups(read_people(folder), table)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -10,9 +11,13 @@ import polars as pl
 import pytest
 
 from leam.errors import InputError, LayerError, StudyError
-from leam.faces.people import draw_people, read_people
+from leam.faces.people import add_groups, draw_people, read_people
+from leam.measures.baselines import BASELINES
+from leam.measures.occlusion import FRACTIONS
 from leam.recognizers import load_recognizer
+from leam.report import render_report
 from leam.study import RunFolder, Settings, plan_study, run_study
+from leam.study.plan import PRESETS
 
 
 def summary_of(folder: RunFolder) -> dict:
@@ -170,12 +175,24 @@ def test_other_targets_run(samples, dlib_resnet, tmp_path, target):
     jsonschema.validate(summary_of(folder), schema())
 
 
-def test_twenty_people_end_to_end(assets, tmp_path):
-    samples = draw_people(read_people(assets / "lfw" / "people"), 20, 2, 0)
-    recognizer = load_recognizer("dlib_resnet")
-    folder = RunFolder(tmp_path / "run")
-    run_study(plan_study("lfw", samples, [recognizer]), [recognizer], folder)
+@pytest.fixture(scope="module")
+def twenty(assets, dlib_resnet, tmp_path_factory) -> dict:
+    """The summary of twenty people under two recognizers, with everything that can be measured."""
+    lfw = assets / "lfw"
+    samples = add_groups(draw_people(read_people(lfw / "people"), 20, 2, 0), lfw / "people.csv")
+    cards = Path(__file__).parents[2] / "examples" / "cards"
+    recognizers = [dlib_resnet, load_recognizer(cards / "mobilefacenet_xiaoccer.toml")]
+    settings = Settings(**PRESETS["paper"], groups=("gender",))
+    folder = RunFolder(tmp_path_factory.mktemp("twenty") / "run")
+    run_study(plan_study("lfw", samples, recognizers, settings), recognizers, folder)
+    render_report(folder)
     summary = summary_of(folder)
+    jsonschema.validate(summary, schema())
+    return summary
+
+
+def test_twenty_people_end_to_end(twenty):
+    summary = twenty
     assert (summary["people"], summary["images"]) == (20, 40)
     model = summary["models"]["dlib_resnet"]
     assert model["bc"]["critical"]["same"]["mean"] > model["bc"]["critical"]["different"]["mean"]
@@ -185,3 +202,66 @@ def test_twenty_people_end_to_end(assets, tmp_path):
     assert sum(region["area"]["mean"] for region in model["regions"].values()) == pytest.approx(
         1, abs=1e-6
     )
+
+
+def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
+    for model in twenty["models"].values():
+        curve = model["occlusion"]["curve"]
+        assert [point["fraction"] for point in curve["critical"]] == list(FRACTIONS)
+        drops = [point["mean"] for point in curve["critical"]]
+        assert drops == sorted(drops)
+        assert model["occlusion"]["drop"]["mean"] == pytest.approx(drops[FRACTIONS.index(0.01)])
+        baselines = model["occlusion"]["baselines"]
+        assert set(baselines) == set(BASELINES)
+        assert all(model["occlusion"]["drop"]["mean"] > b["mean"] for b in baselines.values())
+
+
+def test_masks_transfer_and_their_diagonal_is_the_models_own_drop(twenty):
+    transfer = twenty["transfer"]
+    assert transfer["masks"] == [*transfer["models"], "scattered"]
+    for row, name in enumerate(transfer["models"]):
+        own = twenty["models"][name]["occlusion"]["drop"]["mean"]
+        # The diagonal goes through a map kept in half precision.
+        assert transfer["drop"][row][row]["mean"] == pytest.approx(own, rel=0.05)
+        assert all(
+            found["mean"] > transfer["drop"][row][-1]["mean"]
+            for found in transfer["drop"][row][:-1]
+        )
+
+
+def test_agreement_is_symmetric_and_complete_with_itself(twenty):
+    agreement = twenty["agreement"]
+    means = np.array([[found["mean"] for found in row] for row in agreement["critical"]])
+    np.testing.assert_allclose(np.diag(means), 1, atol=1e-5)
+    np.testing.assert_allclose(means, means.T)
+    assert sorted(agreement["order"]) == sorted(agreement["models"])
+
+
+def test_groups_and_their_gap(twenty):
+    gender = twenty["groups"]["gender"]
+    assert set(gender["values"]) <= {"female", "male"}
+    for row in gender["gaps"]:
+        first, second = (
+            gender["values"][row[side]]["drop"][row["model"]]["mean"]
+            for side in ("first", "second")
+        )
+        assert row["difference"]["mean"] == pytest.approx(first - second)
+        assert row["p_adjusted"] >= row["p"]
+
+
+def test_layers_differ_in_their_focus(twenty):
+    layers = twenty["models"]["dlib_resnet"]["layers"]
+    assert [layer["depth"] for layer in layers.values()] == sorted(
+        layer["depth"] for layer in layers.values()
+    )
+    noses = [layer["regions"]["nose"]["mean"] for layer in layers.values()]
+    assert max(noses) > 1.5 * min(noses)
+    for layer in layers.values():
+        assert sum(found["mean"] for found in layer["regions"].values()) == pytest.approx(
+            1, abs=1e-4
+        )
+
+
+def test_an_unknown_group_is_refused(samples, dlib_resnet):
+    with pytest.raises(InputError, match="group height: no such column; known are none"):
+        plan_study("views", samples, [dlib_resnet], Settings(groups=("height",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,24 @@ def draw_people(
     return [sample for person in chosen for sample in _draw(by_person[person], images, generator)]
 
 
+def add_groups(samples: Sequence[Sample], table: str | Path) -> list[Sample]:
+    """Give each picture the further columns of a table of people.
+
+    Args:
+        samples: The pictures.
+        table: A CSV file with the column person, one row a person. People it does not name get no groups.
+
+    Raises:
+        InputError: The table cannot be read, or has no such column.
+    """
+    rows = _read_csv(Path(table), ("person",))
+    columns = {row["person"]: {k: v for k, v in row.items() if k != "person"} for row in rows}
+    return [
+        replace(sample, groups={**sample.groups, **columns.get(sample.person, {})})
+        for sample in samples
+    ]
+
+
 def _draw(
     samples: list[Sample], images: int | None, generator: np.random.Generator
 ) -> list[Sample]:
@@ -103,23 +121,27 @@ def _from_folder(folder: Path) -> list[Sample]:
 
 
 def _from_table(table: Path) -> list[Sample]:
+    samples = []
+    for row in _read_csv(table, _REQUIRED_COLUMNS):
+        groups = {name: value for name, value in row.items() if name not in _REQUIRED_COLUMNS}
+        samples.append(Sample(table.parent / row["image"], row["image"], row["person"], groups))
+    return samples
+
+
+def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file whose required columns are there and filled."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: not a readable CSV file ({error})") from None
-    missing = [name for name in _REQUIRED_COLUMNS if rows and name not in rows[0]]
+    missing = [name for name in required if rows and name not in rows[0]]
     if missing:
         raise InputError(
-            f"{table}: the column {missing[0]!r} is missing; wanted are image, person and any groups"
+            f"{table}: the column {missing[0]!r} is missing; wanted are {', '.join(required)}"
         )
-    samples = []
     for number, row in enumerate(rows, start=2):
-        image, person = (row[name] or "" for name in _REQUIRED_COLUMNS)
-        if not image or not person or None in row or None in row.values():
-            raise InputError(
-                f"{table}, line {number}: wanted are {len(rows[0])} values, image and person not empty"
-            )
-        groups = {name: value for name, value in row.items() if name not in _REQUIRED_COLUMNS}
-        samples.append(Sample(table.parent / image, image, person, groups))
-    return samples
+        if None in row or None in row.values() or not all(row[name] for name in required):
+            wanted = f"{len(rows[0])} values, {' and '.join(required)} not empty"
+            raise InputError(f"{table}, line {number}: wanted are {wanted}")
+    return rows

@@ -152,6 +152,72 @@ def drops(models: Models) -> Figure:
     return figure
 
 
+def curves(models: Models) -> Figure:
+    """The drop as more pixels are hidden: critical ones (lines) and scattered ones (dotted)."""
+    figure, axis = _figure(3.4)
+    for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
+        for mask, points in model["occlusion"]["curve"].items():
+            percent = [100 * point["fraction"] for point in points]
+            style = {"critical": "-", "scattered": ":"}[mask]
+            label = name if mask == "critical" else None
+            means = [_number(point["mean"]) for point in points]
+            axis.plot(percent, means, style, color=colour, label=label, marker="o", markersize=3)
+            low, high = ([_number(point[end]) for point in points] for end in ("low", "high"))
+            axis.fill_between(percent, low, high, color=colour, alpha=0.12, linewidth=0)
+    axis.set(xscale="log", xlabel="% of the pixels hidden", ylabel="drop", xticks=percent)
+    axis.set_xticklabels([f"{value:g}" for value in percent])
+    axis.minorticks_off()
+    axis.grid(visible=True, axis="y")
+    _legend(figure, axis)
+    return figure
+
+
+def matrix(
+    values: Sequence[Sequence[Mapping[str, Any]]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    labels: tuple[str, str],
+) -> Figure:
+    """Estimates as a table of colours: rows and columns named, each cell with its mean."""
+    means = np.array([[_number(cell["mean"]) for cell in row] for row in values])
+    figure, axis = _figure(0.36 * len(rows) + 1.9)
+    axis.grid(visible=False)
+    # The diagonal of a similarity says nothing and would take all the colours.
+    off = means - np.diag(np.diag(means)) if labels[0] == labels[1] else means
+    axis.imshow(means, aspect="auto", cmap="YlOrBr", vmin=0, vmax=float(np.nanmax(off)) * 1.15)
+    for (row, column), mean in np.ndenumerate(means):
+        dark = mean > 0.7 * np.nanmax(off)
+        axis.text(
+            column,
+            row,
+            f"{mean:.2f}",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="white" if dark else INK,
+        )
+    axis.set(yticks=range(len(rows)), yticklabels=rows, xticks=range(len(columns)))
+    axis.set_xticklabels(columns, rotation=35, ha="right", fontsize=8)
+    axis.set(ylabel=labels[0], xlabel=labels[1])
+    return figure
+
+
+def group_drops(values: Mapping[str, Any]) -> Figure:
+    """Each group's mean drop under each model."""
+    names = list(next(iter(values.values()))["drop"])[::-1]
+    figure, axis = _figure(0.3 * len(names) + 1.2)
+    offsets = np.linspace(0.14, -0.14, len(values)) if len(values) > 1 else [0.0]
+    for (value, found), offset, colour in zip(
+        values.items(), offsets, _colours(len(values)), strict=True
+    ):
+        estimates = [found["drop"][name] for name in names]
+        label = f"{value} ({found['people']})"
+        _dots(axis, estimates, np.arange(len(names)) + offset, colour, label, scale=1)
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel="drop, critical pixels hidden")
+    _legend(figure, axis)
+    return figure
+
+
 def layer_focus(table: pl.DataFrame) -> Figure:
     """Which regions each layer's map lies on, against its depth: mass over area.
 

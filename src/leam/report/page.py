@@ -49,6 +49,10 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
         regions_figure=figure_svg(figures.region_shares(models)),
         overlap_figure=figure_svg(figures.overlaps(models)),
         drop_figure=figure_svg(figures.drops(models)),
+        curve_figure=figure_svg(figures.curves(models)) if plan.settings.curve else None,
+        agreement_figure=_agreement(summary),
+        transfer_figure=_transfer(summary),
+        group_figures=_groups(summary),
         claims=paper_claims(models),
         faces=faces,
     )
@@ -65,6 +69,33 @@ def _summary(folder: RunFolder) -> dict[str, Any]:
             f"{path}: missing or damaged; finish the study with the same `leam study` command"
         ) from None
     return summary
+
+
+def _agreement(summary: dict[str, Any]) -> str | None:
+    """The models' agreement, sorted so that alike models stand together; None for one model."""
+    found = summary.get("agreement")
+    if found is None:
+        return None
+    order = [found["models"].index(name) for name in found["order"]]
+    values = [[found["critical"][i][j] for j in order] for i in order]
+    return figure_svg(figures.matrix(values, found["order"], found["order"], ("", "")))
+
+
+def _transfer(summary: dict[str, Any]) -> str | None:
+    found = summary.get("transfer")
+    if found is None:
+        return None
+    labels = ("drop on", "masks of")
+    return figure_svg(figures.matrix(found["drop"], found["models"], found["masks"], labels))
+
+
+def _groups(summary: dict[str, Any]) -> dict[str, str]:
+    """A figure for each column of groups that has any."""
+    return {
+        column: figure_svg(figures.group_drops(found["values"]))
+        for column, found in summary.get("groups", {}).items()
+        if found["values"]
+    }
 
 
 def _percent(estimate: dict[str, Any], digits: int = 1) -> str:

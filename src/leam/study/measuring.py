@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,54 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from leam.faces.face import Face
 from leam.mapping.explainer import Explainer, Maps
-from leam.mapping.targets import (
-    Target,
-    contrast_target,
-    nearest,
-    reference_target,
-    self_target,
-    template,
-)
-from leam.measures.baselines import BASELINES, Given
 from leam.measures.critical import critical_mask
-from leam.measures.fills import occlude
-from leam.measures.occlusion import drop
+from leam.measures.focus import centre_of_mass, spread
 from leam.measures.shares import region_areas, region_shares
 from leam.parsers.parsing import Parser, Parsing
-from leam.parsers.regions import LABELS, REGIONS
+from leam.parsers.regions import REGIONS
+from leam.study.occluding import occlude_slice
 from leam.study.plan import Settings
 from leam.study.store import Arrays
+from leam.study.subject import Subject
+from leam.study.targeting import target_maker
 
 BATCH = 32
 # Layer maps are kept as means over faces, for pictures only, at most this large.
 PICTURE_SIDE = 56
-# How many nearest impostors the contrast target pushes away from.
-IMPOSTORS = 5
-# The regions that a mask kept on the face may lie in: no hair, ears, neck, clothes or background.
-_FACE = [
-    REGIONS.index(label.region)
-    for label in LABELS
-    if label.group in {"skin", "nose", "eyes", "brows", "mouth"} or label.name == "glasses"
-]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A face of the study.
-
-    Attributes:
-        position: Of its picture in the plan.
-        person: Whose it is.
-        image: The picture's name.
-        face: The face itself.
-    """
-
-    position: int
-    person: str
-    image: str
-    face: Face
 
 
 def measure_slice(
@@ -80,18 +45,20 @@ def measure_slice(
 
     Returns:
         For ``n`` faces, ``L`` layers, ``R`` regions, ``K`` kinds of mask (``critical`` first, then
-        the baselines): ``layers (L,)`` their names; ``position (n,)``; ``embedding (n, D)``;
+        the baselines): ``layers (L,)`` their names; ``position (n,)``; ``matrix (n, 2, 3)`` from
+        picture to chip; ``embedding (n, D)``;
         ``density (n, h, w)`` float16, the overall map times its number of pixels; ``critical (n,
         ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the overall map
-        and each layer; ``area`` and ``confidence (n, R)``; ``empty (n, 1 + L)``; ``clean (n,)``;
-        ``drop (n, K)``; and sums over faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L,
-        s, s)``.
+        and each layer; ``spread (n, 1 + L)`` and ``centre (n, 1 + L, 2)`` likewise; ``area`` and
+        ``confidence (n, R)``; ``empty (n, 1 + L)``; what :func:`occlude_slice` gives; and sums over
+        faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L, s, s)``.
     """
     recognizer = explainer.recognizer
-    chips = np.stack([recognizer.crop.align(subject.face).image for subject in subjects])
+    aligned = [recognizer.crop.align(subject.face) for subject in subjects]
+    chips = np.stack([chip.image for chip in aligned])
     parsings = [parser.parse(subject.face, recognizer.crop) for subject in subjects]
     people = np.array([subject.person for subject in subjects])
-    targets = _target_maker(explainer, chips, people, settings, others)
+    targets = target_maker(explainer, chips, people, settings, others)
     parts = [
         _measure_maps(explainer.explain(chips[batch], targets(batch)), parsings[batch], settings)
         for batch in (slice(start, start + BATCH) for start in range(0, len(subjects), BATCH))
@@ -104,56 +71,11 @@ def measure_slice(
     }
     arrays["layers"] = np.array([layer.name for layer in explainer.layers])
     arrays["position"] = np.array([subject.position for subject in subjects])
+    arrays["matrix"] = np.stack([chip.matrix for chip in aligned])
     arrays["face_sum"] = chips.sum(axis=0, dtype=np.int64)
-    arrays.update(_occlude(subjects, explainer, chips, arrays, parsings, settings))
+    arrays.update(occlude_slice(subjects, explainer, chips, arrays, parsings, settings))
     arrays["critical"] = np.packbits(arrays["critical"].reshape(len(subjects), -1), axis=1)
     return arrays
-
-
-def _target_maker(
-    explainer: Explainer,
-    chips: NDArray[np.uint8],
-    people: NDArray[np.str_],
-    settings: Settings,
-    others: Tensor | None,
-) -> Callable[[slice], Target]:
-    """A function from a slice of the faces to the target that explains them."""
-    recognizer = explainer.recognizer
-    kind = recognizer.card.similarity
-
-    def of_self(_batch: slice) -> Target:
-        return self_target
-
-    if settings.target == "self":
-        return of_self
-    embeddings = recognizer.embed(chips)
-    templates = mates(embeddings, people, kind)
-    if settings.target == "template":
-        return lambda batch: reference_target(templates[batch], kind)
-    names = list(dict.fromkeys(people.tolist()))
-    own = torch.stack(
-        [template(embeddings[torch.from_numpy(people == name)], kind) for name in names]
-    )
-
-    def of_contrast(batch: slice) -> Target:
-        impostors = []
-        for index in range(*batch.indices(len(people))):
-            neighbours = own[[name != people[index] for name in names]]
-            candidates = neighbours if others is None else torch.cat([neighbours, others])
-            impostors.append(nearest(templates[index : index + 1], candidates, IMPOSTORS, kind)[0])
-        return contrast_target(templates[batch], torch.stack(impostors), kind)
-
-    return of_contrast
-
-
-def mates(embeddings: Tensor, people: NDArray[np.str_], kind: str) -> Tensor:
-    """For each face the template of the same person's other faces, ``(n, D)``."""
-    rows = []
-    for index, person in enumerate(people):
-        same = torch.from_numpy(people == person)
-        same[index] = False
-        rows.append(template(embeddings[same], kind))  # type: ignore[arg-type]
-    return torch.stack(rows)
 
 
 def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -> Arrays:
@@ -172,6 +94,8 @@ def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -
         "critical": masks[0].numpy(),
         "share": _by_face(region_shares(masks, regions, len(REGIONS))),
         "mass": _by_face(region_shares(everything, regions, len(REGIONS))),
+        "spread": _by_face(spread(everything)),
+        "centre": _by_face(centre_of_mass(everything)),
         "area": region_areas(regions, len(REGIONS)).numpy(),
         "confidence": _mean_by_region(confidence, regions.numpy()),
         "empty": np.concatenate(
@@ -194,61 +118,3 @@ def _mean_by_region(values: NDArray[np.float32], regions: NDArray[np.uint8]) -> 
         sums = np.bincount(region.ravel(), weights=value.ravel(), minlength=len(REGIONS))
         means[row, counts > 0] = sums[counts > 0] / counts[counts > 0]
     return means
-
-
-def _occlude(
-    subjects: Sequence[Subject],
-    explainer: Explainer,
-    chips: NDArray[np.uint8],
-    arrays: Arrays,
-    parsings: Sequence[Parsing],
-    settings: Settings,
-) -> Arrays:
-    """The clean similarity with each face's mate, and how far each kind of mask lowers it."""
-    recognizer = explainer.recognizer
-    kind = recognizer.card.similarity
-    clean = torch.from_numpy(arrays["embedding"])
-    mate = mates(clean, np.array([subject.person for subject in subjects]), kind)
-    values = np.full((len(subjects), 1 + len(settings.baselines)), np.nan, dtype=np.float32)
-    for column, name in enumerate(("critical", *settings.baselines)):
-        masks = [
-            _mask(name, index, subjects, arrays, parsings, settings.seed)
-            for index in range(len(subjects))
-        ]
-        hidden = [
-            occlude(chip, mask, settings.fill) for chip, mask in zip(chips, masks, strict=True)
-        ]
-        drops = drop(clean, recognizer.embed(np.stack(hidden)).cpu(), mate, kind).numpy()
-        # A map that is empty has no mask, and a person alone no other's.
-        values[:, column] = np.where([mask.any() for mask in masks], drops, np.nan)
-    values[arrays["empty"][:, 0]] = np.nan
-    return {"clean": recognizer.similarity(clean, mate).numpy(), "drop": values}
-
-
-def _mask(
-    name: str,
-    index: int,
-    subjects: Sequence[Subject],
-    arrays: Arrays,
-    parsings: Sequence[Parsing],
-    seed: int,
-) -> NDArray[np.bool_]:
-    """A face's mask of the asked kind; random ones depend on the seed and the picture alone."""
-    critical: NDArray[np.bool_] = arrays["critical"][index]
-    if name == "critical":
-        return critical
-    key = zlib.crc32(f"{name}/{subjects[index].image}".encode())
-    # The next face of another person, round the slice.
-    others = [
-        i
-        for i in np.roll(range(len(subjects)), -index)
-        if subjects[i].person != subjects[index].person
-    ]
-    given = Given(
-        critical=critical,
-        overall=arrays["density"][index],
-        face=np.isin(parsings[index].regions, _FACE),
-        other=arrays["critical"][others[0]] if others else np.zeros_like(critical),
-        generator=np.random.default_rng([seed, key]),
-    )
-    return BASELINES[name](given)

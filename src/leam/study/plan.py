@@ -6,13 +6,15 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from leam.faces.people import Sample
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS
+from leam.measures.baselines import BASELINES
+from leam.measures.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.version import __version__
 
@@ -36,9 +38,22 @@ class Settings(BaseModel):
     """The critical fraction of the pixels."""
     fill: str = "black"
     baselines: tuple[str, ...] = ("scattered", "moved")
+    curve: tuple[float, ...] = ()
+    """Further top fractions at which the critical and the scattered mask are judged."""
+    transfer: bool = False
+    """Hide each model's critical pixels from every other model too."""
+    groups: tuple[str, ...] = ()
+    """Columns of the people table whose values are compared."""
     parser: str = "landmarks"
     detector: str = "dlib"
     seed: int = Field(default=0, ge=0)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {},
+    "paper": {"baselines": tuple(BASELINES), "curve": FRACTIONS, "transfer": True},
+}
+"""Named settings: ``quick`` is the default, ``paper`` measures all that the paper's study does."""
 
 
 class PlannedImage(BaseModel):

@@ -10,6 +10,7 @@ import polars as pl
 from leam.measures.critical import pixel_count
 from leam.parsers.regions import LABELS, REGIONS
 from leam.parsers.registry import load_parser
+from leam.study.occluding import CURVE_MASKS
 from leam.study.plan import Plan
 from leam.study.store import Arrays, RunFolder
 
@@ -17,15 +18,16 @@ OVERALL = "overall"
 
 
 def write_tables(plan: Plan, folder: RunFolder) -> None:
-    """Write ``tables/faces.parquet``, and for each model ``tables/regions/`` and ``tables/occlusion/MODEL.parquet``.
+    """Write ``tables/faces.parquet``, and for each model its table of regions, layers and occlusion.
 
-    Columns and units are described in ``docs/tables.md``.
+    Columns and units are described in ``docs/outputs.md``.
     """
     folder.write_table("faces", _faces(plan, folder))
     regions = parsed_regions(plan.settings.parser)
     for model in plan.models:
         name = model.card.name
         folder.write_table(f"regions/{name}", pl.concat(_regions(plan, folder, name, regions)))
+        folder.write_table(f"layers/{name}", pl.concat(_layers(plan, folder, name)))
         folder.write_table(f"occlusion/{name}", pl.concat(_occlusion(plan, folder, name)))
 
 
@@ -103,21 +105,43 @@ def _regions(
         ).with_columns(pl.lit(model).alias("model"))
 
 
-def _occlusion(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
-    masks = np.array(["critical", *plan.settings.baselines])
+def _layers(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
     for arrays in shards(plan, folder, model):
-        faces = len(arrays["position"])
+        names, faces = layer_names(arrays), len(arrays["position"])
         yield pl.DataFrame(
             {
-                **_who(plan, arrays, len(masks)),
-                "mask": np.tile(masks, faces),
-                "pixels": np.full(
-                    faces * len(masks), pixel_count(arrays["density"][0].size, plan.settings.top)
-                ),
-                "clean": np.repeat(arrays["clean"], len(masks)),
-                "drop": arrays["drop"].ravel(),
+                **_who(plan, arrays, len(names)),
+                "layer": names * faces,
+                "depth": np.tile(np.arange(len(names)), faces),
+                "spread": arrays["spread"].ravel(),
+                "x": arrays["centre"][:, :, 0].ravel(),
+                "y": arrays["centre"][:, :, 1].ravel(),
+                "empty": arrays["empty"].ravel(),
             }
         ).with_columns(pl.lit(model).alias("model"))
+
+
+def _occlusion(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
+    settings = plan.settings
+    top = [(mask, settings.top) for mask in ("critical", *settings.baselines)]
+    kinds = [*top, *((mask, fraction) for mask in CURVE_MASKS for fraction in settings.curve)]
+    for arrays in shards(plan, folder, model):
+        faces, pixels = len(arrays["position"]), arrays["density"][0].size
+        drops = np.concatenate([arrays["drop"], arrays["curve"].reshape(faces, -1)], axis=1)
+        yield (
+            pl.DataFrame(
+                {
+                    **_who(plan, arrays, len(kinds)),
+                    "mask": [mask for mask, _ in kinds] * faces,
+                    "fraction": [fraction for _, fraction in kinds] * faces,
+                    "pixels": [pixel_count(pixels, fraction) for _, fraction in kinds] * faces,
+                    "clean": np.repeat(arrays["clean"], len(kinds)),
+                    "drop": drops.ravel(),
+                }
+            )
+            .with_columns(pl.lit(model).alias("model"))
+            .unique(["image", "mask", "fraction"], keep="first", maintain_order=True)
+        )
 
 
 def _who(plan: Plan, arrays: Arrays, rows_each: int) -> dict[str, list[str]]:

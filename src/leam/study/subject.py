@@ -1,0 +1,24 @@
+"""A face of a study and whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leam.faces.face import Face
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A face of the study.
+
+    Attributes:
+        position: Of its picture in the plan.
+        person: Whose it is.
+        image: The picture's name.
+        face: The face itself.
+    """
+
+    position: int
+    person: str
+    image: str
+    face: Face
