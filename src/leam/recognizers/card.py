@@ -76,6 +76,17 @@ class Card(BaseModel):
         """The geometry of the input."""
         return Crop(self.input_size, self.template, self.window)
 
+    def number(self, option: str, default: float) -> float:
+        """A number among the ``options``.
+
+        Raises:
+            CardError: It is something else.
+        """
+        value = self.options.get(option, default)
+        if isinstance(value, bool | str):
+            raise CardError(f"{self.name}: options.{option} is {value!r}, not a number")
+        return float(value)
+
 
 def read_card(path: str | Path) -> Card:
     """Read a card from a TOML file.

@@ -93,7 +93,7 @@ class DlibResNet(nn.Module):
         return embeddings
 
 
-@architecture("dlib_resnet")
+@architecture("dlib_resnet", options=())
 def build(card: Card, path: Path) -> nn.Module:
     """The network with the weights of dlib's own ``.dat`` file.
 

@@ -35,7 +35,7 @@ class LowRank(nn.Module):
         return out
 
 
-@architecture("edgeface")
+@architecture("edgeface", options=("size", "gamma"))
 def build(card: Card, path: Path) -> nn.Module:
     """The network with the weights of a public checkpoint.
 
@@ -52,7 +52,7 @@ def build(card: Card, path: Path) -> nn.Module:
     module: nn.Module = _timm(card).create_model(
         f"edgenext_{size}", num_classes=card.embedding_size or 512
     )
-    gamma = float(card.options.get("gamma", 0))
+    gamma = card.number("gamma", 0)
     if gamma:
         _split(module, gamma)
     fill(module, without_prefix(read_state(path), "stem.0.weight"), path)

@@ -142,7 +142,7 @@ class InceptionResNetV1(nn.Module):
         return functional.normalize(self.last_bn(self.last_linear(pooled)))
 
 
-@architecture("inception_resnet_v1")
+@architecture("inception_resnet_v1", options=())
 def build(_: Card, path: Path) -> nn.Module:
     """The network with the weights of a facenet-pytorch checkpoint; its classifier is left out.
 

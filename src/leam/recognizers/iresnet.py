@@ -114,7 +114,7 @@ class IResNet(nn.Module):
         return embeddings
 
 
-@architecture("iresnet")
+@architecture("iresnet", options=("depth", "eps"))
 def build(card: Card, path: Path) -> nn.Module:
     """The network with the weights of a public checkpoint.
 
@@ -138,7 +138,7 @@ def build(card: Card, path: Path) -> nn.Module:
         int(depth),
         card.input_size,
         card.embedding_size or 512,
-        float(card.options.get("eps", 1e-5)),
+        card.number("eps", 1e-5),
         subsampled=subsampled,
     )
     fill(module, state, path, heads=("head",))

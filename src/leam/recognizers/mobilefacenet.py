@@ -118,7 +118,7 @@ class MobileFaceNet(nn.Module):
         return embeddings.flatten(1)
 
 
-@architecture("mobilefacenet")
+@architecture("mobilefacenet", options=())
 def build(card: Card, path: Path) -> nn.Module:
     """The network with the weights of a public checkpoint, whichever its layout.
 

@@ -126,7 +126,7 @@ class Graph(nn.Module):
         return self.get_buffer(self._constants[name])
 
 
-@architecture("onnx")
+@architecture("onnx", options=("output",))
 def build(card: Card, path: Path) -> nn.Module:
     """A card's ONNX file as a torch module.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -21,6 +21,7 @@ Builder = Callable[[Card, Path], nn.Module]
 DEFAULT = "dlib_resnet"
 
 _BUILDERS: dict[str, Builder] = {}
+_OPTIONS: dict[str, Collection[str]] = {}
 # The modules of this package that register an architecture; each is imported when it is first asked
 # for.
 _ARCHITECTURES = {
@@ -33,11 +34,18 @@ _ARCHITECTURES = {
 }
 
 
-def architecture(name: str) -> Callable[[Builder], Builder]:
-    """Register a function that builds the architecture of this name."""
+def architecture(name: str, options: Collection[str] | None = None) -> Callable[[Builder], Builder]:
+    """Register a function that builds the architecture of this name.
+
+    Args:
+        name: What cards call it.
+        options: The options that a card may give it; any by default.
+    """
 
     def register(builder: Builder) -> Builder:
         _BUILDERS[name] = builder
+        if options is not None:
+            _OPTIONS[name] = options
         return builder
 
     return register
@@ -101,4 +109,9 @@ def _builder(card: Card) -> Builder:
         raise ModelError(
             f"{card.name}: unknown architecture {card.architecture!r}; known are {known}"
         )
+    allowed = _OPTIONS.get(card.architecture, card.options)
+    for option in card.options:
+        if option not in allowed:
+            known = ", ".join(allowed) or "none"
+            raise CardError(f"{card.name}: options.{option} is not known; known are {known}")
     return _BUILDERS[card.architecture]
