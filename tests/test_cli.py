@@ -210,6 +210,9 @@ def test_mistakes_of_study(quick, monkeypatch, tmp_path, portrait):
         (("faces", "--out", "run"), "no person with two usable pictures"),
         (("faces", "--out", "run2", "--models", ","), "wanted is at least one"),
         (("faces", "--out", "run2", "--target", "reference"), "target:"),
+        (("faces", "--out", "run2", "--preset", "all"), "--preset all: known are quick, paper"),
+        (("faces", "--out", "run2", "--group", "age"), "group age: no such column"),
+        (("faces", "--out", "run2", "--people-table", "no.csv"), "no.csv: not a readable CSV"),
     ):
         assert message in complaint(quick("study", *arguments))
     assert "holds no study" in complaint(quick("report", tmp_path / "foreign"))

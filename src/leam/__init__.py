@@ -12,7 +12,7 @@ A first explanation:
 
 from leam.errors import LeamError
 from leam.faces import Chip, Crop, DlibDetector, Face, find_face, read_picture
-from leam.faces.people import Sample, draw_people, read_people
+from leam.faces.people import Sample, add_groups, draw_people, read_people
 from leam.mapping import Explainer, Maps, contrast_target, reference_target, self_target
 from leam.measures import (
     Estimate,
@@ -51,6 +51,7 @@ __all__ = [
     "Sample",
     "Settings",
     "__version__",
+    "add_groups",
     "bhattacharyya",
     "bootstrap_mean",
     "contrast_target",

@@ -21,7 +21,7 @@ from leam import demo as demonstration
 from leam.errors import FaceError, InputError, LayerError, LeamError
 from leam.faces.detect import Detector, find_face
 from leam.faces.face import Face
-from leam.faces.people import draw_people, read_people
+from leam.faces.people import add_groups, draw_people, read_people
 from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
 from leam.faces.registry import detectors, load_detector
 from leam.mapping.aggregate import AGGREGATES
@@ -40,7 +40,7 @@ from leam.report.explanation import region_rows, write_explanation
 from leam.report.page import render_report
 from leam.study.check import ModelCheck, check_model, doubts, read_pairs, verify
 from leam.study.explanation import Explanation, explain_faces
-from leam.study.plan import Settings
+from leam.study.plan import PRESETS, Settings
 from leam.study.run import Progress as Tell
 from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
@@ -223,6 +223,16 @@ def study(
     images: Annotated[
         int | None, typer.Option(min=2, help="At most this many pictures of each.")
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help=f"What is measured: {', '.join(PRESETS)}; paper takes far longer.")
+    ] = "quick",
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="A column of the people table to compare; may be repeated."),
+    ] = None,
+    people_table: Annotated[
+        Path | None, typer.Option(help="A CSV with person and further columns, such as gender.")
+    ] = None,
     target: Annotated[str, typer.Option(help="self, template or contrast.")] = "self",
     weighting: WeightingOption = DEFAULT_WEIGHTING,
     aggregate: AggregateOption = DEFAULT_AGGREGATE,
@@ -246,9 +256,15 @@ def study(
         leam study faces/ --out run --people 100 --images 2
 
         leam study table.csv --out run --models dlib_resnet,my-model.toml
+
+        leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
     """
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: known are {', '.join(PRESETS)}")
     settings = Settings.model_validate(
         {
+            **PRESETS[preset],
+            "groups": tuple(group or ()),
             "target": target,
             "weighting": weighting,
             "aggregate": aggregate,
@@ -261,6 +277,8 @@ def study(
         }
     )
     samples = draw_people(read_people(source), people, images, seed)
+    if people_table:
+        samples = add_groups(samples, people_table)
     folder = RunFolder(out_folder)
     with _progress() as tell:
         tell("loading models", 0, 1)

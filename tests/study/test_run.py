@@ -213,7 +213,9 @@ def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
         assert model["occlusion"]["drop"]["mean"] == pytest.approx(drops[FRACTIONS.index(0.01)])
         baselines = model["occlusion"]["baselines"]
         assert set(baselines) == set(BASELINES)
-        assert all(model["occlusion"]["drop"]["mean"] > b["mean"] for b in baselines.values())
+        # Another person's mask is no random one: models look at much the same places in everybody.
+        random = [found["mean"] for name, found in baselines.items() if name != "other_person"]
+        assert model["occlusion"]["drop"]["mean"] > max(random)
 
 
 def test_masks_transfer_and_their_diagonal_is_the_models_own_drop(twenty):
