@@ -15,7 +15,10 @@ from leam.recognizers.onnx_file import read_onnx, to_tensor
 from leam.recognizers.onnx_graph import build
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float[b,d] z)
-    <float[4,3,3,3] w> { c = Conv(x, w) z = Flatten(c) }"""
+    <float[4,3,3,3] w> {
+        c = Conv<pads = [1, 0, 0, 1]>(x, w) k = Constant<value = float[2] {0.5, 2.0}>()
+        n = Constant<value_ints = [1, -1, 2]>() r = Reshape(c, n) m = Mul(r, k)
+        s = Softmax<axis = 1>(m) z = Flatten(s) }"""
 WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 
 

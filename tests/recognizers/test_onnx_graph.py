@@ -42,13 +42,13 @@ def faces(count=2):
 def test_nodes_are_layers_under_their_names(load):
     model = parse("c = Conv(x, w) n = Sigmoid(c) z = Flatten(n)", w=(4, 3, 3, 3))
     for node, name in zip(
-        model.graph.node, ["/stem/stem.0/Conv", "forward", "/stem/stem.0/Conv"], strict=True
+        model.graph.node, ["/stem/stem.0/Conv", "steps", "/stem/stem.0/Conv"], strict=True
     ):
         node.name = name
     module = load(model).module
     assert [name for name, _ in module.named_children()] == [
         "stem/stem_0/Conv",
-        "forward_",
+        "steps_",
         "stem/stem_0/Conv_",
     ]
     assert type(module.get_submodule("stem/stem_0/Conv")) is nn.Conv2d

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import onnx
 import torch
@@ -15,115 +14,13 @@ from leam.errors import ModelError, WeightsError
 from leam.recognizers.card import Card
 from leam.recognizers.onnx_file import opset_of, read_onnx, to_tensor
 from leam.recognizers.onnx_layers import LAYERS, Reshape
-from leam.recognizers.onnx_operators import OPERATORS, Attributes
+from leam.recognizers.onnx_module import Graph, Node, Operation
+from leam.recognizers.onnx_operators import OPERATORS
 from leam.recognizers.registry import architecture
 
 _STANDARD_DOMAINS = {"", "ai.onnx"}
 # Two faces at once must give what each gives alone, to this relative error.
 _TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the graph.
-
-    Attributes:
-        name: Of the layer it becomes; unique.
-        operator: The ONNX name of what it computes.
-        attributes: Its constants, and ``operator``, ``opset`` and ``outputs``.
-        inputs: Names of the values it reads; empty for one left out.
-        outputs: Names of the values it gives.
-        spent: Names of the values that nobody reads after it.
-    """
-
-    name: str
-    operator: str
-    attributes: Attributes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    spent: tuple[str, ...] = ()
-
-
-class Operation(nn.Module):
-    """A node that torch has no layer for."""
-
-    def __init__(self, operator: str, attributes: Attributes) -> None:
-        super().__init__()
-        self.operator = operator
-        self.attributes = attributes
-
-    def forward(self, *inputs: Tensor | None) -> Any:  # noqa: ANN401  one tensor or several
-        """The inputs of the node, in order, to its output or outputs."""
-        return OPERATORS[self.operator](self.attributes, *inputs)
-
-    def extra_repr(self) -> str:
-        """The operator's name."""
-        return self.operator
-
-
-class Graph(nn.Module):
-    """A network read from an ONNX file: ``(B, 3, h, w)`` to ``(B, D)``, for any batch size.
-
-    Every node is a submodule under its own name, without its leading slash and with dots turned
-    into underscores, since torch keeps dots for nesting: ``/stem/stem.0/Conv`` is the layer
-    ``stem/stem_0/Conv``.
-    """
-
-    def __init__(self, source: str, target: str, *, channels_last: bool) -> None:
-        super().__init__()
-        self.steps: list[Node] = []
-        self._source, self._target = source, target
-        self._channels_last = channels_last
-        self._constants: dict[str, str] = {}
-        self._integers: dict[str, Tensor] = {}
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embeddings ``(B, D)`` of ``(B, 3, h, w)``."""
-        values: dict[str, Tensor] = self.start(x)
-        for step in self.steps:
-            values.update(self.run(step, values, x.device))
-            for name in step.spent:
-                del values[name]
-        # A graph written for one face may have dropped the batch's axis.
-        return values[self._target].reshape(len(x), -1)
-
-    def start(self, x: Tensor) -> dict[str, Tensor]:
-        """The values known before the first step."""
-        return {self._source: x.permute(0, 2, 3, 1) if self._channels_last else x}
-
-    def run(self, step: Node, values: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-        """The values that a step gives, by name."""
-        inputs = [self.value(name, values) if name else None for name in step.inputs]
-        outputs = self.get_submodule(step.name)(*inputs)
-        if isinstance(outputs, Tensor):
-            outputs = (outputs,)
-        # Values made from shapes are born on the CPU; only integers, which are shapes and places,
-        # stay there.
-        moved = (value.to(device) if value.is_floating_point() else value for value in outputs)
-        return dict(zip(step.outputs, moved, strict=False))
-
-    def add_step(self, node: Node, module: nn.Module) -> None:
-        """Append a node; its module is called with the values it reads."""
-        self.steps.append(node)
-        self.add_module(node.name, module)
-
-    def add_constant(self, name: str, value: Tensor) -> None:
-        """Keep a constant that an operation reads at run time."""
-        if name in self._constants or name in self._integers:
-            return
-        if value.is_floating_point():
-            self._constants[name] = f"constant_{len(self._constants)}"
-            self.register_buffer(self._constants[name], value)
-        else:
-            self._integers[name] = value
-
-    def value(self, name: str, values: dict[str, Tensor]) -> Tensor:
-        """A value by name, computed or constant."""
-        if name in values:
-            return values[name]
-        if name in self._integers:
-            return self._integers[name]
-        return self.get_buffer(self._constants[name])
 
 
 @architecture("onnx", options=("output",))
@@ -141,15 +38,18 @@ def build(card: Card, path: Path) -> nn.Module:
     model = read_onnx(path)
     try:
         constants = {tensor.name: to_tensor(tensor) for tensor in model.graph.initializer}
+        nodes = _nodes(model)
     except (ValueError, TypeError) as error:
         raise WeightsError(f"{path}: damaged tensor ({error})") from None
     source, channels_last = _input(card, model.graph, constants)
     example = _examples(card)
     targets = _targets(card, model.graph)
     importer = _Importer(card, constants, source)
-    nodes = _needed(_nodes(model), targets)
     with torch.no_grad():
-        importer.take_in(nodes, example[:1].permute(0, 2, 3, 1) if channels_last else example[:1])
+        importer.take_in(
+            _needed(nodes, targets),
+            example[:1].permute(0, 2, 3, 1) if channels_last else example[:1],
+        )
         graph = importer.graph(_choose(card, targets, importer.values), channels_last=channels_last)
         graph.eval()
         _free_batch(card, graph, importer.values, example)
@@ -231,24 +131,24 @@ class _Importer:
 
 def _nodes(model: onnx.ModelProto) -> list[Node]:
     """The nodes in the graph's order, under unique names that torch accepts."""
-    taken: set[str] = set()
+    taken = Graph("", "", channels_last=False)
     nodes = []
     for index, proto in enumerate(model.graph.node):
-        operator = (
-            proto.op_type
-            if proto.domain in _STANDARD_DOMAINS
-            else f"{proto.domain}.{proto.op_type}"
-        )
-        name = proto.name.strip("/").replace(".", "_").replace(
-            ":", "_"
-        ) or f"{operator}_{index}".replace(".", "_")
-        while name in taken or hasattr(Graph, name):
+        known = proto.domain in _STANDARD_DOMAINS
+        operator = proto.op_type if known else f"{proto.domain}.{proto.op_type}"
+        name = _layer_name(proto.name or f"{operator}_{index}")
+        while hasattr(taken, name):
             name += "_"
-        taken.add(name)
+        taken.add_module(name, None)
         attributes = {attribute.name: _attribute(attribute) for attribute in proto.attribute}
         attributes |= {"operator": operator, "opset": opset_of(model), "outputs": len(proto.output)}
         nodes.append(Node(name, operator, attributes, tuple(proto.input), tuple(proto.output)))
     return nodes
+
+
+def _layer_name(name: str) -> str:
+    """A node's name as a layer's: dots are torch's for nesting, colons ours for repeated calls."""
+    return name.strip("/").replace(".", "_").replace(":", "_") or "_"
 
 
 def _attribute(proto: onnx.AttributeProto) -> object:
