@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -171,14 +172,14 @@ def sheets(assets: Path, names: list[str], folder: Path) -> None:
     parsers = [load(assets, name, 512) for name in names]
     count = SHEET_ROWS * SHEET_COLUMNS
     strips = []
-    for face, truth in list(test_faces(assets))[:count]:
+    for face, truth in islice(test_faces(assets), count):
         chip = CHIP.align(face).image
         true = Parsing(chip_labels(face, truth), np.ones(CHIP.size, dtype=np.float32))
         drawn = overlay(chip, true)
         strips.append([chip, drawn, *(paint(parser, face) for parser in parsers)])
     write_sheet(strips, folder / "test.png")
     parsers = [parser for parser in parsers if parser.name != BASELINE]
-    faces = list(lfw_faces(assets, 1000))[:: 1000 // count][:count]
+    faces = lfw_faces(assets, count)
     strips = [
         [CHIP.align(face).image, *(paint(parser, face) for parser in parsers)] for face in faces
     ]
@@ -214,9 +215,10 @@ def test_faces(assets: Path) -> Iterator[tuple[Face, Labels]]:
 
 
 def lfw_faces(assets: Path, people: int) -> Iterator[Face]:
-    """The first picture of each person in which a face is found."""
+    """The first picture of some people, evenly drawn, in which a face is found."""
     detector = DlibDetector()
-    for person in sorted((assets / "lfw" / "people").iterdir())[:people]:
+    everyone = sorted((assets / "lfw" / "people").iterdir())
+    for person in everyone[:: max(1, len(everyone) // people)][:people]:
         with suppress(FaceError):
             yield find_face(min(person.glob("*.jpg")), detector)
 
