@@ -1,6 +1,7 @@
-"""Judge targets, weightings, aggregates and layer choices on real recognizers: which maps are right, and whose own.
+r"""Judge targets, weightings, aggregates and layer choices on real recognizers: which maps are right, and whose own.
 
-    python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml --out variants.json
+    python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
+        --out benchmarks/variants.json --page docs/method.md
 
 For each recognizer and variant: the drop when the critical 1 % is blackened, the ROC AUC of the overlap of critical
 masks of one person against different people, that overlap itself, and the nose's share. Baselines stand beside them.
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from markdown import write_between
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -189,6 +191,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     arguments = parser.parse_args()
     detector = DlibDetector()
     faces, people = [], []
@@ -201,6 +204,8 @@ def main() -> None:
     keep = [i for i, person in enumerate(people) if people.count(person) > 1]
     faces, owners = [faces[i] for i in keep], np.array([people[i] for i in keep])
     judged: dict[str, Any] = {}
+    if arguments.out.is_file():  # go on where an earlier run of the same faces stopped
+        judged = json.loads(arguments.out.read_text())["models"]
     results: dict[str, Any] = {
         "people": len(set(owners.tolist())),
         "images": len(faces),
@@ -209,6 +214,8 @@ def main() -> None:
     }
     for name in str(arguments.models).split(","):
         recognizer = load_recognizer(name)
+        if recognizer.name in judged:
+            continue
         bench = make_bench(recognizer, faces, owners)
         judged[recognizer.name] = {
             "baselines": baselines(bench, tuple(BASELINES)),
@@ -217,6 +224,8 @@ def main() -> None:
         arguments.out.write_text(json.dumps(results, indent=1))
         print(recognizer.name, "done", flush=True)
     print(table(results))
+    if arguments.page:
+        write_between(arguments.page, "variants", table(results))
 
 
 if __name__ == "__main__":

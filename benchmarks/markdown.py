@@ -1,0 +1,14 @@
+"""Put a table between its markers in a Markdown page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` in a page."""
+    content = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, _, rest = content.partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(f"{before}{begin}{text.rstrip()}\n{end}{after}", encoding="utf-8")
