@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file ({_first_line(error)})") from None
     if not model.graph.node:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
+    if not all(isinstance(name, str) and name.isprintable() for name in _names(model.graph)):
+        raise WeightsError(f"{path}: damaged: a name in its graph is not text")
     if opset_of(model) < _OLDEST_OPSET:
         raise WeightsError(
             f"{path}: opset {opset_of(model)} is older than {_OLDEST_OPSET}; "
@@ -65,6 +68,14 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     if array.dtype.kind in "SUO":
         raise ValueError(f"{proto.name or 'a tensor'} holds text")
     return torch.from_numpy(array.astype(np.float32))
+
+
+def _names(graph: onnx.GraphProto) -> Iterator[object]:
+    """Every name in a graph; damaged ones are not even text."""
+    for named in (*graph.input, *graph.output, *graph.initializer, *graph.node):
+        yield named.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output)
 
 
 def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:

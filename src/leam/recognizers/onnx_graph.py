@@ -39,8 +39,9 @@ def build(card: Card, path: Path) -> nn.Module:
     try:
         constants = {tensor.name: to_tensor(tensor) for tensor in model.graph.initializer}
         nodes = _nodes(model)
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: damaged tensor ({error})") from None
+    except Exception as error:  # noqa: BLE001  damaged tensors raise nearly anything
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path}: damaged tensor ({reason})") from None
     source, channels_last = _input(card, model.graph, constants)
     example = _examples(card)
     targets = _targets(card, model.graph)
@@ -253,18 +254,21 @@ def _free_batch(card: Card, graph: Graph, one: dict[str, Tensor], example: Tenso
 
 
 def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:
-    alone = torch.cat([graph(face[None]) for face in example])
-    both = graph(example)
-    scale = alone.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-    if not torch.isfinite(alone).all():
+    """Two faces together must give what each gives alone."""
+    mixed = f"{card.name}: the graph mixes the faces of a batch; export it with a free batch size"
+    try:
+        alone = torch.cat([graph(face[None]) for face in example])
+        both = graph(example)
+    except RuntimeError:
+        raise ModelError(mixed) from None
+    if not alone.numel() or not torch.isfinite(alone).all():
         raise ModelError(
             f"{card.name}: the graph gives values that are not finite; "
             "check the card's mean and std"
         )
+    scale = alone.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     if both.shape != alone.shape or (both - alone).abs().max() > _TOLERANCE * scale:
-        raise ModelError(
-            f"{card.name}: the graph mixes the faces of a batch; export it with a free batch size"
-        )
+        raise ModelError(mixed)
 
 
 class _blaming:  # noqa: N801  reads as a statement
