@@ -11,13 +11,13 @@ from leam.recognizers import Card, Recognizer
 class TinyNet(nn.Module):
     """Two convolutions, a nonlinearity and a linear embedding: small enough to differentiate by hand."""
 
-    def __init__(self, *, inplace: bool = False) -> None:
+    def __init__(self, size: int = 8, *, inplace: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
         self.relu1 = nn.ReLU(inplace=inplace)
         self.conv2 = nn.Conv2d(4, 5, 3, stride=2, padding=1)
         self.relu2 = nn.ReLU(inplace=inplace)
-        self.fc = nn.Linear(5 * 4 * 4, 6)
+        self.fc = nn.Linear(5 * (size // 2) ** 2, 6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc(self.relu2(self.conv2(self.relu1(self.conv1(x)))).flatten(1))

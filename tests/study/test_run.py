@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -9,15 +10,18 @@ import jsonschema
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from torch import nn
 
 from leam.errors import InputError, LayerError, StudyError
 from leam.faces.people import add_groups, draw_people, read_people
 from leam.measures.baselines import BASELINES
 from leam.measures.occlusion import FRACTIONS
-from leam.recognizers import load_recognizer
+from leam.recognizers import Card, Recognizer, load_recognizer
 from leam.report import render_report
 from leam.study import RunFolder, Settings, plan_study, run_study
 from leam.study.plan import PRESETS
+from tiny import TinyNet
 
 
 def summary_of(folder: RunFolder) -> dict:
@@ -262,6 +266,39 @@ def test_layers_differ_in_their_focus(twenty):
         assert sum(found["mean"] for found in layer["regions"].values()) == pytest.approx(
             1, abs=1e-4
         )
+
+
+class Silent(nn.Module):
+    """A recognizer that answers some faces with NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 5, stride=4)
+        self.fc = nn.Linear(4, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        embeddings = self.fc(self.conv(x).relu().mean(dim=(2, 3)))
+        return embeddings * torch.where(x.mean(dim=(1, 2, 3)) > self.limit, 1.0, torch.nan)[:, None]
+
+
+@pytest.mark.parametrize("limit", [-10.0, -0.2, 10.0])
+def test_a_recognizer_that_returns_nan_costs_its_own_figures_only(samples, tmp_path, limit):
+    module = Silent()
+    module.limit = limit
+    silent = Recognizer(module, Card(name="silent"))
+    other = Recognizer(TinyNet(112), Card(name="sound"))
+    few = [replace(s, groups={"kind": s.person}) for s in draw_people(samples, 2, 4, 0)]
+    settings = Settings(**PRESETS["paper"], groups=("kind",))
+    folder = RunFolder(tmp_path / "run")
+    recognizers = [silent, other]
+    run_study(plan_study("views", few, recognizers, settings), recognizers, folder)
+    summary = summary_of(folder)
+    jsonschema.validate(summary, schema())
+    render_report(folder)
+    found = summary["models"]["silent"]["occlusion"]["drop"]
+    assert (found["mean"] is None) == (limit > 1)
+    assert summary["models"]["sound"]["occlusion"]["drop"]["n"] == 2
 
 
 def test_an_unknown_group_is_refused(samples, dlib_resnet):

@@ -66,6 +66,8 @@ class Specificity:
         drawn, a pair of two people as often as the product of their draws. The resampled curves are
         read at 1,000 levels, the estimate itself is exact.
         """
+        if not len(self.same) or not len(self.different):
+            return NOTHING
         levels = np.unique(np.quantile(np.concatenate([self.same, self.different]), _LEVELS))
         same_level, different_level = (
             np.searchsorted(levels, values, side="right") for values in (self.same, self.different)

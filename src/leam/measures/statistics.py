@@ -40,6 +40,11 @@ class Estimate:
 NOTHING = Estimate(None, None, None, 0)
 
 
+def finite(value: float) -> float | None:
+    """A number as JSON can hold it: None for NaN and infinity."""
+    return value if np.isfinite(value) else None
+
+
 def bootstrap_mean(
     values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS
 ) -> Estimate:

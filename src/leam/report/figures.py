@@ -184,9 +184,10 @@ def matrix(
     axis.grid(visible=False)
     # The diagonal of a similarity says nothing and would take all the colours.
     off = means - np.diag(np.diag(means)) if labels[0] == labels[1] else means
-    axis.imshow(means, aspect="auto", cmap="YlOrBr", vmin=0, vmax=float(np.nanmax(off)) * 1.15)
+    highest = max((value for value in off.flat if np.isfinite(value)), default=1.0)
+    axis.imshow(means, aspect="auto", cmap="YlOrBr", vmin=0, vmax=highest * 1.15)
     for (row, column), mean in np.ndenumerate(means):
-        dark = mean > 0.7 * np.nanmax(off)
+        dark = mean > 0.7 * highest
         axis.text(
             column,
             row,

@@ -37,6 +37,7 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
     )
     environment.filters["percent"] = _percent
     environment.filters["number"] = _number
+    environment.filters["plain"] = _plain
     template = environment.from_string(
         (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
     )
@@ -109,3 +110,7 @@ def _number(estimate: dict[str, Any], digits: int = 3) -> str:
     if estimate["mean"] is None:
         return "–"
     return f"{estimate['mean']:.{digits}f} [{estimate['low']:.{digits}f}, {estimate['high']:.{digits}f}]"
+
+
+def _plain(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

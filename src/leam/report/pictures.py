@@ -34,7 +34,7 @@ class ModelPictures:
 
     name: str
     mean_map: str
-    focus: str
+    focus: str | None
     layers: str
     layer_count: int
     most: str | None
@@ -57,7 +57,7 @@ def model_pictures(plan: Plan, folder: RunFolder, name: str, *, faces: bool) -> 
             jpeg(np.hstack([enlarge(p, 2) for p in (mean_face, overlay(mean_face, density))])),
             "jpeg",
         ),
-        focus=figure_svg(figures.layer_focus(table)),
+        focus=None if table["empty"].all() else figure_svg(figures.layer_focus(table)),
         layers=data_uri(figure_png(figures.layer_maps(small, layers, names))),
         layer_count=len(names),
         most=_gallery(plan, folder, name, parts, descending=True) if faces else None,

@@ -10,7 +10,7 @@ import polars as pl
 
 from leam.measures.gaps import gap
 from leam.measures.significance import benjamini_hochberg
-from leam.measures.statistics import Numbers, bootstrap_mean
+from leam.measures.statistics import Numbers, bootstrap_mean, finite
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 
@@ -64,13 +64,13 @@ def _gaps(
                     "second": second,
                     "model": model,
                     "difference": between.difference.as_dict(),
-                    "p": between.p,
-                    "d": between.d,
-                    "delta": between.delta,
+                    "p": finite(between.p),
+                    "d": finite(between.d),
+                    "delta": finite(between.delta),
                 }
             )
-    adjusted = benjamini_hochberg(np.array([row["p"] for row in rows]))
-    return [{**row, "p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+    adjusted = benjamini_hochberg(np.array([row["p"] for row in rows], dtype=np.float64))
+    return [{**row, "p_adjusted": finite(float(p))} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def _person_drops(folder: RunFolder, model: str) -> dict[str, float]:

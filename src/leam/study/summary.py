@@ -13,7 +13,7 @@ import torch
 from leam.measures.agreement import cluster
 from leam.measures.bhattacharyya import bhattacharyya
 from leam.measures.specificity import Specificity, chance_level, specificity
-from leam.measures.statistics import Estimate, Numbers, bootstrap_mean
+from leam.measures.statistics import Estimate, Numbers, bootstrap_mean, finite
 from leam.study.across import RANDOM, TRANSFER, agreement_slices
 from leam.study.groups import group_figures
 from leam.study.loading import StudyMaps, load_maps
@@ -85,7 +85,7 @@ def _bc(found: Specificity, overlaps: Numbers, maps: StudyMaps, seed: int) -> Su
         "auc": found.auc_estimate(seed).as_dict(),
         "d_prime": found.d_prime_estimate(seed).as_dict(),
         "chance": {"same": chance.same.as_dict(), "auc": chance.auc.as_dict()},
-        "p": _finite(chance.p),
+        "p": finite(chance.p),
     }
 
 
@@ -215,10 +215,6 @@ def _transfer(plan: Plan, folder: RunFolder) -> Summary:
             [bootstrap_mean(column, people, plan.settings.seed).as_dict() for column in drops.T]
         )
     return {"models": names, "masks": [*names, RANDOM], "drop": rows}
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _estimate(rows: pl.DataFrame, column: str, plan: Plan) -> Estimate:
