@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from markdown import write_between
 
 from leam.mapping import WEIGHTINGS, Explainer
 from leam.mapping.peers import PEERS, Method, build_peer, explained
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {}
@@ -68,6 +70,8 @@ def main() -> None:
         found[region] = measure(region, options.people, options.steps, options.seed)
         options.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
     sys.stdout.write(table(found) + "\n")
+    if options.page:
+        write_between(options.page, "planted", table(found))
 
 
 if __name__ == "__main__":
