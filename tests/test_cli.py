@@ -59,7 +59,16 @@ def complaint(result: Result) -> str:
     return lines[0]
 
 
-COMMANDS = ["explain", "parse", "study", "report", "demo", "models", "models layers", "models check"]
+COMMANDS = [
+    "explain",
+    "parse",
+    "study",
+    "report",
+    "demo",
+    "models",
+    "models layers",
+    "models check",
+]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
