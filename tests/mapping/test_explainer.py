@@ -30,7 +30,7 @@ def by_hand(net: TinyNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_maps_equal_the_formula_by_hand(tiny, chips):
-    maps = Explainer(tiny, aggregate="mean").explain(chips)
+    maps = Explainer(tiny, weighting="signed", aggregate="mean").explain(chips)
     with torch.no_grad():
         first, second = by_hand(tiny.module, tiny.preprocess(chips))
     scaled = [m / m.sum((1, 2), keepdim=True) for m in (first, second)]

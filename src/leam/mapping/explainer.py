@@ -19,7 +19,7 @@ from leam.mapping.weighting import find_weighting
 from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
 
-DEFAULT_WEIGHTING = "signed"
+DEFAULT_WEIGHTING = "positive"
 DEFAULT_AGGREGATE = "sizes"
 
 
