@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.errors import ModelError, WeightsError
+from leam.parsers.checkpoint import read_state, weights_of
 from leam.parsers.head import HeadParser, Network
 from leam.parsers.orders import ORDERS, translate
 from leam.parsers.registry import parser
-from leam.parsers.weights import read_state, weights_of
 
 _SIDE = 512
 _CLASSES = len(ORDERS["bisenet"])

@@ -15,10 +15,10 @@ from torch import Tensor
 from leam.errors import WeightsError
 from leam.faces.align import Matrix, similarity_transform
 from leam.faces.face import Points
+from leam.parsers.checkpoint import weights_of
 from leam.parsers.head import HeadParser
 from leam.parsers.orders import ORDERS, translate
 from leam.parsers.registry import parser
-from leam.parsers.weights import weights_of
 
 _SIDE = 448
 _PUBLISHED = "face_parsing.farl.celebm.main_ema_181500_jit.pt of FacePerceiver/facer's releases"

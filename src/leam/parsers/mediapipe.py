@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from leam.errors import FaceError, ModelError, WeightsError
 from leam.faces.align import Crop, transform_points, warp
 from leam.faces.face import Face, Points
+from leam.parsers.checkpoint import weights_of
 from leam.parsers.head import head_matrix, inverse
 from leam.parsers.landmarks import paint
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX
 from leam.parsers.registry import parser
-from leam.parsers.weights import weights_of
 
 _PUBLISHED = "face_landmarker.task of MediaPipe's face landmarker models"
 _SIDE = 512
