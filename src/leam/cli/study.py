@@ -1,0 +1,158 @@
+"""``leam study``, ``leam report`` and ``leam demo``: commands on many pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leam import demo as demonstration
+from leam.cli.console import out, progress
+from leam.cli.faces import explain
+from leam.cli.inputs import load_models, wanted_models
+from leam.cli.options import (
+    AggregateOption,
+    CardsOption,
+    DetectorOption,
+    LayersOption,
+    OutOption,
+    ParserOption,
+    TopOption,
+    WeightingOption,
+)
+from leam.cli.printing import print_summary
+from leam.errors import InputError
+from leam.faces.people import add_groups, draw_people, read_people
+from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
+from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
+from leam.mapping.layers import CONVOLUTIONS
+from leam.measures.fills import FILLS
+from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
+from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
+from leam.report.page import render_report
+from leam.study.plan import PRESETS, Settings
+from leam.study.run import plan_study, run_study
+from leam.study.store import RunFolder
+
+
+def study(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="One subfolder of pictures a person, or a CSV with image,person."
+        ),
+    ],
+    out_folder: OutOption,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Names or .toml cards, with commas between; all for every one at hand.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
+    card: Annotated[
+        list[Path] | None, typer.Option("--card", help="A .toml card to study; may be repeated.")
+    ] = None,
+    cards: CardsOption = None,
+    people: Annotated[
+        int | None, typer.Option(min=1, help="Draw this many people; all by default.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=2, help="At most this many pictures of each.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help=f"What is measured: {', '.join(PRESETS)}; paper takes far longer.")
+    ] = "quick",
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", help="A column of the people table to compare; may be repeated."),
+    ] = None,
+    people_table: Annotated[
+        Path | None, typer.Option(help="A CSV with person and further columns, such as gender.")
+    ] = None,
+    target: Annotated[str, typer.Option(help="self, template or contrast.")] = "self",
+    weighting: WeightingOption = DEFAULT_WEIGHTING,
+    aggregate: AggregateOption = DEFAULT_AGGREGATE,
+    layers: LayersOption = CONVOLUTIONS,
+    top: TopOption = 0.01,
+    fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
+    parser: ParserOption = DEFAULT_PARSER,
+    detector: DetectorOption = DEFAULT_DETECTOR,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away another study in the folder.")
+    ] = False,
+    no_faces: Annotated[
+        bool, typer.Option("--no-faces", help="Show nobody's picture in the report.")
+    ] = False,
+) -> None:
+    """Explain, parse and measure many people, and write tables, summary.json and report.html.
+
+    A run that was stopped goes on with the same command.
+
+        leam study faces/ --out run --people 100 --images 2
+
+        leam study table.csv --out run --models dlib_resnet,my-model.toml
+
+        leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
+    """
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: known are {', '.join(PRESETS)}")
+    settings = Settings.model_validate(
+        {
+            **PRESETS[preset],
+            "groups": tuple(group or ()),
+            "target": target,
+            "weighting": weighting,
+            "aggregate": aggregate,
+            "layers": tuple(layers.split(",")),
+            "top": top,
+            "fill": fill,
+            "parser": parser,
+            "detector": detector,
+            "seed": seed,
+        }
+    )
+    samples = draw_people(read_people(source), people, images, seed)
+    if people_table:
+        samples = add_groups(samples, people_table)
+    folder = RunFolder(out_folder)
+    with progress() as tell:
+        tell("loading models", 0, 1)
+        recognizers = load_models(wanted_models(models, card), cards, tell)
+        tell("loading models", 1, 1)
+        plan = plan_study(str(source), samples, recognizers, settings)
+        run_study(plan, recognizers, folder, restart=restart, progress=tell)
+        tell("rendering the report", 0, 1)
+        page = render_report(folder, faces=not no_faces)
+        tell("rendering the report", 1, 1)
+    print_summary(folder)
+    out.print(f"report: {page}", highlight=False)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished study.")],
+    no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture.")] = False,
+) -> None:
+    """Render a study's report.html again.
+
+    leam report run --no-faces
+    """
+    out.print(f"report: {render_report(RunFolder(run), faces=not no_faces)}", highlight=False)
+
+
+def demo(
+    out_folder: OutOption = Path("demo"),
+) -> None:
+    """Explain two portraits that come with Python packages, and run a smoke-sized study on views of them.
+
+    leam demo --out demo
+    """
+    for person, path in demonstration.portraits().items():
+        explain([path], out_folder / "explain" / person, force=True)
+    demonstration.write_views(out_folder / "faces")
+    study(out_folder / "faces", out_folder / "study", restart=True)
+    out.print(
+        "Two people prove nothing: this shows that everything works, and what its output looks like."
+    )
