@@ -186,7 +186,7 @@ def twenty(assets, dlib_resnet, tmp_path_factory) -> dict:
     samples = add_groups(draw_people(read_people(lfw / "people"), 20, 2, 0), lfw / "people.csv")
     cards = Path(__file__).parents[2] / "examples" / "cards"
     recognizers = [dlib_resnet, load_recognizer(cards / "mobilefacenet_xiaoccer.toml")]
-    settings = Settings(**PRESETS["paper"], groups=("gender",))
+    settings = Settings(**PRESETS["paper"], groups=("gender",), second_parser="compact")
     folder = RunFolder(tmp_path_factory.mktemp("twenty") / "run")
     run_study(plan_study("lfw", samples, recognizers, settings), recognizers, folder)
     render_report(folder)
@@ -253,6 +253,18 @@ def test_groups_and_their_gap(twenty):
         )
         assert row["difference"]["mean"] == pytest.approx(first - second)
         assert row["p_adjusted"] >= row["p"]
+
+
+def test_a_second_parser_moves_shares_and_they_still_sum_to_one(twenty):
+    for model in twenty["models"].values():
+        second = model["second_parser"]
+        assert {"hair", "neck", "forehead"} <= set(second)
+        assert sum(found["share"]["mean"] for found in second.values()) == pytest.approx(
+            1, abs=1e-4
+        )
+        moved = second["nose"]["share"]["mean"] - model["regions"]["nose"]["share"]["mean"]
+        assert second["nose"]["moved"]["mean"] == pytest.approx(moved, abs=1e-6)
+        assert sum(abs(found["moved"]["mean"]) for found in second.values()) > 0.01
 
 
 def test_layers_differ_in_their_focus(twenty):

@@ -78,6 +78,10 @@ def study(
     top: TopOption = 0.01,
     fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
     parser: ParserOption = DEFAULT_PARSER,
+    second_parser: Annotated[
+        str | None,
+        typer.Option(help="Another parser, to see how far region shares depend on the parser."),
+    ] = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     restart: Annotated[
@@ -110,6 +114,7 @@ def study(
             "top": top,
             "fill": fill,
             "parser": parser,
+            "second_parser": second_parser,
             "detector": detector,
             "seed": seed,
         }

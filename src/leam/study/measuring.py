@@ -32,6 +32,7 @@ def measure_slice(
     explainer: Explainer,
     parser: Parser,
     settings: Settings,
+    second_parser: Parser | None = None,
     others: Tensor | None = None,
 ) -> Arrays:
     """All that a study keeps of the faces of a slice under one recognizer.
@@ -41,6 +42,7 @@ def measure_slice(
         explainer: Explains the recognizer.
         parser: Names the regions.
         settings: The study's choices.
+        second_parser: Names the regions once more, to see how far shares depend on the parser.
         others: For the ``contrast`` target, templates of people outside this slice, ``(n, D)``.
 
     Returns:
@@ -50,7 +52,8 @@ def measure_slice(
         ``density (n, h, w)`` float16, the overall map times its number of pixels; ``critical (n,
         ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the overall map
         and each layer; ``spread (n, 1 + L)`` and ``centre (n, 1 + L, 2)`` likewise; ``area`` and
-        ``confidence (n, R)``; ``empty (n, 1 + L)``; what :func:`occlude_slice` gives; and sums over
+        ``confidence (n, R)``, and with a second parser ``second_share`` and ``second_area (n, R)``;
+        ``empty (n, 1 + L)``; what :func:`occlude_slice` gives; and sums over
         faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L, s, s)``.
     """
     recognizer = explainer.recognizer
@@ -74,6 +77,9 @@ def measure_slice(
     arrays["matrix"] = np.stack([chip.matrix for chip in aligned])
     arrays["face_sum"] = chips.sum(axis=0, dtype=np.int64)
     arrays.update(occlude_slice(subjects, explainer, chips, arrays, parsings, settings))
+    if second_parser:
+        again = [second_parser.parse(subject.face, recognizer.crop) for subject in subjects]
+        arrays.update(_shares_again(arrays["critical"], again))
     arrays["critical"] = np.packbits(arrays["critical"].reshape(len(subjects), -1), axis=1)
     return arrays
 
@@ -102,6 +108,15 @@ def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -
             [maps.overall_empty.cpu().numpy()[:, None], maps.empty.cpu().numpy().T], axis=1
         ),
         "layer_sum": small.cpu().numpy(),
+    }
+
+
+def _shares_again(critical: NDArray[np.bool_], parsings: Sequence[Parsing]) -> Arrays:
+    """Shares of the critical masks ``(n, h, w)`` in the regions of another parser, and their areas."""
+    regions = torch.from_numpy(np.stack([parsing.regions for parsing in parsings]))
+    return {
+        "second_share": region_shares(torch.from_numpy(critical), regions, len(REGIONS)).numpy(),
+        "second_area": region_areas(regions, len(REGIONS)).numpy(),
     }
 
 

@@ -45,6 +45,8 @@ class Settings(BaseModel):
     groups: tuple[str, ...] = ()
     """Columns of the people table whose values are compared."""
     parser: str = "landmarks"
+    second_parser: str | None = None
+    """Another parser, whose region shares stand beside the first one's."""
     detector: str = "dlib"
     seed: int = Field(default=0, ge=0)
 

@@ -131,10 +131,10 @@ class _Run:
 
     def _measure(self, explainer: Explainer, positions: set[int]) -> None:
         name = explainer.recognizer.name
-        parser = load_parser(self.plan.settings.parser)
-        others = (
-            self._templates(explainer, positions) if self.plan.settings.target == "contrast" else {}
-        )
+        settings = self.plan.settings
+        parser = load_parser(settings.parser)
+        second = load_parser(settings.second_parser) if settings.second_parser else None
+        others = self._templates(explainer, positions) if settings.target == "contrast" else {}
         for index, part in self._pending(f"explaining {name}", name):
             subjects = self._subjects(index, part, positions)
             arrays = {}
@@ -144,7 +144,8 @@ class _Run:
                     subjects,
                     explainer,
                     parser,
-                    self.plan.settings,
+                    settings,
+                    second,
                     torch.cat(elsewhere) if elsewhere else None,
                 )
             self.folder.write_shard(name, index, arrays)

@@ -14,6 +14,7 @@ from leam.measures.agreement import cluster
 from leam.measures.bhattacharyya import bhattacharyya
 from leam.measures.specificity import Specificity, chance_level, specificity
 from leam.measures.statistics import Estimate, Numbers, bootstrap_mean, finite
+from leam.parsers.regions import REGIONS
 from leam.study.across import RANDOM, TRANSFER, agreement_slices
 from leam.study.groups import group_figures
 from leam.study.loading import StudyMaps, load_maps
@@ -64,7 +65,7 @@ def _model(plan: Plan, folder: RunFolder, name: str) -> Summary:
     }
     _write_people(folder, name, maps, sorted_overlaps)
     seed = plan.settings.seed
-    return {
+    figures = {
         "similarity": plan.model(name).card.similarity,
         "sha256": plan.model(name).sha256,
         "regions": _regions(plan, folder, name),
@@ -74,6 +75,39 @@ def _model(plan: Plan, folder: RunFolder, name: str) -> Summary:
             for operand, found in sorted_overlaps.items()
         },
         "occlusion": _occlusion(plan, folder, name),
+    }
+    if plan.settings.second_parser:
+        figures["second_parser"] = _second_parser(plan, folder, name)
+    return figures
+
+
+def _second_parser(plan: Plan, folder: RunFolder, name: str) -> Summary:
+    """How far each region's share of the critical mask moves when another parser names the regions."""
+    parts = list(shards(plan, folder, name))
+    first, second, area = (
+        np.concatenate(found).astype(np.float64)
+        for found in (
+            [part["share"][:, 0] for part in parts],
+            [part["second_share"] for part in parts],
+            [part["second_area"] for part in parts],
+        )
+    )
+    owners = [plan.images[i].person for part in parts for i in part["position"]]
+    people = np.unique(owners, return_inverse=True)[1]
+    given = {
+        *parsed_regions(plan.settings.parser),
+        *parsed_regions(plan.settings.second_parser or ""),
+    }
+    return {
+        region: {
+            "share": bootstrap_mean(second[:, i], people, plan.settings.seed).as_dict(),
+            "area": bootstrap_mean(area[:, i], people, plan.settings.seed).as_dict(),
+            "moved": bootstrap_mean(
+                second[:, i] - first[:, i], people, plan.settings.seed
+            ).as_dict(),
+        }
+        for i, region in enumerate(REGIONS)
+        if region in given
     }
 
 
