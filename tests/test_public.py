@@ -15,6 +15,7 @@ SOURCE = Path(leam.__file__).parent
 FLOORS = [
     "version",
     "errors",
+    "weights",
     "faces",
     "recognizers",
     "parsers",

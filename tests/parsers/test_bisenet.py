@@ -108,9 +108,6 @@ def test_imagenet_normalisation_by_hand():
 
 
 def test_errors_name_the_file_and_the_key(tmp_path, monkeypatch):
-    monkeypatch.delenv("LEAM_BISENET", raising=False)
-    with pytest.raises(WeightsError, match="set LEAM_BISENET to its weights file"):
-        load_parser("bisenet")
     monkeypatch.setenv("LEAM_BISENET", str(tmp_path / "none.pth"))
     with pytest.raises(WeightsError, match=r"none\.pth, named by LEAM_BISENET, does not exist"):
         load_parser("bisenet")
@@ -124,11 +121,11 @@ def test_errors_name_the_file_and_the_key(tmp_path, monkeypatch):
     state = random_state("yakhyo_resnet18")
     state["conv_out.conv.weight"] = torch.zeros(11, 256, 1, 1)
     torch.save(state, tmp_path / "eleven.pt")
-    with pytest.raises(WeightsError, match="not a BiSeNet of 19 classes"):
+    with pytest.raises(WeightsError, match=r"conv_out\.conv\.weight has shape \(11, 256, 1, 1\)"):
         read_bisenet(tmp_path / "eleven.pt")
 
     (tmp_path / "text.pth").write_text("weights")
-    with pytest.raises(WeightsError, match="not a PyTorch checkpoint"):
+    with pytest.raises(WeightsError, match=r"text\.pth: "):
         read_bisenet(tmp_path / "text.pth")
     (tmp_path / "text.onnx").write_text("graph")
     with pytest.raises(WeightsError, match="not an ONNX graph"):
@@ -141,6 +138,6 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
             return Path.touch, (tmp_path / "touched",)
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(WeightsError, match="not a PyTorch checkpoint of plain tensors"):
+    with pytest.raises(WeightsError, match="opening it could run code"):
         read_bisenet(tmp_path / "evil.pth")
     assert not (tmp_path / "touched").exists()

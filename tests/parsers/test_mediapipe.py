@@ -52,9 +52,3 @@ def test_without_mediapipe_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ModelError, match=r"pip install leam-xai\[mediapipe\]"):
         MediaPipeParser(tmp_path / "face_landmarker.task")
-
-
-def test_without_a_model_file_the_variable_is_named(monkeypatch):
-    monkeypatch.delenv("LEAM_MEDIAPIPE", raising=False)
-    with pytest.raises(WeightsError, match="set LEAM_MEDIAPIPE"):
-        load_parser("mediapipe")

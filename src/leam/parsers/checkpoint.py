@@ -1,55 +1,41 @@
-"""Weights that cannot be shipped: where a parser looks for them, and how they are read."""
+"""Weights that are not in the package: where a parser looks for them, and whence they come."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from leam.errors import WeightsError
+from leam.weights.cache import cached_path
+from leam.weights.download import fetch, sha256_of
 
 
-def weights_of(parser: str, published: str) -> Path:
-    """The weights of a parser, from the file that the environment variable ``LEAM_<PARSER>`` names.
+def weights_of(parser: str, url: str, sha256: str) -> Path:
+    """The weights of a parser: the file that ``LEAM_<PARSER>`` names, else the public one.
+
+    The public file is fetched into the user's cache on first use. A file that the variable names
+    may be another one, and is taken as it is.
 
     Args:
         parser: The parser's name.
-        published: Where a user finds such a file, for the error message.
+        url: The public file.
+        sha256: Its checksum.
 
     Raises:
-        WeightsError: The variable is not set, or names no file.
+        WeightsError: The variable names no file, or the public one cannot be fetched or is not the
+            right one.
     """
     variable = f"LEAM_{parser.upper()}"
-    named = os.environ.get(variable)
-    if not named:
-        raise WeightsError(f"{parser}: set {variable} to its weights file ({published})")
-    path = Path(named)
-    if not path.exists():
-        raise WeightsError(f"{parser}: {path}, named by {variable}, does not exist")
-    return path
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a PyTorch checkpoint, unwrapped; no code in it is run.
-
-    Raises:
-        WeightsError: The file cannot be read, or holds no tensors.
-    """
+    if named := os.environ.get(variable):
+        path = Path(named)
+        if not path.is_file():
+            raise WeightsError(f"{parser}: {path}, named by {variable}, does not exist")
+        return path
+    path = cached_path(parser, url)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: not a PyTorch checkpoint of plain tensors ({line})") from None
-    for wrapper in ("state_dict", "model", "model_state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, dict):
-        raise WeightsError(f"{path}: holds no state dict")
-    state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path}: holds no tensors")
-    return tensors
+        fetch(url, path, sha256)
+    except WeightsError as error:
+        raise WeightsError(f"{parser}: {error}; or name your file in {variable}") from None
+    if (found := sha256_of(path)) != sha256:
+        raise WeightsError(f"{parser}: {path} has sha256 {found}, not {sha256}; remove it")
+    return path

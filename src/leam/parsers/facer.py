@@ -21,19 +21,24 @@ from leam.parsers.orders import ORDERS, translate
 from leam.parsers.registry import parser
 
 _SIDE = 448
-_PUBLISHED = "face_parsing.farl.celebm.main_ema_181500_jit.pt of FacePerceiver/facer's releases"
+_URL = (
+    "https://github.com/FacePerceiver/facer/releases/download/models-v1/"
+    "face_parsing.farl.celebm.main_ema_181500_jit.pt"
+)
+# As other public projects pin it; the file could not be fetched here.
+_SHA256 = "bbc1f0e9f68c80eb83a0b23f33850d1e10f2ec1eda96884112d111c2c1f15c79"
 
 
 @parser("facer")
 def facer() -> HeadParser:
-    """Nineteen classes from the TorchScript file that ``LEAM_FACER`` names.
+    """Nineteen classes from the TorchScript file that ``LEAM_FACER`` names, else the public one.
 
-    TorchScript is code: name only a file that you trust.
+    TorchScript is code: name only a file that you trust. The public one has 647 MB.
 
     Raises:
-        WeightsError: The file is missing, or is not TorchScript.
+        WeightsError: The file cannot be had, or is not TorchScript.
     """
-    return read_facer(weights_of("facer", _PUBLISHED))
+    return read_facer(weights_of("facer", _URL, _SHA256))
 
 
 def read_facer(path: Path) -> HeadParser:

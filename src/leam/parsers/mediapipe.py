@@ -20,7 +20,12 @@ from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX
 from leam.parsers.registry import parser
 
-_PUBLISHED = "face_landmarker.task of MediaPipe's face landmarker models"
+_URL = (
+    "https://storage.googleapis.com/mediapipe-models/"
+    "face_landmarker/face_landmarker/float16/1/face_landmarker.task"
+)
+# As other public projects pin it; the file could not be fetched here.
+_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _SIDE = 512
 # Rings of points of the face mesh, painted in this order, later over earlier.
 _LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
@@ -64,18 +69,17 @@ class MediaPipeParser:
     It knows no hair, ears, glasses, neck or clothes; these are background.
 
     Args:
-        task: The model file; the one that ``LEAM_MEDIAPIPE`` names by default.
+        task: The model file; by default the one that ``LEAM_MEDIAPIPE`` names, else the public one.
 
     Raises:
         ModelError: ``mediapipe`` is not installed.
-        WeightsError: The model file is missing or damaged.
+        WeightsError: The model file cannot be had or is damaged.
     """
 
     name = "mediapipe"
     labels = ("background", *_RINGS)
 
     def __init__(self, task: Path | None = None) -> None:
-        task = task or weights_of("mediapipe", _PUBLISHED)
         try:
             import mediapipe  # noqa: PLC0415  an extra
             from mediapipe.tasks.python import BaseOptions, vision  # noqa: PLC0415
@@ -83,6 +87,7 @@ class MediaPipeParser:
             raise ModelError(
                 "mediapipe: not installed; `pip install leam-xai[mediapipe]`"
             ) from None
+        task = task or weights_of("mediapipe", _URL, _SHA256)
         self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
         options = vision.FaceLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(task)), num_faces=1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from leam.errors import ModelError
 from leam.recognizers.card import Card
 from leam.recognizers.registry import architecture
-from leam.recognizers.state import fill, read_state, without_prefix
+from leam.weights.state import fill, read_state, without_prefix
 
 _SIZES = ("xx_small", "x_small", "small", "base")
 

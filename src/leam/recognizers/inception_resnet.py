@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from leam.recognizers.card import Card
 from leam.recognizers.registry import architecture
-from leam.recognizers.state import fill, read_state, without_prefix
+from leam.weights.state import fill, read_state, without_prefix
 
 _EPS = 0.001
 Size = int | tuple[int, int]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from leam.errors import CardError
 from leam.recognizers.card import Card
 from leam.recognizers.registry import architecture
-from leam.recognizers.state import State, fill, read_state, without_prefix
+from leam.weights.state import State, fill, read_state, without_prefix
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 _WIDTHS = (64, 128, 256, 512)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from leam.recognizers.card import Card
 from leam.recognizers.registry import architecture
-from leam.recognizers.state import fill, read_state, without_prefix
+from leam.weights.state import fill, read_state, without_prefix
 
 # Inner width, output width and stride of each block, first to last.
 _BLOCKS = (

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.recognizers.onnx_operators import Attributes, padding, torch_padding
-from leam.recognizers.state import without_traces
+from leam.weights.state import without_traces
 
 Builder = Callable[..., nn.Module | None]
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from leam.errors import CardError, ModelError
 from leam.recognizers.card import Card, read_card
-from leam.recognizers.download import Tell
 from leam.recognizers.recognizer import Recognizer
 from leam.recognizers.weights import locate
+from leam.weights.download import Tell
 
 Builder = Callable[[Card, Path], nn.Module]
 """From a card and its weights file to a module that maps ``(B, 3, h, w)`` to ``(B, D)``."""

@@ -10,10 +10,10 @@ import torch
 
 from leam.errors import CardError
 from leam.recognizers.card import Card, read_card
-from leam.recognizers.download import Tell
 from leam.recognizers.recognizer import Recognizer
 from leam.recognizers.registry import builtin_cards, load_recognizer
 from leam.recognizers.weights import find
+from leam.weights.download import Tell
 
 ALL = "all"
 """Stands for every recognizer whose weights are at hand."""

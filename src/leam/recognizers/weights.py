@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
 from leam.errors import WeightsError
 from leam.recognizers.card import Card
-from leam.recognizers.download import Tell, fetch, sha256_of
+from leam.weights.cache import cached_path
+from leam.weights.download import Tell, fetch, sha256_of
 
 ASSETS_VARIABLE = "LEAM_ASSETS"
-CACHE_VARIABLE = "LEAM_CACHE"
 _ASSETS_PREFIX = f"${ASSETS_VARIABLE}/"
 _PACKAGE_PREFIX = "package:"
 
@@ -35,7 +33,7 @@ def locate(card: Card, folder: Path | None = None, tell: Tell | None = None) -> 
     if path is None:
         if card.url is None:
             raise WeightsError(f"{card.name}: {_missing(card, folder)}")
-        path = cached_path(card)
+        path = cached_path(card.name, card.url)
         fetch(card.url, path, card.sha256, tell)
     if card.sha256 and (found := sha256_of(path)) != card.sha256:
         raise WeightsError(f"{card.name}: {path} has sha256 {found}, not the card's {card.sha256}")
@@ -46,31 +44,8 @@ def find(card: Card, folder: Path | None = None) -> Path | None:
     """Where a card's weights are on this machine, unchecked; None where they are not."""
     places = [_resolve(card.file, folder)] if card.file else []
     if card.url:
-        places.append(cached_path(card))
+        places.append(cached_path(card.name, card.url))
     return next((path for path in places if path and path.is_file()), None)
-
-
-def cached_path(card: Card) -> Path:
-    """Where the file that a card's ``url`` names is kept.
-
-    Raises:
-        WeightsError: The ``url`` names no file.
-    """
-    name = PurePosixPath(unquote(urlsplit(card.url or "").path)).name
-    if name in {"", ".", ".."} or "\\" in name:
-        raise WeightsError(f"{card.name}: the url {card.url} names no file")
-    return cache_folder() / card.name / name
-
-
-def cache_folder() -> Path:
-    """The folder for fetched weights: LEAM_CACHE, or ``leam`` in the user's cache folder."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "leam"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "leam"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leam"
 
 
 def _resolve(file: str, folder: Path | None) -> Path | None:

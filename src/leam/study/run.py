@@ -18,7 +18,6 @@ from leam.mapping.targets import template
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
 from leam.parsers.registry import load_parser
-from leam.recognizers.download import sha256_of
 from leam.recognizers.recognizer import Recognizer
 from leam.study.across import TRANSFER, transfer_slice
 from leam.study.found import restore_face, search_faces
@@ -29,6 +28,7 @@ from leam.study.store import RunFolder
 from leam.study.subject import Subject
 from leam.study.summary import summarise
 from leam.study.tables import write_tables
+from leam.weights.download import sha256_of
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""

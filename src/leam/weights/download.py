@@ -83,9 +83,7 @@ def _fetch_whole(url: str, target: Path, sha256: str | None, tell: Tell) -> None
             part.unlink(missing_ok=True)
     if sha256 and (found := sha256_of(part)) != sha256:
         part.unlink()
-        raise WeightsError(
-            f"{url}: has sha256 {found}, but the card says {sha256}; nothing is kept"
-        )
+        raise WeightsError(f"{url}: has sha256 {found}, not {sha256}; nothing is kept")
     part.replace(target)
 
 
