@@ -220,6 +220,7 @@ def test_mistakes_of_study(quick, monkeypatch, tmp_path, portrait):
         (("faces", "--out", "run2", "--models", ","), "wanted is at least one"),
         (("faces", "--out", "run2", "--target", "reference"), "target:"),
         (("faces", "--out", "run2", "--preset", "all"), "--preset all: known are quick, paper"),
+        (("faces", "--out", "run2", "--parser", "best"), "best: unknown; known are"),
         (("faces", "--out", "run2", "--group", "age"), "group age: no such column"),
         (("faces", "--out", "run2", "--people-table", "no.csv"), "no.csv: not a readable CSV"),
     ):

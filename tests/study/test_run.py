@@ -160,6 +160,11 @@ def test_choices_that_cannot_work_fail_before_the_work(samples, dlib_resnet, tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_cannot_take_the_name_of_a_stage(samples):
+    with pytest.raises(InputError, match="model faces: a study keeps its own work"):
+        plan_study("views", samples, [Recognizer(TinyNet(112), Card(name="faces"))])
+
+
 def test_no_usable_person(dlib_resnet, tmp_path):
     (tmp_path / "faces" / "Ann").mkdir(parents=True)
     (tmp_path / "faces" / "Ann" / "a.jpg").write_bytes(b"x")

@@ -74,6 +74,12 @@ class Crop:
     window: tuple[int, int, int, int] | None = None
 
     @property
+    def name(self) -> str:
+        """Tells this geometry from others, as part of a file name."""
+        parts = (self.template, "x".join(map(str, self.size)), *map(str, self.window or ()))
+        return "-".join(parts)
+
+    @property
     def chip_side(self) -> int:
         """Height and width of the template's square chip, in pixels."""
         return _CHIP_SIDE[self.template]

@@ -14,7 +14,7 @@ from leam.mapping.explainer import Explainer, Maps
 from leam.measures.critical import critical_mask
 from leam.measures.focus import centre_of_mass, spread
 from leam.measures.shares import region_areas, region_shares
-from leam.parsers.parsing import Parser, Parsing
+from leam.parsers.parsing import Parsing
 from leam.parsers.regions import REGIONS
 from leam.study.occluding import occlude_slice
 from leam.study.plan import Settings
@@ -30,9 +30,9 @@ PICTURE_SIDE = 56
 def measure_slice(
     subjects: Sequence[Subject],
     explainer: Explainer,
-    parser: Parser,
+    parsings: Sequence[Parsing],
     settings: Settings,
-    second_parser: Parser | None = None,
+    second_parsings: Sequence[Parsing] | None = None,
     others: Tensor | None = None,
 ) -> Arrays:
     """All that a study keeps of the faces of a slice under one recognizer.
@@ -40,9 +40,9 @@ def measure_slice(
     Args:
         subjects: The faces, whole people, each with at least two.
         explainer: Explains the recognizer.
-        parser: Names the regions.
+        parsings: Each face's regions in the recognizer's crop.
         settings: The study's choices.
-        second_parser: Names the regions once more, to see how far shares depend on the parser.
+        second_parsings: The same by another parser, to see how far shares depend on it.
         others: For the ``contrast`` target, templates of people outside this slice, ``(n, D)``.
 
     Returns:
@@ -59,7 +59,6 @@ def measure_slice(
     recognizer = explainer.recognizer
     aligned = [recognizer.crop.align(subject.face) for subject in subjects]
     chips = np.stack([chip.image for chip in aligned])
-    parsings = [parser.parse(subject.face, recognizer.crop) for subject in subjects]
     people = np.array([subject.person for subject in subjects])
     targets = target_maker(explainer, chips, people, settings, others)
     parts = [
@@ -77,9 +76,8 @@ def measure_slice(
     arrays["matrix"] = np.stack([chip.matrix for chip in aligned])
     arrays["face_sum"] = chips.sum(axis=0, dtype=np.int64)
     arrays.update(occlude_slice(subjects, explainer, chips, arrays, parsings, settings))
-    if second_parser:
-        again = [second_parser.parse(subject.face, recognizer.crop) for subject in subjects]
-        arrays.update(_shares_again(arrays["critical"], again))
+    if second_parsings:
+        arrays.update(_shares_again(arrays["critical"], second_parsings))
     arrays["critical"] = np.packbits(arrays["critical"].reshape(len(subjects), -1), axis=1)
     return arrays
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from leam.errors import InputError, StudyError
+from leam.faces.align import Crop
 from leam.faces.detect import Detector
 from leam.faces.people import Sample
 from leam.faces.registry import load_detector
@@ -17,7 +18,8 @@ from leam.mapping.explainer import Explainer
 from leam.mapping.targets import template
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
-from leam.parsers.registry import load_parser
+from leam.parsers.parsing import Parser, Parsing
+from leam.parsers.registry import load_parser, parsers
 from leam.recognizers.recognizer import Recognizer
 from leam.study.across import TRANSFER, transfer_slice
 from leam.study.found import restore_face, search_faces
@@ -29,6 +31,10 @@ from leam.study.subject import Subject
 from leam.study.summary import summarise
 from leam.study.tables import write_tables
 from leam.weights.download import sha256_of
+
+PARSING = "parsing"
+# Stages of the study's own, whose shards a recognizer of the same name would overwrite.
+_RESERVED = {FACES, PARSING, TRANSFER}
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -51,7 +57,14 @@ def plan_study(
         raise InputError(
             f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own"
         )
+    if taken := _RESERVED & set(names):
+        raise InputError(
+            f"model {taken.pop()}: a study keeps its own work under this name; rename the card"
+        )
     _check_known(settings.fill, FILLS)
+    _check_known(settings.parser, parsers())
+    if settings.second_parser:
+        _check_known(settings.second_parser, parsers())
     for name in settings.baselines:
         _check_known(name, BASELINES)
     columns = {column for sample in samples for column in sample.groups}
@@ -108,6 +121,7 @@ class _Run:
     folder: RunFolder
     tell: Progress
     _detector: Detector | None = field(default=None, init=False)
+    _parsers: dict[str, Parser] = field(default_factory=dict, init=False)
 
     def all_of(self, explainers: Sequence[Explainer]) -> None:
         self._search()
@@ -132,8 +146,8 @@ class _Run:
     def _measure(self, explainer: Explainer, positions: set[int]) -> None:
         name = explainer.recognizer.name
         settings = self.plan.settings
-        parser = load_parser(settings.parser)
-        second = load_parser(settings.second_parser) if settings.second_parser else None
+        crop = explainer.recognizer.crop
+        second = settings.second_parser
         others = self._templates(explainer, positions) if settings.target == "contrast" else {}
         for index, part in self._pending(f"explaining {name}", name):
             subjects = self._subjects(index, part, positions)
@@ -143,12 +157,30 @@ class _Run:
                 arrays = measure_slice(
                     subjects,
                     explainer,
-                    parser,
+                    self._parsings(settings.parser, crop, index, subjects),
                     settings,
-                    second,
+                    self._parsings(second, crop, index, subjects) if second else None,
                     torch.cat(elsewhere) if elsewhere else None,
                 )
             self.folder.write_shard(name, index, arrays)
+
+    def _parsings(
+        self, parser: str, crop: Crop, index: int, subjects: Sequence[Subject]
+    ) -> list[Parsing]:
+        """A slice's regions; recognizers that share a crop share them, since parsing can cost as much as explaining."""
+        stage = f"{PARSING}/{parser}/{crop.name}"
+        arrays = self.folder.read_shard(stage, index)
+        if arrays is None:
+            if parser not in self._parsers:
+                self._parsers[parser] = load_parser(parser)
+            parsed = [self._parsers[parser].parse(subject.face, crop) for subject in subjects]
+            arrays = {
+                "labels": np.stack([one.labels for one in parsed]),
+                "confidence": np.stack([one.confidence for one in parsed]).astype(np.float16),
+            }
+            self.folder.write_shard(stage, index, arrays)
+        confidence = arrays["confidence"].astype(np.float32)
+        return [Parsing(*one) for one in zip(arrays["labels"], confidence, strict=True)]
 
     def _transfer(self, recognizer: Recognizer, positions: set[int]) -> None:
         stage = f"{TRANSFER}/{recognizer.name}"
