@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ REPEATS = 2000
 LEVEL = 0.95
 # Resamples worked on at once, so that memory stays flat as people grow.
 _BLOCK = 100
+# Resamples of up to this many numbers (64 MB) are kept for the next figure.
+_KEPT = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -141,11 +144,27 @@ def resamples(
     people: int, seed: int | np.random.SeedSequence, repeats: int = REPEATS
 ) -> Iterator[Numbers]:
     """How often each person is drawn in each resample, in blocks of ``(<=100, people)``."""
+    if isinstance(seed, int) and people * repeats <= _KEPT:
+        yield from _kept(people, seed, repeats)
+    else:
+        yield from _drawn(people, seed, repeats)
+
+
+def _drawn(people: int, seed: int | np.random.SeedSequence, repeats: int) -> Iterator[Numbers]:
     generator = np.random.default_rng(seed)
     even = np.full(people, 1 / people)
     for start in range(0, repeats, _BLOCK):
         size = min(_BLOCK, repeats - start)
         yield generator.multinomial(people, even, size=size).astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _kept(people: int, seed: int, repeats: int) -> tuple[Numbers, ...]:
+    """The same, kept: a study asks for the same resamples hundreds of times, and drawing them costs most."""
+    blocks = tuple(_drawn(people, seed, repeats))
+    for block in blocks:
+        block.setflags(write=False)
+    return blocks
 
 
 def estimate(value: float, draws: Numbers, people: int) -> Estimate:
