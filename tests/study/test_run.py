@@ -142,6 +142,20 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
         pass
 
 
+def test_what_a_kill_left_half_written_is_cleared_away(plan, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (tmp_path / "run" / "shards").mkdir(parents=True)
+    leftovers = [
+        tmp_path / "run" / ".part-1-run.json",
+        tmp_path / "run" / "shards" / ".part-1-x.npz",
+    ]
+    for leftover in leftovers:
+        leftover.touch()
+    with folder.locked():
+        folder.start(plan)
+    assert not any(leftover.exists() for leftover in leftovers)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.doc").write_text("mine")
     with pytest.raises(StudyError, match="holds no study"), RunFolder(tmp_path).locked():

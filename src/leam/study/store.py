@@ -23,6 +23,8 @@ from leam.study.plan import Plan
 Arrays = dict[str, NDArray[Any]]
 
 _PLAN = "run.json"
+# What a kill in the middle of writing leaves behind begins so.
+_PART = ".part-"
 _OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
 
 
@@ -46,6 +48,8 @@ class RunFolder:
         Raises:
             StudyError: The folder holds a study with another plan.
         """
+        for leftover in self.path.rglob(f"{_PART}*"):
+            leftover.unlink(missing_ok=True)
         if (self.path / _PLAN).is_file():
             if restart:
                 self._clear()
@@ -144,7 +148,7 @@ class RunFolder:
     def _write(self, path: Path, data: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".part-{os.getpid()}-{path.name}")
+            temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
             try:
                 with temporary.open("wb") as stream:
                     stream.write(data)
@@ -161,7 +165,10 @@ class RunFolder:
     def _refuse_foreign(self) -> None:
         if not self.path.exists() or (self.path / _PLAN).is_file():
             return
-        if not self.path.is_dir() or any(entry.name not in _OURS for entry in self.path.iterdir()):
+        if not self.path.is_dir() or any(
+            entry.name not in _OURS and not entry.name.startswith(_PART)
+            for entry in self.path.iterdir()
+        ):
             raise StudyError(f"{self.path}: exists and holds no study; choose another --out")
 
     def _clear(self) -> None:
