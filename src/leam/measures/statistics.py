@@ -36,8 +36,14 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """As it stands in ``summary.json``: None where there is nothing to estimate from."""
-        return asdict(self)
+        """As it stands in ``summary.json``: None where there is nothing to estimate from.
+
+        Eight digits are kept: the last ones of a sum depend on the order a machine adds in.
+        """
+        return {
+            name: float(f"{value:.8g}") if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
 
 
 NOTHING = Estimate(None, None, None, 0)
