@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 KILLS = 4
@@ -26,14 +27,16 @@ def start(folder: Path, out: str) -> subprocess.Popen[bytes]:
 
 def test_a_study_survives_being_killed(views, tmp_path):
     shutil.copytree(views, tmp_path / "faces")
+    began = time.monotonic()
     with start(tmp_path, "whole") as process:
         assert process.wait(timeout=300) == 0
+    whole = time.monotonic() - began
     generator = random.Random(0)
     killed = 0
     for _ in range(KILLS):
         with start(tmp_path, "killed") as process:
             try:
-                process.wait(timeout=generator.uniform(2, 8))
+                process.wait(timeout=whole * generator.uniform(0.3, 0.9))
             except subprocess.TimeoutExpired:
                 process.kill()
                 killed += 1
