@@ -27,7 +27,8 @@ def bhattacharyya(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         ``(n, m)`` float32 in [0, 1]; 0 where a map is empty.
     """
-    products = _roots(first) @ _roots(second).T
+    roots = _roots(first)
+    products = roots @ (roots if second is first else _roots(second)).T
     # Rounded to what single precision holds, so that sums over pairs are exact too.
     return ((products / _SCALE).round() / _SCALE).clamp(max=1.0).float()
 
