@@ -228,6 +228,21 @@ def test_mistakes_of_study(quick, monkeypatch, tmp_path, portrait):
     assert "holds no study" in complaint(quick("report", tmp_path / "foreign"))
 
 
+def test_damaged_run_folders_and_unwritable_ones(quick, monkeypatch, tmp_path, portrait):
+    for person, path in portraits().items():
+        (tmp_path / "faces" / person).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "faces" / person / f"{number}{path.suffix}").write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert quick("study", "faces", "--out", "run").returncode == 0
+    (tmp_path / "run" / "summary.json").write_text('{"a": 1}')
+    assert "does not hold what the report shows" in complaint(quick("report", "run"))
+    (tmp_path / "run" / "run.json").write_text("no plan")
+    assert "not a plan of this version" in complaint(quick("report", "run"))
+    (tmp_path / "file").write_text("in the way")
+    assert "file" in complaint(quick("explain", portrait, "--out", "file/below"))
+
+
 def test_demo(quick, tmp_path):
     result = quick("demo", "--out", tmp_path / "demo")
     assert result.returncode == 0, result.stderr

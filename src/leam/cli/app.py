@@ -41,6 +41,12 @@ def main() -> None:
     except ValidationError as error:
         complain(explain_validation(error))
         sys.exit(1)
+    except OSError as error:
+        # A file or folder that cannot be read or written: a full disk, a missing permission.
+        if error.filename is None:
+            raise
+        complain(f"{error.filename}: {error.strerror}")
+        sys.exit(1)
     except KeyboardInterrupt:
         complain("interrupted; finished work is kept, the same command goes on")
         sys.exit(_INTERRUPTED)

@@ -14,6 +14,7 @@ from leam.report import figures
 from leam.report.claims import paper_claims
 from leam.report.drawing import figure_svg
 from leam.report.pictures import model_pictures
+from leam.study.plan import Plan
 from leam.study.store import RunFolder
 
 
@@ -31,6 +32,17 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
         StudyError: The study is not finished, or its files are damaged.
     """
     plan, summary = folder.plan(), _summary(folder)
+    try:
+        page = _page(folder, plan, summary, faces=faces)
+    except (KeyError, TypeError, AttributeError, jinja2.UndefinedError) as error:
+        raise StudyError(
+            f"{folder.path}/summary.json: does not hold what the report shows ({error}); run the study again"
+        ) from error
+    folder.write_text("report.html", page)
+    return folder.path / "report.html"
+
+
+def _page(folder: RunFolder, plan: Plan, summary: dict[str, Any], *, faces: bool) -> str:
     pictures = [model_pictures(plan, folder, model.card.name, faces=faces) for model in plan.models]
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -42,7 +54,7 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
         (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
     )
     models = summary["models"]
-    page = template.render(
+    return template.render(
         summary=summary,
         plan=plan,
         models=models,
@@ -57,8 +69,6 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
         claims=paper_claims(models),
         faces=faces,
     )
-    folder.write_text("report.html", page)
-    return folder.path / "report.html"
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:
