@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from leam.errors import InputError
 from leam.faces.read import Picture, read_picture
+from leam.weights.packaged import packaged_file
 
 # Package, file inside it, and who is shown. NASA and the US Navy: both public domain.
 _PORTRAITS = (
@@ -29,13 +29,11 @@ def portraits() -> dict[str, Path]:
     """
     found = {}
     for package, inside, person in _PORTRAITS:
-        spec = importlib.util.find_spec(package)
-        folders = (spec.submodule_search_locations or []) if spec else []
-        paths = [Path(folder) / inside for folder in folders if (Path(folder) / inside).is_file()]
-        if not paths:
+        path = packaged_file(package, inside)
+        if path is None:
             way_out = _EXTRA.get(package, f"pip install {package}")
             raise InputError(f"the demo needs the portrait that {package} carries; `{way_out}`")
-        found[person] = paths[0]
+        found[person] = path
     return found
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from leam.errors import WeightsError
+from leam.weights.packaged import packaged_file
 
 _PACKAGE = "face_recognition_models"
 
@@ -18,9 +18,7 @@ def dlib_model(filename: str) -> Path:
     Raises:
         WeightsError: The package is not installed, or does not hold the file.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "models" / filename
-        if path.is_file():
-            return path
+    path = packaged_file(_PACKAGE, f"models/{filename}")
+    if path is not None:
+        return path
     raise WeightsError(f"{filename}: not found; install it with `pip install {_PACKAGE}`")

@@ -14,6 +14,7 @@ from leam.mapping.explainer import Explainer, Maps
 from leam.measures.critical import critical_mask
 from leam.measures.focus import centre_of_mass, spread
 from leam.measures.shares import region_areas, region_shares
+from leam.parsers.areas import region_table
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import REGIONS
 from leam.study.occluding import occlude_slice
@@ -85,7 +86,7 @@ def measure_slice(
 def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -> Arrays:
     """Masks and region shares of a batch's maps."""
     regions = torch.from_numpy(np.stack([parsing.regions for parsing in parsings]))
-    confidence = np.stack([parsing.confidence for parsing in parsings])
+    confidence = [[row.confidence for row in region_table(parsing)] for parsing in parsings]
     layers = maps.at_input_size()
     everything = torch.cat([maps.overall[None], layers]).cpu()
     masks = critical_mask(everything, settings.top)
@@ -101,7 +102,7 @@ def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -
         "spread": _by_face(spread(everything)),
         "centre": _by_face(centre_of_mass(everything)),
         "area": region_areas(regions, len(REGIONS)).numpy(),
-        "confidence": _mean_by_region(confidence, regions.numpy()),
+        "confidence": np.array(confidence, dtype=np.float32),
         "empty": np.concatenate(
             [maps.overall_empty.cpu().numpy()[:, None], maps.empty.cpu().numpy().T], axis=1
         ),
@@ -121,13 +122,3 @@ def _shares_again(critical: NDArray[np.bool_], parsings: Sequence[Parsing]) -> A
 def _by_face(values: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = values.transpose(0, 1).numpy()
     return array
-
-
-def _mean_by_region(values: NDArray[np.float32], regions: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean of values ``(n, h, w)`` over each region, ``(n, R)``; NaN where a region is absent."""
-    means = np.full((len(values), len(REGIONS)), np.nan, dtype=np.float32)
-    for row, (value, region) in enumerate(zip(values, regions, strict=True)):
-        counts = np.bincount(region.ravel(), minlength=len(REGIONS))
-        sums = np.bincount(region.ravel(), weights=value.ravel(), minlength=len(REGIONS))
-        means[row, counts > 0] = sums[counts > 0] / counts[counts > 0]
-    return means
