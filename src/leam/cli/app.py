@@ -43,13 +43,25 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         # A file or folder that cannot be read or written: a full disk, a missing permission.
-        if error.filename is None:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{where}{error.strerror or error}")
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_memory(error):
             raise
-        complain(f"{error.filename}: {error.strerror}")
+        complain("not enough memory; finished work is kept, the same command goes on")
         sys.exit(1)
     except KeyboardInterrupt:
         complain("interrupted; finished work is kept, the same command goes on")
         sys.exit(_INTERRUPTED)
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch and its allocators each have words of their own."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in ("not enough memory", "out of memory", "allocate memory"))
 
 
 def _print_version(wanted: bool) -> None:

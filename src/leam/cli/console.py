@@ -15,8 +15,11 @@ err = Console(stderr=True)
 
 
 def complain(message: object) -> None:
-    """One red line on standard error."""
-    err.print(f"leam: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    """One red line on standard error, whatever characters a file's name or content brought into it."""
+    line = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message)
+    )
+    err.print(f"leam: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

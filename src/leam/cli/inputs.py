@@ -38,6 +38,8 @@ def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list
     names: list[str] = []
     for face in faces:
         stem = face.path.stem if face.path else "face"
+        # The stem of "...jpg" is "..", the folder above.
+        stem = stem if stem.strip(".") else "face"
         name, number = stem, 2
         while name in names:
             name, number = f"{stem}-{number}", number + 1

@@ -60,6 +60,8 @@ class DlibDetector:
     def _boxes(self, picture: Picture, side: int) -> list[tuple[Box, float]]:
         scale = side / max(picture.shape[:2])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        if too_narrow(picture, scale):
+            return []
         resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
         rectangles, scores, _ = self._detector.run(resized, 0, 0.0)
         return [
@@ -150,6 +152,11 @@ def _prominence(face: Face) -> float:
     side = ((right - left) * (bottom - top)) ** 0.5
     surety = min(max(face.score, 0.0), 1.0) ** 0.5
     return float(side * surety / (1 + np.hypot(off_x, off_y)))
+
+
+def too_narrow(picture: Picture, scale: float) -> bool:
+    """Whether a picture ``(h, w, 3)`` is such a strip that scaling it leaves not a pixel across."""
+    return min(picture.shape[0], picture.shape[1]) * scale < 1
 
 
 def _points(shape: dlib.full_object_detection) -> Points:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from leam.errors import InputError
+from leam.weights.regular import open_regular
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -44,7 +46,8 @@ def read_people(source: str | Path) -> list[Sample]:
         Sorted by person, then image.
 
     Raises:
-        InputError: The source does not exist, holds no pictures, or is a table without the columns.
+        InputError: The source does not exist, holds no pictures, or is a table without the columns; or the name of
+            a file is not text.
     """
     source = Path(source)
     if source.is_dir():
@@ -53,6 +56,10 @@ def read_people(source: str | Path) -> list[Sample]:
         samples = _from_table(source)
     else:
         raise InputError(f"{source}: no such folder or table")
+    for sample in samples:
+        if not _is_text(sample.image):
+            name = sample.image.encode(errors="backslashreplace").decode()
+            raise InputError(f"{source}: the name of {name} is not UTF-8; rename it")
     if not samples:
         raise InputError(
             f"{source}: no pictures found; wanted is one subfolder of pictures for each person"
@@ -128,13 +135,26 @@ def _from_table(table: Path) -> list[Sample]:
     return samples
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written to a table, as nearly every name can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file whose required columns are there and filled."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+        with (
+            open_regular(table) as stream,
+            io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
+        ):
+            rows = list(csv.DictReader(text))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: not a readable CSV file ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{table}: not a readable CSV file ({reason})") from None
     missing = [name for name in required if rows and name not in rows[0]]
     if missing:
         raise InputError(
@@ -144,4 +164,6 @@ def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
         if None in row or None in row.values() or not all(row[name] for name in required):
             wanted = f"{len(rows[0])} values, {' and '.join(required)} not empty"
             raise InputError(f"{table}, line {number}: wanted are {wanted}")
+        if any("\0" in value for value in row.values()):
+            raise InputError(f"{table}, line {number}: holds a null byte")
     return rows

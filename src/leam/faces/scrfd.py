@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.errors import ModelError, WeightsError
-from leam.faces.detect import LandmarkPredictor, by_prominence
+from leam.faces.detect import LandmarkPredictor, by_prominence, too_narrow
 from leam.faces.face import Face
 from leam.faces.read import Picture
 
@@ -69,7 +69,8 @@ class ScrfdDetector:
     name = "scrfd"
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self._session = _session(Path(path) if path else _default_path())
+        self._path = Path(path) if path else _default_path()
+        self._session = _session(self._path)
         self._input = self._session.get_inputs()[0].name
         self._landmarks = LandmarkPredictor()
 
@@ -83,15 +84,25 @@ class ScrfdDetector:
         return by_prominence(faces)
 
     def find(self, picture: Picture) -> Found:
-        """Boxes, points and scores of the faces of an RGB picture ``(H, W, 3)`` uint8."""
+        """Boxes, points and scores of the faces of an RGB picture ``(H, W, 3)`` uint8.
+
+        Raises:
+            ModelError: The network cannot run, or gives what SCRFD does not give.
+        """
         scale = _SIDE / max(picture.shape[:2])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        if too_narrow(picture, scale):
+            return Found(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))
         resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
         canvas = np.zeros((_SIDE, _SIDE, 3), dtype=np.float32)
         canvas[: resized.shape[0], : resized.shape[1]] = resized[:_SIDE, :_SIDE]
         inputs = ((canvas - 127.5) / 128).transpose(2, 0, 1)[None]
-        outputs = self._session.run(None, {self._input: inputs})
-        return decode(outputs, _SIDE, scale)
+        try:
+            outputs = self._session.run(None, {self._input: inputs})
+            return decode(outputs, _SIDE, scale)
+        except Exception as error:  # noqa: BLE001  another network's outputs fail anyhow
+            reason = str(error).partition("\n")[0]
+            raise ModelError(f"scrfd: {self._path} is no SCRFD that can run ({reason})") from None
 
 
 def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> Found:
@@ -109,7 +120,8 @@ def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> F
         score, distance, offset = (
             np.asarray(outputs[level + 3 * kind], float) for kind in range(3)
         )
-        kept = score[:, 0] >= _SURE
+        numbers = np.isfinite(np.hstack([score, distance, offset])).all(axis=1)
+        kept = (score[:, 0] >= _SURE) & numbers
         anchors = _anchors(side, stride)[kept]
         near, far = anchors - distance[kept, :2] * stride, anchors + distance[kept, 2:] * stride
         boxes.append(np.hstack([near, far]))

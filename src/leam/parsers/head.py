@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from leam.errors import ModelError
 from leam.faces.align import Crop, Matrix, similarity_transform, transform_points, warp
 from leam.faces.face import Face, Points
 from leam.faces.read import Picture
@@ -66,11 +67,13 @@ class HeadParser:
 
         Confidence is the network's softmax. Beyond the picture's edge all is background for
         certain; beyond the view, it is background with confidence 0.
+
+        Raises:
+            ModelError: The network cannot run, or gives something else than a score of each class.
         """
         view = self.view(face.five_points, self.side)
         picture = warp(face.picture, view, (self.side, self.side))
-        with torch.inference_mode():
-            scores = self.network(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
+        scores = self._scores(picture, face)
         to_picture = inverse(crop.matrix(face))
         probabilities = _shrunk(scores[0].softmax(dim=0), self.side, view, to_picture)
         labels = np.full(crop.size, INDEX["background"], dtype=np.uint8)
@@ -85,6 +88,23 @@ class HeadParser:
             labels[rows] = np.where(seen & inside, table[best], labels[rows])
             confidence[rows] = np.where(inside, np.where(seen, highest, 0), 1)
         return Parsing(labels, confidence)
+
+    def _scores(self, picture: Picture, face: Face) -> Tensor:
+        """The network's scores of a view, ``(1, classes, h, w)``."""
+        where = f"{face.path or 'the picture'}: parser {self.name}"
+        try:
+            with torch.inference_mode():
+                scores = self.network(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  networks from files fail in any way
+            reason = (str(error) or type(error).__name__).partition("\n")[0]
+            raise ModelError(f"{where} cannot run ({reason})") from None
+        if scores.ndim != 4 or scores.shape[:2] != (1, len(self.labels)):  # noqa: PLR2004
+            raise ModelError(f"{where} gives {tuple(scores.shape)}, not {len(self.labels)} classes")
+        if not torch.isfinite(scores).all():
+            raise ModelError(f"{where} gives scores that are no numbers")
+        return scores
 
 
 def _shrunk(values: Tensor, side: int, view: Matrix, to_picture: Matrix) -> Tensor:

@@ -103,6 +103,7 @@ class MediaPipeParser:
 
         Raises:
             FaceError: MediaPipe finds no face where there should be one.
+            ModelError: MediaPipe cannot run.
         """
         points = transform_points(crop.matrix(face), self._points(face))
         labels: NDArray[np.uint8] = np.full(crop.size, INDEX["background"], dtype=np.uint8)
@@ -114,7 +115,13 @@ class MediaPipeParser:
         """The mesh in the picture, ``(478, 2)``, looked for in a view of this face alone."""
         view = head_matrix(face.five_points, _SIDE)
         picture = warp(face.picture, view, (_SIDE, _SIDE))
-        found = self._landmarker.detect(self._image(self._format, picture)).face_landmarks
+        try:
+            found = self._landmarker.detect(self._image(self._format, picture)).face_landmarks
+        except (RuntimeError, ValueError) as error:
+            line = str(error).strip().partition("\n")[0]
+            raise ModelError(
+                f"{face.path or 'the picture'}: parser mediapipe cannot run ({line})"
+            ) from None
         if not found:
             raise FaceError(f"{face.path or 'the picture'}: no face found by mediapipe")
         mesh = np.array([[point.x, point.y] for point in found[0]]) * _SIDE - 0.5

@@ -11,6 +11,9 @@ from leam.errors import WeightsError
 
 CACHE_VARIABLE = "LEAM_CACHE"
 
+# File systems take 255 bytes, some of which ``.part`` and ``.lock`` need.
+_LONGEST = 120
+
 
 def cache_folder() -> Path:
     """The folder for fetched weights: LEAM_CACHE, or ``leam`` in the user's cache folder."""
@@ -31,9 +34,12 @@ def cached_path(model: str, url: str) -> Path:
         url: Its last part names the file.
 
     Raises:
-        WeightsError: The ``url`` names no file.
+        WeightsError: The ``url`` names no file, or a name that no file should have.
     """
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
-    if name in {"", ".", ".."} or "\\" in name:
+    try:
+        name = PurePosixPath(unquote(urlsplit(url).path)).name
+    except ValueError:
+        name = ""
+    if name in {"", ".", ".."} or "\\" in name or not name.isprintable() or len(name) > _LONGEST:
         raise WeightsError(f"{model}: the url {url} names no file")
     return cache_folder() / model / name

@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 
 from leam.errors import WeightsError
+from leam.weights.regular import open_regular
 
 Tell = Callable[[int, int | None], None]
 """Called with the bytes there so far, and all bytes where the server says how many."""
@@ -27,9 +28,13 @@ _RANGE_WRONG = 416
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -52,7 +57,7 @@ def fetch(url: str, target: Path, sha256: str | None = None, tell: Tell | None =
     Raises:
         WeightsError: It cannot be fetched or is not the right file; the message says what to do.
     """
-    if urlsplit(url).scheme not in {"https", "http"}:
+    if not _is_address(url):
         raise WeightsError(f"{url}: not an https address")
     by_hand = f"fetch it by other means and put it at {target}"
     try:
@@ -62,11 +67,24 @@ def fetch(url: str, target: Path, sha256: str | None = None, tell: Tell | None =
                 _fetch_whole(url, target, sha256, tell or (lambda *_: None))
     except HTTPError as error:
         raise WeightsError(f"{url}: the server answers {error.code}; {by_hand}") from None
-    except (URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (
+        URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+        ValueError,
+    ) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(f"{url}: cannot be reached ({reason}); {by_hand}") from None
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from None
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in {"https", "http"}
+    except ValueError:
+        return False
 
 
 def _fetch_whole(url: str, target: Path, sha256: str | None, tell: Tell) -> None:
@@ -101,7 +119,7 @@ def _fetch_more(url: str, part: Path, tell: Tell) -> bool:
         resumed = response.status == _PARTIAL
         start = start if resumed else 0
         length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = start + int(length) if length and length.isdecimal() else None
         with part.open("ab" if resumed else "wb") as stream:
             _copy(response, stream.write, lambda done: tell(start + done, total))
             stream.flush()

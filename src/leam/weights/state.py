@@ -6,6 +6,7 @@ import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from safetensors.torch import load_file
@@ -120,8 +121,19 @@ def _states(loaded: object, depth: int) -> list[State]:
     """Every dictionary of named tensors in a nest of dictionaries, without what else it holds."""
     if not isinstance(loaded, Mapping) or depth == 0:
         return []
-    own = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+    own = {str(name): value for name, value in loaded.items() if _is_plain(value)}
     return [own, *(state for value in loaded.values() for state in _states(value, depth - 1))]
+
+
+def _is_plain(value: object) -> TypeGuard[Tensor]:
+    """Whether a value is a tensor of numbers that can fill a parameter or a buffer."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_complex()
+        and not value.is_quantized
+    )
 
 
 def _some(names: Sequence[str]) -> str:
