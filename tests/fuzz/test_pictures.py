@@ -99,7 +99,7 @@ def test_a_jpeg_of_very_many_scans_is_refused(tmp_path):
     whole = picture("JPEG", progressive=True)
     scan = whole[whole.rfind(b"\xff\xda") : -2]
     (tmp_path / "scans.jpg").write_bytes(whole[:-2] + scan * 5000 + whole[-2:])
-    with pytest.raises(ImageError, match="a JPEG of 50.. scans"):
+    with pytest.raises(ImageError, match=r"a JPEG of 50\d\d scans"):
         read_picture(tmp_path / "scans.jpg")
 
 

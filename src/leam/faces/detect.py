@@ -156,7 +156,8 @@ def _prominence(face: Face) -> float:
 
 def too_narrow(picture: Picture, scale: float) -> bool:
     """Whether a picture ``(h, w, 3)`` is such a strip that scaling it leaves not a pixel across."""
-    return min(picture.shape[0], picture.shape[1]) * scale < 1
+    height, width = picture.shape[:2]
+    return bool(min(height, width) * scale < 1)
 
 
 def _points(shape: dlib.full_object_detection) -> Points:
