@@ -1,0 +1,128 @@
+"""ONNX files that are damaged, or point elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from hostile import FUZZ, damaged, endures
+from leam.errors import WeightsError
+from leam.recognizers import Card, load_recognizer
+
+SIDE = 12
+
+
+def tiny_graph() -> onnx.ModelProto:
+    """Convolution, batch norm, PReLU, pooling, a written reshape and a matrix."""
+    generator = np.random.default_rng(0)
+    shapes = {"w": (4, 3, 3, 3), "s": (4,), "b": (4,), "m": (4,), "v": (4,), "a": (4, 1, 1)}
+    shapes["fc"] = (4 * (SIDE // 2) ** 2, 5)
+    stored = [
+        numpy_helper.from_array(generator.uniform(0.1, 1, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    stored.append(numpy_helper.from_array(np.array([1, -1]), "shape"))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["1"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("BatchNormalization", ["1", "s", "b", "m", "v"], ["2"], name="bn"),
+        helper.make_node("PRelu", ["2", "a"], ["3"]),
+        helper.make_node("MaxPool", ["3"], ["4"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Reshape", ["4", "shape"], ["5"]),
+        helper.make_node("MatMul", ["5", "fc"], ["y"], name="fc"),
+    ]
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    target = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])
+    graph = helper.make_graph(nodes, "tiny", [source], [target], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+
+
+MODEL = tiny_graph()
+WHOLE = MODEL.SerializeToString()
+CARD = Card(name="tiny", architecture="onnx", file="tiny.onnx", input_size=(SIDE, SIDE))
+
+
+def use(folder, data: bytes) -> None:
+    (folder / "tiny.onnx").write_bytes(data)
+    with endures():
+        recognizer = load_recognizer(CARD, folder=folder)
+        recognizer.embed(torch.zeros(2, SIDE, SIDE, 3))
+
+
+def test_the_whole_graph_is_read(tmp_path):
+    (tmp_path / "tiny.onnx").write_bytes(WHOLE)
+    recognizer = load_recognizer(CARD, folder=tmp_path)
+    assert recognizer.embed(torch.zeros(2, SIDE, SIDE, 3)).shape == (2, 5)
+
+
+@FUZZ
+@given(data=damaged(WHOLE) | st.binary(max_size=300))
+def test_damage(tmp_path_factory, data):
+    use(tmp_path_factory.getbasetemp(), data)
+
+
+NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 7, 1 << 31, 1 << 62, -(1 << 62)])
+
+
+@FUZZ
+@given(data=st.data())
+def test_wild_attributes_and_shapes(tmp_path_factory, data):
+    """A graph that is well formed and asks for nonsense."""
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    for _ in range(data.draw(st.integers(1, 3))):
+        node = data.draw(st.sampled_from(list(model.graph.node)))
+        kind = data.draw(st.sampled_from(["attribute", "operator", "input", "dims", "shape"]))
+        if kind == "attribute":
+            name = data.draw(
+                st.sampled_from(["pads", "strides", "dilations", "group", "kernel_shape"])
+            )
+            values = data.draw(st.lists(NUMBERS, min_size=1, max_size=4))
+            value = values[0] if name == "group" else values
+            kept = [attribute for attribute in node.attribute if attribute.name != name]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute(name, value)])
+        elif kind == "operator":
+            others = [
+                "Gemm",
+                "Softmax",
+                "Concat",
+                "Loop",
+                "If",
+                "Resize",
+                "Tile",
+                "Expand",
+                "Slice",
+            ]
+            node.op_type = data.draw(st.sampled_from(others))
+        elif kind == "input":
+            node.input[0] = data.draw(st.sampled_from(["x", "1", "y", "shape", "w", "nothing", ""]))
+        elif kind == "dims":
+            tensor = data.draw(st.sampled_from(list(model.graph.initializer)))
+            tensor.dims[0] = data.draw(NUMBERS)
+        else:
+            sizes = data.draw(st.lists(NUMBERS, max_size=4))
+            wild = numpy_helper.from_array(np.array(sizes, dtype=np.int64), "shape")
+            model.graph.initializer[-1].CopyFrom(wild)
+    use(tmp_path_factory.getbasetemp(), model.SerializeToString())
+
+
+@pytest.mark.parametrize("place", ["../secret", "/etc/passwd", "link", "a/../../secret", "", "."])
+def test_external_data_stays_in_the_folder(tmp_path, place):
+    (tmp_path / "secret").write_bytes(bytes(1000))
+    folder = tmp_path / "model"
+    (folder / "a").mkdir(parents=True)
+    (folder / "link").symlink_to("../secret")
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=place)
+    (folder / "tiny.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsError):
+        load_recognizer(CARD, folder=folder)
