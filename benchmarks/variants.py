@@ -1,231 +1,412 @@
-r"""Judge targets, weightings, aggregates and layer choices on real recognizers: which maps are right, and whose own.
+r"""Judge targets, layers, weightings and aggregates on real recognizers and on planted truth.
 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
-        --out benchmarks/variants.json --page docs/method.md
+        --work variants.work --out benchmarks/variants.json --page docs/method.md
 
-For each recognizer and variant: the drop when the critical 1 % is blackened, the ROC AUC of the overlap of critical
-masks of one person against different people, that overlap itself, and the nose's share. Baselines stand beside them.
+For each recognizer and variant: the drop when the critical 1 % is blackened; the ROC AUC of the
+overlap of critical masks of one person against different people; the nose's share; the rank
+correlation of maps before and after all weights are redrawn; on drawn faces the part of the mask in
+the region that carries the identity. The best variants, and some known by name, then stand beside
+each baseline of their own masks, and are timed. What is found is kept by recognizer and target in
+the work folder, so that the command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
+import statistics
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bench import Bench, LayerMaps, find_faces, layer_maps, make_bench, targets_of, write_whole
 from markdown import write_between
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.errors import InputError
-from leam.faces import DlibDetector, Face, find_face
-from leam.faces.people import draw_people, read_people
-from leam.mapping import AGGREGATES, WEIGHTINGS, Explainer, reference_target, self_target
+from leam.faces import Face
+from leam.mapping import AGGREGATES, Explainer, reference_target, self_target
 from leam.mapping.aggregate import distribution
 from leam.mapping.layers import STAGES
-from leam.measures import bhattacharyya, critical_mask, drop, occlude, region_shares
+from leam.measures import bhattacharyya, bootstrap_mean, cascade, critical_mask, region_shares
 from leam.measures.baselines import BASELINES, Given
 from leam.measures.specificity import specificity
-from leam.parsers import REGIONS, load_parser
+from leam.measures.statistics import Numbers, person_means
+from leam.parsers import REGIONS
+from leam.planted import plant, planted_share
 from leam.recognizers import Recognizer, load_recognizer
-from leam.study.targeting import mates
 
 TOP = 0.01
-BATCH = 20
+# Faces whose maps are compared before and after all weights are redrawn.
+SANITY_FACES = 10
+PLANTED = ("left_eye", "mouth")
+PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
+ROWS = 20
+
+Key = tuple[str, str, str, str]
+"""Target, layers, weighting, aggregate."""
+
+DEFAULT: Key = ("self", "convolutions", "positive", "sizes")
+CLASSICS: tuple[Key, ...] = (
+    DEFAULT,
+    ("template", "convolutions", "positive", "sizes"),
+    ("self", "convolutions", "signed", "mean"),
+    ("self", "convolutions", "channel_mean", "mean"),
+    ("self", "convolutions", "channel_mean", "last"),
+    ("self", "convolutions", "signed", "last"),
+    ("self", "convolutions", "positive", "last"),
+)
+"""Rows of the table whatever their rank: the default, the first prototype, and last layers."""
+
+Found = dict[Key, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Bench:
-    """One recognizer's faces and what masks do to them."""
-
-    recognizer: Recognizer
-    chips: NDArray[np.uint8]
-    people: NDArray[np.str_]
-    regions: Tensor
-    clean: Tensor
-    mate: Tensor
-
-    def mean_drop(self, masks: NDArray[np.bool_]) -> float:
-        """Mean drop when each face's mask is blackened."""
-        hidden = np.stack(
-            [occlude(chip, mask) for chip, mask in zip(self.chips, masks, strict=True)]
-        )
-        drops = drop(
-            self.clean, self.recognizer.embed(hidden), self.mate, self.recognizer.card.similarity
-        )
-        return float(drops.mean())
+def overall_maps(
+    explainer: Explainer, layers: LayerMaps
+) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
+    """Every variant's overall maps ``(n, h, w)`` of one target."""
+    stages = {layer.name for layer in Explainer(explainer.recognizer, layers=STAGES).layers}
+    late = [index for index, layer in enumerate(explainer.layers) if layer.name in stages]
+    choices = {"convolutions": list(range(len(explainer.layers))), "stages": late}
+    for weighting, maps in layers.items():
+        for choice, indices in choices.items():
+            for aggregate, join in AGGREGATES.items():
+                # A stage is one layer of each size: its mean is that of sizes, its last the last.
+                if choice == "stages" and aggregate in {"sizes", "last"}:
+                    continue
+                size = explainer.recognizer.card.input_size
+                yield (
+                    (choice, weighting, aggregate),
+                    distribution(join([maps[i] for i in indices], size)),
+                )
 
 
-def judge(bench: Bench, overall: Tensor) -> dict[str, float]:
-    """The figures of one variant's overall maps ``(n, h, w)``."""
+def judge(bench: Bench, overall: Tensor) -> dict[str, Any]:
+    """The figures of one variant's overall maps ``(n, h, w)``; ``drop`` and ``auc`` by person."""
     masks = critical_mask(overall, TOP)
-    overlaps = bhattacharyya(masks, masks).numpy().astype(np.float64)
-    person = np.unique(bench.people, return_inverse=True)[1]
-    found = specificity(overlaps, person)
+    people = int(bench.person.max()) + 1
+    found = specificity(bhattacharyya(masks, masks).double().numpy(), bench.person)
     nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
+    drops = bench.drops(masks.numpy())
     return {
-        "drop": bench.mean_drop(masks.numpy()),
-        "auc": found.auc_estimate(0).mean or float("nan"),
-        "same": found.same_estimate(0).mean or float("nan"),
-        "different": found.different_estimate(0).mean or float("nan"),
+        "drop": person_means(drops, bench.person, people).tolist(),
+        "auc": own_auc(found.same, found.same_person, found.different, found.different_people),
+        "same": float(found.same.mean()),
+        "different": float(found.different.mean()),
         "nose": float(nose.mean()),
     }
 
 
-def layer_maps(bench: Bench, explainer: Explainer, target: str) -> dict[str, list[Tensor]]:
-    """For each weighting the layer maps ``(n, h_l, w_l)`` of all faces, from one pass over them."""
-    found: dict[str, list[list[Tensor]]] = {name: [] for name in WEIGHTINGS}
-    kind = bench.recognizer.card.similarity
-    for start in range(0, len(bench.chips), BATCH):
-        part = slice(start, start + BATCH)
-        scalar = self_target if target == "self" else reference_target(bench.mate[part], kind)
-        activations, gradients, _, _ = explainer.differentiate(bench.chips[part], scalar)
-        for name, weigh in WEIGHTINGS.items():
-            found[name].append(
-                [distribution(weigh(a, g)) for a, g in zip(activations, gradients, strict=True)]
-            )
+def own_auc(
+    same: Numbers, same_person: NDArray[np.int64], different: Numbers, others: NDArray[np.int64]
+) -> list[float]:
+    """For each person, the chance that an own pair overlaps more than a pair with anyone else.
+
+    Its mean over people is an AUC whose interval comes from resampling people.
+    """
+    areas = []
+    for person in range(int(same_person.max()) + 1):
+        own = same[same_person == person][:, None]
+        foreign = different[(others == person).any(axis=1)]
+        areas.append(float(((own > foreign) + 0.5 * (own == foreign)).mean()))
+    return areas
+
+
+def sanity(bench: Bench, explainer: Explainer, target: str) -> list[float]:
+    """Every variant's rank correlation of maps before and after all weights are redrawn."""
+    chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
+
+    def explain() -> Tensor:
+        targets = targets_of(explainer, chips, people, target)
+        maps = layer_maps(explainer, chips, targets)
+        return torch.cat([overall for _, overall in overall_maps(explainer, maps)])
+
+    (after,) = cascade(bench.recognizer.module, explain, seed=0, steps=1)
+    ranks = after.rank.reshape(-1, len(chips))
+    return [float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ranks]
+
+
+def judge_real(bench: Bench, target: str) -> list[dict[str, Any]]:
+    """The figures of every variant of a target on one recognizer."""
+    explainer = Explainer(bench.recognizer)
+    ranks = sanity(bench, explainer, target)
+    targets = targets_of(explainer, bench.chips, bench.people, target)
+    variants = overall_maps(explainer, layer_maps(explainer, bench.chips, targets))
+    return [
+        {"variant": [target, *key], **judge(bench, overall), "sanity": rank}
+        for (key, overall), rank in zip(variants, ranks, strict=True)
+    ]
+
+
+def judge_planted(region: str, target: str) -> list[dict[str, Any]]:
+    """Every variant's share of the critical mask in the region that carries the identity."""
+    planted = plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS)
+    recognizer, chips = planted.recognizer, planted.faces.chips
+    explainer = Explainer(recognizer)
+    if target == "contrast":
+        names = planted.faces.person.astype(str)
+        targets = targets_of(explainer, chips, names, target)
+    else:
+        scalar = reference_target
+        kind = recognizer.card.similarity
+        targets = (
+            (lambda _: self_target)
+            if target == "self"
+            else (lambda part: scalar(planted.mates[part], kind))
+        )
+    variants = overall_maps(explainer, layer_maps(explainer, chips, targets))
+    return [
+        {
+            "variant": [target, *key],
+            "share": planted_share(critical_mask(overall, TOP), planted.faces).mean,
+        }
+        for key, overall in variants
+    ]
+
+
+def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, Any]]:
+    """Each person's drops of some variants' own masks and of every baseline to them."""
+    explainer = Explainer(bench.recognizer)
+    targets = targets_of(explainer, bench.chips, bench.people, target)
+    people = int(bench.person.max()) + 1
+    found = []
+    for key, overall in overall_maps(explainer, layer_maps(explainer, bench.chips, targets)):
+        if (target, *key) not in wanted:
+            continue
+        masks = critical_mask(overall, TOP).numpy()
+        # Faces lie person by person: half of all away is another person, and not a neighbour.
+        others = np.roll(masks, 2 * (people // 2), axis=0)
+        drops = {"critical": bench.drops(masks)}
+        for name, choose in BASELINES.items():
+            generator = np.random.default_rng(0)
+            given = [
+                Given(*one, generator=generator)
+                for one in zip(masks, overall.numpy(), bench.on_face, others, strict=True)
+            ]
+            drops[name] = bench.drops(np.stack([choose(one) for one in given]))
+        means = {name: person_means(one, bench.person, people) for name, one in drops.items()}
+        figures = {name: one.tolist() for name, one in means.items()}
+        found.append({"variant": [target, *key], "drops": figures})
+    return found
+
+
+def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
+    """Median processor time, on one thread, of all maps of 16 faces over that of a forward pass."""
+    target, layers, weighting, aggregate = key
+    explainer = Explainer(recognizer, layers=layers, weighting=weighting, aggregate=aggregate)
+    size = (16, *recognizer.card.input_size, 3)
+    chips = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    people = np.repeat(np.arange(8), 2).astype(str)
+    scalar = targets_of(explainer, chips, people, target)(slice(0, 16))
+    forward, maps = [], []
+    for _ in range(rounds + 1):
+        start = time.process_time()
+        recognizer.embed(chips)
+        middle = time.process_time()
+        explainer.explain(chips, scalar)
+        forward.append(middle - start)
+        maps.append(time.process_time() - middle)
+    return statistics.median(maps[1:]) / statistics.median(forward[1:])
+
+
+def collect(work: Path, kind: str) -> dict[str, Found]:
+    """What the work folder holds of a kind, by recognizer (or region) and variant."""
+    found: dict[str, Found] = {}
+    for path in sorted(work.glob(f"{kind}-*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = {tuple(row["variant"]): row for row in content["rows"]}
+        found.setdefault(content["name"], {}).update(rows)
+    return found
+
+
+def summary(work: Path) -> dict[str, Any]:
+    """Every variant's figures over all recognizers.
+
+    The relative drop is over the default variant's mean drop on the same recognizer, so that units
+    do not matter; it is averaged over recognizers for each person, and so is the person's AUC.
+    Intervals are from resampling people; ``less`` figures are differences from the default's.
+    """
+    real, planted = collect(work, "real"), collect(work, "planted")
+    common = set.intersection(*(set(model) for model in real.values()))
+    everyone = np.arange(len(next(iter(real.values()))[DEFAULT]["drop"]))
+
+    def by_person(key: Key, name: str) -> Numbers:
+        rows = [
+            np.array(model[key][name])
+            / (np.mean(model[DEFAULT]["drop"]) if name == "drop" else 1.0)
+            for model in real.values()
+        ]
+        return np.asarray(np.mean(rows, axis=0))
+
+    def mean(key: Key, name: str) -> float:
+        return float(np.mean([model[key][name] for model in real.values()]))
+
+    variants = []
+    for key in sorted(common):
+        row: dict[str, Any] = {"variant": key}
+        for name in ("drop", "auc"):
+            own = by_person(key, name)
+            row[name] = bootstrap_mean(own, everyone, 0).as_dict()
+            less = bootstrap_mean(own - by_person(DEFAULT, name), everyone, 0)
+            row[f"{name}_less_default"] = less.as_dict()
+        row |= {name: mean(key, name) for name in ("same", "different", "nose", "sanity")}
+        row["drops"] = {name: float(np.mean(model[key]["drop"])) for name, model in real.items()}
+        row["planted"] = {name: shares[key]["share"] for name, shares in planted.items()}
+        variants.append(row)
     return {
-        name: [torch.cat(layer) for layer in zip(*batches, strict=True)]
-        for name, batches in found.items()
+        "people": len(everyone),
+        "recognizers": list(real),
+        "variants": sorted(variants, key=lambda row: -rank(row)),
+        "baselines": beaten(work),
+        "cost": json.loads(path.read_text()) if (path := work / "cost.json").is_file() else {},
     }
 
 
-def variants(bench: Bench) -> Iterator[dict[str, Any]]:
-    """Every variant's figures."""
-    explainer = Explainer(bench.recognizer)
-    stages = {layer.name for layer in Explainer(bench.recognizer, layers=STAGES).layers}
-    late = [index for index, layer in enumerate(explainer.layers) if layer.name in stages]
-    choices = {"convolutions": range(len(explainer.layers)), "stages": late}
-    for target in ("self", "template"):
-        for weighting, layers in layer_maps(bench, explainer, target).items():
-            for choice, indices in choices.items():
-                for aggregate, join in AGGREGATES.items():
-                    if choice == "stages" and aggregate == "last":
-                        continue
-                    overall = distribution(
-                        join([layers[i] for i in indices], bench.recognizer.card.input_size)
-                    )
-                    names = {
-                        "target": target,
-                        "layers": choice,
-                        "weighting": weighting,
-                        "aggregate": aggregate,
-                    }
-                    yield {**names, **judge(bench, overall)}
+def rank(row: dict[str, Any]) -> float:
+    """The order of the table: relative drop, AUC, planted share and what sanity leaves, summed."""
+    shares = row["planted"].values()
+    planted = sum(shares) / len(shares) if shares else 0.0
+    return float(row["drop"]["mean"] + row["auc"]["mean"] + planted - row["sanity"])
 
 
-def baselines(bench: Bench, names: tuple[str, ...]) -> dict[str, float]:
-    """Drops of the masks that no map chose, against the default variant's masks."""
-    explainer = Explainer(bench.recognizer)
-    parts = [
-        explainer.explain(bench.chips[i : i + BATCH]).overall
-        for i in range(0, len(bench.chips), BATCH)
-    ]
-    overall = torch.cat(parts)
-    masks = critical_mask(overall, TOP).numpy()
-    figures = {}
-    face = (bench.regions != REGIONS.index("background")).numpy()
-    others = np.roll(masks, 2, axis=0)  # two images a person, side by side
-    for name in names:
-        generator = np.random.default_rng(0)
-        given = [
-            Given(*one, generator=generator)
-            for one in zip(masks, overall.numpy(), face, others, strict=True)
-        ]
-        figures[name] = bench.mean_drop(np.stack([BASELINES[name](one) for one in given]))
-    return figures
+def beaten(work: Path) -> list[dict[str, Any]]:
+    """For the shortlist and each baseline, on how many recognizers the own mask drops more.
 
-
-def table(results: dict[str, Any], rows: int = 20) -> str:
-    """The best variants over all recognizers as Markdown.
-
-    The relative drop is a variant's drop over the best variant's on the same recognizer, averaged over recognizers;
-    the last column counts recognizers on which it beats every baseline that no map of any face chose.
+    ``clearly`` counts those where the interval of the difference, from resampling people, is above
+    zero.
     """
-    models = results["models"].values()
-    found: dict[tuple[str, ...], list[tuple[float, float, float, bool]]] = {}
-    for model in models:
-        best = max(row["drop"] for row in model["variants"])
-        bar = max(value for name, value in model["baselines"].items() if name != "other_person")
-        for row in model["variants"]:
-            key = tuple(row[name] for name in ("target", "layers", "weighting", "aggregate"))
-            figures = (row["drop"] / best, row["auc"], row["nose"], row["drop"] > bar)
-            found.setdefault(key, []).append(figures)
-    lines = [
-        "| target | layers | weighting | aggregate | relative drop | AUC | nose | beats baselines |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    means = {key: np.mean(np.array(value, dtype=float), axis=0) for key, value in found.items()}
-    ranked = sorted(means, key=lambda key: -(means[key][0] + means[key][1]))
-    grad_cam = ("self", "convolutions", "channel_mean", "last")
-    for key in [*ranked[:rows], *(() if grad_cam in ranked[:rows] else (grad_cam,))]:
-        relative, auc, nose, beats = means[key]
-        wins = f"{round(beats * len(models))} of {len(models)}"
-        lines.append(f"| {' | '.join(key)} | {relative:.3f} | {auc:.3f} | {nose:.3f} | {wins} |")
+    models = collect(work, "baselines")
+    rows = []
+    for key in sorted(set().union(*models.values())):
+        counts: dict[str, dict[str, int]] = {}
+        for name in BASELINES:
+            more = [
+                bootstrap_mean(
+                    np.array(found[key]["drops"]["critical"]) - np.array(found[key]["drops"][name]),
+                    np.arange(len(found[key]["drops"][name])),
+                    0,
+                )
+                for found in models.values()
+                if key in found
+            ]
+            counts[name] = {
+                "recognizers": len(more),
+                "beaten": sum((one.mean or 0) > 0 for one in more),
+                "clearly": sum((one.low or 0) > 0 for one in more),
+            }
+        rows.append({"variant": key, "counts": counts})
+    return rows
+
+
+def shortlist(found: dict[str, Any]) -> list[Key]:
+    """The best variants and those known by name."""
+    best = [tuple(row["variant"]) for row in found["variants"][:ROWS]]
+    known = {tuple(row["variant"]) for row in found["variants"]}
+    return [*best, *(key for key in CLASSICS if key in known and key not in best)]
+
+
+def table(found: dict[str, Any]) -> str:
+    """The shortlist as Markdown."""
+    names = list(BASELINES)
+    counts = {tuple(row["variant"]): row["counts"] for row in found["baselines"]}
+    rows = {tuple(row["variant"]): row for row in found["variants"]}
+    planted = list(next(iter(rows.values()))["planted"])
+    heads = ["target", "layers", "weighting", "aggregate", "relative drop", "AUC", "nose"]
+    heads += [f"planted {name}" for name in planted] + ["sanity", "cost", *names]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for key in shortlist(found):
+        row = rows[key]
+        cells = [*key, ranged(row["drop"], 2), ranged(row["auc"], 3), f"{row['nose']:.2f}"]
+        cells += [f"{row['planted'][name]:.2f}" for name in planted] + [f"{row['sanity']:.2f}"]
+        costs = [
+            ratios["/".join(key)] for ratios in found["cost"].values() if "/".join(key) in ratios
+        ]
+        cells.append(", ".join(f"{ratio:.1f}" for ratio in costs) or "–")
+        for name in names:
+            one = counts.get(key, {}).get(name)
+            cells.append(f"{one['beaten']} ({one['clearly']})" if one else "–")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def make_bench(recognizer: Recognizer, faces: list[Face], people: NDArray[np.str_]) -> Bench:
-    """Align, parse and embed the faces for a recognizer."""
-    parser = load_parser("landmarks")
-    chips = np.stack([recognizer.crop.align(face).image for face in faces])
-    regions = np.stack([parser.parse(face, recognizer.crop).regions for face in faces])
-    clean = recognizer.embed(chips)
-    mate = mates(clean, people, recognizer.card.similarity)
-    return Bench(recognizer, chips, people, torch.from_numpy(regions), clean, mate)
+def ranged(found: dict[str, Any], digits: int) -> str:
+    """A mean with its interval."""
+    low, mean, high = (f"{found[name]:.{digits}f}" for name in ("low", "mean", "high"))
+    return f"{mean} ({low}–{high})"
 
 
-def main() -> None:
-    """Run from the command line."""
+def read_options() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
-    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--targets", default="self,template")
+    parser.add_argument("--people", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cost", default="dlib_resnet", help="recognizers that are timed")
+    parser.add_argument("--judge-only", action="store_true", help="stop before the shortlist")
+    parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
-    arguments = parser.parse_args()
-    detector = DlibDetector()
-    faces, people = [], []
-    for sample in draw_people(read_people(arguments.faces), arguments.people, 2, arguments.seed):
-        try:
-            faces.append(find_face(sample.path, detector))
-            people.append(sample.person)
-        except InputError as error:
-            print(error, file=sys.stderr)
-    keep = [i for i, person in enumerate(people) if people.count(person) > 1]
-    faces, owners = [faces[i] for i in keep], np.array([people[i] for i in keep])
-    judged: dict[str, Any] = {}
-    if arguments.out.is_file():  # go on where an earlier run of the same faces stopped
-        judged = json.loads(arguments.out.read_text())["models"]
-    results: dict[str, Any] = {
-        "people": len(set(owners.tolist())),
-        "images": len(faces),
-        "seed": arguments.seed,
-        "models": judged,
-    }
-    for name in str(arguments.models).split(","):
-        recognizer = load_recognizer(name)
-        if recognizer.name in judged:
-            continue
-        bench = make_bench(recognizer, faces, owners)
-        judged[recognizer.name] = {
-            "baselines": baselines(bench, tuple(BASELINES)),
-            "variants": list(variants(bench)),
-        }
-        arguments.out.write_text(json.dumps(results, indent=1))
-        print(recognizer.name, "done", flush=True)
-    print(table(results))
-    if arguments.page:
-        write_between(arguments.page, "variants", table(results))
+    return parser.parse_args()
+
+
+def keep(path: Path, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write a part of the work folder."""
+    write_whole(path, {"name": name, "rows": rows})
+    print(path.name, flush=True)
+
+
+def judge_all(options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_]) -> None:
+    """Judge every target on planted regions and recognizers, where that is not done yet."""
+    targets = options.targets.split(",")
+    for target, region in product(targets, PLANTED):
+        path = options.work / f"planted-{region}-{target}.json"
+        if not path.is_file():
+            keep(path, region, judge_planted(region, target))
+    for name, target in product(options.models.split(","), targets):
+        path = options.work / f"real-{Path(name).stem}-{target}.json"
+        if not path.is_file():
+            bench = make_bench(load_recognizer(name), faces, people)
+            keep(path, bench.recognizer.name, judge_real(bench, target))
+
+
+def compare_all(
+    options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_], chosen: list[Key]
+) -> None:
+    """Set the shortlist beside its baselines, and time it, where that is not done yet."""
+    for name, target in product(options.models.split(","), options.targets.split(",")):
+        path = options.work / f"baselines-{Path(name).stem}-{target}.json"
+        if not path.is_file():
+            bench = make_bench(load_recognizer(name), faces, people)
+            keep(path, bench.recognizer.name, baselines(bench, target, chosen))
+    if not (options.work / "cost.json").is_file():
+        timed = [load_recognizer(name) for name in options.cost.split(",")]
+        ratios = {one.name: {"/".join(key): cost(one, key) for key in chosen} for one in timed}
+        write_whole(options.work / "cost.json", ratios)
+
+
+def main() -> None:
+    """Run from the command line."""
+    options = read_options()
+    torch.set_num_threads(1)  # processor time is time only then
+    faces, people = find_faces(options.faces, options.people, 2, options.seed)
+    judge_all(options, faces, people)
+    if options.judge_only:
+        return
+    compare_all(options, faces, people, shortlist(summary(options.work)))
+    found = {"seed": options.seed, "images": len(faces), **summary(options.work)}
+    write_whole(options.out, found)
+    print(table(found))
+    if options.page:
+        write_between(options.page, "variants", table(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""Real faces before a recognizer: what the benchmarks of maps have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.errors import InputError
+from leam.faces import DlibDetector, Face, find_face
+from leam.faces.people import draw_people, read_people
+from leam.mapping import WEIGHTINGS, Explainer
+from leam.mapping.aggregate import distribution
+from leam.mapping.targets import Target
+from leam.measures import drop
+from leam.measures.occlusion import hide
+from leam.parsers import REGIONS, load_parser
+from leam.recognizers import Recognizer
+from leam.study.plan import Settings
+from leam.study.targeting import mates, target_maker
+
+BATCH = 20
+
+LayerMaps = dict[str, list[Tensor]]
+"""For each weighting the layers' maps ``(n, h_l, w_l)``, each summing to 1 or empty."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One recognizer and faces of people, at least two each.
+
+    Attributes:
+        recognizer: The recognizer.
+        chips: The aligned faces, ``(n, h, w, 3)``.
+        people: Whose each one is, ``(n,)``.
+        regions: Each pixel's region by landmarks, ``(n, h, w)``.
+        clean: The faces' embeddings, ``(n, D)``.
+        mate: For each face the template of the person's other faces, ``(n, D)``.
+    """
+
+    recognizer: Recognizer
+    chips: NDArray[np.uint8]
+    people: NDArray[np.str_]
+    regions: Tensor
+    clean: Tensor
+    mate: Tensor
+
+    @property
+    def person(self) -> NDArray[np.int64]:
+        """Whose each face is, as a number from 0 without gaps, ``(n,)``."""
+        return np.unique(self.people, return_inverse=True)[1]
+
+    @property
+    def on_face(self) -> NDArray[np.bool_]:
+        """The pixels that show the face, ``(n, h, w)``."""
+        return (self.regions != REGIONS.index("background")).numpy()
+
+    def drops(self, masks: NDArray[np.bool_], fill: str = "black") -> NDArray[np.float64]:
+        """Each face's drop when its mask is hidden, ``(n,)``."""
+        hidden = self.recognizer.embed(hide(self.chips, masks, fill))
+        kind = self.recognizer.card.similarity
+        return drop(self.clean, hidden, self.mate, kind).double().numpy()
+
+    def part(self, chosen: NDArray[np.intp]) -> Bench:
+        """The same of some of the faces; each one's mate stays."""
+        rows = torch.from_numpy(chosen)
+        return replace(
+            self,
+            chips=self.chips[chosen],
+            people=self.people[chosen],
+            regions=self.regions[rows],
+            clean=self.clean[rows],
+            mate=self.mate[rows],
+        )
+
+
+def find_faces(
+    folder: Path, people: int, images: int, seed: int
+) -> tuple[list[Face], NDArray[np.str_]]:
+    """Faces of a random part of the people who have so many pictures, and whose each is.
+
+    People of whom a picture shows no face to the detector are left out, with a line on stderr.
+    """
+    samples = read_people(folder)
+    counts = {sample.person: 0 for sample in samples}
+    for sample in samples:
+        counts[sample.person] += 1
+    enough = [sample for sample in samples if counts[sample.person] >= images]
+    detector = DlibDetector()
+    faces, owners = [], []
+    for sample in draw_people(enough, people, images, seed):
+        try:
+            faces.append(find_face(sample.path, detector))
+            owners.append(sample.person)
+        except InputError as error:
+            print(error, file=sys.stderr)
+    keep = [i for i, person in enumerate(owners) if owners.count(person) == images]
+    return [faces[i] for i in keep], np.array([owners[i] for i in keep])
+
+
+def make_bench(recognizer: Recognizer, faces: Sequence[Face], people: NDArray[np.str_]) -> Bench:
+    """Align, parse and embed faces for a recognizer."""
+    parser = load_parser("landmarks")
+    chips = np.stack([recognizer.crop.align(face).image for face in faces])
+    regions = np.stack([parser.parse(face, recognizer.crop).regions for face in faces])
+    clean = recognizer.embed(chips)
+    mate = mates(clean, people, recognizer.card.similarity)
+    return Bench(recognizer, chips, people, torch.from_numpy(regions), clean, mate)
+
+
+def targets_of(
+    explainer: Explainer, chips: NDArray[np.uint8], people: NDArray[np.str_], target: str
+) -> Callable[[slice], Target]:
+    """The study's own targets for a slice of the faces, under the network as it is now."""
+    settings = Settings.model_validate({"target": target})
+    return target_maker(explainer, chips, people, settings, None)
+
+
+def layer_maps(
+    explainer: Explainer, chips: NDArray[np.uint8], targets: Callable[[slice], Target]
+) -> LayerMaps:
+    """All weightings' layer maps of all faces, from one pass over them."""
+    found: dict[str, list[list[Tensor]]] = {name: [] for name in WEIGHTINGS}
+    for start in range(0, len(chips), BATCH):
+        part = slice(start, min(start + BATCH, len(chips)))
+        activations, gradients, _, _ = explainer.differentiate(chips[part], targets(part))
+        for name, weigh in WEIGHTINGS.items():
+            found[name].append(
+                [distribution(weigh(a, g)) for a, g in zip(activations, gradients, strict=True)]
+            )
+    return {
+        name: [torch.cat(layer) for layer in zip(*batches, strict=True)]
+        for name, batches in found.items()
+    }
+
+
+def write_whole(path: Path, found: dict[str, Any]) -> None:
+    """Write JSON under a temporary name first, so that a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    os.replace(beside, path)  # noqa: PTH105

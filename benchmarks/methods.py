@@ -1,0 +1,233 @@
+r"""LEAM and other methods on the same real faces, by the same measures.
+
+    python benchmarks/methods.py FACES --models dlib_resnet,examples/cards/mobileface_v3.toml \
+        --work methods.work --out benchmarks/methods.json --page docs/peers.md
+
+Each person's first picture is compared with the second one (a pair of one person) and with another
+person's second one. Every method maps both pairs. Reported are the drop of the pairs of one person
+when the critical 1 % is blackened, beside scattered pixels and the mask's own blobs moved; the area
+under the accuracy of verification as pixels are deleted or inserted (one threshold, that of whole
+faces); and the processor time of a map over that of a forward pass on one thread. Each method's
+figures are kept in the work folder, so that the command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from bench import Bench, find_faces, make_bench, write_whole
+from markdown import write_between
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.faces import Face
+from leam.mapping import Explainer
+from leam.mapping.peers import Method, build_peer, explained
+from leam.measures import bootstrap_mean, critical_mask, deletion, insertion
+from leam.measures.baselines import BASELINES, Given
+from leam.measures.verification import Pairs, best_threshold
+from leam.recognizers import Recognizer, load_recognizer
+
+Result = TypeVar("Result")
+
+TOP = 0.01
+BATCH = 8
+OWN = ("leam self", "leam template")
+RANDOM = "random order"
+# The cheap ones first: one backward pass a dimension and 500 forward passes come last.
+METHODS = (
+    *OWN,
+    "grad_cam",
+    "hires_cam",
+    "layer_cam",
+    "input_gradient",
+    "gradient_input",
+    "xssab",
+    RANDOM,
+    "occlusion_sweep",
+    "corrrise",
+    "fggb",
+)
+PLANTED = {"leam self": "self/positive", "leam template": "template/positive", RANDOM: "scattered"}
+
+
+def method_of(name: str, recognizer: Recognizer) -> Method:
+    """A method by its name in the table."""
+    if name in OWN:
+        return explained(Explainer(recognizer), alone=name == "leam self")
+    if name == RANDOM:
+        size = recognizer.card.input_size
+        return lambda chips, _: torch.rand(
+            len(chips), *size, generator=torch.Generator().manual_seed(0)
+        )
+    return build_peer(name, recognizer)
+
+
+def in_batches(method: Method, chips: NDArray[np.uint8], mates: Tensor) -> Tensor:
+    """Maps of many pairs, a few at a time."""
+    starts = range(0, len(chips), BATCH)
+    return torch.cat([method(chips[i : i + BATCH], mates[i : i + BATCH]) for i in starts])
+
+
+def processor_seconds(run: Callable[[], Result]) -> tuple[Result, float]:
+    """What a call gives, and the processor time it took: on one thread, no matter what else runs."""
+    start = time.process_time()
+    found = run()
+    return found, time.process_time() - start
+
+
+def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
+    """Drops of the critical mask, of scattered pixels, and of the mask's blobs moved, ``(n,)``."""
+    own = critical_mask(maps, TOP).numpy()
+    found = {"critical": bench.drops(own)}
+    for name in ("scattered", "moved"):
+        generator = np.random.default_rng(0)
+        masks = [
+            BASELINES[name](Given(mask, values, face, np.zeros_like(mask), generator))
+            for mask, values, face in zip(own, maps.numpy(), bench.on_face, strict=True)
+        ]
+        found[name] = bench.drops(np.stack(masks))
+    return found
+
+
+def judge(bench: Bench, strangers: Tensor, method: Method) -> dict[str, Any]:
+    """A method's figures.
+
+    Args:
+        bench: One face a person, with the mate's embedding.
+        strangers: For each face the embedding of another person, ``(n, D)``.
+        method: The method.
+    """
+    recognizer, chips = bench.recognizer, bench.chips
+    _, forward = processor_seconds(lambda: [recognizer.embed(chips, BATCH) for _ in range(3)])
+    same, taken = processor_seconds(lambda: in_batches(method, chips, bench.mate))
+    other = in_batches(method, chips, strangers)
+    mates = torch.cat([bench.mate, strangers])
+    truth = np.repeat([True, False], len(chips))
+    whole = recognizer.similarity(torch.cat([bench.clean, bench.clean]), mates).double().numpy()
+    kind = recognizer.card.similarity
+    pairs = Pairs(mates, truth, best_threshold(whole, truth), kind)
+    both, maps = np.concatenate([chips, chips]), torch.cat([same, other])
+    people = np.arange(len(chips))
+    drops = drops_of(bench, same)
+    own = drops["critical"]
+    return {
+        "drop": bootstrap_mean(own, people, 0).as_dict(),
+        **{
+            f"over_{name}": bootstrap_mean(own - drops[name], people, 0).as_dict()
+            for name in ("scattered", "moved")
+        },
+        "deletion": deletion(both, maps, pairs, recognizer.embed).area,
+        "insertion": insertion(both, maps, pairs, recognizer.embed).area,
+        "cost": taken / (forward / 3),
+    }
+
+
+def pairs_of(
+    recognizer: Recognizer, faces: list[Face], people: NDArray[np.str_]
+) -> tuple[Bench, Tensor]:
+    """Each person's first face with its mate, and for each the mate of a person half of all away."""
+    bench = make_bench(recognizer, faces, people)
+    first = bench.part(np.arange(0, len(faces), 2))
+    return first, torch.roll(first.mate, len(first.chips) // 2, dims=0)
+
+
+def table(found: dict[str, Any]) -> str:
+    """One row a recognizer and method, as Markdown."""
+    heads = ["recognizer", "method", "drop at 1 %", "over scattered", "over moved"]
+    heads += ["deletion", "insertion", "cost"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for model, rows in found["models"].items():
+        for name in sorted(rows, key=lambda name: -rows[name]["drop"]["mean"]):
+            row = rows[name]
+            cells = [
+                model,
+                name,
+                *(ranged(row[k]) for k in ("drop", "over_scattered", "over_moved")),
+            ]
+            cells += [f"{row['deletion']:.3f}", f"{row['insertion']:.3f}", f"{row['cost']:.1f}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def overview(found: dict[str, Any], planted: dict[str, Any]) -> str:
+    """One row a method over the recognizers that all methods were run on, the largest drop first.
+
+    The relative drop is over that of LEAM's default on the same recognizer.
+    """
+    models = [rows for rows in found["models"].values() if len(rows) == len(METHODS)]
+    heads = ["method", "relative drop", "beats scattered", "beats moved", "deletion", "insertion"]
+    heads += ["cost", *(f"planted {region}" for region in planted)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+
+    def relative(name: str) -> float:
+        ratios = [rows[name]["drop"]["mean"] / rows[OWN[0]]["drop"]["mean"] for rows in models]
+        return float(np.mean(ratios))
+
+    for name in sorted(METHODS if models else (), key=relative, reverse=True):
+        own = [rows[name] for rows in models]
+        cells = [name, f"{relative(name):.2f}"]
+        for key in ("over_scattered", "over_moved"):
+            wins, clear = (sum(row[key][side] > 0 for row in own) for side in ("mean", "low"))
+            cells.append(f"{wins} ({clear}) of {len(own)}")
+        cells += [f"{np.mean([row[key] for row in own]):.3f}" for key in ("deletion", "insertion")]
+        cells.append(f"{np.median([row['cost'] for row in own]):.1f}")
+        for one in planted.values():
+            share = one["shares"].get(PLANTED.get(name, name))
+            cells.append(f"{share['mean']:.2f}" if share else "–")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ranged(found: dict[str, Any]) -> str:
+    """A mean with its interval."""
+    low, mean, high = (f"{found[name]:.3f}" for name in ("low", "mean", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--planted", type=Path, help="what benchmarks/planted.py wrote")
+    parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the tables")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # processor time is time only then
+    faces, people = find_faces(options.faces, options.people, 2, options.seed)
+    found: dict[str, Any] = {"people": len(faces) // 2, "seed": options.seed, "models": {}}
+    for name in options.models.split(","):
+        recognizer = load_recognizer(name)
+        bench, strangers = pairs_of(recognizer, faces, people)
+        rows: dict[str, Any] = {}
+        for method in options.methods.split(","):
+            path = options.work / f"{recognizer.name}-{method.replace(' ', '_')}.json"
+            if not path.is_file():
+                write_whole(path, judge(bench, strangers, method_of(method, recognizer)))
+                print(path.name, flush=True)
+            rows[method] = json.loads(path.read_text(encoding="utf-8"))
+        found["models"][recognizer.name] = rows
+        write_whole(options.out, found)
+    planted = json.loads(options.planted.read_text("utf-8")) if options.planted else {}
+    print(overview(found, planted), table(found), sep="\n\n")
+    if options.page:
+        write_between(options.page, "methods", overview(found, planted))
+        write_between(options.page, "each recognizer", table(found))
+
+
+if __name__ == "__main__":
+    main()
