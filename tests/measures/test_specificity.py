@@ -7,7 +7,7 @@ import torch
 from leam.measures.bhattacharyya import bhattacharyya
 from leam.measures.critical import critical_mask
 from leam.measures.effects import auc
-from leam.measures.specificity import chance_level, person_maps, specificity
+from leam.measures.specificity import Block, chance_level, person_maps, pooled, specificity
 
 
 def faces_of(people: int, images: int, own: float, seed: int = 0):
@@ -32,7 +32,9 @@ def test_pairs_are_sorted_by_hand():
     np.testing.assert_array_equal(found.same_person, [0, 1])
     np.testing.assert_array_equal(np.sort(found.different), [0.1, 0.2, 0.3, 0.4])
     np.testing.assert_array_equal(found.different_people, [[0, 1]] * 4)
-    assert found.sums[0, 1] == pytest.approx(1.0)
+    np.testing.assert_allclose(found.sums, [1.0, 1.0])
+    np.testing.assert_allclose(found.of_people(), [[0.9, 0.8], [0.25, 0.25]])
+    assert found.different_estimate(0).mean == pytest.approx(0.25)
     assert found.auc_estimate(0).mean == 1.0
     spread = np.sqrt((0.05**2 + np.var([0.1, 0.2, 0.3, 0.4])) / 2)
     assert found.d_prime_estimate(0).mean == pytest.approx((0.85 - 0.25) / spread)
@@ -56,6 +58,26 @@ def test_a_large_study_keeps_a_sample_of_its_pairs(monkeypatch):
     assert (found.different_people[:, 0] != found.different_people[:, 1]).all()
     everything = found.sums.sum() / found.counts.sum()
     assert found.different.mean() == pytest.approx(everything, abs=0.03)
+
+
+def test_blocks_keep_every_same_pair_and_the_pairs_inside_them():
+    overlaps, person = faces_of(12, 3, 1.0)
+    whole = specificity(overlaps, person)
+    parts = [
+        Block(overlaps[np.ix_(rows, rows)], person[rows])
+        for rows in (np.arange(18), np.arange(18, 36))
+    ]
+    found = pooled(parts, 12)
+    np.testing.assert_array_equal(found.same, whole.same)
+    np.testing.assert_array_equal(found.same_person, whole.same_person)
+    assert len(found.different) == 2 * (18 * 17 // 2 - 18)
+    inside = [overlaps[0, other] for other in range(18) if person[other] != person[0]]
+    assert found.counts[0] == 3 * len(inside)
+    assert found.auc_estimate(0).mean == pytest.approx(auc(found.same, found.different))
+    # Identities are permuted within blocks; the observed area is that of all pairs together.
+    chance = chance_level(parts, seed=0, repeats=300)
+    assert chance.auc.mean == pytest.approx(0.5, abs=0.02)
+    assert chance.p == pytest.approx(1 / 301)
 
 
 def test_resampled_areas_agree_with_images_drawn_anew():
@@ -87,8 +109,8 @@ def test_intervals_are_fixed_by_the_seed():
 
 
 def test_chance_is_a_half_and_persons_beat_it_only_where_they_have_something_of_their_own():
-    own = chance_level(*faces_of(20, 3, 1.0), seed=0, repeats=300)
-    none = chance_level(*faces_of(20, 3, 0.0), seed=0, repeats=300)
+    own = chance_level([Block(*faces_of(20, 3, 1.0))], seed=0, repeats=300)
+    none = chance_level([Block(*faces_of(20, 3, 0.0))], seed=0, repeats=300)
     assert own.auc.mean == pytest.approx(0.5, abs=0.01)
     assert own.p == pytest.approx(1 / 301)
     assert none.p > 0.05
@@ -97,13 +119,13 @@ def test_chance_is_a_half_and_persons_beat_it_only_where_they_have_something_of_
 def test_the_chance_of_the_mean_is_the_mean_of_all_pairs():
     overlaps, person = faces_of(15, 2, 1.0)
     upper = np.triu_indices(30, 1)
-    found = chance_level(overlaps, person, seed=0, repeats=2000)
+    found = chance_level([Block(overlaps, person)], seed=0, repeats=2000)
     assert found.same.mean == pytest.approx(overlaps[upper].mean(), abs=0.005)
 
 
 def test_one_person_alone_has_no_chance_level():
     overlaps, _ = faces_of(1, 4, 1.0)
-    assert chance_level(overlaps, np.zeros(4, dtype=int), 0).auc.n == 0
+    assert chance_level([Block(overlaps, np.zeros(4, dtype=int))], 0).auc.n == 0
     assert specificity(overlaps, np.zeros(4, dtype=int)).auc_estimate(0).mean is None
 
 

@@ -7,7 +7,6 @@ from leam.measures.statistics import (
     NOTHING,
     bootstrap_difference,
     bootstrap_mean,
-    bootstrap_pair_mean,
     estimate,
     person_means,
     resamples,
@@ -42,14 +41,6 @@ def test_values_that_are_absent_are_left_out():
     found = bootstrap_mean(np.array([1.0, np.nan, 3.0]), np.array([0, 1, 2]), 0)
     assert (found.mean, found.n) == (2.0, 2)
     assert bootstrap_mean(np.array([np.nan]), np.array([0]), 0) == NOTHING
-
-
-def test_the_mean_over_pairs_of_people_ignores_the_diagonal():
-    sums = np.array([[99.0, 2.0, 3.0], [2.0, 99.0, 4.0], [3.0, 4.0, 99.0]])
-    found = bootstrap_pair_mean(sums, np.ones((3, 3)), 0)
-    assert found.mean == pytest.approx(3.0)
-    assert found.low >= 2
-    assert found.high <= 4
 
 
 def test_the_difference_of_groups_by_hand():

@@ -45,3 +45,25 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     # Row by row, so that memory grows with the maps, not with their pairs.
     rows = [entropies((row + q) / 2) - (own + own_q) / 2 for row, own in zip(p, own_p, strict=True)]
     return torch.stack(rows).clamp(0.0, 1.0) if rows else p.new_zeros(0, len(q))
+
+
+@measure("profile_divergence", "layers", "none")
+def profile_divergences(profiles: Tensor) -> Tensor:
+    """Jensen-Shannon divergence, in bits, between every two profiles of one face.
+
+    A profile is how a map's mass is spread over the regions: of the layers of one model, or of several models. It
+    says how differently two maps see the named parts, whatever their resolution.
+
+    Args:
+        profiles: ``(n, K, R)``, non-negative, scaled here to sum 1.
+
+    Returns:
+        ``(n, K, K)`` float32 in [0, 1], symmetric; NaN where a profile is empty.
+    """
+    shares = profiles.float() / profiles.float().sum(dim=-1, keepdim=True)
+    own = entropies(shares)
+    rows = [
+        entropies((shares[:, k : k + 1] + shares) / 2) - (own[:, k : k + 1] + own) / 2
+        for k in range(shares.shape[1])
+    ]
+    return torch.stack(rows, dim=1).clamp(0.0, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,6 @@ from leam.measures.statistics import (
     Estimate,
     Numbers,
     bootstrap_mean,
-    bootstrap_pair_mean,
     estimate,
     resamples,
 )
@@ -30,18 +29,30 @@ _LEVELS = np.linspace(0, 1, 1000)
 
 
 @dataclass(frozen=True)
+class Block:
+    """The overlaps between every two of some images; whole people.
+
+    Attributes:
+        overlaps: ``(n, n)``, symmetric; rows that are NaN are left out.
+        person: Whose each image is, as a position among all people, ``(n,)``.
+    """
+
+    overlaps: Numbers
+    person: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Specificity:
     """Overlaps of maps, by pairs of people.
 
     Attributes:
         same: The overlap of every pair of images of one person, ``(s,)``.
         same_person: Whose pair it is, as a position among the people, ``(s,)``.
-        different: The overlap of pairs of images of two people, ``(d,)``: all of them, or a random
-            sample of 100,000 where there are more.
+        different: The overlap of pairs of images of two people, ``(d,)``: all that were computed, or a random sample
+            of 100,000 where there are more.
         different_people: Whose pairs they are, ``(d, 2)``.
-        sums: Sum of all overlaps between the images of persons i and j, ``(P, P)``; the diagonal is
-            zero.
-        counts: Number of those pairs, ``(P, P)``.
+        sums: Sum of all computed overlaps of each person's images with other people's, ``(P,)``.
+        counts: Number of those pairs, ``(P,)``.
     """
 
     same: Numbers
@@ -56,8 +67,14 @@ class Specificity:
         return bootstrap_mean(self.same, self.same_person, seed)
 
     def different_estimate(self, seed: int) -> Estimate:
-        """The mean overlap of images of two people."""
-        return bootstrap_pair_mean(self.sums, self.counts, seed)
+        """The mean overlap of images of two people; the interval as in :meth:`auc_estimate`."""
+        if not self.counts.any():
+            return NOTHING
+
+        def weighted(_same: Numbers, different: Numbers) -> Numbers:
+            return np.asarray((different @ self.different) / different.sum(axis=1))
+
+        return self._resampled(float(self.sums.sum() / self.counts.sum()), weighted, seed)
 
     def auc_estimate(self, seed: int) -> Estimate:
         """The chance that a same-person overlap exceeds a different-person one; 0.5 says nothing.
@@ -73,10 +90,13 @@ class Specificity:
             np.searchsorted(levels, values, side="right") for values in (self.same, self.different)
         )
 
-        def weighted(same: Numbers, different: Numbers) -> float:
-            high = np.bincount(same_level, weights=same, minlength=len(levels) + 1)
-            low = np.bincount(different_level, weights=different, minlength=len(levels) + 1)
-            return float(high @ (low.cumsum() - low / 2) / (high.sum() * low.sum()))
+        def histogram(level: NDArray[np.int64], weights: Numbers) -> Numbers:
+            return np.stack([np.bincount(level, row, len(levels) + 1) for row in weights])
+
+        def weighted(same: Numbers, different: Numbers) -> Numbers:
+            high, low = histogram(same_level, same), histogram(different_level, different)
+            above = (high * (low.cumsum(axis=1) - low / 2)).sum(axis=1)
+            return np.asarray(above / (high.sum(axis=1) * low.sum(axis=1)))
 
         return self._resampled(auc(self.same, self.different), weighted, seed)
 
@@ -86,17 +106,19 @@ class Specificity:
         Green and Swets, "Signal Detection Theory and Psychophysics", 1966; the root mean square of
         both deviations is the unit. Interval as in :meth:`auc_estimate`.
         """
+        if not len(self.same) or not len(self.different):
+            return NOTHING
 
-        def weighted(same: Numbers, different: Numbers) -> float:
+        def weighted(same: Numbers, different: Numbers) -> Numbers:
             (mean_s, spread_s), (mean_d, spread_d) = (
                 _moments(self.same, same),
                 _moments(self.different, different),
             )
             unit = np.sqrt((spread_s + spread_d) / 2)
-            return float((mean_s - mean_d) / unit) if unit > 0 else np.nan
+            return np.divide(mean_s - mean_d, unit, out=np.full_like(unit, np.nan), where=unit > 0)
 
-        ones = (np.ones_like(self.same), np.ones_like(self.different))
-        return self._resampled(weighted(*ones) if len(self.same) else np.nan, weighted, seed)
+        ones = (np.ones((1, len(self.same))), np.ones((1, len(self.different))))
+        return self._resampled(float(weighted(*ones)[0]), weighted, seed)
 
     def of_people(self) -> tuple[Numbers, Numbers]:
         """Each person's mean overlap within and with others, ``(P,)`` each; NaN without a pair."""
@@ -104,23 +126,34 @@ class Specificity:
         within = np.bincount(self.same_person, weights=self.same, minlength=people)
         pairs = np.bincount(self.same_person, minlength=people)
         with np.errstate(invalid="ignore"):
-            return within / pairs, self.sums.sum(axis=1) / self.counts.sum(axis=1)
+            return within / pairs, self.sums / self.counts
 
     def _resampled(
-        self, value: float, weighted: Callable[[Numbers, Numbers], float], seed: int
+        self, value: float, weighted: Callable[[Numbers, Numbers], Numbers], seed: int
     ) -> Estimate:
-        """A value with its interval, from the same figure under weights of the pairs."""
+        """A value with its interval, from the same figure under weights of the pairs.
+
+        Args:
+            value: Of the pairs as they are.
+            weighted: From ``r`` resamples' weights of the same pairs ``(r, s)`` and of the different ones ``(r, d)``
+                to the figure ``(r,)``.
+            seed: Of the resamples.
+        """
         if not np.isfinite(value):
             return NOTHING
         first, second = self.different_people.T
         draws = []
         for block in resamples(len(self.sums), seed):
-            for draw in block:
-                same, different = draw[self.same_person], draw[first] * draw[second]
-                # A resample of very few people may hold no pair of one of the kinds.
-                usable = same.any() and different.any()
-                draws.append(weighted(same, different) if usable else np.nan)
-        return estimate(value, np.array(draws), len(self.sums))
+            same, different = block[:, self.same_person], block[:, first] * block[:, second]
+            # A resample of very few people may hold no pair of one of the kinds.
+            usable = same.any(axis=1) & different.any(axis=1)
+            figures = np.full(len(block), np.nan)
+            if usable.any():
+                figures[usable] = weighted(same[usable], different[usable])
+            draws.append(figures)
+        found = np.concatenate(draws)
+        people = len(np.unique(np.concatenate([self.same_person, first, second])))
+        return estimate(value, found, people)
 
 
 @dataclass(frozen=True)
@@ -147,67 +180,117 @@ def specificity(overlaps: Numbers, person: NDArray[np.int64], seed: int = 0) -> 
         person: Whose each image is, ``(n,)``, from 0 without gaps.
         seed: Of the sample of different-person pairs.
     """
-    people = int(person.max(initial=-1)) + 1
-    usable = np.isfinite(overlaps)
-    np.fill_diagonal(usable, val=False)
-    members = np.eye(people)[person]
-    sums = members.T @ np.where(usable, overlaps, 0.0) @ members
-    counts = members.T @ usable.astype(np.float64) @ members
-    np.fill_diagonal(sums, 0.0)
-    np.fill_diagonal(counts, 0.0)
-    one = person[:, None] == person[None, :]
-    first, second = np.nonzero(np.triu(usable & one))
-    other_first, other_second = _sample(np.flatnonzero(np.triu(usable & ~one)), len(person), seed)
+    return pooled([Block(overlaps, person)], int(person.max(initial=-1)) + 1, seed)
+
+
+def pooled(blocks: Sequence[Block], people: int, seed: int = 0) -> Specificity:
+    """The same over several blocks of whole people: every same-person pair is in one, and a sample of the others.
+
+    What it costs grows with the images, not with their square.
+
+    Args:
+        blocks: Overlaps within groups of people, no person in two of them.
+        people: Number of all people.
+        seed: Of the sample of different-person pairs.
+    """
+    same, same_person, different, different_people = [], [], [], []
+    sums, counts = np.zeros(people), np.zeros(people)
+    for block in blocks:
+        usable = np.isfinite(block.overlaps)
+        np.fill_diagonal(usable, val=False)
+        one = block.person[:, None] == block.person[None, :]
+        first, second = np.nonzero(np.triu(usable & one))
+        same.append(block.overlaps[first, second])
+        same_person.append(block.person[first])
+        first, second = np.nonzero(np.triu(usable & ~one))
+        different.append(block.overlaps[first, second])
+        different_people.append(np.stack([block.person[first], block.person[second]], axis=1))
+        others = usable & ~one
+        sums += np.bincount(
+            block.person, np.where(others, block.overlaps, 0.0).sum(axis=1), minlength=people
+        )
+        counts += np.bincount(block.person, others.sum(axis=1), minlength=people)
+    values = np.concatenate(different)
+    chosen = _sample(len(values), seed)
     return Specificity(
-        same=overlaps[first, second],
-        same_person=person[first],
-        different=overlaps[other_first, other_second],
-        different_people=np.stack([person[other_first], person[other_second]], axis=1),
+        same=np.concatenate(same),
+        same_person=np.concatenate(same_person),
+        different=values[chosen],
+        different_people=np.concatenate(different_people)[chosen],
         sums=sums,
         counts=counts,
     )
 
 
 @measure("chance", "specificity", "none")
-def chance_level(
-    overlaps: Numbers, person: NDArray[np.int64], seed: int, repeats: int = 1000
-) -> Chance:
-    """What overlap and AUC are by chance: identities are permuted among the images.
+def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Chance:
+    """What overlap and AUC are by chance: identities are permuted among the images of each block.
 
     Args:
-        overlaps: Between every two images, ``(n, n)``, symmetric; rows that are NaN are left out.
-        person: Whose each image is, ``(n,)``.
+        blocks: Overlaps within groups of people.
         seed: Of the permutations.
         repeats: Number of permutations.
     """
-    present = np.isfinite(overlaps).sum(axis=1) > 1
-    overlaps, person = overlaps[np.ix_(present, present)], person[present]
-    images = len(person)
-    upper = np.triu_indices(images, 1)
-    first, second = (side[person[upper[0]] == person[upper[1]]] for side in upper)
-    pairs, same = len(upper[0]), len(first)
+    found = [_present(block) for block in blocks]
+    uppers = [np.triu_indices(len(block.person), 1) for block in found]
+    values = np.concatenate(
+        [block.overlaps[upper] for block, upper in zip(found, uppers, strict=True)]
+    )
+    together = [
+        block.person[upper[0]] == block.person[upper[1]]
+        for block, upper in zip(found, uppers, strict=True)
+    ]
+    pairs, same = len(values), int(sum(one.sum() for one in together))
     if not same or same == pairs:
         return Chance(NOTHING, NOTHING, np.nan)
-    ranks = np.zeros((images, images))
-    ranks[upper] = rankdata(overlaps[upper])
-    ranks += ranks.T
+    ranks = _rank_matrices(values, [len(block.person) for block in found], uppers)
+    sides = [(u[0][one], u[1][one]) for u, one in zip(uppers, together, strict=True)]
 
-    def figures(order: NDArray[np.int64]) -> tuple[float, float]:
-        a, b = order[first], order[second]
+    def figures(orders: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
+        total = rank_sum = 0.0
+        for block, rank, order, (first, second) in zip(found, ranks, orders, sides, strict=True):
+            a, b = order[first], order[second]
+            total += block.overlaps[a, b].sum()
+            rank_sum += rank[a, b].sum()
         # The rank sum of Wilcoxon and of Mann and Whitney, exact over all pairs.
-        area = (ranks[a, b].sum() - same * (same + 1) / 2) / (same * (pairs - same))
-        return float(overlaps[a, b].mean()), float(area)
+        area = (rank_sum - same * (same + 1) / 2) / (same * (pairs - same))
+        return total / same, area
 
     generator = np.random.default_rng(seed)
-    draws = np.array([figures(generator.permutation(images)) for _ in range(repeats)])
-    observed = figures(np.arange(images))[1]
-    people = len(np.unique(person))
+    sizes = [len(block.person) for block in found]
+    draws = np.array(
+        [figures([generator.permutation(size) for size in sizes]) for _ in range(repeats)]
+    )
+    observed = figures([np.arange(size) for size in sizes])[1]
+    people = len(np.unique(np.concatenate([block.person for block in found])))
     means = draws.mean(axis=0)
     return Chance(
         same=estimate(float(means[0]), draws[:, 0], people),
         auc=estimate(float(means[1]), draws[:, 1], people),
         p=float((1 + (draws[:, 1] >= observed).sum()) / (1 + repeats)),
     )
+
+
+def _present(block: Block) -> Block:
+    """A block without the images that have no map."""
+    present = np.isfinite(block.overlaps).sum(axis=1) > 1
+    return Block(block.overlaps[np.ix_(present, present)], block.person[present])
+
+
+def _rank_matrices(
+    values: Numbers,
+    sizes: Sequence[int],
+    uppers: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> list[Numbers]:
+    """The ranks of all pairs together, laid back into each block's ``(n, n)``."""
+    ranked = rankdata(values)
+    matrices, start = [], 0
+    for size, upper in zip(sizes, uppers, strict=True):
+        matrix = np.zeros((size, size))
+        matrix[upper] = ranked[start : start + len(upper[0])]
+        matrices.append(matrix + matrix.T)
+        start += len(upper[0])
+    return matrices
 
 
 @measure("person_maps", "specificity", "none")
@@ -240,20 +323,19 @@ def person_maps(
     return means, np.tile(np.arange(len(halves[0])), 2)
 
 
-def _sample(
-    pairs: NDArray[np.int64], images: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of at most ``DIFFERENT_PAIRS`` of the flat positions given."""
-    if len(pairs) > DIFFERENT_PAIRS:
-        generator = np.random.default_rng(seed)
-        pairs = np.sort(generator.choice(pairs, size=DIFFERENT_PAIRS, replace=False))
-    rows, columns = np.divmod(pairs, images)
-    return rows, columns
+def _sample(pairs: int, seed: int) -> NDArray[np.int64]:
+    """Positions of at most ``DIFFERENT_PAIRS`` of so many pairs, sorted."""
+    if pairs <= DIFFERENT_PAIRS:
+        return np.arange(pairs)
+    generator = np.random.default_rng(seed)
+    return np.sort(generator.choice(pairs, size=DIFFERENT_PAIRS, replace=False))
 
 
-def _moments(values: Numbers, weights: Numbers) -> tuple[float, float]:
-    """Weighted mean and variance."""
-    # Plain sums: a threaded dot product of this length spends its time on starting threads.
-    total = weights.sum()
-    mean = float((weights * values).sum() / total)
-    return mean, float((weights * (values - mean) ** 2).sum() / total)
+def _moments(values: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
+    """Mean and variance of values ``(n,)`` under each row of weights ``(r, n)``, ``(r,)`` each."""
+    total = weights.sum(axis=1)
+    mean = (weights @ values) / total
+    # About the plain mean, so that nothing is lost to cancellation.
+    centred = values - values.mean()
+    variance = (weights @ centred**2) / total - (mean - values.mean()) ** 2
+    return mean, np.clip(variance, 0.0, None)

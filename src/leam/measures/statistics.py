@@ -77,32 +77,6 @@ def bootstrap_mean(
     return estimate(float(sums.sum() / counts.sum()), draws, len(sums))
 
 
-def bootstrap_pair_mean(
-    sums: Numbers, counts: Numbers, seed: int, repeats: int = REPEATS
-) -> Estimate:
-    """The mean over pairs of different people, with an interval from resampling people.
-
-    A pair drawn in a resample counts as often as the product of its two people's multiplicities; a
-    person is never paired with itself.
-
-    Args:
-        sums: Sum of the measure over the image pairs of persons i and j, ``(P, P)`` symmetric; the
-            diagonal is ignored.
-        counts: Number of those image pairs, ``(P, P)``.
-        seed: Of the resampling.
-        repeats: Number of resamples.
-    """
-    sums, counts = (np.where(np.eye(len(a), dtype=bool), 0.0, a) for a in (sums, counts))
-    if counts.sum() == 0:
-        return NOTHING
-    draws = []
-    for w in resamples(len(sums), seed, repeats):
-        weight = ((w @ counts) * w).sum(axis=1)
-        total = ((w @ sums) * w).sum(axis=1)
-        draws.append(np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0))
-    return estimate(float(sums.sum() / counts.sum()), np.concatenate(draws), len(sums))
-
-
 def bootstrap_difference(
     first: Numbers, second: Numbers, seed: int, repeats: int = REPEATS
 ) -> Estimate:

@@ -23,11 +23,12 @@ def transfer_drops(
     kind: Similarity,
     *,
     fill: str = "black",
+    clean: Tensor | None = None,
 ) -> Tensor:
     """One model's drops under masks from several sources: a row of the transfer matrix.
 
     The sources are the models, the target itself among them, and whatever they are compared with,
-    such as random masks. The clean faces are embedded once.
+    such as random masks. All masks of all sources are embedded in shared batches.
 
     Args:
         chips: Aligned faces in the target model's geometry, ``(B, h, w, 3)``.
@@ -37,14 +38,13 @@ def transfer_drops(
         embed: The target model.
         kind: Its similarity.
         fill: What replaces a pixel.
+        clean: The clean faces' embeddings, ``(B, D)``, where they are known already.
 
     Returns:
         ``(S, B)``; NaN where a mask is empty.
     """
-    clean = embed(chips)
-    rows = []
-    for source in masks:
-        drops = drop(clean, embed(hide(chips, source, fill)), mates, kind).cpu()
-        some = torch.from_numpy(source.any(axis=(1, 2)))
-        rows.append(torch.where(some, drops, torch.nan))
-    return torch.stack(rows)
+    clean = embed(chips) if clean is None else clean
+    hidden = embed(np.concatenate([hide(chips, source, fill) for source in masks]))
+    drops = drop(clean, hidden.reshape(len(masks), len(chips), -1), mates, kind).cpu()
+    some = torch.from_numpy(np.stack(masks).any(axis=(2, 3)))
+    return torch.where(some, drops, torch.nan)

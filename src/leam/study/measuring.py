@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from leam.mapping.aggregate import upsample
 from leam.mapping.explainer import Explainer, Maps
 from leam.measures.critical import critical_mask
 from leam.measures.focus import centre_of_mass, spread
-from leam.measures.shares import region_areas, region_shares
+from leam.measures.shares import cell_regions, cell_shares, region_areas, region_shares
 from leam.parsers.areas import region_table
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import REGIONS
+from leam.study.album import Chips
 from leam.study.occluding import occlude_slice
 from leam.study.plan import Settings
 from leam.study.store import Arrays
 from leam.study.subject import Subject
 from leam.study.targeting import target_maker
 
-BATCH = 32
 # Layer maps are kept as means over faces, for pictures only, at most this large.
 PICTURE_SIDE = 56
+BATCH = 32
 
 
 def measure_slice(
     subjects: Sequence[Subject],
+    chips: Chips,
     explainer: Explainer,
     parsings: Sequence[Parsing],
     settings: Settings,
@@ -40,6 +42,7 @@ def measure_slice(
 
     Args:
         subjects: The faces, whole people, each with at least two.
+        chips: As the recognizer sees them.
         explainer: Explains the recognizer.
         parsings: Each face's regions in the recognizer's crop.
         settings: The study's choices.
@@ -47,23 +50,19 @@ def measure_slice(
         others: For the ``contrast`` target, templates of people outside this slice, ``(n, D)``.
 
     Returns:
-        For ``n`` faces, ``L`` layers, ``R`` regions, ``K`` kinds of mask (``critical`` first, then
-        the baselines): ``layers (L,)`` their names; ``position (n,)``; ``matrix (n, 2, 3)`` from
-        picture to chip; ``embedding (n, D)``;
-        ``density (n, h, w)`` float16, the overall map times its number of pixels; ``critical (n,
-        ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the overall map
-        and each layer; ``spread (n, 1 + L)`` and ``centre (n, 1 + L, 2)`` likewise; ``area`` and
-        ``confidence (n, R)``, and with a second parser ``second_share`` and ``second_area (n, R)``;
-        ``empty (n, 1 + L)``; what :func:`occlude_slice` gives; and sums over
-        faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum (L, s, s)``.
+        For ``n`` faces, ``L`` layers, ``R`` regions: ``layers (L,)`` their names; ``position (n,)``; ``matrix (n, 2,
+        3)`` from picture to chip; ``embedding (n, D)``; ``density (n, h, w)`` float16, the overall map times its
+        number of pixels; ``critical (n, ceil(h w / 8))`` packed bits; ``share`` and ``mass`` ``(n, 1 + L, R)`` of the
+        overall map and each layer; ``spread (n, 1 + L)`` and ``centre (n, 1 + L, 2)`` likewise; ``area`` and
+        ``confidence (n, R)``, and with a second parser ``second_share`` and ``second_area (n, R)``; ``empty (n, 1 +
+        L)``; what :func:`occlude_slice` gives; and sums over faces for pictures: ``face_sum (h, w, 3)``, ``layer_sum
+        (L, s, s)``.
     """
-    recognizer = explainer.recognizer
-    aligned = [recognizer.crop.align(subject.face) for subject in subjects]
-    chips = np.stack([chip.image for chip in aligned])
+    recognizer, images = explainer.recognizer, chips.images
     people = np.array([subject.person for subject in subjects])
-    targets = target_maker(explainer, chips, people, settings, others)
+    targets = target_maker(explainer, images, people, settings, others)
     parts = [
-        _measure_maps(explainer.explain(chips[batch], targets(batch)), parsings[batch], settings)
+        _measure_maps(explainer.explain(images[batch], targets(batch)), parsings[batch], settings)
         for batch in (slice(start, start + BATCH) for start in range(0, len(subjects), BATCH))
     ]
     arrays = {
@@ -74,9 +73,9 @@ def measure_slice(
     }
     arrays["layers"] = np.array([layer.name for layer in explainer.layers])
     arrays["position"] = np.array([subject.position for subject in subjects])
-    arrays["matrix"] = np.stack([chip.matrix for chip in aligned])
-    arrays["face_sum"] = chips.sum(axis=0, dtype=np.int64)
-    arrays.update(occlude_slice(subjects, explainer, chips, arrays, parsings, settings))
+    arrays["matrix"] = chips.matrices
+    arrays["face_sum"] = images.sum(axis=0, dtype=np.int64)
+    arrays.update(occlude_slice(subjects, recognizer, images, arrays, parsings, settings))
     if second_parsings:
         arrays.update(_shares_again(arrays["critical"], second_parsings))
     arrays["critical"] = np.packbits(arrays["critical"].reshape(len(subjects), -1), axis=1)
@@ -84,30 +83,57 @@ def measure_slice(
 
 
 def _measure_maps(maps: Maps, parsings: Sequence[Parsing], settings: Settings) -> Arrays:
-    """Masks and region shares of a batch's maps."""
+    """Masks and region shares of a batch's maps; layers are measured on their own grids."""
     regions = torch.from_numpy(np.stack([parsing.regions for parsing in parsings]))
     confidence = [[row.confidence for row in region_table(parsing)] for parsing in parsings]
-    layers = maps.at_input_size()
-    everything = torch.cat([maps.overall[None], layers]).cpu()
-    masks = critical_mask(everything, settings.top)
-    pixels = maps.overall[0].numel()
-    side = (min(PICTURE_SIDE, maps.overall.shape[1]), min(PICTURE_SIDE, maps.overall.shape[2]))
-    small = functional.interpolate(layers.sum(dim=1)[None], size=side, mode="area")[0] * pixels
+    overall = maps.overall.cpu()
+    critical = critical_mask(overall, settings.top)
+    count, pixels = len(REGIONS), overall[0].numel()
+    figures = {
+        "share": [region_shares(critical, regions, count)],
+        "mass": [region_shares(overall, regions, count)],
+        "spread": [spread(overall)],
+        "centre": [centre_of_mass(overall)],
+    }
+    found: dict[int, dict[str, Tensor]] = {}
+    pictures: dict[int, Tensor] = {}
+    for places, layers in _by_size(maps):
+        cells = cell_regions(regions, count, (layers.shape[2], layers.shape[3]))
+        values = {
+            "share": cell_shares(critical_mask(layers, settings.top), cells),
+            "mass": cell_shares(layers, cells),
+            "spread": spread(layers),
+            "centre": centre_of_mass(layers),
+        }
+        found |= {p: {k: v[i] for k, v in values.items()} for i, p in enumerate(places)}
+        enlarged = upsample(layers.sum(dim=1), _picture_size(overall))
+        pictures |= {p: enlarged[i] * enlarged[i].numel() for i, p in enumerate(places)}
+    for place in range(len(maps.layers)):
+        for name, values_of in figures.items():
+            values_of.append(found[place][name])
     return {
         "embedding": maps.embeddings.cpu().numpy(),
-        "density": (maps.overall * pixels).cpu().numpy().astype(np.float16),
-        "critical": masks[0].numpy(),
-        "share": _by_face(region_shares(masks, regions, len(REGIONS))),
-        "mass": _by_face(region_shares(everything, regions, len(REGIONS))),
-        "spread": _by_face(spread(everything)),
-        "centre": _by_face(centre_of_mass(everything)),
-        "area": region_areas(regions, len(REGIONS)).numpy(),
+        "density": (overall * pixels).numpy().astype(np.float16),
+        "critical": critical.numpy(),
+        **{name: torch.stack(values_of, dim=1).numpy() for name, values_of in figures.items()},
+        "area": region_areas(regions, count).numpy(),
         "confidence": np.array(confidence, dtype=np.float32),
-        "empty": np.concatenate(
-            [maps.overall_empty.cpu().numpy()[:, None], maps.empty.cpu().numpy().T], axis=1
-        ),
-        "layer_sum": small.cpu().numpy(),
+        "empty": torch.cat([maps.overall_empty[None], maps.empty]).T.cpu().numpy(),
+        "layer_sum": torch.stack([pictures[p] for p in range(len(maps.layers))]).numpy(),
     }
+
+
+def _by_size(maps: Maps) -> Iterator[tuple[list[int], Tensor]]:
+    """The layer maps that share a grid: their places among the layers, and ``(L_s, B, h, w)``."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for place, layer in enumerate(maps.layer_maps):
+        sizes.setdefault((layer.shape[1], layer.shape[2]), []).append(place)
+    for places in sizes.values():
+        yield places, torch.stack([maps.layer_maps[place] for place in places]).cpu()
+
+
+def _picture_size(overall: Tensor) -> tuple[int, int]:
+    return min(PICTURE_SIDE, overall.shape[1]), min(PICTURE_SIDE, overall.shape[2])
 
 
 def _shares_again(critical: NDArray[np.bool_], parsings: Sequence[Parsing]) -> Arrays:
@@ -117,8 +143,3 @@ def _shares_again(critical: NDArray[np.bool_], parsings: Sequence[Parsing]) -> A
         "second_share": region_shares(torch.from_numpy(critical), regions, len(REGIONS)).numpy(),
         "second_area": region_areas(regions, len(REGIONS)).numpy(),
     }
-
-
-def _by_face(values: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = values.transpose(0, 1).numpy()
-    return array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from leam.faces.people import Sample
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS
 from leam.measures.baselines import BASELINES
+from leam.measures.fills import FILLS
 from leam.measures.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.version import __version__
@@ -38,10 +39,16 @@ class Settings(BaseModel):
     """The critical fraction of the pixels."""
     fill: str = "black"
     baselines: tuple[str, ...] = ("scattered", "moved")
-    curve: tuple[float, ...] = ()
-    """Further top fractions at which the critical and the scattered mask are judged."""
+    probes: int | None = Field(default=None, ge=1)
+    """How many pictures of each person have pixels hidden; the others serve as its template. None for all."""
     transfer: bool = False
     """Hide each model's critical pixels from every other model too."""
+    panel: int = Field(default=0, ge=0)
+    """People on whose first picture the costly measures are taken: curves, fills, verification, sanity, swaps."""
+    curve: tuple[float, ...] = FRACTIONS
+    """Top fractions at which every mask is judged on the panel."""
+    fills: tuple[str, ...] = tuple(FILLS)
+    """Fills under which every mask is judged on the panel."""
     groups: tuple[str, ...] = ()
     """Columns of the people table whose values are compared."""
     parser: str = "landmarks"
@@ -53,7 +60,7 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
-    "paper": {"baselines": tuple(BASELINES), "curve": FRACTIONS, "transfer": True},
+    "paper": {"baselines": tuple(BASELINES), "probes": 1, "transfer": True, "panel": 50},
 }
 """Named settings: ``quick`` is the default, ``paper`` measures all that the paper's study does."""
 
@@ -108,6 +115,11 @@ class Plan(BaseModel):
     def model(self, name: str) -> PlannedModel:
         """The recognizer of this name."""
         return next(model for model in self.models if model.card.name == name)
+
+    def only(self, names: Collection[str]) -> Plan:
+        """The same plan with the recognizers of these names alone."""
+        kept = tuple(model for model in self.models if model.card.name in names)
+        return self.model_copy(update={"models": kept})
 
 
 def installed_versions() -> dict[str, str]:

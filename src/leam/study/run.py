@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from leam.errors import InputError, StudyError
-from leam.faces.align import Crop
-from leam.faces.detect import Detector
 from leam.faces.people import Sample
-from leam.faces.registry import load_detector
-from leam.mapping.explainer import Explainer
-from leam.mapping.targets import template
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
-from leam.parsers.parsing import Parser, Parsing
-from leam.parsers.registry import load_parser, parsers
+from leam.parsers.registry import parsers
 from leam.recognizers.recognizer import Recognizer
-from leam.study.across import TRANSFER, transfer_slice
-from leam.study.found import restore_face, search_faces
-from leam.study.measuring import measure_slice
+from leam.study.engines import Done, Engine, LocalEngine
+from leam.study.jobs import Job, Kind, phases
 from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
-from leam.study.skipped import FACES, usable
+from leam.study.skipped import FACES, PARSING, usable
 from leam.study.store import RunFolder
-from leam.study.subject import Subject
 from leam.study.summary import summarise
 from leam.study.tables import write_tables
+from leam.study.worker import Worker, explainer_of
 from leam.weights.download import sha256_of
-
-PARSING = "parsing"
-# Stages of the study's own, whose shards a recognizer of the same name would overwrite.
-_RESERVED = {FACES, PARSING, TRANSFER}
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
+
+EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer]], Engine]
+"""Makes what does a study's jobs."""
 
 
 def plan_study(
@@ -57,11 +45,8 @@ def plan_study(
         raise InputError(
             f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own"
         )
-    if taken := _RESERVED & set(names):
-        raise InputError(
-            f"model {taken.pop()}: a study keeps its own work under this name; rename the card"
-        )
-    _check_known(settings.fill, FILLS)
+    for name in (settings.fill, *settings.fills):
+        _check_known(name, FILLS)
     _check_known(settings.parser, parsers())
     if settings.second_parser:
         _check_known(settings.second_parser, parsers())
@@ -89,8 +74,12 @@ def run_study(
     *,
     restart: bool = False,
     progress: Progress | None = None,
+    engine: EngineMaker | None = None,
 ) -> None:
     """Do a study, or what is left of it: shards, tables and ``summary.json``.
+
+    A recognizer that fails is named in ``log.txt`` and under ``failed`` in the summary, and the others go on; the
+    same call tries it again.
 
     Args:
         plan: What to do.
@@ -98,150 +87,96 @@ def run_study(
         folder: Where. A study that was stopped goes on from what is finished.
         restart: Throw away another study's work in the folder.
         progress: Told how far the work is.
+        engine: Makes what does the jobs; by default they are done in this process.
 
     Raises:
-        StudyError: The folder is in use, holds another study, or cannot be written; or no picture can be used.
+        StudyError: The folder is in use, holds another study, or cannot be written; no picture can be used; or every
+            recognizer failed.
         LayerError: A layer choice does not fit one of the recognizers.
     """
     tell = progress or (lambda _what, _done, _all: None)
-    # Choices that cannot work fail here, before hours of work.
-    explainers = [_explainer(recognizer, plan.settings) for recognizer in recognizers]
+    for recognizer in recognizers:
+        explainer_of(recognizer, plan.settings)
     with folder.locked():
         folder.start(plan, restart=restart)
-        _Run(plan, folder, tell).all_of(explainers)
-        write_tables(plan, folder)
-        summarise(plan, folder, tell)
-
-
-@dataclass
-class _Run:
-    """One pass through a plan's work."""
-
-    plan: Plan
-    folder: RunFolder
-    tell: Progress
-    _detector: Detector | None = field(default=None, init=False)
-    _parsers: dict[str, Parser] = field(default_factory=dict, init=False)
-
-    def all_of(self, explainers: Sequence[Explainer]) -> None:
-        self._search()
-        positions, _ = usable(self.plan, self.folder)
-        if not positions:
+        failed = _do_all(plan, folder, recognizers, engine or _local, tell)
+        sound = plan.only({m.card.name for m in plan.models} - failed.keys())
+        if not sound.models:
             raise StudyError(
-                f"{self.plan.source}: no person with two usable pictures; see {self.folder.path}/run.json"
+                f"every recognizer failed; {folder.path}/log.txt says why: {next(iter(failed.values()))}"
             )
-        for explainer in explainers:
-            self._measure(explainer, set(positions))
-        if self.plan.settings.transfer:
-            for explainer in explainers:
-                self._transfer(explainer.recognizer, set(positions))
+        write_tables(sound, folder, tell)
+        summarise(sound, folder, tell, failed)
 
-    def _search(self) -> None:
-        for index, part in self._pending("finding faces", FACES):
-            self._detector = self._detector or load_detector(self.plan.settings.detector)
-            self.folder.write_shard(
-                FACES, index, search_faces(self.plan.images[part.start : part.stop], self._detector)
-            )
 
-    def _measure(self, explainer: Explainer, positions: set[int]) -> None:
-        name = explainer.recognizer.name
-        settings = self.plan.settings
-        crop = explainer.recognizer.crop
-        second = settings.second_parser
-        others = self._templates(explainer, positions) if settings.target == "contrast" else {}
-        for index, part in self._pending(f"explaining {name}", name):
-            subjects = self._subjects(index, part, positions)
-            arrays = {}
-            if subjects:
-                elsewhere = [templates for other, templates in others.items() if other != index]
-                arrays = measure_slice(
-                    subjects,
-                    explainer,
-                    self._parsings(settings.parser, crop, index, subjects),
-                    settings,
-                    self._parsings(second, crop, index, subjects) if second else None,
-                    torch.cat(elsewhere) if elsewhere else None,
-                )
-            self.folder.write_shard(name, index, arrays)
+def _do_all(
+    plan: Plan,
+    folder: RunFolder,
+    recognizers: Sequence[Recognizer],
+    make: EngineMaker,
+    tell: Progress,
+) -> dict[str, str]:
+    """Do all jobs that are not done yet; which recognizers failed, and why."""
+    failed: dict[str, str] = {}
+    engine = make(plan, folder, recognizers)
+    try:
+        for phase in phases(plan):
+            wanted = (job for job in phase.jobs if job.name not in failed)
+            todo = list(_unfinished(plan, folder, wanted, failed))
+            finished = len(phase.jobs) - len(todo)
+            tell(phase.title, finished, len(phase.jobs))
+            for done in engine.run(job for job in todo if job.name not in failed):
+                finished += 1
+                tell(phase.title, finished, len(phase.jobs))
+                if done.fault:
+                    _note(folder, failed, done)
+            tell(phase.title, len(phase.jobs), len(phase.jobs))
+            _check_people(plan, folder, phase.jobs[0].kind)
+    finally:
+        engine.close()
+    return failed
 
-    def _parsings(
-        self, parser: str, crop: Crop, index: int, subjects: Sequence[Subject]
-    ) -> list[Parsing]:
-        """A slice's regions; recognizers that share a crop share them, since parsing can cost as much as explaining."""
-        stage = f"{PARSING}/{parser}/{crop.name}"
-        arrays = self.folder.read_shard(stage, index)
+
+def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
+    """Remember a recognizer's failure, once."""
+    if done.job.kind in {FACES, PARSING}:
+        raise StudyError(f"{done.job.stage}: {done.fault}")
+    if done.job.name not in failed:
+        failed[done.job.name] = f"{done.job.kind}: {done.fault}"
+        folder.log(f"model {done.job.name}: {failed[done.job.name]}; its figures are left out")
+
+
+def _unfinished(
+    plan: Plan, folder: RunFolder, jobs: Iterable[Job], failed: dict[str, str]
+) -> Iterator[Job]:
+    """The jobs whose shard is missing, damaged, or made without a recognizer that has worked since."""
+    sources = [model.card.name for model in plan.models if model.card.name not in failed]
+    for job in jobs:
+        arrays = folder.read_shard(job.stage, job.index)
         if arrays is None:
-            if parser not in self._parsers:
-                self._parsers[parser] = load_parser(parser)
-            parsed = [self._parsers[parser].parse(subject.face, crop) for subject in subjects]
-            arrays = {
-                "labels": np.stack([one.labels for one in parsed]),
-                "confidence": np.stack([one.confidence for one in parsed]).astype(np.float16),
-            }
-            self.folder.write_shard(stage, index, arrays)
-        confidence = arrays["confidence"].astype(np.float32)
-        return [Parsing(*one) for one in zip(arrays["labels"], confidence, strict=True)]
-
-    def _transfer(self, recognizer: Recognizer, positions: set[int]) -> None:
-        stage = f"{TRANSFER}/{recognizer.name}"
-        for index, part in self._pending(f"transfer to {recognizer.name}", stage):
-            subjects = self._subjects(index, part, positions)
-            sources = [self.folder.read_shard(m.card.name, index) or {} for m in self.plan.models]
-            arrays = transfer_slice(subjects, recognizer, sources, self.plan) if subjects else {}
-            self.folder.write_shard(stage, index, arrays)
-
-    def _templates(self, explainer: Explainer, positions: set[int]) -> dict[int, torch.Tensor]:
-        """Each slice's people's templates, ``(people, D)``."""
-        recognizer = explainer.recognizer
-        found = {}
-        for index, part in enumerate(self.plan.slices):
-            self.tell(f"embedding with {recognizer.name}", index, len(self.plan.slices))
-            subjects = self._subjects(index, part, positions)
-            if subjects:
-                embeddings = recognizer.embed(
-                    np.stack([recognizer.crop.align(s.face).image for s in subjects])
-                )
-                people = np.array([subject.person for subject in subjects])
-                found[index] = torch.stack(
-                    [
-                        template(
-                            embeddings[torch.from_numpy(people == person)],
-                            recognizer.card.similarity,
-                        )
-                        for person in dict.fromkeys(people.tolist())
-                    ]
-                )
-        return found
-
-    def _pending(self, what: str, stage: str) -> Iterable[tuple[int, range]]:
-        slices = self.plan.slices
-        for index, part in enumerate(slices):
-            self.tell(what, index, len(slices))
-            if self.folder.read_shard(stage, index) is None:
-                yield index, part
-        self.tell(what, len(slices), len(slices))
-
-    def _subjects(self, index: int, part: range, positions: set[int]) -> list[Subject]:
-        arrays = self.folder.read_shard(FACES, index)
-        if arrays is None:
-            raise StudyError(f"{self.folder.shard(FACES, index)}: disappeared while the study ran")
-        return [
-            Subject(
-                position,
-                image.person,
-                image.image,
-                restore_face(image, arrays, position - part.start),
-            )
-            for position, image in zip(part, self.plan.images[part.start : part.stop], strict=True)
-            if position in positions
-        ]
+            if folder.shard(job.stage, job.index).exists():
+                folder.log(f"shard {job.stage}/{job.index}: damaged; done again")
+            yield job
+        elif "sources" in arrays and arrays["sources"].tolist() != sources:
+            yield job
 
 
-def _explainer(recognizer: Recognizer, settings: Settings) -> Explainer:
-    layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
-    return Explainer(
-        recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate
-    )
+def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
+    """Stop where nobody is left to compare; log what was skipped, once it is known."""
+    if kind not in {FACES, PARSING}:
+        return
+    positions, skipped = usable(plan, folder, parsed=kind == PARSING)
+    if kind == PARSING or not positions:
+        for one in skipped:
+            folder.log(f"picture {one.image}: {one.reason}")
+    if not positions:
+        raise StudyError(
+            f"{plan.source}: no person with two usable pictures; {folder.path}/log.txt says why"
+        )
+
+
+def _local(plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> Engine:
+    return LocalEngine(Worker(plan, folder, recognizers))
 
 
 def _check_known(name: str, known: Iterable[str]) -> None:

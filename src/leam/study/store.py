@@ -6,8 +6,9 @@ import io
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,23 @@ class RunFolder:
         """Where a piece of work is kept."""
         return self.path / "shards" / stage / f"{index:05d}.npz"
 
-    def read_shard(self, stage: str, index: int) -> Arrays | None:
-        """A finished piece of work; None where there is none, or where it is damaged and must be done again."""
+    def read_shard(
+        self, stage: str, index: int, names: Sequence[str] | None = None
+    ) -> Arrays | None:
+        """A finished piece of work; None where there is none, or where it is damaged and must be done again.
+
+        Args:
+            stage: The kind of work.
+            index: The slice.
+            names: The arrays wanted; all by default.
+        """
         try:
             # The file is opened here, since np.load leaves a damaged one open.
             with (
                 self.shard(stage, index).open("rb") as stream,
                 np.load(stream, allow_pickle=False) as arrays,
             ):
-                return dict(arrays)
+                return {name: arrays[name] for name in (arrays.files if names is None else names)}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
             return None
 
@@ -118,6 +127,17 @@ class RunFolder:
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, **arrays)
         self._write(self.shard(stage, index), stream.getvalue())
+
+    def log(self, line: str) -> None:
+        """Add a line to ``log.txt``, with the time: one for each thing that went wrong."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        try:
+            with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
+                stream.write(f"{now} {' '.join(line.split())}\n")
+        except OSError as error:
+            raise StudyError(
+                f"{self.path}/log.txt: cannot be written ({error.strerror}); what is finished is kept"
+            ) from None
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leam.faces.face import Face
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -15,10 +13,8 @@ class Subject:
         position: Of its picture in the plan.
         person: Whose it is.
         image: The picture's name.
-        face: The face itself.
     """
 
     position: int
     person: str
     image: str
-    face: Face

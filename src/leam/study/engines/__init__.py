@@ -1,0 +1,6 @@
+"""Where a study's jobs are done: in this process, or on many machines. The shards are the same."""
+
+from leam.study.engines.engine import Done, Engine
+from leam.study.engines.local import LocalEngine
+
+__all__ = ["Done", "Engine", "LocalEngine"]

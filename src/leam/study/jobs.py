@@ -1,0 +1,70 @@
+"""What a study has to do: pieces of work that depend on nothing but the plan and on earlier phases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from leam.study.plan import Plan
+
+Kind = Literal["faces", "parsing", "templates", "maps", "transfer", "panel"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One kind of work on one slice of the faces; its result is one shard.
+
+    Attributes:
+        kind: What is done.
+        name: With what: a recognizer, or a parser and a crop; empty where there is nothing to choose.
+        index: The slice.
+    """
+
+    kind: Kind
+    name: str
+    index: int
+
+    @property
+    def stage(self) -> str:
+        """The folder of the shard."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Jobs that can be done in any order, once the phases before are finished.
+
+    Attributes:
+        title: What a progress bar says.
+        jobs: Slice by slice, so that a slice's pictures are read once for all that is done with them.
+    """
+
+    title: str
+    jobs: Sequence[Job]
+
+
+def phases(plan: Plan) -> list[Phase]:
+    """All work of a study, in order."""
+    settings = plan.settings
+    models = [model.card.name for model in plan.models]
+    parsers = [settings.parser, *([settings.second_parser] if settings.second_parser else [])]
+    crops = dict.fromkeys(model.card.crop.name for model in plan.models)
+    found = [
+        _phase("finding faces", "faces", [""], plan),
+        _phase("parsing", "parsing", [f"{p}/{c}" for p, c in product(parsers, crops)], plan),
+    ]
+    if settings.target == "contrast":
+        found.append(_phase("embedding", "templates", models, plan))
+    found.append(_phase("explaining", "maps", models, plan))
+    if settings.transfer:
+        found.append(_phase("transferring masks", "transfer", models, plan))
+    if settings.panel:
+        found.append(_phase("looking closely at the panel", "panel", models, plan))
+    return found
+
+
+def _phase(title: str, kind: Kind, names: Sequence[str], plan: Plan) -> Phase:
+    slices = range(len(plan.slices))
+    return Phase(title, [Job(kind, name, index) for index, name in product(slices, names)])

@@ -1,0 +1,6 @@
+"""A study's figures with their intervals: ``summary.json``."""
+
+from leam.study.summary.estimates import Summary
+from leam.study.summary.summarise import Progress, summarise
+
+__all__ = ["Progress", "Summary", "summarise"]

@@ -1,0 +1,109 @@
+"""Whether a model's maps belong to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from leam.measures.bhattacharyya import bhattacharyya
+from leam.measures.critical import critical_mask
+from leam.measures.specificity import Block, Specificity, chance_level, person_maps, pooled
+from leam.measures.statistics import finite
+from leam.study.loading import StudyMaps, map_groups
+from leam.study.plan import Plan
+from leam.study.store import RunFolder
+from leam.study.summary.estimates import Summary
+
+OPERANDS = ("critical", "dense", "regions", "halves")
+"""What is compared: critical masks; whole maps; shares of regions, which pose and alignment cannot fake; critical masks
+of person maps, each the mean over half of a person's pictures."""
+
+# Groups of people among whom identities are permuted: enough for a chance level, whatever the size of the study.
+_CHANCE_GROUPS = 64
+_BINS = 40
+
+
+def specificity_figures(
+    plan: Plan, folder: RunFolder, name: str, people: dict[str, int]
+) -> Summary:
+    """Overlaps of maps of one person and of different people; writes ``tables/people/NAME.parquet``."""
+    blocks: dict[str, list[Block]] = {operand: [] for operand in OPERANDS}
+    for maps in map_groups(plan, folder, name, people):
+        for operand, block in _blocks(maps, plan).items():
+            blocks[operand].append(block)
+    seed = plan.settings.seed
+    found = {operand: pooled(parts, len(people), seed) for operand, parts in blocks.items()}
+    _write_people(folder, name, people, found)
+    return {operand: _figures(found[operand], blocks[operand], seed) for operand in OPERANDS}
+
+
+def _blocks(maps: StudyMaps, plan: Plan) -> dict[str, Block]:
+    """A group's overlaps for each operand."""
+    dense = torch.from_numpy(maps.dense)
+    operands = {
+        "critical": torch.from_numpy(maps.critical),
+        "dense": dense,
+        "regions": torch.from_numpy(maps.share)[:, None],
+    }
+    blocks = {k: Block(_overlaps(v, maps.empty), maps.person) for k, v in operands.items()}
+    halves, owner = person_maps(dense, maps.person, plan.settings.seed)
+    masks = critical_mask(halves, plan.settings.top)
+    # The halves' owners are numbered among the people of the group who have two maps or more.
+    full = maps.person[~maps.empty]
+    names, counts = np.unique(full, return_counts=True)
+    blocks["halves"] = Block(
+        _overlaps(masks, np.zeros(len(masks), dtype=bool)), names[counts > 1][owner]
+    )
+    return blocks
+
+
+def _overlaps(operands: Tensor, empty: np.ndarray) -> np.ndarray:
+    """Overlaps between all maps, ``(n, n)``; NaN where there is no map."""
+    overlaps = bhattacharyya(operands, operands).numpy().astype(np.float64)
+    overlaps[empty] = np.nan
+    overlaps[:, empty] = np.nan
+    return overlaps
+
+
+def _figures(found: Specificity, blocks: list[Block], seed: int) -> Summary:
+    chance = chance_level(blocks[:_CHANCE_GROUPS], seed)
+    return {
+        "same": found.same_estimate(seed).as_dict(),
+        "different": found.different_estimate(seed).as_dict(),
+        "auc": found.auc_estimate(seed).as_dict(),
+        "d_prime": found.d_prime_estimate(seed).as_dict(),
+        "chance": {"same": chance.same.as_dict(), "auc": chance.auc.as_dict()},
+        "p": finite(chance.p),
+        "pairs": {"same": len(found.same), "different": int(found.counts.sum() / 2)},
+        "histogram": _histogram(found),
+    }
+
+
+def _histogram(found: Specificity) -> Summary:
+    """How the overlaps are spread: parts of the pairs in bins from 0 to the largest overlap."""
+    values = np.concatenate([found.same, found.different])
+    highest = float(values.max()) if len(values) and values.max() > 0 else 1.0
+    edges = np.linspace(0, highest, _BINS + 1)
+
+    def parts(overlaps: np.ndarray) -> list[float]:
+        counts = np.histogram(overlaps, edges)[0] / max(len(overlaps), 1)
+        return [round(float(value), 6) for value in counts]
+
+    return {
+        "edges": [round(float(edge), 6) for edge in edges],
+        "same": parts(found.same),
+        "different": parts(found.different),
+    }
+
+
+def _write_people(
+    folder: RunFolder, name: str, people: dict[str, int], found: Mapping[str, Specificity]
+) -> None:
+    columns: dict[str, object] = {"person": list(people), "model": [name] * len(people)}
+    for operand, one in found.items():
+        columns[f"{operand}_same"], columns[f"{operand}_different"] = one.of_people()
+    folder.write_table(f"people/{name}", pl.DataFrame(columns))

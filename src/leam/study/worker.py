@@ -1,0 +1,234 @@
+"""Does a study's jobs, one by one, wherever it runs: each leaves one shard in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from leam.errors import LeamError, StudyError
+from leam.faces.align import Crop
+from leam.faces.detect import Detector
+from leam.faces.registry import load_detector
+from leam.mapping.explainer import Explainer
+from leam.mapping.targets import template
+from leam.parsers.parsing import Parser, Parsing
+from leam.parsers.registry import load_parser
+from leam.recognizers.recognizer import Recognizer
+from leam.study.album import Album, Page
+from leam.study.found import restore_face, search_faces
+from leam.study.jobs import Job, Kind
+from leam.study.measuring import measure_slice
+from leam.study.panel import choose_panel, examine_slice, threshold_of
+from leam.study.plan import Plan, Settings
+from leam.study.skipped import FACES, PARSING, usable
+from leam.study.store import Arrays, RunFolder
+from leam.study.transfer import transfer_slice
+
+
+class Worker:
+    """All that one process needs for a study's jobs.
+
+    Args:
+        plan: The study.
+        folder: Its folder.
+        recognizers: Those of the plan.
+
+    Raises:
+        LayerError: A layer choice does not fit one of the recognizers.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> None:
+        self.plan, self.folder = plan, folder
+        # Choices that cannot work fail here, before hours of work.
+        self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
+        self._crops = {r.crop.name: r.crop for r in recognizers}
+        self._detector: Detector | None = None
+        self._parsers: dict[str, Parser] = {}
+        self._album: Album | None = None
+        self._found: list[int] | None = None
+        self._positions: list[int] | None = None
+        self._thresholds: dict[str, float] = {}
+        self._do: dict[Kind, Callable[[Job], Arrays]] = {
+            "faces": self._faces,
+            "parsing": self._parse,
+            "templates": self._templates,
+            "maps": self._maps,
+            "transfer": self._transfer,
+            "panel": self._panel,
+        }
+
+    def do(self, job: Job) -> None:
+        """Do a job and keep its result.
+
+        Raises:
+            StudyError: The run folder cannot be read or written: the study must stop.
+            ModelError: The recognizer cannot do it.
+        """
+        self.folder.write_shard(job.stage, job.index, self._do[job.kind](job))
+
+    def close(self) -> None:
+        """Stop what still runs in the background."""
+        if self._album:
+            self._album.close()
+
+    def _faces(self, job: Job) -> Arrays:
+        self._detector = self._detector or load_detector(self.plan.settings.detector)
+        part = self.plan.slices[job.index]
+        return search_faces(self.plan.images[part.start : part.stop], self._detector)
+
+    def _parse(self, job: Job) -> Arrays:
+        name, crop_name = job.name.split("/")
+        if name not in self._parsers:
+            self._parsers[name] = load_parser(name)
+        if self._found is None:
+            self._found, _ = usable(self.plan, self.folder, parsed=False)
+        parser, crop = self._parsers[name], self._crops[crop_name]
+        return parse_slice(self.plan, self.folder, job.index, parser, crop, self._found)
+
+    def _templates(self, job: Job) -> Arrays:
+        recognizer = self._explainers[job.name].recognizer
+        page = self._page(job.index)
+        if not page.subjects:
+            return {}
+        embeddings = recognizer.embed(page.chips[recognizer.crop].images)
+        people = np.array([subject.person for subject in page.subjects])
+        templates = [
+            template(embeddings[torch.from_numpy(people == one)], recognizer.card.similarity)
+            for one in dict.fromkeys(people.tolist())
+        ]
+        return {"template": torch.stack(templates).cpu().numpy()}
+
+    def _maps(self, job: Job) -> Arrays:
+        explainer, settings = self._explainers[job.name], self.plan.settings
+        page, crop = self._page(job.index), explainer.recognizer.crop
+        if not page.subjects:
+            return {}
+        second = settings.second_parser
+        return measure_slice(
+            page.subjects,
+            page.chips[crop],
+            explainer,
+            self._parsings(settings.parser, crop, job.index),
+            settings,
+            self._parsings(second, crop, job.index) if second else None,
+            self._others(job) if settings.target == "contrast" else None,
+        )
+
+    def _transfer(self, job: Job) -> Arrays:
+        recognizer = self._explainers[job.name].recognizer
+        page = self._page(job.index)
+        if not page.subjects:
+            return {}
+        shards = {
+            model.card.name: self.folder.read_shard(
+                f"maps/{model.card.name}", job.index, ["position", "density", "matrix", "embedding"]
+            )
+            for model in self.plan.models
+        }
+        sources = {name: arrays for name, arrays in shards.items() if arrays}
+        return transfer_slice(
+            page.subjects, page.chips[recognizer.crop], recognizer, sources, self.plan.settings
+        )
+
+    def _panel(self, job: Job) -> Arrays:
+        explainer = self._explainers[job.name]
+        crop = explainer.recognizer.crop
+        panel = choose_panel(self.plan, self._usable())
+        page = self._page(job.index)
+        if not any(subject.position in panel for subject in page.subjects):
+            return {}
+        if job.name not in self._thresholds:
+            self._thresholds[job.name] = threshold_of(
+                self.plan, self.folder, job.name, explainer.recognizer.card.similarity
+            )
+        arrays = self.folder.read_shard(job.stage.replace("panel", "maps", 1), job.index)
+        if arrays is None:
+            raise StudyError(f"{self.folder.path}: the maps of {job.name} disappeared")
+        return examine_slice(
+            page,
+            panel,
+            explainer,
+            arrays,
+            self._parsings(self.plan.settings.parser, crop, job.index),
+            self.plan.settings,
+            self._thresholds[job.name],
+        )
+
+    def _usable(self) -> list[int]:
+        if self._positions is None:
+            self._positions, _ = usable(self.plan, self.folder)
+        return self._positions
+
+    def _page(self, index: int) -> Page:
+        if self._album is None:
+            self._album = Album(self.plan, self.folder, self._usable())
+        return self._album.page(index)
+
+    def _parsings(self, parser: str, crop: Crop, index: int) -> list[Parsing]:
+        """The regions of a slice's usable faces; recognizers that share a crop share them."""
+        arrays = self.folder.read_shard(f"{PARSING}/{parser}/{crop.name}", index)
+        if arrays is None:
+            raise StudyError(f"{self.folder.path}: the parsing by {parser} disappeared")
+        start = self.plan.slices[index].start
+        rows = [subject.position - start for subject in self._page(index).subjects]
+        return [
+            Parsing(arrays["labels"][row], arrays["confidence"][row].astype(np.float32))
+            for row in rows
+        ]
+
+    def _others(self, job: Job) -> torch.Tensor | None:
+        """Templates of the people outside a job's slice."""
+        found = [
+            torch.from_numpy(arrays["template"])
+            for index, _ in enumerate(self.plan.slices)
+            if index != job.index
+            if (arrays := self.folder.read_shard(f"templates/{job.name}", index))
+        ]
+        return torch.cat(found) if found else None
+
+
+def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
+    """An explainer with a study's choices.
+
+    Raises:
+        LayerError: The layer choice does not fit the recognizer.
+    """
+    layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
+    return Explainer(
+        recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate
+    )
+
+
+def parse_slice(
+    plan: Plan, folder: RunFolder, index: int, parser: Parser, crop: Crop, positions: Sequence[int]
+) -> Arrays:
+    """The regions of a slice's faces in one crop.
+
+    Returns:
+        For the ``n`` pictures of the slice: ``labels (n, h, w)`` uint8 and ``confidence (n, h, w)`` float16, zero
+        where there is no usable face; ``reason (n,)``, why the parser failed, empty where it did not.
+    """
+    faces = folder.read_shard(FACES, index)
+    if faces is None:
+        raise StudyError(f"{folder.shard(FACES, index)}: disappeared while the study ran")
+    part, wanted = plan.slices[index], frozenset(positions)
+    labels = np.zeros((len(part), *crop.size), dtype=np.uint8)
+    confidence = np.zeros((len(part), *crop.size), dtype=np.float16)
+    reasons = [""] * len(part)
+    for row, position in enumerate(part):
+        if position not in wanted:
+            continue
+        try:
+            parsing = parser.parse(restore_face(plan.images[position], faces, row), crop)
+        except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
+            reasons[row] = f"the parser {parser.name} failed: {first_line(error)}"
+        else:
+            labels[row], confidence[row] = parsing.labels, parsing.confidence
+    return {"labels": labels, "confidence": confidence, "reason": np.array(reasons, dtype=str)}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
