@@ -99,7 +99,7 @@ class Plan(BaseModel):
     settings: Settings
     models: tuple[PlannedModel, ...]
     images: tuple[PlannedImage, ...]
-    people_per_slice: int = PEOPLE_PER_SLICE
+    people_per_slice: int = Field(default=PEOPLE_PER_SLICE, gt=0)
 
     @property
     def slices(self) -> list[range]:
@@ -135,7 +135,7 @@ def planned_images(
         PlannedImage(
             image=sample.image,
             person=sample.person,
-            path=str(sample.path.resolve()),
+            path=str(sample.path.absolute()),
             sha256=digest,
             groups=sample.groups,
         )

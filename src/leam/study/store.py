@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -20,12 +19,15 @@ from pydantic import ValidationError
 
 from leam.errors import StudyError
 from leam.study.plan import Plan
+from leam.weights.regular import open_regular
 
 Arrays = dict[str, NDArray[Any]]
 
 _PLAN = "run.json"
 # What a kill in the middle of writing leaves behind begins so.
 _PART = ".part-"
+# The array that says which piece of work a shard is.
+_OF = "of"
 _OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
 
 
@@ -115,17 +117,22 @@ class RunFolder:
         try:
             # The file is opened here, since np.load leaves a damaged one open.
             with (
-                self.shard(stage, index).open("rb") as stream,
+                open_regular(self.shard(stage, index)) as stream,
                 np.load(stream, allow_pickle=False) as arrays,
             ):
-                return {name: arrays[name] for name in (arrays.files if names is None else names)}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+                if str(arrays[_OF]) != f"{stage}/{index}":
+                    return None
+                wanted = [n for n in arrays.files if n != _OF] if names is None else names
+                empty = len(arrays.files) == 1
+                return {} if empty else {name: arrays[name] for name in wanted}
+        except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
             return None
 
     def write_shard(self, stage: str, index: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep a piece of work, whole or not at all."""
         stream = io.BytesIO()
-        np.savez(stream, allow_pickle=False, **arrays)
+        # What it is of, so that a copy under another name is not taken for it.
+        np.savez(stream, allow_pickle=False, **{_OF: np.array(f"{stage}/{index}")}, **arrays)
         self._write(self.shard(stage, index), stream.getvalue())
 
     def log(self, line: str) -> None:
@@ -194,7 +201,7 @@ class RunFolder:
     def _clear(self) -> None:
         for name in _OURS:
             path = self.path / name
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif name != ".lock":
                 path.unlink(missing_ok=True)
