@@ -64,6 +64,14 @@ def study(
     preset: Annotated[
         str, typer.Option(help=f"What is measured: {', '.join(PRESETS)}; paper takes far longer.")
     ] = "quick",
+    panel: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="People on whom curves, fills, verification and sanity are measured; 50 with --preset paper.",
+            show_default="of the preset",
+        ),
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", help="A column of the people table to compare; may be repeated."),
@@ -106,6 +114,7 @@ def study(
     settings = Settings.model_validate(
         {
             **PRESETS[preset],
+            **({} if panel is None else {"panel": panel}),
             "groups": tuple(group or ()),
             "target": target,
             "weighting": weighting,

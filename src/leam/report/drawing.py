@@ -10,6 +10,7 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from leam.faces.read import Picture
@@ -133,6 +134,7 @@ def jpeg(picture: Picture) -> bytes:
 def figure_png(figure: Figure, dpi: int = 110) -> bytes:
     """A figure as a PNG file, free of dates so that the same figure gives the same bytes."""
     stream = io.BytesIO()
+    _take_literally(figure)
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None}, facecolor="white")
     return stream.getvalue()
 
@@ -140,12 +142,19 @@ def figure_png(figure: Figure, dpi: int = 110) -> bytes:
 def figure_svg(figure: Figure) -> str:
     """A figure as an SVG element, sharp at any size."""
     stream = io.StringIO()
+    _take_literally(figure)
     with mpl.rc_context({"svg.hashsalt": "leam", "svg.fonttype": "path"}):
         figure.savefig(
             stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True
         )
     text = stream.getvalue()
     return text[text.index("<svg") :]
+
+
+def _take_literally(figure: Figure) -> None:
+    """Names come from users: two dollar signs in one are no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
 
 
 def data_uri(data: bytes, kind: str = "png") -> str:

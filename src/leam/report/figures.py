@@ -8,34 +8,25 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import dendrogram
 
 from leam.report.drawing import HEAT, INK, MUTED, SERIES, overlay, region_colour
+from leam.report.plotting import (
+    MASK_COLOURS,
+    STYLE,
+    WIDTH,
+    Models,
+    colours,
+    dots,
+    intervals,
+    legend,
+    new_figure,
+    number,
+)
 from leam.study.tables import OVERALL
-
-Models = Mapping[str, Any]
-"""``summary.json``'s ``models``."""
-
-_WIDTH = 8.2
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.edgecolor": "#c3cad2",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "axes.axisbelow": True,
-    "grid.color": "#e6eaee",
-    "xtick.color": MUTED,
-    "ytick.color": INK,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-}
-_MASK_COLOURS = {"critical": "#c2410c", "scattered": "#64748b", "moved": "#94a3b8"}
 
 
 def region_shares(models: Models) -> Figure:
@@ -52,13 +43,13 @@ def region_shares(models: Models) -> Figure:
     )
     if len(models) == 1:
         return _region_bars(next(iter(models.values())), regions)
-    figure, axis = _figure(0.5 * len(regions) * max(1.0, len(models) / 6) + 1.2)
+    figure, axis = new_figure(0.5 * len(regions) * max(1.0, len(models) / 6) + 1.2)
     offsets = np.linspace(0.3, -0.3, len(models))
     for (name, model), offset, colour in zip(
-        models.items(), offsets, _colours(len(models)), strict=True
+        models.items(), offsets, colours(len(models)), strict=True
     ):
         estimates = [model["regions"][region]["share"] for region in regions]
-        _dots(axis, estimates, np.arange(len(regions)) + offset, colour, name)
+        dots(axis, estimates, np.arange(len(regions)) + offset, colour, name)
     areas = [
         np.mean([m["regions"][region]["area"]["mean"] for m in models.values()])
         for region in regions
@@ -77,12 +68,12 @@ def region_shares(models: Models) -> Figure:
         xlabel="% of the critical pixels",
         xlim=(0, None),
     )
-    _legend(figure, axis, columns=4)
+    legend(figure, axis, columns=4)
     return figure
 
 
 def _region_bars(model: Mapping[str, Any], regions: Sequence[str]) -> Figure:
-    figure, axis = _figure(0.36 * len(regions) + 0.9)
+    figure, axis = new_figure(0.36 * len(regions) + 0.9)
     shares = [model["regions"][region]["share"] for region in regions]
     areas = [100 * model["regions"][region]["area"]["mean"] for region in regions]
     rows = np.arange(len(regions))
@@ -92,16 +83,16 @@ def _region_bars(model: Mapping[str, Any], regions: Sequence[str]) -> Figure:
         color=[region_colour(r) for r in regions],
         height=0.62,
     )
-    _intervals(axis, shares, rows, INK)
+    intervals(axis, shares, rows, INK)
     axis.plot(areas, rows, "|", color=INK, markersize=15, markeredgewidth=2, label="area (chance)")
     axis.set(yticks=rows, yticklabels=regions, xlabel="% of the critical pixels", xlim=(0, None))
-    _legend(figure, axis)
+    legend(figure, axis)
     return figure
 
 
 def overlaps(models: Models) -> Figure:
     """Bhattacharyya coefficient of maps of one person and of different people, with intervals."""
-    figure, axes = _figure(0.42 * len(models) + 1.25, columns=2)
+    figure, axes = new_figure(0.42 * len(models) + 1.25, columns=2)
     names = list(models)[::-1]
     rows = np.arange(len(names))
     for axis, operand, title in zip(
@@ -112,7 +103,7 @@ def overlaps(models: Models) -> Figure:
             ("different", MUTED, "different people"),
         ):
             estimates = [models[name]["bc"][operand][kind] for name in names]
-            _dots(axis, estimates, rows, colour, label, scale=1)
+            dots(axis, estimates, rows, colour, label, scale=1)
         axis.set(
             yticks=rows,
             yticklabels=names if operand == "critical" else [],
@@ -123,7 +114,7 @@ def overlaps(models: Models) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(5))
         if operand == "critical":
             axis.set_xlim(0, None)
-    _legend(figure, axes[0])
+    legend(figure, axes[0])
     return figure
 
 
@@ -131,44 +122,24 @@ def drops(models: Models) -> Figure:
     """How far hiding the critical pixels lowers the similarity, beside the baselines."""
     names = list(models)[::-1]
     kinds = ["critical", *next(iter(models.values()))["occlusion"]["baselines"]]
-    figure, axis = _figure(0.22 * len(names) * len(kinds) + 1.2)
+    figure, axis = new_figure(0.22 * len(names) * len(kinds) + 1.2)
     height = 0.8 / len(kinds)
     for place, kind in enumerate(kinds):
         found = [models[name]["occlusion"] for name in names]
         estimates = [one["drop"] if kind == "critical" else one["baselines"][kind] for one in found]
         rows = np.arange(len(names)) + (len(kinds) / 2 - place - 0.5) * height
-        colour = _MASK_COLOURS.get(kind, SERIES[(place + 2) % len(SERIES)])
+        colour = MASK_COLOURS.get(kind, SERIES[(place + 2) % len(SERIES)])
         axis.barh(
             rows, [e["mean"] or 0 for e in estimates], height=height * 0.9, color=colour, label=kind
         )
-        _intervals(axis, estimates, rows, INK, scale=1)
+        intervals(axis, estimates, rows, INK, scale=1)
     axis.set(
         yticks=np.arange(len(names)),
         yticklabels=names,
         xlabel="drop of the similarity with the mate",
     )
     axis.axvline(0, color=MUTED, linewidth=0.8)
-    _legend(figure, axis)
-    return figure
-
-
-def curves(models: Models) -> Figure:
-    """The drop as more pixels are hidden: critical ones (lines) and scattered ones (dotted)."""
-    figure, axis = _figure(3.4)
-    for (name, model), colour in zip(models.items(), _colours(len(models)), strict=True):
-        for mask, points in model["occlusion"]["curve"].items():
-            percent = [100 * point["fraction"] for point in points]
-            style = {"critical": "-", "scattered": ":"}[mask]
-            label = name if mask == "critical" else None
-            means = [_number(point["mean"]) for point in points]
-            axis.plot(percent, means, style, color=colour, label=label, marker="o", markersize=3)
-            low, high = ([_number(point[end]) for point in points] for end in ("low", "high"))
-            axis.fill_between(percent, low, high, color=colour, alpha=0.12, linewidth=0)
-    axis.set(xscale="log", xlabel="% of the pixels hidden", ylabel="drop", xticks=percent)
-    axis.set_xticklabels([f"{value:g}" for value in percent])
-    axis.minorticks_off()
-    axis.grid(visible=True, axis="y")
-    _legend(figure, axis)
+    legend(figure, axis)
     return figure
 
 
@@ -179,8 +150,8 @@ def matrix(
     labels: tuple[str, str],
 ) -> Figure:
     """Estimates as a table of colours: rows and columns named, each cell with its mean."""
-    means = np.array([[_number(cell["mean"]) for cell in row] for row in values])
-    figure, axis = _figure(0.36 * len(rows) + 1.9)
+    means = np.array([[number(cell["mean"]) for cell in row] for row in values])
+    figure, axis = new_figure(0.36 * len(rows) + 1.9)
     axis.grid(visible=False)
     # The diagonal of a similarity says nothing and would take all the colours.
     off = means - np.diag(np.diag(means)) if labels[0] == labels[1] else means
@@ -203,19 +174,93 @@ def matrix(
     return figure
 
 
-def group_drops(values: Mapping[str, Any]) -> Figure:
-    """Each group's mean drop under each model."""
-    names = list(next(iter(values.values()))["drop"])[::-1]
-    figure, axis = _figure(0.3 * len(names) + 1.2)
-    offsets = np.linspace(0.14, -0.14, len(values)) if len(values) > 1 else [0.0]
-    for (value, found), offset, colour in zip(
-        values.items(), offsets, _colours(len(values)), strict=True
-    ):
-        estimates = [found["drop"][name] for name in names]
-        label = f"{value} ({found['people']})"
-        _dots(axis, estimates, np.arange(len(names)) + offset, colour, label, scale=1)
-    axis.set(yticks=range(len(names)), yticklabels=names, xlabel="drop, critical pixels hidden")
-    _legend(figure, axis)
+def tree(merges: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
+    """Models joined by the overlap of their critical masks: the further right, the less alike."""
+    figure, axis = new_figure(0.26 * len(names) + 0.9)
+    with mpl.rc_context({"lines.linewidth": 1.4}):
+        dendrogram(
+            np.array(merges),
+            labels=list(names),
+            orientation="left",
+            ax=axis,
+            color_threshold=0,
+            above_threshold_color=SERIES[1],
+        )
+    axis.grid(visible=False)
+    axis.yaxis.tick_left()
+    axis.invert_xaxis()
+    axis.set(xlabel="1 - overlap of critical pixels")
+    axis.tick_params(axis="y", labelsize=8)
+    return figure
+
+
+def histograms(models: Models, columns: int = 5) -> Figure:
+    """How overlaps of critical masks are spread: of one person, and of different people; chance as a line."""
+    rows = -(-len(models) // columns)
+    columns = min(columns, len(models))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.75 * rows + 0.5), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(models) :]:
+        axis.axis("off")
+    for axis, (name, model) in zip(axes, models.items(), strict=False):
+        found = model["bc"]["critical"]
+        edges = np.array(found["histogram"]["edges"])
+        for kind, colour, label in (
+            ("different", MUTED, "different people"),
+            ("same", SERIES[0], "same person"),
+        ):
+            axis.stairs(
+                found["histogram"][kind], edges, color=colour, fill=True, alpha=0.45, label=label
+            )
+        chance = found["chance"]["same"]["mean"]
+        if chance is not None:
+            axis.axvline(chance, color=INK, linewidth=1, linestyle=":", label="same, by chance")
+        axis.set_title(name, fontsize=7.5, color=INK, loc="left")
+        axis.set(yticks=[])
+        axis.tick_params(labelsize=7)
+        axis.grid(visible=False)
+    legend(figure, axes[0])
+    return figure
+
+
+def layer_divergence(models: Models, between: Mapping[str, Any] | None) -> Figure:
+    """How differently the layers of a model see the regions, beside how differently models do."""
+    names = list(models)[::-1]
+    figure, axis = new_figure(0.26 * len(names) + 1.1)
+    estimates = [models[name]["layer_divergence"]["mean"] for name in names]
+    dots(axis, estimates, np.arange(len(names)), SERIES[0], "two layers of one recognizer", scale=1)
+    if between is not None:
+        axis.axvspan(number(between["low"]), number(between["high"]), color=SERIES[1], alpha=0.15)
+        axis.axvline(
+            number(between["mean"]), color=SERIES[1], label="two recognizers' overall maps"
+        )
+    axis.set(
+        yticks=range(len(names)),
+        yticklabels=names,
+        xlabel="Jensen-Shannon divergence of region profiles, bits",
+        xlim=(0, None),
+    )
+    legend(figure, axis)
+    return figure
+
+
+def gaps(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Differences of the drop between two groups under each model: of all people, and of matched ones."""
+    rows = rows[::-1]
+    figure, axis = new_figure(0.3 * len(rows) + 1.2)
+    places = np.arange(len(rows))
+    dots(axis, [r["difference"] for r in rows], places + 0.13, SERIES[0], "all people", scale=1)
+    matched = [row["matched"]["difference"] for row in rows]
+    dots(axis, matched, places - 0.13, SERIES[1], "matched people", scale=1)
+    axis.axvline(0, color=MUTED, linewidth=0.8)
+    first, second = rows[0]["first"], rows[0]["second"]
+    axis.set(
+        yticks=places,
+        yticklabels=[row["model"] for row in rows],
+        xlabel=f"drop, {first} minus {second}",
+    )
+    legend(figure, axis)
     return figure
 
 
@@ -238,7 +283,7 @@ def layer_focus(table: pl.DataFrame) -> Figure:
     image = np.full((len(regions), depths), np.nan)
     for depth, region, density in rows.select("depth", "region", "density").iter_rows():
         image[regions.index(region), depth - 1] = density
-    figure, axis = _figure(0.27 * len(regions) + 1.1)
+    figure, axis = new_figure(0.27 * len(regions) + 1.1)
     axis.grid(visible=False)
     shown = axis.imshow(
         image, aspect="auto", cmap=HEAT, vmin=0, vmax=float(np.nanquantile(image, 0.98))
@@ -256,15 +301,13 @@ def layer_focus(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def layer_maps(
-    face: NDArray[np.uint8], layers: NDArray[np.floating], names: Sequence[str], columns: int = 9
-) -> Figure:
+def layer_maps(face: NDArray[np.uint8], layers: NDArray[np.floating], columns: int = 9) -> Figure:
     """Mean layer maps ``(L, h, w)`` over the mean face ``(h, w, 3)``, from early to late; at most four rows of them."""
     most = 4 * columns
-    chosen = np.unique(np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int))
     rows = -(-len(chosen) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, _WIDTH / columns * 1.22 * rows), layout="constrained")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, WIDTH / columns * 1.22 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
@@ -272,50 +315,3 @@ def layer_maps(
         axis.imshow(overlay(face, layers[index]))
         axis.set_title(str(index + 1), fontsize=7.5, color=MUTED, pad=2)
     return figure
-
-
-def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
-    """A legend above the axes, where it hides nothing."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper right", ncols=columns, frameon=False, fontsize=8
-    )
-
-
-def _figure(height: float, columns: int = 1) -> tuple[Figure, Any]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, max(1.6, height)), layout="constrained")
-        axes = figure.subplots(1, columns)
-    return figure, axes
-
-
-def _dots(
-    axis: Axes,
-    estimates: Sequence[Mapping[str, Any]],
-    rows: NDArray[np.floating] | NDArray[np.integer],
-    colour: str,
-    label: str,
-    scale: float = 100,
-) -> None:
-    means = [scale * _number(e["mean"]) for e in estimates]
-    axis.plot(means, rows, "o", color=colour, markersize=5, label=label)
-    _intervals(axis, estimates, rows, colour, scale)
-
-
-def _intervals(
-    axis: Axes,
-    estimates: Sequence[Mapping[str, Any]],
-    rows: NDArray[np.floating] | NDArray[np.integer],
-    colour: str,
-    scale: float = 100,
-) -> None:
-    low, high = ([scale * _number(e[end]) for e in estimates] for end in ("low", "high"))
-    axis.hlines(rows, low, high, color=colour, linewidth=1.4)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _colours(count: int) -> list[str]:
-    return [SERIES[index % len(SERIES)] for index in range(count)]

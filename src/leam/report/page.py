@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import polars as pl
 
 from leam.errors import StudyError
-from leam.report import figures
+from leam.report import figures, panel
 from leam.report.claims import paper_claims
 from leam.report.drawing import figure_svg
 from leam.report.pictures import model_pictures
@@ -31,10 +32,20 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
     Raises:
         StudyError: The study is not finished, or its files are damaged.
     """
-    plan, summary = folder.plan(), _summary(folder)
+    summary = _summary(folder)
     try:
+        # Recognizers that failed have no figures.
+        plan = folder.plan().only(summary["models"])
         page = _page(folder, plan, summary, faces=faces)
-    except (KeyError, TypeError, AttributeError, jinja2.UndefinedError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        ArithmeticError,
+        jinja2.UndefinedError,
+        pl.exceptions.PolarsError,
+    ) as error:
         raise StudyError(
             f"{folder.path}/summary.json: does not hold what the report shows ({error}); run the study again"
         ) from error
@@ -53,22 +64,54 @@ def _page(folder: RunFolder, plan: Plan, summary: dict[str, Any], *, faces: bool
     template = environment.from_string(
         (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
     )
-    models = summary["models"]
     return template.render(
         summary=summary,
         plan=plan,
-        models=models,
+        models=summary["models"],
         pictures=pictures,
-        regions_figure=figure_svg(figures.region_shares(models)),
-        overlap_figure=figure_svg(figures.overlaps(models)),
-        drop_figure=figure_svg(figures.drops(models)),
-        curve_figure=figure_svg(figures.curves(models)) if plan.settings.curve else None,
-        agreement_figure=_agreement(summary),
-        transfer_figure=_transfer(summary),
-        group_figures=_groups(summary),
-        claims=paper_claims(models),
+        drawn=_drawn(summary),
+        claims=paper_claims(summary),
         faces=faces,
     )
+
+
+def _drawn(summary: dict[str, Any]) -> dict[str, str]:
+    """The page's figures by name; those of measures that were not taken are absent."""
+    models, agreement = summary["models"], summary.get("agreement")
+    drawn = {
+        "regions": figures.region_shares(models),
+        "overlaps": figures.overlaps(models),
+        "histograms": figures.histograms(models),
+        "drops": figures.drops(models),
+        "layers": figures.layer_divergence(models, (agreement or {}).get("divergence")),
+    }
+    if summary["settings"]["panel"]:
+        drawn |= {
+            "curves": panel.fill_curves(models),
+            "verification": panel.verification(models),
+            "sanity": panel.sanity(models),
+            "swaps": panel.swaps(models),
+        }
+    if agreement:
+        order = [agreement["models"].index(name) for name in agreement["order"]]
+        for kind in ("critical", "rank"):
+            values = [[agreement[kind][i][j] for j in order] for i in order]
+            names = agreement["order"]
+            drawn[f"agreement_{kind}"] = figures.matrix(values, names, names, ("", ""))
+        drawn["tree"] = figures.tree(agreement["merges"], agreement["models"])
+    if transfer := summary.get("transfer"):
+        labels = ("drop on", "masks of")
+        drawn["transfer"] = figures.matrix(
+            transfer["drop"], transfer["models"], transfer["masks"], labels
+        )
+    for column, found in summary.get("gaps", {}).items():
+        rows = [row for row in found["gaps"] if row["of"] == "drop"]
+        # A figure shows two groups; where there are more, the table says the rest.
+        pair = [(row["first"], row["second"]) for row in rows][:1]
+        if pair:
+            shown = [row for row in rows if (row["first"], row["second"]) == pair[0]]
+            drawn[f"gaps_{column}"] = figures.gaps(shown)
+    return {name: figure_svg(figure) for name, figure in drawn.items()}
 
 
 def _summary(folder: RunFolder) -> dict[str, Any]:
@@ -80,33 +123,6 @@ def _summary(folder: RunFolder) -> dict[str, Any]:
             f"{path}: missing or damaged; finish the study with the same `leam study` command"
         ) from None
     return summary
-
-
-def _agreement(summary: dict[str, Any]) -> str | None:
-    """The models' agreement, sorted so that alike models stand together; None for one model."""
-    found = summary.get("agreement")
-    if found is None:
-        return None
-    order = [found["models"].index(name) for name in found["order"]]
-    values = [[found["critical"][i][j] for j in order] for i in order]
-    return figure_svg(figures.matrix(values, found["order"], found["order"], ("", "")))
-
-
-def _transfer(summary: dict[str, Any]) -> str | None:
-    found = summary.get("transfer")
-    if found is None:
-        return None
-    labels = ("drop on", "masks of")
-    return figure_svg(figures.matrix(found["drop"], found["models"], found["masks"], labels))
-
-
-def _groups(summary: dict[str, Any]) -> dict[str, str]:
-    """A figure for each column of groups that has any."""
-    return {
-        column: figure_svg(figures.group_drops(found["values"]))
-        for column, found in summary.get("groups", {}).items()
-        if found["values"]
-    }
 
 
 def _percent(estimate: dict[str, Any], digits: int = 1) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from leam.report.drawing import data_uri, enlarge, figure_png, figure_svg, grid,
 from leam.study.found import restore_face
 from leam.study.plan import Plan
 from leam.study.skipped import FACES
-from leam.study.store import Arrays, RunFolder
+from leam.study.store import RunFolder
 from leam.study.tables import shards
 
 # People in each gallery, images of each, and the side of each picture in pixels.
@@ -42,13 +41,12 @@ class ModelPictures:
 
 
 def model_pictures(plan: Plan, folder: RunFolder, name: str, *, faces: bool) -> ModelPictures:
-    """A model's pictures, from its shards and tables."""
-    parts = list(shards(plan, folder, name))
-    count = sum(len(part["position"]) for part in parts)
-    mean_face = np.round(_total(part["face_sum"] for part in parts) / count).astype(np.uint8)
-    density = _total(part["density"].sum(axis=0, dtype=np.float64) for part in parts) / count
-    layers = _total(part["layer_sum"] for part in parts) / count
-    names = [str(layer) for layer in parts[0]["layers"]]
+    """A model's pictures, from its shards and tables.
+
+    Raises:
+        StudyError: No shard of the model is left.
+    """
+    mean_face, density, layers = _means(plan, folder, name)
     small = _shrink(mean_face, layers.shape[1:])
     table = folder.read_table(f"regions/{name}")
     return ModelPictures(
@@ -58,20 +56,44 @@ def model_pictures(plan: Plan, folder: RunFolder, name: str, *, faces: bool) -> 
             "jpeg",
         ),
         focus=None if table["empty"].all() else figure_svg(figures.layer_focus(table)),
-        layers=data_uri(figure_png(figures.layer_maps(small, layers, names))),
-        layer_count=len(names),
-        most=_gallery(plan, folder, name, parts, descending=True) if faces else None,
-        least=_gallery(plan, folder, name, parts, descending=False) if faces else None,
+        layers=data_uri(figure_png(figures.layer_maps(small, layers))),
+        layer_count=len(layers),
+        most=_gallery(plan, folder, name, descending=True) if faces else None,
+        least=_gallery(plan, folder, name, descending=False) if faces else None,
     )
 
 
-def _gallery(
-    plan: Plan, folder: RunFolder, name: str, parts: list[Arrays], *, descending: bool
-) -> str | None:
+def _means(
+    plan: Plan, folder: RunFolder, name: str
+) -> tuple[Picture, NDArray[np.float64], NDArray[np.float64]]:
+    """Over all faces: the mean chip ``(h, w, 3)``, overall map ``(h, w)`` and layer maps ``(L, s, s)``."""
+    sums: list[NDArray[np.float64]] = []
+    count = 0
+    for part in shards(plan, folder, f"maps/{name}", ["face_sum", "density", "layer_sum"]):
+        density = part["density"]
+        found = [
+            array.astype(np.float64)
+            for array in (
+                part["face_sum"],
+                density.sum(axis=0, dtype=np.float64),
+                part["layer_sum"],
+            )
+        ]
+        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
+        count += len(density)
+    if not count:
+        raise StudyError(f"{folder.path}: the maps of {name} are gone; run the study again")
+    face, density, layers = (total / count for total in sums)
+    return np.round(face).astype(np.uint8), density, layers
+
+
+def _gallery(plan: Plan, folder: RunFolder, name: str, *, descending: bool) -> str | None:
     """Faces and maps of the people whose maps are most (or least) their own; None where pictures are gone."""
     table = (
         folder.read_table(f"people/{name}")
+        .select("person", "critical_same", "critical_different")
         .drop_nulls()
+        .drop_nans()
         .with_columns((pl.col("critical_same") - pl.col("critical_different")).alias("margin"))
     )
     if not descending and table.height < 2 * _GALLERY_PEOPLE:
@@ -81,15 +103,11 @@ def _gallery(
         .head(_GALLERY_PEOPLE)
         .to_list()
     )
-    density = {
-        int(p): d for part in parts for p, d in zip(part["position"], part["density"], strict=True)
-    }
     crop = plan.model(name).card.crop
     rows: list[list[Picture]] = []
     for person in people:
-        positions = [p for p in density if plan.images[p].person == person][:_GALLERY_IMAGES]
         try:
-            cells = [(_chip(plan, folder, p, crop), density[p]) for p in positions]
+            cells = list(_person(plan, folder, name, person, crop))
         except LeamError:
             return None
         rows.append(
@@ -102,6 +120,22 @@ def _gallery(
     columns = 2 * _GALLERY_IMAGES
     cells_flat = [cell for row in rows if len(row) == columns for cell in row]
     return data_uri(jpeg(grid(cells_flat, 2 * columns)), "jpeg") if cells_flat else None
+
+
+def _person(
+    plan: Plan, folder: RunFolder, name: str, person: str, crop: Crop
+) -> Iterator[tuple[Picture, NDArray[np.float16]]]:
+    """A person's first faces and their maps."""
+    first = next(p for p, image in enumerate(plan.images) if image.person == person)
+    index = next(i for i, part in enumerate(plan.slices) if first in part)
+    arrays = folder.read_shard(f"maps/{name}", index, ["position", "density"]) or {}
+    mine = [
+        (int(position), density)
+        for position, density in zip(arrays["position"], arrays["density"], strict=True)
+        if plan.images[position].person == person
+    ]
+    for position, density in mine[:_GALLERY_IMAGES]:
+        yield _chip(plan, folder, position, crop), density
 
 
 def _chip(plan: Plan, folder: RunFolder, position: int, crop: Crop) -> Picture:
@@ -122,7 +156,3 @@ def _shrink(picture: NDArray[np.uint8], size: tuple[int, ...]) -> Picture:
     return np.asarray(
         cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8
     )
-
-
-def _total(arrays: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
-    return np.asarray(np.sum([array.astype(np.float64) for array in arrays], axis=0))
