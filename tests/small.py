@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 
+from leam.demo import portraits
 from leam.faces.people import read_people
 from leam.recognizers import Card, Recognizer
 from leam.study import RunFolder, Settings, plan_study, run_study
@@ -15,6 +17,17 @@ from leam.study.plan import Plan
 from tiny import TinyNet
 
 SIDE = 24
+
+
+def write_faces(folder: Path) -> None:
+    """Two people, two pictures of each."""
+    for person, path in portraits().items():
+        (folder / person).mkdir(parents=True)
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        picture.thumbnail((360, 360))
+        for number in range(2):
+            picture.rotate(4 * number).save(folder / person / f"{number}.png")
 
 
 def recognizer(name: str = "tiny", seed: int = 0) -> Recognizer:

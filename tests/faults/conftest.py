@@ -5,23 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from leam.demo import portraits
-from small import study
+from small import study, write_faces
 
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory) -> Path:
     """Two people, two pictures of each."""
     folder = tmp_path_factory.mktemp("small") / "faces"
-    for person, path in portraits().items():
-        (folder / person).mkdir(parents=True)
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        picture.thumbnail((360, 360))
-        for number in range(2):
-            picture.rotate(4 * number).save(folder / person / f"{number}.png")
+    write_faces(folder)
     return folder
 
 
