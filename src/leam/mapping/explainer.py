@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from leam.errors import LayerError
 from leam.mapping.aggregate import distribution, find_aggregate, upsample
 from leam.mapping.layers import CONVOLUTIONS, Layer, choose_layers, recording
-from leam.mapping.targets import Target, self_target
+from leam.mapping.memory import portion
+from leam.mapping.steps import Tap
+from leam.mapping.taps import tapping
+from leam.mapping.targets import RowTarget, Target, self_target
+from leam.mapping.units import StrayedError, find_units, running
 from leam.mapping.weighting import find_weighting
 from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
@@ -98,14 +102,15 @@ class Explainer:
         with _differentiable(recognizer.module):
             blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
             self.layers = choose_layers(recognizer.module, blank, layers)
+            self._units = find_units(recognizer.module, blank, self.layers)
         # Layers whose output a later step was seen to overwrite in place.
         self._overwritten: frozenset[str] = frozenset()
 
     def explain(self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target) -> Maps:
         """Map what supports the target in each face.
 
-        One forward and one backward pass serve all layers and the whole batch; a face's maps do not depend on the
-        others in its batch.
+        One forward and one backward pass serve all layers. A large batch is taken in portions that stay in fast memory:
+        a face's maps do not depend on the others in its batch (to rounding), nor do the targets of this package.
 
         Args:
             chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255, at the recognizer's input size.
@@ -116,15 +121,17 @@ class Explainer:
             InputError: The target's references are not one for each face.
             LayerError: A layer took no part in this forward pass.
         """
-        activations, gradients, embeddings, scores = self.differentiate(chips, target)
-        with torch.no_grad():
-            raw = [self._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
-        return self._maps(raw, embeddings, scores)
+        parts = self._parts(chips, target)
+        raw = [torch.cat(maps) for maps in zip(*(part.raw for part in parts), strict=True)]
+        embeddings = torch.cat([part.embeddings for part in parts])
+        return self._maps(raw, embeddings, torch.cat([part.scores for part in parts]))
 
     def differentiate(
         self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target
     ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
-        """The one forward and one backward pass: what every weighting starts from.
+        """The plain definition: one forward and one backward pass, as any network runs, and all that they give.
+
+        :meth:`explain` gives the maps of these, without holding all of them at once.
 
         Args:
             chips: As for :meth:`explain`.
@@ -164,12 +171,82 @@ class Explainer:
                 raise LayerError(f"layer {layer.name}: took no part in this forward pass")
         return [recorded.outputs[layer.name] for layer in self.layers], embeddings
 
+    def _parts(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> list[_Part]:
+        """The batch in portions, each in one forward and one backward pass."""
+        count = len(chips)
+        size = portion(self.layers, count, self.recognizer.device)
+        if not isinstance(target, RowTarget) or size >= count:
+            return [self._part(chips, target)]
+        places = [slice(start, start + size) for start in range(0, count, size)]
+        return [self._part(chips[rows], target.rows(rows, count)) for rows in places]
+
+    def _part(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> _Part:
+        """Raw layer maps, made while the backward pass runs."""
+        raw: dict[str, Tensor] = {}
+        inputs = self.recognizer.preprocess(chips)
+        with _differentiable(self.recognizer.module):
+            anchor = torch.zeros((), device=inputs.device, requires_grad=True)
+            taps = {layer.name: self._tap(layer, raw) for layer in self.layers}
+            try:
+                embeddings, leaves = self._tapped(inputs, taps, anchor)
+            except StrayedError:
+                self._units = ()
+                return self._part(chips, target)
+            if leaves is None:
+                return self._part(chips, target)
+            scores = target(embeddings)
+            if scores.requires_grad:
+                torch.autograd.grad(scores.sum(), [anchor, *leaves], allow_unused=True)
+        for layer in self.layers:
+            if layer.name not in raw:
+                raise LayerError(f"layer {layer.name}: does not reach the embedding")
+        maps = [raw[layer.name] for layer in self.layers]
+        return _Part(maps, embeddings.detach(), scores.detach())
+
+    def _tap(self, layer: Layer, raw: dict[str, Tensor]) -> Tap:
+        def tap(activations: Tensor, gradients: Tensor) -> None:
+            with torch.no_grad():
+                raw[layer.name] = self._weigh(layer.on_grid(activations), layer.on_grid(gradients))
+
+        return tap
+
+    def _tapped(
+        self, inputs: Tensor, taps: dict[str, Tap], anchor: Tensor
+    ) -> tuple[Tensor, list[Tensor] | None]:
+        """The embeddings, and where their graph begins; None where the pass must be run again."""
+        module, copied = self.recognizer.module, self._overwritten
+        units = [unit for unit in self._units if unit.free]
+        inside = {unit.convolution for unit in units}
+        others = [layer for layer in self.layers if layer.name not in inside]
+        with (
+            running(units, taps, anchor, copied=copied) as steps,
+            tapping(module, others, taps, copied=copied) as tapped,
+        ):
+            embeddings = self.recognizer.forward(inputs)
+            overwritten = tapped.overwritten() | {
+                name for name, step in steps.items() if step.settle()
+            }
+        for layer in others:
+            if layer.name not in tapped.outputs:
+                raise LayerError(f"layer {layer.name}: took no part in this forward pass")
+        self._overwritten |= overwritten
+        return embeddings, None if overwritten else tapped.leaves
+
     def _maps(self, raw: Sequence[Tensor], embeddings: Tensor, scores: Tensor) -> Maps:
         with torch.no_grad():
             layer_maps = tuple(distribution(layer) for layer in raw)
             overall = distribution(self._join(layer_maps, self.recognizer.card.input_size))
             empty = torch.stack([layer.sum(dim=(1, 2)) == 0 for layer in layer_maps])
         return Maps(self.layers, layer_maps, overall, embeddings, scores, empty)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a portion of a batch gives."""
+
+    raw: list[Tensor]
+    embeddings: Tensor
+    scores: Tensor
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,23 +21,80 @@ TargetName = Literal["self", "reference", "template", "contrast"]
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
 
-def self_target(embeddings: Tensor) -> Tensor:
+@runtime_checkable
+class RowTarget(Protocol):
+    """A target that can be asked about part of a batch, since each face's score is its own."""
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """From embeddings ``(B, D)`` to scores ``(B,)``."""
+
+    def rows(self, rows: slice, count: int) -> Target:
+        """The target of these rows of a batch of ``count`` faces.
+
+        Raises:
+            InputError: The target's references are not one for each of them.
+        """
+
+
+@dataclass(frozen=True)
+class _SelfTarget:
     """The embedding's own norm direction: ``<e, stop(e)> / |e|``, ``(B,)``.
 
     The gradient of ``cos(e, stop(e))`` is zero at ``e``; this one is the unit vector of ``e``.
     """
-    fixed = functional.normalize(embeddings.detach(), dim=1)
-    return (embeddings * fixed).sum(dim=1)
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        fixed = functional.normalize(embeddings.detach(), dim=1)
+        return (embeddings * fixed).sum(dim=1)
+
+    def rows(self, rows: slice, count: int) -> Target:  # noqa: ARG002
+        return self
+
+
+self_target = _SelfTarget()
+"""The embedding's own norm direction, ``<e, stop(e)> / |e|``; from embeddings ``(B, D)`` to scores ``(B,)``."""
+
+
+@dataclass(frozen=True)
+class _ReferenceTarget:
+    """See :func:`reference_target`."""
+
+    references: Tensor
+    kind: Similarity
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        _check(len(embeddings), self.references)
+        return similarity(embeddings, self.references.detach(), self.kind)
+
+    def rows(self, rows: slice, count: int) -> Target:
+        _check(count, self.references)
+        return _ReferenceTarget(self.references[rows], self.kind)
+
+
+@dataclass(frozen=True)
+class _ContrastTarget:
+    """See :func:`contrast_target`."""
+
+    templates: Tensor
+    impostors: Tensor
+    kind: Similarity
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        _check(len(embeddings), self.templates)
+        _check(len(embeddings), self.impostors)
+        own = similarity(embeddings, self.templates.detach(), self.kind)
+        others = similarity(embeddings[:, None], self.impostors.detach(), self.kind)
+        return own - others.mean(dim=1)
+
+    def rows(self, rows: slice, count: int) -> Target:
+        _check(count, self.templates)
+        _check(count, self.impostors)
+        return _ContrastTarget(self.templates[rows], self.impostors[rows], self.kind)
 
 
 def reference_target(references: Tensor, kind: Similarity) -> Target:
     """The similarity with another face (or with a template), one reference ``(B, D)`` a face."""
-
-    def target(embeddings: Tensor) -> Tensor:
-        _check(embeddings, references)
-        return similarity(embeddings, references.detach(), kind)
-
-    return target
+    return _ReferenceTarget(references, kind)
 
 
 def contrast_target(templates: Tensor, impostors: Tensor, kind: Similarity) -> Target:
@@ -47,15 +105,7 @@ def contrast_target(templates: Tensor, impostors: Tensor, kind: Similarity) -> T
         impostors: The nearest other people's templates of each face, ``(B, K, D)``.
         kind: The recognizer's similarity.
     """
-
-    def target(embeddings: Tensor) -> Tensor:
-        _check(embeddings, templates)
-        _check(embeddings, impostors)
-        own = similarity(embeddings, templates.detach(), kind)
-        others = similarity(embeddings[:, None], impostors.detach(), kind)
-        return own - others.mean(dim=1)
-
-    return target
+    return _ContrastTarget(templates, impostors, kind)
 
 
 def template(embeddings: Tensor, kind: Similarity) -> Tensor:
@@ -71,8 +121,6 @@ def nearest(templates: Tensor, candidates: Tensor, count: int, kind: Similarity)
     return candidates[scores.topk(min(count, len(candidates)), dim=1).indices]
 
 
-def _check(embeddings: Tensor, references: Tensor) -> None:
-    if embeddings.shape[0] != references.shape[0]:
-        raise InputError(
-            f"{references.shape[0]} references for {embeddings.shape[0]} faces: one for each is wanted"
-        )
+def _check(count: int, references: Tensor) -> None:
+    if count != len(references):
+        raise InputError(f"{len(references)} references for {count} faces: one for each is wanted")
