@@ -158,21 +158,23 @@ def table(found: dict[str, Any]) -> str:
 
 
 def overview(found: dict[str, Any], planted: dict[str, Any]) -> str:
-    """One row a method over the recognizers that all methods were run on, the largest drop first.
+    """One row a method over the recognizers that it was run on, the largest drop first.
 
     The relative drop is over that of LEAM's default on the same recognizer.
     """
-    models = [rows for rows in found["models"].values() if len(rows) == len(METHODS)]
+    models = list(found["models"].values())
     heads = ["method", "relative drop", "beats scattered", "beats moved", "deletion", "insertion"]
     heads += ["cost", *(f"planted {region}" for region in planted)]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
 
     def relative(name: str) -> float:
-        ratios = [rows[name]["drop"]["mean"] / rows[OWN[0]]["drop"]["mean"] for rows in models]
+        having = [rows for rows in models if name in rows]
+        ratios = [rows[name]["drop"]["mean"] / rows[OWN[0]]["drop"]["mean"] for rows in having]
         return float(np.mean(ratios))
 
-    for name in sorted(METHODS if models else (), key=relative, reverse=True):
-        own = [rows[name] for rows in models]
+    run = [name for name in METHODS if any(name in rows for rows in models)]
+    for name in sorted(run, key=relative, reverse=True):
+        own = [rows[name] for rows in models if name in rows]
         cells = [name, f"{relative(name):.2f}"]
         for key in ("over_scattered", "over_moved"):
             wins, clear = (sum(row[key][side] > 0 for row in own) for side in ("mean", "low"))
@@ -214,12 +216,13 @@ def main() -> None:
         recognizer = load_recognizer(name)
         bench, strangers = pairs_of(recognizer, faces, people)
         rows: dict[str, Any] = {}
-        for method in options.methods.split(","):
+        for method in METHODS:
             path = options.work / f"{recognizer.name}-{method.replace(' ', '_')}.json"
-            if not path.is_file():
+            if method in options.methods.split(",") and not path.is_file():
                 write_whole(path, judge(bench, strangers, method_of(method, recognizer)))
                 print(path.name, flush=True)
-            rows[method] = json.loads(path.read_text(encoding="utf-8"))
+            if path.is_file():
+                rows[method] = json.loads(path.read_text(encoding="utf-8"))
         found["models"][recognizer.name] = rows
         write_whole(options.out, found)
     planted = json.loads(options.planted.read_text("utf-8")) if options.planted else {}

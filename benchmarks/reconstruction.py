@@ -295,7 +295,8 @@ def main() -> None:
     )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
-    parser.add_argument("--people", type=int, default=30)
+    parser.add_argument("--hidden", help="those whose faces are occluded; all by default")
+    parser.add_argument("--people", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
     parser.add_argument("--out", type=Path, required=True)
@@ -317,7 +318,8 @@ def main() -> None:
         maps.append(merged)
     wanted = nominate(maps)
     drops = []
-    for name in names:
+    hidden = options.hidden.split(",") if options.hidden else names
+    for name in hidden:
         path = options.work / f"drops-{Path(name).stem}.json"
         if not path.is_file():
             bench = make_bench(load_recognizer(name), faces, people)
@@ -331,6 +333,7 @@ def main() -> None:
         "images": len(faces),
         "seed": options.seed,
         "recognizers": [Path(name).stem for name in names],
+        "hidden": [Path(name).stem for name in hidden],
         "searched": len(maps[0]) * len(COMPARED),
         "paper": PAPER,
         "nearest": [next(row for row in rows if row["compared"] == one) for one in COMPARED],

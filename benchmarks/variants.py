@@ -17,7 +17,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ Found = dict[Key, dict[str, Any]]
 
 
 def overall_maps(
-    explainer: Explainer, layers: LayerMaps
+    explainer: Explainer, layers: LayerMaps, aggregates: Sequence[str] = tuple(AGGREGATES)
 ) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
     """Every variant's overall maps ``(n, h, w)`` of one target."""
     stages = {layer.name for layer in Explainer(explainer.recognizer, layers=STAGES).layers}
@@ -75,14 +75,14 @@ def overall_maps(
     choices = {"convolutions": list(range(len(explainer.layers))), "stages": late}
     for weighting, maps in layers.items():
         for choice, indices in choices.items():
-            for aggregate, join in AGGREGATES.items():
+            for aggregate in aggregates:
                 # A stage is one layer of each size: its mean is that of sizes, its last the last.
                 if choice == "stages" and aggregate in {"sizes", "last"}:
                     continue
                 size = explainer.recognizer.card.input_size
                 yield (
                     (choice, weighting, aggregate),
-                    distribution(join([maps[i] for i in indices], size)),
+                    distribution(AGGREGATES[aggregate]([maps[i] for i in indices], size)),
                 )
 
 
@@ -117,26 +117,29 @@ def own_auc(
     return areas
 
 
-def sanity(bench: Bench, explainer: Explainer, target: str) -> list[float]:
+def sanity(
+    bench: Bench, explainer: Explainer, target: str, aggregates: Sequence[str]
+) -> list[float]:
     """Every variant's rank correlation of maps before and after all weights are redrawn."""
     chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
 
     def explain() -> Tensor:
         targets = targets_of(explainer, chips, people, target)
         maps = layer_maps(explainer, chips, targets)
-        return torch.cat([overall for _, overall in overall_maps(explainer, maps)])
+        return torch.cat([overall for _, overall in overall_maps(explainer, maps, aggregates)])
 
     (after,) = cascade(bench.recognizer.module, explain, seed=0, steps=1)
     ranks = after.rank.reshape(-1, len(chips))
     return [float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ranks]
 
 
-def judge_real(bench: Bench, target: str) -> list[dict[str, Any]]:
+def judge_real(bench: Bench, target: str, aggregates: Sequence[str]) -> list[dict[str, Any]]:
     """The figures of every variant of a target on one recognizer."""
     explainer = Explainer(bench.recognizer)
-    ranks = sanity(bench, explainer, target)
+    ranks = sanity(bench, explainer, target, aggregates)
     targets = targets_of(explainer, bench.chips, bench.people, target)
-    variants = overall_maps(explainer, layer_maps(explainer, bench.chips, targets))
+    maps = layer_maps(explainer, bench.chips, targets)
+    variants = overall_maps(explainer, maps, aggregates)
     return [
         {"variant": [target, *key], **judge(bench, overall), "sanity": rank}
         for (key, overall), rank in zip(variants, ranks, strict=True)
@@ -175,7 +178,9 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
     targets = targets_of(explainer, bench.chips, bench.people, target)
     people = int(bench.person.max()) + 1
     found = []
-    for key, overall in overall_maps(explainer, layer_maps(explainer, bench.chips, targets)):
+    aggregates = [name for name in AGGREGATES if name in {key[3] for key in wanted}]
+    maps = layer_maps(explainer, bench.chips, targets)
+    for key, overall in overall_maps(explainer, maps, aggregates):
         if (target, *key) not in wanted:
             continue
         masks = critical_mask(overall, TOP).numpy()
@@ -348,7 +353,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
     parser.add_argument("--targets", default="self,template")
+    parser.add_argument("--aggregates", default=",".join(AGGREGATES))
     parser.add_argument("--people", type=int, default=32)
+    parser.add_argument("--compared-people", type=int, default=16, help="before baselines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cost", default="dlib_resnet", help="recognizers that are timed")
     parser.add_argument("--judge-only", action="store_true", help="stop before the shortlist")
@@ -375,7 +382,11 @@ def judge_all(options: argparse.Namespace, faces: list[Face], people: NDArray[np
         path = options.work / f"real-{Path(name).stem}-{target}.json"
         if not path.is_file():
             bench = make_bench(load_recognizer(name), faces, people)
-            keep(path, bench.recognizer.name, judge_real(bench, target))
+            keep(
+                path,
+                bench.recognizer.name,
+                judge_real(bench, target, options.aggregates.split(",")),
+            )
 
 
 def compare_all(
@@ -385,7 +396,8 @@ def compare_all(
     for name, target in product(options.models.split(","), options.targets.split(",")):
         path = options.work / f"baselines-{Path(name).stem}-{target}.json"
         if not path.is_file():
-            bench = make_bench(load_recognizer(name), faces, people)
+            some = 2 * options.compared_people
+            bench = make_bench(load_recognizer(name), faces[:some], people[:some])
             keep(path, bench.recognizer.name, baselines(bench, target, chosen))
     if not (options.work / "cost.json").is_file():
         timed = [load_recognizer(name) for name in options.cost.split(",")]
