@@ -5,7 +5,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check clean
+.PHONY: demo test lint check bench bench-quick clean
 
 demo: $(VENV)/.installed
 	$(BIN)/leam demo --out demo
@@ -19,6 +19,19 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 check: lint test
+
+# Both take PYTHON=, another interpreter that has the package; the peers come with the extra `bench`.
+BENCH = $(if $(filter-out python3,$(PYTHON)),$(PYTHON),$(BIN)/python)
+FACES ?= ../shared/lfw/people
+
+bench-quick:
+	$(BENCH) benchmarks/cost.py --models all --rounds 3
+
+bench:
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json
+	$(BENCH) benchmarks/study_growth.py $(FACES) --people 4,8,16 --models dlib_resnet,examples/cards/mobileface_v3.toml --out benchmarks/results.json
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

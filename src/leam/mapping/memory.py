@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from leam.mapping.layers import Layer
+from leam.recognizers.recognizer import Recognizer
 
 # Measured (benchmarks/cost.py): portions whose layers take more than this are slower on a processor, since their
 # activations leave its caches and their memory is given back to the system and asked for again.
 _FAST_BYTES = 128 << 20
 _FLOAT_BYTES = 4
+# What the graph keeps of a face, over its layers' activations: those, their normalised form, and gradients at work.
+_GRAPH = 3
+# Memory for others, and for what the estimate leaves out.
+_SHARE = 0.5
 
 
 def layer_bytes(layers: Sequence[Layer]) -> int:
@@ -26,3 +33,44 @@ def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
         return max(count, 1)
     most = max(1, _FAST_BYTES // max(layer_bytes(layers), 1))
     return math.ceil(count / math.ceil(count / most)) if count else 1
+
+
+def batch_size(
+    recognizer: Recognizer, layers: Sequence[Layer], *, memory: int | None = None, most: int = 256
+) -> int:
+    """How many faces to explain in one call, from the memory at hand.
+
+    Half of the memory is planned with: the maps of every face at the input's size, twice (they are made from others),
+    and the graph of as many faces as run at once.
+
+    Args:
+        recognizer: What is explained.
+        layers: Its layers, as an :class:`Explainer` has them.
+        memory: Bytes to plan with; what is free on the recognizer's device by default.
+        most: Never more than this.
+
+    Returns:
+        At least 1.
+    """
+    free = free_memory(recognizer.device) if memory is None else memory
+    height, width = recognizer.card.input_size
+    maps = 2 * _FLOAT_BYTES * height * width * (len(layers) + 1)
+    graph = _GRAPH * layer_bytes(layers)
+    room = int(_SHARE * free)
+    if recognizer.device.type == "cpu":
+        return max(1, min(most, (room - graph * portion(layers, most, recognizer.device)) // maps))
+    return max(1, min(most, room // (maps + graph)))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on a device without others giving up theirs."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    table = Path("/proc/meminfo")
+    if table.is_file():
+        lines = dict(line.split(":", 1) for line in table.read_text(encoding="ascii").splitlines())
+        return int(lines["MemAvailable"].split()[0]) << 10
+    # Elsewhere: a quarter of all memory, where the system tells, else a gigabyte.
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    return 1 << 30

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from leam.mapping import Explainer, contrast_target, reference_target
+from leam.mapping import memory as memory_module
+from leam.mapping.memory import batch_size, layer_bytes, portion
+from leam.mapping.steps import Limits, Slopes
+from leam.mapping.units import find_units
+from leam.mapping.weighting import WEIGHTINGS
+from leam.recognizers.onnx_layers import Clamp
+from tiny import wrap
+
+
+def network(*activations: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    first, second = activations
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), first,
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.BatchNorm2d(6), second,
+        nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, 5),
+    )  # fmt: skip
+    for module in net:
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)  # gains of both signs
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return net.eval()
+
+
+def plain(explainer: Explainer, chips, target=None):
+    """The maps by the plain definition: every activation and gradient, then the weighting."""
+    arguments = () if target is None else (target,)
+    activations, gradients, embeddings, scores = explainer.differentiate(chips, *arguments)
+    raw = [explainer._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
+    return explainer._maps(raw, embeddings, scores)
+
+
+def assert_same(found, wanted) -> None:
+    for one, other in zip(found.layer_maps, wanted.layer_maps, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.max()), rtol=0)
+    torch.testing.assert_close(
+        found.overall, wanted.overall, atol=1e-5 * float(wanted.overall.max()), rtol=0
+    )
+    torch.testing.assert_close(found.embeddings, wanted.embeddings)
+    torch.testing.assert_close(found.scores, wanted.scores)
+
+
+PAIRS = [
+    (nn.ReLU(), nn.ReLU(inplace=True)),
+    (nn.PReLU(6, init=-0.3), nn.PReLU(init=1.5)),
+    (nn.ReLU6(), nn.Hardtanh(-0.5, 0.7)),
+    (Clamp(0.0, float("inf")), Clamp(-0.2, 0.9)),
+    (nn.Sigmoid(), nn.SiLU()),
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_units_give_the_plain_definition(chips, pair, weighting):
+    explainer = Explainer(wrap(network(*pair)), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+def test_units_end_where_something_else_begins():
+    net = network(nn.PReLU(6), nn.ReLU())
+    units = find_units(net, torch.zeros(1, 3, 8, 8))
+    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+
+
+class Branched(nn.Module):
+    """A convolution whose output is read twice, and one read in passing without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv3, self.fc = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(256, 5)
+
+    def forward(self, x):
+        y = self.conv1(x)
+        z = self.conv2(self.bn1(y).relu() + y)
+        scale = z.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
+        w = self.bn2(z)
+        w = w + self.conv3(w)
+        return self.fc((w * scale).flatten(1))
+
+
+def test_what_is_read_elsewhere_is_not_hidden_in_a_unit(chips):
+    torch.manual_seed(0)
+    net = Branched().eval()
+    names = [unit.names for unit in find_units(net, torch.zeros(1, 3, 8, 8))]
+    assert names == [("conv1",), ("bn1",), ("conv2",), ("bn2",), ("conv3",)]
+    explainer = Explainer(wrap(net))
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Residual(nn.Module):
+    """A sum written into a convolution's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x):
+        x = self.conv1(x).relu()
+        y = self.conv2(x)
+        y += x
+        return self.fc(y.flatten(1))
+
+
+def test_an_output_that_is_written_into_is_mapped_as_it_was(chips):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Residual()))
+    wanted = plain(explainer, chips)
+    explainer._overwritten = frozenset()
+    for _ in range(2):
+        assert_same(explainer.explain(chips), wanted)
+
+
+def test_hooked_and_subclassed_modules_run_as_they_are(chips):
+    class Louder(nn.BatchNorm2d):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    net = network(nn.ReLU(), nn.ReLU())
+    net[1] = Louder(6).eval()
+    seen = []
+    with net[4].register_forward_hook(lambda *_: seen.append(1)):
+        explainer = Explainer(wrap(net))
+        found = explainer.explain(chips)
+    assert seen
+    assert_same(found, plain(explainer, chips))
+
+
+def test_a_hook_that_comes_later_is_obeyed(chips):
+    net = network(nn.ReLU(), nn.ReLU())
+    explainer = Explainer(wrap(net))
+    with net[1].register_forward_hook(lambda _m, _i, output: 2 * output):
+        assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Turning(nn.Module):
+    """A network that goes another way for other inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        y = self.bn(y * 2) if bool(x.abs().sum() > 0) else self.bn(y)
+        return self.fc(y.flatten(1))
+
+
+def test_a_network_that_turns_elsewhere_runs_plainly(chips):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Turning()))
+    assert [unit.names for unit in explainer._units] == [("conv", "bn")]
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+    assert not explainer._units
+
+
+def test_modules_get_their_forward_pass_back_also_after_an_exception(chips):
+    net = network(nn.ReLU(), nn.PReLU(6))
+    explainer = Explainer(wrap(net))
+
+    def broken(_):
+        raise RuntimeError("a target that fails")
+
+    with pytest.raises(RuntimeError, match="a target that fails"):
+        explainer.explain(chips, broken)
+    assert not any("forward" in vars(module) for module in net.modules())
+
+
+def test_a_chosen_normalisation_is_no_part_of_a_unit(chips):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers=["1", "6", "7"])
+    assert [unit.names for unit in explainer._units] == [("7", "8")]
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.ReLU(), nn.ReLU6(), nn.Hardtanh(-1, 2), Clamp(0.0, 1.0), Clamp(0.0, float("inf"))],
+    ids=repr,
+)
+def test_limits_have_the_modules_gradient_also_at_the_limits(module):
+    x = torch.tensor([[-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 6.0, 7.0]], requires_grad=True)
+    y = module(x)
+    (wanted,) = torch.autograd.grad(y.sum(), x)
+    limits = Limits.of(module)
+    assert torch.equal(limits.forward(x), y)
+    assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
+
+
+def test_limits_in_a_row_are_one():
+    x = torch.linspace(-9, 9, 73, requires_grad=True)
+    for first, second in (
+        (Clamp(0.0, 99.0), nn.Hardtanh(-9e9, 6)),
+        (nn.Hardtanh(-1, 2), nn.ReLU()),
+    ):
+        (wanted,) = torch.autograd.grad(second(first(x)).sum(), x)
+        limits = Limits.of(first).then(Limits.of(second))
+        assert torch.equal(limits.forward(x), second(first(x)))
+        assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
+
+
+def test_slopes_have_the_gradient_of_a_prelu():
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    slopes = torch.tensor([0.2, -1.0, 3.0])
+    gradient = torch.randn(2, 3, 4, 4)
+    (wanted,) = torch.autograd.grad(nn.functional.prelu(x, slopes), x, gradient)
+    torch.testing.assert_close(Slopes(slopes).backward(gradient, x.detach()), wanted)
+
+
+def test_a_batch_in_portions_is_the_batch_at_once(chips, monkeypatch):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))))
+    templates, impostors = torch.randn(5, 5), torch.randn(5, 3, 5)
+    targets = [
+        None,
+        reference_target(templates, "euclidean"),
+        contrast_target(templates, impostors, "cosine"),
+    ]
+    wanted = [plain(explainer, chips, target) for target in targets]
+    monkeypatch.setattr(memory_module, "_FAST_BYTES", 2 * layer_bytes(explainer.layers))
+    assert portion(explainer.layers, 5, torch.device("cpu")) == 2
+    assert portion(explainer.layers, 5, torch.device("cuda")) == 5
+    for target, plainly in zip(targets, wanted, strict=True):
+        arguments = () if target is None else (target,)
+        assert_same(explainer.explain(chips, *arguments), plainly)
+    # A user's own target may look at the whole batch, so it is given the whole batch.
+    sizes = []
+    explainer.explain(chips, lambda e: sizes.append(len(e)) or e.sum(dim=1))
+    assert sizes == [5]
+
+
+def test_the_batch_size_grows_with_the_memory(tiny):
+    layers = Explainer(tiny).layers
+    sizes = [batch_size(tiny, layers, memory=n, most=64) for n in (0, 1 << 17, 1 << 18, 1 << 40)]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 64
+    assert batch_size(tiny, layers) >= 1
+
+
+def live_bytes(run) -> int:
+    """The most bytes that a backward pass finds kept, each storage counted once."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(kept.values())
+
+
+def test_less_is_kept_than_by_the_plain_definition(chips):
+    explainer = Explainer(wrap(network(nn.PReLU(6), nn.PReLU(6))))
+    lean = live_bytes(lambda: explainer.explain(chips))
+    full = live_bytes(lambda: explainer.differentiate(chips))
+    assert lean < 0.8 * full
