@@ -237,6 +237,9 @@ def summary(work: Path) -> dict[str, Any]:
     Intervals are from resampling people; ``less`` figures are differences from the default's.
     """
     real, planted = collect(work, "real"), collect(work, "planted")
+    targets = {key[0] for model in real.values() for key in model}
+    # A recognizer still to be judged under a target would hide that target's rows.
+    real = {n: model for n, model in real.items() if {key[0] for key in model} == targets}
     common = set.intersection(*(set(model) for model in real.values()))
     everyone = np.arange(len(next(iter(real.values()))[DEFAULT]["drop"]))
 
