@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from leam.measures.fills import FILLS
 from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
 from leam.report.page import render_report
+from leam.study.engines import ProcessEngine
 from leam.study.plan import PRESETS, Settings
 from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
@@ -91,6 +93,12 @@ def study(
         typer.Option(help="Another parser, to see how far region shares depend on the parser."),
     ] = None,
     detector: DetectorOption = DEFAULT_DETECTOR,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes that share the work, one thread each; 1 works in this one."
+        ),
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away another study in the folder.")
@@ -137,7 +145,8 @@ def study(
         recognizers = load_models(wanted_models(models, card), cards, tell)
         tell("loading models", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
-        run_study(plan, recognizers, folder, restart=restart, progress=tell)
+        engine = partial(ProcessEngine, processes=workers) if workers > 1 else None
+        run_study(plan, recognizers, folder, restart=restart, progress=tell, engine=engine)
         tell("rendering the report", 0, 1)
         page = render_report(folder, faces=not no_faces)
         tell("rendering the report", 1, 1)

@@ -2,5 +2,6 @@
 
 from leam.study.engines.engine import Done, Engine
 from leam.study.engines.local import LocalEngine
+from leam.study.engines.processes import ProcessEngine
 
-__all__ = ["Done", "Engine", "LocalEngine"]
+__all__ = ["Done", "Engine", "LocalEngine", "ProcessEngine"]

@@ -11,16 +11,25 @@ from torch import Tensor
 
 from leam.measures.bhattacharyya import bhattacharyya
 from leam.measures.critical import critical_mask
-from leam.measures.specificity import Block, Specificity, chance_level, person_maps, pooled
-from leam.measures.statistics import finite
+from leam.measures.specificity import (
+    Block,
+    Chance,
+    Specificity,
+    chance_level,
+    person_maps,
+    pooled,
+)
+from leam.measures.statistics import NOTHING, finite
 from leam.study.loading import StudyMaps, map_groups
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 from leam.study.summary.estimates import Summary
 
-OPERANDS = ("critical", "dense", "regions", "halves")
+OPERANDS = ("critical", "dense", "regions", "halves", "pattern")
 """What is compared: critical masks; whole maps; shares of regions, which pose and alignment cannot fake; critical masks
-of person maps, each the mean over half of a person's pictures."""
+of person maps, each the mean over half of a person's pictures; a picture's critical mask with that of the mean of all
+its person's maps, or of another person's. The last overlaps partly with itself by construction, so it has no chance
+level."""
 
 # Groups of people among whom identities are permuted: enough for a chance level, whatever the size of the study.
 _CHANCE_GROUPS = 64
@@ -58,7 +67,23 @@ def _blocks(maps: StudyMaps, plan: Plan) -> dict[str, Block]:
     blocks["halves"] = Block(
         _overlaps(masks, np.zeros(len(masks), dtype=bool)), names[counts > 1][owner]
     )
+    blocks["pattern"] = _patterns(maps, plan.settings.top)
     return blocks
+
+
+def _patterns(maps: StudyMaps, top: float) -> Block:
+    """Pictures against the mean maps of people: a block of both in which only such pairs count."""
+    known = np.flatnonzero(~maps.empty)
+    people, owner = np.unique(maps.person[known], return_inverse=True)
+    sums = torch.zeros(len(people), *maps.dense.shape[1:])
+    sums.index_add_(0, torch.from_numpy(owner), torch.from_numpy(maps.dense[known]).float())
+    means = sums / torch.from_numpy(np.bincount(owner)).float()[:, None, None]
+    between = bhattacharyya(torch.from_numpy(maps.critical[known]), critical_mask(means, top))
+    pictures, count = len(known), len(known) + len(people)
+    overlaps = np.full((count, count), np.nan)
+    overlaps[:pictures, pictures:] = between.numpy()
+    overlaps[pictures:, :pictures] = between.numpy().T
+    return Block(overlaps, np.concatenate([maps.person[known], people]))
 
 
 def _overlaps(operands: Tensor, empty: np.ndarray) -> np.ndarray:
@@ -70,7 +95,9 @@ def _overlaps(operands: Tensor, empty: np.ndarray) -> np.ndarray:
 
 
 def _figures(found: Specificity, blocks: list[Block], seed: int) -> Summary:
-    chance = chance_level(blocks[:_CHANCE_GROUPS], seed)
+    chance = Chance(NOTHING, NOTHING, np.nan)
+    if all(np.isfinite(np.diag(block.overlaps)).any() for block in blocks):
+        chance = chance_level(blocks[:_CHANCE_GROUPS], seed)
     return {
         "same": found.same_estimate(seed).as_dict(),
         "different": found.different_estimate(seed).as_dict(),
