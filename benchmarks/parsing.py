@@ -9,6 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from leam.faces import DlibDetector, find_face
@@ -17,6 +18,7 @@ from leam.mapping import Explainer
 from leam.parsers import load_parser
 from leam.recognizers import load_recognizer
 from leam.study import Settings
+from leam.study.album import Chips
 from leam.study.measuring import measure_slice
 from leam.study.subject import Subject
 
@@ -30,20 +32,23 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     detector = DlibDetector()
-    subjects = [
-        Subject(place, sample.person, sample.image, find_face(sample.path, detector))
-        for place, sample in enumerate(draw_people(read_people(options.faces), 16, 2, 0))
-    ]
+    samples = draw_people(read_people(options.faces), 16, 2, 0)
+    faces = [find_face(sample.path, detector) for sample in samples]
+    subjects = [Subject(i, sample.person, sample.image) for i, sample in enumerate(samples)]
     for model in options.models.split(","):
         explainer = Explainer(load_recognizer(model))
         crop = explainer.recognizer.crop
+        aligned = [crop.align(face) for face in faces]
+        chips = Chips(
+            np.stack([chip.image for chip in aligned]), np.stack([chip.matrix for chip in aligned])
+        )
         for name in options.parsers.split(","):
             face_parser = load_parser(name)
-            face_parser.parse(subjects[0].face, crop)  # warms up
+            face_parser.parse(faces[0], crop)  # warms up
             start = time.process_time()
-            parsings = [face_parser.parse(subject.face, crop) for subject in subjects]
+            parsings = [face_parser.parse(face, crop) for face in faces]
             parsed = time.process_time()
-            measure_slice(subjects, explainer, parsings, Settings(parser=name))
+            measure_slice(subjects, chips, explainer, parsings, Settings(parser=name))
             done = time.process_time()
             each = [1000 * spent / len(subjects) for spent in (parsed - start, done - parsed)]
             print(

@@ -34,9 +34,12 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def claims(summary: Summary) -> str:
-    """The paper's figures beside the study's range over models."""
-    rows = [[row["claim"], row["paper"], row["here"]] for row in paper_claims(summary["models"])]
-    return table(["figure", "paper", "here"], rows)
+    """The paper's claims beside the study's figures, each with a verdict on its direction."""
+    rows = [
+        [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reading]
+        for row in paper_claims(summary)
+    ]
+    return table(["claim", "paper", "here", "direction", "because"], rows)
 
 
 def specificity(summary: Summary) -> str:
@@ -71,27 +74,120 @@ def regions(summary: Summary) -> str:
     return table(["model", "nose", "area of the nose", *names[1:]], rows)
 
 
+def patterns(summary: Summary) -> str:
+    """What the overlap is of: pictures, halves of a person's pictures, or a picture and its person's pattern."""
+    rows = []
+    for name, model in summary["models"].items():
+        row = [name]
+        for operand in ("critical", "halves", "pattern", "dense"):
+            found = model["bc"][operand]
+            row.append(f"{interval(found['same'], 2)} / {interval(found['different'], 2)}")
+        rows.append(row)
+    return table(["model", "pictures", "halves", "pattern", "whole maps"], rows)
+
+
 def drops(summary: Summary) -> str:
-    """Drops when the critical pixels are hidden, beside the baselines."""
+    """Drops when the critical pixels are hidden, beside the baselines; margins with effect sizes."""
     kinds = list(next(iter(summary["models"].values()))["occlusion"]["baselines"])
     rows = []
     for name, model in summary["models"].items():
         found = model["occlusion"]
-        rows.append(
-            [name, interval(found["drop"], 4), *(interval(found["baselines"][k], 4) for k in kinds)]
-        )
+        cells = [
+            f"{found['baselines'][kind]['mean']:.4f} (d {found['margins'][kind]['d']:.2f})"
+            for kind in kinds
+        ]
+        rows.append([name, interval(found["drop"], 4), *cells])
     return table(["model", "critical", *kinds], rows)
 
 
-def groups(summary: Summary) -> str:
-    """Gaps of the drop between groups."""
+def fills(summary: Summary) -> str:
+    """Drops at the top fraction under each fill, on the panel: critical, scattered, moved, centre."""
+    rows = []
+    top = summary["settings"]["top"]
+    for name, model in summary["models"].items():
+        row = [name]
+        for masks in model["curves"].values():
+            cells = []
+            for mask in ("critical", "scattered", "moved", "centre"):
+                point = next(p for p in masks[mask] if p["fraction"] == top)
+                cells.append(f"{point['mean']:.3f}")
+            row.append(" / ".join(cells))
+        rows.append(row)
+    return table(["model", *next(iter(summary["models"].values()))["curves"]], rows)
+
+
+def panel(summary: Summary) -> str:
+    """Verification, sanity, stability and swaps."""
+    rows = []
+    for name, model in summary["models"].items():
+        walks = [
+            model["verification"][way][order]["area"]["mean"]
+            for way in ("deletion", "insertion")
+            for order in ("map", "random")
+        ]
+        swaps = [found["mean"] for found in model["swap"].values()]
+        rows.append(
+            [
+                name,
+                f"{walks[0]:.2f} / {walks[1]:.2f}",
+                f"{walks[2]:.2f} / {walks[3]:.2f}",
+                interval(model["sanity"][-1]["rank"], 2),
+                interval(model["stability"]["max_sensitivity"], 2),
+                interval(model["stability"]["flip_consistency"], 2),
+                f"{min(swaps):.2f} – {max(swaps):.2f}",
+            ]
+        )
+    header = [
+        "model",
+        "deletion, map / random",
+        "insertion, map / random",
+        "rank, all randomised",
+        "sensitivity",
+        "mirror",
+        "swap",
+    ]
+    return table(header, rows)
+
+
+def transfer(summary: Summary) -> str:
+    """The drop on each model under its own mask, other models' masks and random ones."""
     rows = [
-        [column, row["model"], f"{row['first']} – {row['second']}", interval(row["difference"], 4),
-         f"{row['p_adjusted']:.4f}", f"{row['d']:.2f}"]
-        for column, found in summary.get("groups", {}).items()
+        [
+            name,
+            *(interval(found[key], 4) for key in ("own", "others", "random")),
+            interval(found["others_over_random"]["difference"], 4),
+            f"{found['others_over_random']['d']:.2f}",
+        ]
+        for name, found in summary["transfer"]["targets"].items()
+    ]
+    return table(
+        ["drop on", "own mask", "other models' masks", "random", "others - random", "d"], rows
+    )
+
+
+def layers(summary: Summary) -> str:
+    """How differently layers see the regions, beside how differently models do."""
+    rows = [
+        [name, interval(model["layer_divergence"]["mean"], 4)]
+        for name, model in summary["models"].items()
+    ]
+    rows.append(["between two models", interval(summary["agreement"]["divergence"], 4)])
+    return table(["model", "divergence of region profiles, bits"], rows)
+
+
+def groups(summary: Summary) -> str:
+    """Gaps of the drop and of the nose's share between groups, of all people and of matched ones."""
+    rows = [
+        [row["model"], row["of"] if row["of"] == "drop" else f"share of {row['of']}",
+         f"{row['first']} – {row['second']}", interval(row["difference"], 4),
+         f"{row['p_adjusted']:.4f}", f"{row['d']:.2f}", interval(row["matched"]["difference"], 4),
+         f"{row['matched']['p_adjusted']:.4f}", str(row["matched"]["difference"]["n"])]
+        for found in summary.get("gaps", {}).values()
         for row in found["gaps"]
+        if row["of"] in {"drop", "nose"}
     ]  # fmt: skip
-    return table(["column", "model", "groups", "difference of the drop", "p, corrected", "d"], rows)
+    header = ["model", "of", "groups", "difference", "p, corrected", "d", "matched", "p, corrected"]
+    return table([*header, "pairs"], rows)
 
 
 def agreement(summary: Summary) -> str:
@@ -102,6 +198,22 @@ def agreement(summary: Summary) -> str:
         for name, row in zip(found["models"], found["critical"], strict=True)
     ]
     return table(["", *found["models"]], rows)
+
+
+def parsers(summary: Summary) -> str:
+    """The nose's share of the critical pixels by each parser."""
+    rows = [
+        [name, interval(model["regions"]["nose"]["share"], 1, 100),
+         interval(model["second_parser"]["nose"]["share"], 1, 100),
+         interval(model["second_parser"]["nose"]["moved"], 1, 100)]
+        for name, model in summary["models"].items()
+    ]  # fmt: skip
+    settings = summary["settings"]
+    return table(["model", settings["parser"], settings["second_parser"], "moves by, points"], rows)
+
+
+PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, panel)
+ACROSS = (agreement, transfer, groups)
 
 
 def main() -> None:
@@ -116,7 +228,7 @@ def main() -> None:
         for model in summary["models"].values():
             model["layers"] = {}
         options.copy.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    for part in (claims, regions, specificity, drops, agreement, groups):
+    for part in (*PARTS, *ACROSS):
         write_between(options.page, part.__name__, part(summary))
 
 

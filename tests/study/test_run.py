@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -16,10 +18,12 @@ from torch import nn
 from leam.errors import InputError, LayerError, StudyError
 from leam.faces.people import add_groups, draw_people, read_people
 from leam.measures.baselines import BASELINES
+from leam.measures.fills import FILLS
 from leam.measures.occlusion import FRACTIONS
 from leam.recognizers import Card, Recognizer, load_recognizer
 from leam.report import render_report
 from leam.study import RunFolder, Settings, plan_study, run_study
+from leam.study.engines import ProcessEngine
 from leam.study.plan import PRESETS
 from tiny import TinyNet
 
@@ -83,7 +87,14 @@ def test_tables_are_tidy_and_agree_with_the_summary(finished):
     assert table.height == 12 * 28 * overall["region"].n_unique()
     faces = finished.read_table("faces")
     assert faces.height == 14
-    assert faces.filter(pl.col("reason") == "").height == 13
+    assert faces.filter(pl.col("reason") == "").height == 12
+    assert faces.filter(pl.col("yaw").is_not_nan()).height == 13
+
+
+def test_two_processes_end_with_the_same_bytes(finished, plan, dlib_resnet, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    run_study(plan, [dlib_resnet], folder, engine=partial(ProcessEngine, processes=2))
+    assert digests(folder) == digests(finished)
 
 
 def test_a_study_in_parts_ends_with_the_same_bytes(finished, plan, dlib_resnet, tmp_path):
@@ -108,7 +119,7 @@ def test_a_study_in_parts_ends_with_the_same_bytes(finished, plan, dlib_resnet, 
 def test_finished_work_is_not_done_again_and_damaged_work_is(finished, plan, dlib_resnet, tmp_path):
     folder = RunFolder(tmp_path / "run")
     run_study(plan, [dlib_resnet], folder)
-    shard = folder.shard("dlib_resnet", 0)
+    shard = folder.shard("maps/dlib_resnet", 0)
     before = shard.stat().st_mtime_ns
     run_study(plan, [dlib_resnet], folder)
     assert shard.stat().st_mtime_ns == before
@@ -174,9 +185,15 @@ def test_choices_that_cannot_work_fail_before_the_work(samples, dlib_resnet, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_cannot_take_the_name_of_a_stage(samples):
-    with pytest.raises(InputError, match="model faces: a study keeps its own work"):
-        plan_study("views", samples, [Recognizer(TinyNet(112), Card(name="faces"))])
+def test_a_model_may_bear_the_name_of_a_stage(samples, tmp_path):
+    torch.manual_seed(0)
+    recognizers = [
+        Recognizer(TinyNet(112), Card(name=name)) for name in ("faces", "parsing", "transfer")
+    ]
+    few = draw_people(samples, 2, 2, 0)
+    folder = RunFolder(tmp_path / "run")
+    run_study(plan_study("views", few, recognizers, Settings(transfer=True)), recognizers, folder)
+    assert set(summary_of(folder)["models"]) == {"faces", "parsing", "transfer"}
 
 
 def test_no_usable_person(dlib_resnet, tmp_path):
@@ -205,7 +222,9 @@ def twenty(assets, dlib_resnet, tmp_path_factory) -> dict:
     samples = add_groups(draw_people(read_people(lfw / "people"), 20, 2, 0), lfw / "people.csv")
     cards = Path(__file__).parents[2] / "examples" / "cards"
     recognizers = [dlib_resnet, load_recognizer(cards / "mobilefacenet_xiaoccer.toml")]
-    settings = Settings(**PRESETS["paper"], groups=("gender",), second_parser="compact")
+    settings = Settings(
+        **{**PRESETS["paper"], "panel": 4}, groups=("gender",), second_parser="compact"
+    )
     folder = RunFolder(tmp_path_factory.mktemp("twenty") / "run")
     run_study(plan_study("lfw", samples, recognizers, settings), recognizers, folder)
     render_report(folder)
@@ -230,15 +249,40 @@ def test_twenty_people_end_to_end(twenty):
 def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
     for model in twenty["models"].values():
         curve = model["occlusion"]["curve"]
+        assert curve == model["curves"]["black"]
         assert [point["fraction"] for point in curve["critical"]] == list(FRACTIONS)
+        assert {point["n"] for point in curve["critical"]} == {4}
         drops = [point["mean"] for point in curve["critical"]]
-        assert drops == sorted(drops)
-        assert model["occlusion"]["drop"]["mean"] == pytest.approx(drops[FRACTIONS.index(0.01)])
-        baselines = model["occlusion"]["baselines"]
-        assert set(baselines) == set(BASELINES)
+        assert drops[-1] > drops[FRACTIONS.index(0.01)] > drops[0]
+        assert set(model["curves"]) == set(FILLS)
+        occlusion = model["occlusion"]
+        assert set(occlusion["baselines"]) == set(occlusion["margins"]) == set(BASELINES)
         # Another person's mask is no random one: models look at much the same places in everybody.
-        random = [found["mean"] for name, found in baselines.items() if name != "other_person"]
-        assert model["occlusion"]["drop"]["mean"] > max(random)
+        random = {k: found for k, found in occlusion["baselines"].items() if k != "other_person"}
+        assert occlusion["drop"]["mean"] > max(found["mean"] for found in random.values())
+        for name, found in random.items():
+            difference = occlusion["drop"]["mean"] - found["mean"]
+            assert occlusion["margins"][name]["difference"]["mean"] == pytest.approx(difference)
+
+
+def test_the_panel_is_looked_at_closely(twenty):
+    for model in twenty["models"].values():
+        for way in ("deletion", "insertion"):
+            for order in ("map", "random"):
+                found = model["verification"][way][order]
+                heights = [point["mean"] for point in found["curve"]]
+                assert len(heights) == 11
+                area = np.mean([(a + b) / 2 for a, b in pairwise(heights)])
+                assert found["area"]["mean"] == pytest.approx(area)
+        whole = model["verification"]["deletion"]["map"]["curve"][0]["mean"]
+        assert whole == model["verification"]["insertion"]["random"]["curve"][-1]["mean"]
+        steps = [step["rank"]["mean"] for step in model["sanity"]]
+        assert len(steps) == 5
+        assert steps[-1] < 0.9
+        assert 0 < model["stability"]["max_sensitivity"]["mean"] < 2
+        assert model["stability"]["flip_consistency"]["mean"] > 0.3
+        # What was exchanged is found: the area of a region's ROC curve is 0.5 by chance.
+        assert min(found["mean"] for found in model["swap"].values()) > 0.6
 
 
 def test_masks_transfer_and_their_diagonal_is_the_models_own_drop(twenty):
@@ -248,10 +292,10 @@ def test_masks_transfer_and_their_diagonal_is_the_models_own_drop(twenty):
         own = twenty["models"][name]["occlusion"]["drop"]["mean"]
         # The diagonal goes through a map kept in half precision.
         assert transfer["drop"][row][row]["mean"] == pytest.approx(own, rel=0.05)
-        assert all(
-            found["mean"] > transfer["drop"][row][-1]["mean"]
-            for found in transfer["drop"][row][:-1]
-        )
+        targets = transfer["targets"][name]
+        assert targets["own"] == transfer["drop"][row][row]
+        others = [cell["mean"] for i, cell in enumerate(transfer["drop"][row][:-1]) if i != row]
+        assert targets["others"]["mean"] == pytest.approx(np.mean(others), rel=1e-5)
 
 
 def test_agreement_is_symmetric_and_complete_with_itself(twenty):
@@ -260,18 +304,31 @@ def test_agreement_is_symmetric_and_complete_with_itself(twenty):
     np.testing.assert_allclose(np.diag(means), 1, atol=1e-5)
     np.testing.assert_allclose(means, means.T)
     assert sorted(agreement["order"]) == sorted(agreement["models"])
+    assert len(agreement["merges"]) == len(agreement["models"]) - 1
+    ranks = np.array([[found["mean"] for found in row] for row in agreement["rank"]])
+    np.testing.assert_allclose(np.diag(ranks), 1, atol=1e-5)
+    assert agreement["regions"][0][0]["mean"] == pytest.approx(0, abs=1e-6)
+    assert agreement["divergence"]["mean"] == pytest.approx(agreement["regions"][0][1]["mean"])
 
 
 def test_groups_and_their_gap(twenty):
-    gender = twenty["groups"]["gender"]
-    assert set(gender["values"]) <= {"female", "male"}
-    for row in gender["gaps"]:
+    groups = twenty["groups"]["gender"]
+    assert set(groups) <= {"female", "male"}
+    gaps = twenty["gaps"]["gender"]
+    # The second parser sees what the first does not.
+    assert gaps["covariates"] == ["yaw", "pitch", "roll", "glasses", "hair", "hat"]
+    if len(groups) == 2:
+        assert len(gaps["gaps"]) == 2 * 5
+    for row in gaps["gaps"]:
         first, second = (
-            gender["values"][row[side]]["drop"][row["model"]]["mean"]
+            groups[row[side]]["drop"][row["model"]]["mean"]
+            if row["of"] == "drop"
+            else groups[row[side]]["share"][row["model"]][row["of"]]["mean"]
             for side in ("first", "second")
         )
-        assert row["difference"]["mean"] == pytest.approx(first - second)
+        assert row["difference"]["mean"] == pytest.approx(first - second, abs=1e-6)
         assert row["p_adjusted"] >= row["p"]
+        assert row["matched"]["difference"]["n"] <= min(groups[v]["people"] for v in groups)
 
 
 def test_a_second_parser_moves_shares_and_they_still_sum_to_one(twenty):
@@ -291,6 +348,11 @@ def test_layers_differ_in_their_focus(twenty):
     assert [layer["depth"] for layer in layers.values()] == sorted(
         layer["depth"] for layer in layers.values()
     )
+    divergence = twenty["models"]["dlib_resnet"]["layer_divergence"]
+    matrix = np.array(divergence["matrix"])
+    assert matrix.shape == (len(layers), len(layers))
+    upper = matrix[np.triu_indices(len(layers), 1)]
+    assert divergence["mean"]["mean"] == pytest.approx(upper.mean(), rel=0.01)
     noses = [layer["regions"]["nose"]["mean"] for layer in layers.values()]
     assert max(noses) > 1.5 * min(noses)
     for layer in layers.values():
@@ -320,7 +382,7 @@ def test_a_recognizer_that_returns_nan_costs_its_own_figures_only(samples, tmp_p
     silent = Recognizer(module, Card(name="silent"))
     other = Recognizer(TinyNet(112), Card(name="sound"))
     few = [replace(s, groups={"kind": s.person}) for s in draw_people(samples, 2, 4, 0)]
-    settings = Settings(**PRESETS["paper"], groups=("kind",))
+    settings = Settings(**{**PRESETS["paper"], "panel": 2, "fills": ("black",)}, groups=("kind",))
     folder = RunFolder(tmp_path / "run")
     recognizers = [silent, other]
     run_study(plan_study("views", few, recognizers, settings), recognizers, folder)

@@ -13,21 +13,18 @@ from leam.cli.console import out, progress
 from leam.cli.faces import explain
 from leam.cli.inputs import load_models, wanted_models
 from leam.cli.options import (
-    AggregateOption,
     CardsOption,
     DetectorOption,
-    LayersOption,
     OutOption,
     ParserOption,
-    TopOption,
-    WeightingOption,
 )
 from leam.cli.printing import print_summary
 from leam.errors import InputError
 from leam.faces.people import add_groups, draw_people, read_people
 from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
-from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
-from leam.mapping.layers import CONVOLUTIONS
+from leam.mapping.aggregate import AGGREGATES
+from leam.mapping.layers import CONVOLUTIONS, STAGES
+from leam.mapping.weighting import WEIGHTINGS
 from leam.measures.fills import FILLS
 from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
@@ -36,6 +33,8 @@ from leam.study.engines import ProcessEngine
 from leam.study.plan import PRESETS, Settings
 from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
+
+_OF_PRESET = "of the preset"
 
 
 def study(
@@ -64,14 +63,18 @@ def study(
         int | None, typer.Option(min=2, help="At most this many pictures of each.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help=f"What is measured: {', '.join(PRESETS)}; paper takes far longer.")
+        str,
+        typer.Option(
+            help="quick; paper, which measures all and takes far longer; reconstruction, whose figures come nearest "
+            "to the paper's."
+        ),
     ] = "quick",
     panel: Annotated[
         int | None,
         typer.Option(
             min=0,
             help="People on whom curves, fills, verification and sanity are measured; 50 with --preset paper.",
-            show_default="of the preset",
+            show_default=_OF_PRESET,
         ),
     ] = None,
     group: Annotated[
@@ -81,12 +84,36 @@ def study(
     people_table: Annotated[
         Path | None, typer.Option(help="A CSV with person and further columns, such as gender.")
     ] = None,
-    target: Annotated[str, typer.Option(help="self, template or contrast.")] = "self",
-    weighting: WeightingOption = DEFAULT_WEIGHTING,
-    aggregate: AggregateOption = DEFAULT_AGGREGATE,
-    layers: LayersOption = CONVOLUTIONS,
-    top: TopOption = 0.01,
-    fill: Annotated[str, typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.")] = "black",
+    target: Annotated[
+        str | None, typer.Option(help="self, template or contrast.", show_default=_OF_PRESET)
+    ] = None,
+    weighting: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.", show_default=_OF_PRESET
+        ),
+    ] = None,
+    aggregate: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How layers are joined: {', '.join(AGGREGATES)}.", show_default=_OF_PRESET
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between.",
+            show_default=_OF_PRESET,
+        ),
+    ] = None,
+    top: Annotated[
+        float | None,
+        typer.Option(help="The critical fraction of the pixels.", show_default=_OF_PRESET),
+    ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.", show_default=_OF_PRESET),
+    ] = None,
     parser: ParserOption = DEFAULT_PARSER,
     second_parser: Annotated[
         str | None,
@@ -119,17 +146,20 @@ def study(
     """
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: known are {', '.join(PRESETS)}")
+    given = {
+        "panel": panel,
+        "target": target,
+        "weighting": weighting,
+        "aggregate": aggregate,
+        "layers": tuple(layers.split(",")) if layers else None,
+        "top": top,
+        "fill": fill,
+    }
     settings = Settings.model_validate(
         {
             **PRESETS[preset],
-            **({} if panel is None else {"panel": panel}),
+            **{name: value for name, value in given.items() if value is not None},
             "groups": tuple(group or ()),
-            "target": target,
-            "weighting": weighting,
-            "aggregate": aggregate,
-            "layers": tuple(layers.split(",")),
-            "top": top,
-            "fill": fill,
             "parser": parser,
             "second_parser": second_parser,
             "detector": detector,

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from leam.errors import CardError
 from leam.faces.align import Crop, TemplateName
+from leam.weights.regular import open_regular
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +19,7 @@ else:
 
 Similarity = Literal["cosine", "euclidean"]
 Positive = Annotated[int, Field(gt=0)]
+Side = Annotated[int, Field(gt=0, le=4096)]
 Triple = tuple[float, float, float]
 PositiveTriple = tuple[
     Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
@@ -31,7 +33,7 @@ class Card(BaseModel):
     in memory; a model on disk also names its ``architecture`` and its ``file``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
     """Names the recognizer on the command line and in every output."""
@@ -47,7 +49,7 @@ class Card(BaseModel):
     """Of the file, in hexadecimal."""
     bytes: Positive | None = None
     """Size of the file."""
-    input_size: tuple[Positive, Positive] = (112, 112)
+    input_size: tuple[Side, Side] = (112, 112)
     """Height and width of the input in pixels."""
     template: TemplateName = "arcface"
     """The alignment that the recognizer was trained with."""
@@ -70,6 +72,15 @@ class Card(BaseModel):
     license: str | None = None
     source: str | None = None
     training: str | None = None
+
+    @model_validator(mode="after")
+    def _window_lies_in_the_chip(self) -> Card:
+        if self.window is not None:
+            top, left, height, width = self.window
+            side = self.crop.chip_side
+            if top + height > side or left + width > side:
+                raise ValueError(f"window: reaches out of the chip of {side}x{side} pixels")
+        return self
 
     @property
     def crop(self) -> Crop:
@@ -97,9 +108,11 @@ def read_card(path: str | Path) -> Card:
     """
     path = Path(path)
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CardError(f"{path}: not a readable card ({error})") from None
+        with open_regular(path) as stream:
+            fields = tomllib.loads(stream.read().decode())
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CardError(f"{path}: not a readable card ({reason})") from None
     try:
         return Card.model_validate(fields)
     except ValidationError as error:

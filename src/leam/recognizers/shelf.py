@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Shelved:
 
     @property
     def _folder(self) -> Path | None:
-        return self.path.resolve().parent if self.path else None
+        return Path(os.path.realpath(self.path)).parent if self.path else None
 
 
 def read_shelf(cards: Iterable[Path] = (), folders: Iterable[Path] = ()) -> dict[str, Shelved]:
@@ -59,7 +60,7 @@ def read_shelf(cards: Iterable[Path] = (), folders: Iterable[Path] = ()) -> dict
     for path in [*cards, *(path for folder in folders for path in _cards_in(folder))]:
         card = read_card(path)
         other = shelf.get(card.name)
-        if other and (other.path is None or other.path.resolve() != path.resolve()):
+        if other and (other.path is None or os.path.realpath(other.path) != os.path.realpath(path)):
             where = other.path or "the built-in card"
             raise CardError(f"{path}: the name {card.name} is taken by {where}")
         shelf[card.name] = Shelved(card, path)

@@ -45,7 +45,15 @@ def find(card: Card, folder: Path | None = None) -> Path | None:
     places = [_resolve(card.file, folder)] if card.file else []
     if card.url:
         places.append(cached_path(card.name, card.url))
-    return next((path for path in places if path and path.is_file()), None)
+    return next((path for path in places if path and _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name longer than a file's may be.
+        return False
 
 
 def _resolve(file: str, folder: Path | None) -> Path | None:

@@ -110,7 +110,9 @@ def _specificity(models: Summary) -> Row:
         _span(_all(models, "bc", "critical", "same")),
         _verdict(above),
         f"above that of different people (AUC {_span([area['mean'] for area in known])}, "
-        f"interval above 0.5) on {sum(above)} of {len(areas)}",
+        f"interval above 0.5) on {sum(above)} of {len(areas)}; with the mean map of all the person's pictures, "
+        f"itself included, {_span(_all(models, 'bc', 'pattern', 'same'))} against "
+        f"{_span(_all(models, 'bc', 'pattern', 'different'))}",
     )
 
 

@@ -177,9 +177,12 @@ def matrix(
 def tree(merges: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
     """Models joined by the overlap of their critical masks: the further right, the less alike."""
     figure, axis = new_figure(0.26 * len(names) + 0.9)
+    tree_of = np.array(merges, dtype=np.float64)
+    # Models that are all alike, or that have no map in common, would leave an axis without length.
+    tree_of[:, 2] = np.maximum(tree_of[:, 2], 1e-6)
     with mpl.rc_context({"lines.linewidth": 1.4}):
         dendrogram(
-            np.array(merges),
+            tree_of,
             labels=list(names),
             orientation="left",
             ax=axis,
@@ -188,7 +191,7 @@ def tree(merges: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
         )
     axis.grid(visible=False)
     axis.yaxis.tick_left()
-    axis.invert_xaxis()
+    axis.set_xlim(0, tree_of[:, 2].max() * 1.05)
     axis.set(xlabel="1 - overlap of critical pixels")
     axis.tick_params(axis="y", labelsize=8)
     return figure

@@ -63,7 +63,7 @@ def summarise(
 
 
 def _model(plan: Plan, folder: RunFolder, name: str, people: dict[str, int]) -> Summary:
-    figures = {
+    figures: Summary = {
         "similarity": plan.model(name).card.similarity,
         "sha256": plan.model(name).sha256,
         "regions": region_figures(plan, folder, name),
@@ -72,8 +72,10 @@ def _model(plan: Plan, folder: RunFolder, name: str, people: dict[str, int]) -> 
         "bc": specificity_figures(plan, folder, name, people),
         "occlusion": occlusion_figures(plan, folder, name),
     }
+    figures["occlusion"]["curve"] = {}
     if plan.settings.panel:
         figures |= panel_figures(plan, folder, name)
+        figures["occlusion"]["curve"] = figures["curves"].get(plan.settings.fill, {})
     if plan.settings.second_parser:
         figures["second_parser"] = second_parser_figures(plan, folder, name)
     return figures
