@@ -26,9 +26,11 @@ VALUES = st.one_of(
     st.lists(st.floats(width=32), max_size=4).map(str),
 )
 FIELDS = st.sampled_from(
-    ["name", "architecture", "options", "file", "url", "sha256", "bytes", "input_size", "template", "window", "channels"]
-    + ["mean", "std", "embedding_size", "similarity", "threshold", "license", "nothing"]
-)  # fmt: skip
+    (
+        "name architecture options file url sha256 bytes input_size template window channels "
+        "mean std embedding_size similarity threshold license nothing"
+    ).split()
+)
 
 
 @FUZZ

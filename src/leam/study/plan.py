@@ -71,8 +71,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Named settings.
 
-``quick`` is the default, ``paper`` measures all that the paper's study does, and ``reconstruction`` is the variant whose
-figures come nearest to the paper's, read with ``bc.pattern`` and the baseline ``moved``: its distance stands in
+``quick`` is the default, ``paper`` measures all that the paper's study does, and ``reconstruction`` is the variant
+whose figures come nearest to the paper's, read with ``bc.pattern`` and the baseline ``moved``: its distance stands in
 ``docs/method.md``. It is a fit to public figures, not the paper's formula.
 """
 
