@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import CardError
-from leam.recognizers import load_recognizer
+from leam.recognizers import Card, load_recognizer
 from leam.recognizers.card import read_card
 
 CARD = (
@@ -25,12 +25,7 @@ VALUES = st.one_of(
     st.lists(st.integers(-(10**12), 10**12), max_size=4).map(str),
     st.lists(st.floats(width=32), max_size=4).map(str),
 )
-FIELDS = st.sampled_from(
-    (
-        "name architecture options file url sha256 bytes input_size template window channels "
-        "mean std embedding_size similarity threshold license nothing"
-    ).split()
-)
+FIELDS = st.sampled_from([*Card.model_fields, "nothing"])
 
 
 @FUZZ
