@@ -29,12 +29,13 @@ from leam.measures.fills import FILLS
 from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
 from leam.report.page import render_report
-from leam.study.engines import ProcessEngine
+from leam.study.engines import ProcessEngine, RayEngine
 from leam.study.plan import PRESETS, Settings
-from leam.study.run import plan_study, run_study
+from leam.study.run import EngineMaker, plan_study, run_study
 from leam.study.store import RunFolder
 
 _OF_PRESET = "of the preset"
+_ENGINES = ("local", "ray")
 
 
 def study(
@@ -126,6 +127,16 @@ def study(
             min=1, help="Processes that share the work, one thread each; 1 works in this one."
         ),
     ] = 1,
+    engine: Annotated[
+        str, typer.Option(help="local; or ray, which does the work on a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster: HOST:PORT or auto.",
+            show_default="RAY_ADDRESS, or a cluster on this machine",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away another study in the folder.")
@@ -144,6 +155,7 @@ def study(
 
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
     """
+    maker = _engine_maker(engine, address, workers)
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: known are {', '.join(PRESETS)}")
     given = {
@@ -175,13 +187,31 @@ def study(
         recognizers = load_models(wanted_models(models, card), cards, tell)
         tell("loading models", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
-        engine = partial(ProcessEngine, processes=workers) if workers > 1 else None
-        run_study(plan, recognizers, folder, restart=restart, progress=tell, engine=engine)
+        run_study(plan, recognizers, folder, restart=restart, progress=tell, engine=maker)
         tell("rendering the report", 0, 1)
         page = render_report(folder, faces=not no_faces)
         tell("rendering the report", 1, 1)
     print_summary(folder)
     out.print(f"report: {page}", highlight=False)
+
+
+def _engine_maker(engine: str, address: str | None, workers: int) -> EngineMaker | None:
+    """What makes the engine that is asked for; None for the one that works in this process.
+
+    Raises:
+        InputError: There is no such engine, or an option belongs to the other one.
+    """
+    if engine not in _ENGINES:
+        raise InputError(f"--engine {engine}: known are {', '.join(_ENGINES)}")
+    if engine == "ray":
+        if workers > 1:
+            raise InputError(
+                "--workers: belongs to --engine local; a Ray cluster knows its own size"
+            )
+        return partial(RayEngine, address=address)
+    if address:
+        raise InputError("--address: belongs to --engine ray")
+    return partial(ProcessEngine, processes=workers) if workers > 1 else None
 
 
 def report(
