@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -23,8 +24,8 @@ from leam.measures.statistics import (
 )
 
 # Pairs of different people kept for the distribution of their overlaps: the AUC's standard error
-# from drawing so many is at most 0.0016.
-DIFFERENT_PAIRS = 100_000
+# from drawing so many is at most 0.0022.
+DIFFERENT_PAIRS = 50_000
 _LEVELS = np.linspace(0, 1, 1000)
 
 
@@ -49,7 +50,7 @@ class Specificity:
         same: The overlap of every pair of images of one person, ``(s,)``.
         same_person: Whose pair it is, as a position among the people, ``(s,)``.
         different: The overlap of pairs of images of two people, ``(d,)``: all that were computed, or a random sample
-            of 100,000 where there are more.
+            of 50,000 where there are more.
         different_people: Whose pairs they are, ``(d, 2)``.
         sums: Sum of all computed overlaps of each person's images with other people's, ``(P,)``.
         counts: Number of those pairs, ``(P,)``.
@@ -68,13 +69,7 @@ class Specificity:
 
     def different_estimate(self, seed: int) -> Estimate:
         """The mean overlap of images of two people; the interval as in :meth:`auc_estimate`."""
-        if not self.counts.any():
-            return NOTHING
-
-        def weighted(_same: Numbers, different: Numbers) -> Numbers:
-            return np.asarray((different @ self.different) / different.sum(axis=1))
-
-        return self._resampled(float(self.sums.sum() / self.counts.sum()), weighted, seed)
+        return self._estimates(seed, "different")["different"]
 
     def auc_estimate(self, seed: int) -> Estimate:
         """The chance that a same-person overlap exceeds a different-person one; 0.5 says nothing.
@@ -83,22 +78,7 @@ class Specificity:
         drawn, a pair of two people as often as the product of their draws. The resampled curves are
         read at 1,000 levels, the estimate itself is exact.
         """
-        if not len(self.same) or not len(self.different):
-            return NOTHING
-        levels = np.unique(np.quantile(np.concatenate([self.same, self.different]), _LEVELS))
-        same_level, different_level = (
-            np.searchsorted(levels, values, side="right") for values in (self.same, self.different)
-        )
-
-        def histogram(level: NDArray[np.int64], weights: Numbers) -> Numbers:
-            return np.stack([np.bincount(level, row, len(levels) + 1) for row in weights])
-
-        def weighted(same: Numbers, different: Numbers) -> Numbers:
-            high, low = histogram(same_level, same), histogram(different_level, different)
-            above = (high * (low.cumsum(axis=1) - low / 2)).sum(axis=1)
-            return np.asarray(above / (high.sum(axis=1) * low.sum(axis=1)))
-
-        return self._resampled(auc(self.same, self.different), weighted, seed)
+        return self._estimates(seed, "auc")["auc"]
 
     def d_prime_estimate(self, seed: int) -> Estimate:
         """How many standard deviations part same from different: ``(m_s - m_d) / rms(s_s, s_d)``.
@@ -106,19 +86,14 @@ class Specificity:
         Green and Swets, "Signal Detection Theory and Psychophysics", 1966; the root mean square of
         both deviations is the unit. Interval as in :meth:`auc_estimate`.
         """
-        if not len(self.same) or not len(self.different):
-            return NOTHING
+        return self._estimates(seed, "d_prime")["d_prime"]
 
-        def weighted(same: Numbers, different: Numbers) -> Numbers:
-            (mean_s, spread_s), (mean_d, spread_d) = (
-                _moments(self.same, same),
-                _moments(self.different, different),
-            )
-            unit = np.sqrt((spread_s + spread_d) / 2)
-            return np.divide(mean_s - mean_d, unit, out=np.full_like(unit, np.nan), where=unit > 0)
-
-        ones = (np.ones((1, len(self.same))), np.ones((1, len(self.different))))
-        return self._resampled(float(weighted(*ones)[0]), weighted, seed)
+    def estimates(self, seed: int) -> dict[str, Estimate]:
+        """All four: ``same``, ``different``, ``auc`` and ``d_prime``, from the same resamples."""
+        return {
+            "same": self.same_estimate(seed),
+            **self._estimates(seed, "different", "auc", "d_prime"),
+        }
 
     def of_people(self) -> tuple[Numbers, Numbers]:
         """Each person's mean overlap within and with others, ``(P,)`` each; NaN without a pair."""
@@ -128,32 +103,50 @@ class Specificity:
         with np.errstate(invalid="ignore"):
             return within / pairs, self.sums / self.counts
 
-    def _resampled(
-        self, value: float, weighted: Callable[[Numbers, Numbers], Numbers], seed: int
-    ) -> Estimate:
-        """A value with its interval, from the same figure under weights of the pairs.
-
-        Args:
-            value: Of the pairs as they are.
-            weighted: From ``r`` resamples' weights of the same pairs ``(r, s)`` and of the different ones ``(r, d)``
-                to the figure ``(r,)``.
-            seed: Of the resamples.
-        """
-        if not np.isfinite(value):
-            return NOTHING
+    def _estimates(self, seed: int, *names: str) -> dict[str, Estimate]:
+        """Figures with their intervals, from the same figures under resampled weights of the pairs."""
+        if not len(self.same) or not len(self.different):
+            nothing = dict.fromkeys(names, NOTHING)
+            if "different" in nothing and len(self.different):
+                nothing["different"] = Estimate(self._different, None, None, len(self.sums))
+            return nothing
+        one = (np.ones((len(self.same), 1)), np.ones((len(self.different), 1)))
+        exact = {
+            "different": self._different,
+            "auc": auc(self.same, self.different),
+            "d_prime": float(_d_prime(self.same, self.different, *one)[0]),
+        }
+        same_levels, different_levels = _levels(self.same, self.different)
+        weighted: dict[str, Callable[[Numbers, Numbers], Numbers]] = {
+            "different": lambda _, different: _moments(self.different, different)[0],
+            "auc": lambda same, different: _area(same_levels @ same, different_levels @ different),
+            "d_prime": lambda same, different: _d_prime(self.same, self.different, same, different),
+        }
         first, second = self.different_people.T
-        draws = []
+        draws: dict[str, list[Numbers]] = {name: [] for name in names}
         for block in resamples(len(self.sums), seed):
-            same, different = block[:, self.same_person], block[:, first] * block[:, second]
+            # One row a person, so that a pair's weights are gathered from whole rows.
+            people = np.ascontiguousarray(block.T)
+            same, different = people[self.same_person], people[first] * people[second]
             # A resample of very few people may hold no pair of one of the kinds.
-            usable = same.any(axis=1) & different.any(axis=1)
-            figures = np.full(len(block), np.nan)
-            if usable.any():
-                figures[usable] = weighted(same[usable], different[usable])
-            draws.append(figures)
-        found = np.concatenate(draws)
-        people = len(np.unique(np.concatenate([self.same_person, first, second])))
-        return estimate(value, found, people)
+            usable = same.any(axis=0) & different.any(axis=0)
+            for name in names:
+                figures = np.full(len(block), np.nan)
+                if usable.any():
+                    figures[usable] = weighted[name](same[:, usable], different[:, usable])
+                draws[name].append(figures)
+        people_seen = len(np.unique(np.concatenate([self.same_person, first, second])))
+        return {
+            name: estimate(exact[name], np.concatenate(draws[name]), people_seen)
+            if np.isfinite(exact[name])
+            else NOTHING
+            for name in names
+        }
+
+    @property
+    def _different(self) -> float:
+        """The mean over all computed pairs of different people."""
+        return float(self.sums.sum() / self.counts.sum())
 
 
 @dataclass(frozen=True)
@@ -331,11 +324,37 @@ def _sample(pairs: int, seed: int) -> NDArray[np.int64]:
     return np.sort(generator.choice(pairs, size=DIFFERENT_PAIRS, replace=False))
 
 
+def _levels(same: Numbers, different: Numbers) -> tuple[csr_array, csr_array]:
+    """At which of 1,000 levels each overlap lies: matrices that sum weights ``(n, r)`` by level, ``(1001, r)``."""
+    levels = np.unique(np.quantile(np.concatenate([same, different]), _LEVELS))
+    matrices = []
+    for values in (same, different):
+        level = np.searchsorted(levels, values, side="right")
+        entries = (np.ones(len(values)), (level, np.arange(len(values))))
+        matrices.append(csr_array(entries, shape=(len(levels) + 1, len(values))))
+    return matrices[0], matrices[1]
+
+
+def _area(high: Numbers, low: Numbers) -> Numbers:
+    """Areas under ROC curves ``(r,)`` from weights by level, ``(levels, r)``."""
+    above = (high * (low.cumsum(axis=0) - low / 2)).sum(axis=0)
+    return np.asarray(above / (high.sum(axis=0) * low.sum(axis=0)))
+
+
+def _d_prime(same: Numbers, different: Numbers, *weights: Numbers) -> Numbers:
+    """The d' under weights of the pairs, ``(s, r)`` and ``(d, r)``, ``(r,)``."""
+    (mean_s, spread_s), (mean_d, spread_d) = (
+        _moments(values, one) for values, one in zip((same, different), weights, strict=True)
+    )
+    unit = np.sqrt((spread_s + spread_d) / 2)
+    return np.divide(mean_s - mean_d, unit, out=np.full_like(unit, np.nan), where=unit > 0)
+
+
 def _moments(values: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean and variance of values ``(n,)`` under each row of weights ``(r, n)``, ``(r,)`` each."""
-    total = weights.sum(axis=1)
-    mean = (weights @ values) / total
+    """Mean and variance of values ``(n,)`` under each column of weights ``(n, r)``, ``(r,)`` each."""
+    total = weights.sum(axis=0)
+    mean = (values @ weights) / total
     # About the plain mean, so that nothing is lost to cancellation.
-    centred = values - values.mean()
-    variance = (weights @ centred**2) / total - (mean - values.mean()) ** 2
+    centre = values.mean()
+    variance = ((values - centre) ** 2 @ weights) / total - (mean - centre) ** 2
     return mean, np.clip(variance, 0.0, None)

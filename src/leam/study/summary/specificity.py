@@ -99,10 +99,7 @@ def _figures(found: Specificity, blocks: list[Block], seed: int) -> Summary:
     if all(np.isfinite(np.diag(block.overlaps)).any() for block in blocks):
         chance = chance_level(blocks[:_CHANCE_GROUPS], seed)
     return {
-        "same": found.same_estimate(seed).as_dict(),
-        "different": found.different_estimate(seed).as_dict(),
-        "auc": found.auc_estimate(seed).as_dict(),
-        "d_prime": found.d_prime_estimate(seed).as_dict(),
+        **{name: one.as_dict() for name, one in found.estimates(seed).items()},
         "chance": {"same": chance.same.as_dict(), "auc": chance.auc.as_dict()},
         "p": finite(chance.p),
         "pairs": {"same": len(found.same), "different": int(found.counts.sum() / 2)},
