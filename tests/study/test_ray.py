@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from leam.cli.study import _engine_maker
 from leam.errors import InputError, StudyError
 from leam.faces.people import read_people
 from leam.recognizers import Card, Recognizer
@@ -151,3 +152,14 @@ def test_an_address_where_no_cluster_answers(slices, tmp_path, monkeypatch, addr
         address = address.format(port=closed.getsockname()[1])
         with pytest.raises(InputError, match=f"--address {address}: no Ray cluster .*{why}"):
             RayEngine(slices, folder, [], address=address)
+
+
+def test_options_of_the_other_engine_are_refused():
+    assert _engine_maker("local", None, 1) is None
+    assert _engine_maker("ray", "head:6379", 1).keywords == {"address": "head:6379"}
+    with pytest.raises(InputError, match="--engine slurm: known are local, ray"):
+        _engine_maker("slurm", None, 1)
+    with pytest.raises(InputError, match="--address: belongs to --engine ray"):
+        _engine_maker("local", "head:6379", 1)
+    with pytest.raises(InputError, match="--workers: belongs to --engine local"):
+        _engine_maker("ray", None, 2)
