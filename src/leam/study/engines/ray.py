@@ -206,6 +206,8 @@ def _work(setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
     (reference,) = setup
     try:
         if _worker is None or _worker[0] != reference:
+            if _worker is not None:
+                _worker[1].close()
             torch.set_num_threads(1)
             _worker = (reference, start_worker(_load_ray().get(reference)))
         return [attempt(_worker[1], job) for job in jobs]
