@@ -181,13 +181,23 @@ def groups(summary: Summary) -> str:
         [row["model"], row["of"] if row["of"] == "drop" else f"share of {row['of']}",
          f"{row['first']} – {row['second']}", interval(row["difference"], 4),
          f"{row['p_adjusted']:.4f}", f"{row['d']:.2f}", interval(row["matched"]["difference"], 4),
-         f"{row['matched']['p_adjusted']:.4f}", str(row["matched"]["difference"]["n"])]
+         f"{row['matched']['p_adjusted']:.4f}", str(row["matched"]["difference"]["n"]),
+         f"{interval(row['matched_on_all']['difference'], 4)} ({row['matched_on_all']['difference']['n']})"]
         for found in summary.get("gaps", {}).values()
         for row in found["gaps"]
         if row["of"] in {"drop", "nose"}
     ]  # fmt: skip
-    header = ["model", "of", "groups", "difference", "p, corrected", "d", "matched", "p, corrected"]
-    return table([*header, "pairs"], rows)
+    header = [
+        "model",
+        "of",
+        "groups",
+        "difference",
+        "p, corrected",
+        "d",
+        "matched on pose",
+        "p, corrected",
+    ]
+    return table([*header, "pairs", "matched on all (pairs)"], rows)
 
 
 def agreement(summary: Summary) -> str:

@@ -74,7 +74,7 @@ def study(
         int | None,
         typer.Option(
             min=0,
-            help="People on whom curves, fills, verification and sanity are measured; 50 with --preset paper.",
+            help="People on whom curves, fills, verification and sanity are measured; 20 with --preset paper.",
             show_default=_OF_PRESET,
         ),
     ] = None,

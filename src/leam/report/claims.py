@@ -206,8 +206,9 @@ def _gender(summary: Summary) -> Row:
         paper,
         f"d {_span(plain)}",
         _verdict(sure),
-        f"significant (corrected p < 0.05) on {sum(sure)} of {len(rows)}; between people matched on "
-        f"{', '.join(summary['gaps']['gender']['covariates'])} on {sum(still)}, d {_span(matched)}",
+        f"significant (corrected p < 0.05) on {sum(sure)} of {len(rows)}; between people matched on pose on "
+        f"{sum(still)}, d {_span(matched)}; matched on all covariates {rows[0]['matched_on_all']['difference']['n']} "
+        "pairs are left",
     )
 
 

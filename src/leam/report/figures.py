@@ -255,7 +255,7 @@ def gaps(rows: Sequence[Mapping[str, Any]]) -> Figure:
     places = np.arange(len(rows))
     dots(axis, [r["difference"] for r in rows], places + 0.13, SERIES[0], "all people", scale=1)
     matched = [row["matched"]["difference"] for row in rows]
-    dots(axis, matched, places - 0.13, SERIES[1], "matched people", scale=1)
+    dots(axis, matched, places - 0.13, SERIES[1], "matched on pose", scale=1)
     axis.axvline(0, color=MUTED, linewidth=0.8)
     first, second = rows[0]["first"], rows[0]["second"]
     axis.set(

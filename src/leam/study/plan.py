@@ -60,7 +60,7 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
-    "paper": {"baselines": tuple(BASELINES), "probes": 1, "transfer": True, "panel": 50},
+    "paper": {"baselines": tuple(BASELINES), "probes": 1, "transfer": True, "panel": 20},
     "reconstruction": {
         "target": "template",
         "layers": (STAGES,),

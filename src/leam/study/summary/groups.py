@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +23,7 @@ COMPARED = ("drop", "nose", "eyes", "brows", "lips")
 
 # A group of fewer people than this says nothing of the group.
 _FEWEST = 5
+_POSE = ("yaw", "pitch", "roll")
 # What covers a face or changes its outline, where a parser can see it.
 _COVERING = ("glasses", "hair", "hat")
 
@@ -60,8 +62,10 @@ def gap_figures(plan: Plan, folder: RunFolder, column: str) -> Summary:
 
     Returns:
         ``covariates``: what people are matched on; ``gaps``: for every two values, model and compared figure the
-        difference with interval, permutation p, p after Benjamini-Hochberg over all of them, and effect sizes, and the
-        same between matched people under ``matched``, with ``imbalance`` of the covariates before.
+        difference with interval, permutation p, p after Benjamini-Hochberg over all of them, and effect sizes; the same
+        between people matched on pose under ``matched``, and between people matched on all covariates under
+        ``matched_on_all``, which leaves few pairs where groups hardly overlap; with ``imbalance`` of the covariates
+        before.
     """
     members = _members(plan, folder, column)
     covariates = _covariates(plan, folder)
@@ -86,15 +90,24 @@ def gap_figures(plan: Plan, folder: RunFolder, column: str) -> Summary:
                         "model": model.card.name,
                         "of": compared,
                         **_row(gap(*pair, plan.settings.seed)),
-                        "matched": _row(matched_gap(*pair, sides[0], sides[1], plan.settings.seed)),
+                        "matched": _row(matched_gap(*pair, *_pose(sides), plan.settings.seed)),
+                        "matched_on_all": _row(
+                            matched_gap(*pair, sides[0], sides[1], plan.settings.seed)
+                        ),
                         "imbalance": apart,
                     }
                 )
-    for target in (rows, [row["matched"] for row in rows]):
+    matched = ([row[kind] for row in rows] for kind in ("matched", "matched_on_all"))
+    for target in (rows, *matched):
         adjusted = benjamini_hochberg(np.array([row["p"] for row in target], dtype=np.float64))
         for row, p in zip(target, adjusted, strict=True):
             row["p_adjusted"] = finite(float(p))
     return {"covariates": names, "gaps": rows}
+
+
+def _pose(sides: Sequence[Numbers]) -> tuple[Numbers, Numbers]:
+    """The covariates of both groups that are of pose: the first ones."""
+    return sides[0][:, : len(_POSE)], sides[1][:, : len(_POSE)]
 
 
 def _row(found: Gap) -> Summary:
