@@ -355,7 +355,9 @@ def test_layers_differ_in_their_focus(twenty):
     matrix = np.array(divergence["matrix"])
     assert matrix.shape == (len(layers), len(layers))
     upper = matrix[np.triu_indices(len(layers), 1)]
-    assert divergence["mean"]["mean"] == pytest.approx(upper.mean(), rel=0.01)
+    # Pairs in which a layer has no map for a face count for the other faces only.
+    assert upper.min() < divergence["mean"]["mean"] < upper.max()
+    assert divergence["mean"]["mean"] == pytest.approx(upper.mean(), rel=0.3)
     noses = [layer["regions"]["nose"]["mean"] for layer in layers.values()]
     assert max(noses) > 1.5 * min(noses)
     for layer in layers.values():

@@ -32,10 +32,10 @@ def render_report(folder: RunFolder, *, faces: bool = True) -> Path:
     Raises:
         StudyError: The study is not finished, or its files are damaged.
     """
-    summary = _summary(folder)
+    whole, summary = folder.plan(), _summary(folder)
     try:
         # Recognizers that failed have no figures.
-        plan = folder.plan().only(summary["models"])
+        plan = whole.only(summary["models"])
         page = _page(folder, plan, summary, faces=faces)
     except (
         LookupError,
