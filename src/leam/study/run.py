@@ -17,12 +17,9 @@ from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, pl
 from leam.study.skipped import FACES, PARSING, usable
 from leam.study.store import RunFolder
 from leam.study.summary import summarise
-from leam.study.tables import write_tables
+from leam.study.tables import Progress, write_tables
 from leam.study.worker import Worker, explainer_of
 from leam.weights.download import sha256_of
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
 
 EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer]], Engine]
 """Makes what does a study's jobs."""

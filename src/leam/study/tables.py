@@ -23,6 +23,7 @@ from leam.study.transfer import RANDOM, TRANSFER
 
 OVERALL = "overall"
 Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
 
 
 def write_tables(plan: Plan, folder: RunFolder, tell: Progress) -> None:

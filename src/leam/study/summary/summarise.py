@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from leam.study.plan import Plan
 from leam.study.skipped import usable
@@ -16,8 +16,7 @@ from leam.study.summary.occlusion import occlusion_figures, transfer_figures
 from leam.study.summary.panel import panel_figures
 from leam.study.summary.regions import region_figures, second_parser_figures
 from leam.study.summary.specificity import specificity_figures
-
-Progress = Callable[[str, int, int], None]
+from leam.study.tables import Progress
 
 
 def summarise(
