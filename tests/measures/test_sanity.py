@@ -52,6 +52,23 @@ def test_weights_come_back_after_an_error():
     assert torch.equal(module[0].weight, before)
 
 
+def test_another_process_that_shares_the_weights_sees_no_change():
+    # The processes of a study are given recognizers whose parameters lie in shared memory.
+    module = network()
+    shared = [parameter.data for parameter in module.parameters()]
+    before = [value.clone() for value in shared]
+    seen = []
+
+    def explain() -> torch.Tensor:
+        seen.append(all(map(torch.equal, shared, before)))
+        return maps_of(module)
+
+    found = cascade(module, explain, seed=0, steps=2)
+    assert (found[-1].rank < 0.9).all()
+    assert seen == [True] * 3
+    assert all(now.data_ptr() == then.data_ptr() for now, then in zip(module.parameters(), shared, strict=True))
+
+
 def test_structural_similarity_at_its_ends():
     maps = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ssim(maps, maps * 7), torch.ones(2))

@@ -44,7 +44,8 @@ def cascade(
 
     Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Every parameter is redrawn from
     a normal distribution with its own mean and standard deviation, so that activations keep their
-    size. The module is left as it was, also after an exception.
+    size. The module is left as it was, also after an exception; its parameters are exchanged, never
+    written into, since other processes may share their memory.
 
     Args:
         module: The network.
@@ -112,18 +113,16 @@ def _randomise(module: nn.Module, names: Sequence[str], generator: torch.Generat
     modules = dict(module.named_modules())
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
-            drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
-            spread = parameter.detach().std(correction=0)
-            with torch.no_grad():
-                parameter.copy_(parameter.mean() + spread * drawn)
+            learnt = parameter.detach()
+            drawn = torch.randn(parameter.shape, generator=generator).to(learnt)
+            parameter.data = learnt.mean() + learnt.std(correction=0) * drawn
 
 
 @contextmanager
 def _restored(module: nn.Module) -> Iterator[None]:
-    kept = {name: value.detach().clone() for name, value in module.named_parameters()}
+    kept = [(parameter, parameter.data) for parameter in module.parameters()]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                parameter.copy_(kept[name])
+        for parameter, learnt in kept:
+            parameter.data = learnt

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.errors import ModelError
 from leam.faces.align import transform_points
 from leam.mapping.explainer import Explainer
 from leam.mapping.targets import Target, reference_target, self_target
@@ -38,8 +37,6 @@ WAYS = ("deletion", "insertion")
 ORDERS = ("map", "random")
 """By what pixels are ranked when they are deleted or inserted."""
 
-# The least cosine between two embeddings of one chip that rounding explains.
-_STEADY = 0.999
 _DRAWS = 5
 _STEPS = 5
 # Slices whose embeddings set the threshold of verification.
@@ -162,7 +159,6 @@ def _scene(
     people = np.array([subject.person for subject in page.subjects])
     embeddings = torch.from_numpy(arrays["embedding"])
     picked = torch.from_numpy(rows)
-    _check_steady(recognizer, page.chips[recognizer.crop].images[rows], embeddings[picked])
     return _Scene(
         recognizer,
         rows,
@@ -173,21 +169,6 @@ def _scene(
         embeddings[[_stranger(people, row) for row in rows]],
         torch.from_numpy(arrays["density"].astype(np.float32)),
     )
-
-
-def _check_steady(recognizer: Recognizer, images: NDArray[np.uint8], known: Tensor) -> None:
-    """Refuse to measure a recognizer that no longer gives the embeddings that its maps were made of.
-
-    Raises:
-        ModelError: It does not: its weights, or what it computes, have changed since.
-    """
-    again = recognizer.embed(images).cpu()
-    alike = torch.cosine_similarity(again, known, dim=1)
-    if bool((alike < _STEADY).any()):
-        raise ModelError(
-            f"{recognizer.name}: gives another embedding than before (cosine {float(alike.min()):.3f}) for the same "
-            "face; run the study again"
-        )
 
 
 def _target(settings: Settings, mate: Tensor, kind: Similarity) -> Target:
