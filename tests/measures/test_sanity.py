@@ -66,7 +66,10 @@ def test_another_process_that_shares_the_weights_sees_no_change():
     found = cascade(module, explain, seed=0, steps=2)
     assert (found[-1].rank < 0.9).all()
     assert seen == [True] * 3
-    assert all(now.data_ptr() == then.data_ptr() for now, then in zip(module.parameters(), shared, strict=True))
+    assert all(
+        now.data_ptr() == then.data_ptr()
+        for now, then in zip(module.parameters(), shared, strict=True)
+    )
 
 
 def test_structural_similarity_at_its_ends():

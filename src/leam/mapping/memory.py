@@ -14,7 +14,7 @@ from leam.recognizers.recognizer import Recognizer
 
 # Measured (benchmarks/cost.py): portions whose layers take more than this are slower on a processor, since their
 # activations leave its caches and their memory is given back to the system and asked for again.
-_FAST_BYTES = 128 << 20
+_FAST_BYTES = 256 << 20
 _FLOAT_BYTES = 4
 # What the graph keeps of a face, over its layers' activations: those, their normalised form, and gradients at work.
 _GRAPH = 3

@@ -43,13 +43,13 @@ def find_weighting(name: str) -> Weighting:
 @weighting("signed")
 def signed(activations: Tensor, gradients: Tensor) -> Tensor:
     """Elementwise products summed over channels, the positive part (HiResCAM; Draelos and Carin 2020)."""
-    return (gradients * activations).sum(dim=1).relu()
+    return (gradients * activations).sum(dim=1).relu_()
 
 
 @weighting("positive")
 def positive(activations: Tensor, gradients: Tensor) -> Tensor:
     """Products with the positive gradients only, the positive part (LayerCAM; Jiang et al., TIP 2021)."""
-    return (gradients.relu() * activations).sum(dim=1).relu()
+    return gradients.relu().mul_(activations).sum(dim=1).relu_()
 
 
 @weighting("channel_mean")

@@ -104,8 +104,14 @@ class Recognizer:
             )
         return embeddings
 
-    def embed(self, chips: NDArray[np.uint8] | Tensor, batch_size: int = 64) -> Tensor:
-        """Embeddings ``(B, D)`` float32 of aligned faces ``(B, h, w, 3)``, without gradients."""
+    def embed(self, chips: NDArray[np.uint8] | Tensor, batch_size: int | None = None) -> Tensor:
+        """Embeddings ``(B, D)`` float32 of aligned faces ``(B, h, w, 3)``, without gradients.
+
+        Args:
+            chips: As for :meth:`preprocess`.
+            batch_size: How many to embed at once; by default 16 on a processor, whose caches hold no more, else 64.
+        """
+        batch_size = batch_size or (16 if self.device.type == "cpu" else 64)
         with evaluating(self.module), torch.inference_mode():
             parts = [
                 self.forward(self.preprocess(chips[start : start + batch_size]))

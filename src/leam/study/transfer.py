@@ -38,7 +38,7 @@ def transfer_slice(
         subjects: The faces of a slice.
         chips: As the target sees them.
         recognizer: The target.
-        sources: Each model's maps of these faces; the target's own among them.
+        sources: Each model's maps of these faces; the target's own among them, with what was measured on them.
         settings: The study's choices.
 
     Returns:
@@ -49,9 +49,11 @@ def transfer_slice(
     rows = probe_rows(people, settings.probes)
     images = chips.images[rows]
     size = (images.shape[1], images.shape[2])
+    own = sources[recognizer.name]
     masks = [
         critical_mask(carried(arrays, rows, chips.matrices[rows], size), settings.top).numpy()
-        for arrays in sources.values()
+        for name, arrays in sources.items()
+        if name != recognizer.name
     ]
     blank = np.zeros(size, dtype=np.float32)
     masks.append(
@@ -60,22 +62,28 @@ def transfer_slice(
                 BASELINES[RANDOM](
                     random_given(mask, blank, f"{TRANSFER}/{subjects[row].image}", settings.seed)
                 )
-                for mask, row in zip(masks[0], rows, strict=True)
+                for mask, row in zip(_own_masks(own, rows, size), rows, strict=True)
             ]
         )
     )
     kind = recognizer.card.similarity
-    # The clean faces were embedded when they were explained.
-    clean = torch.from_numpy(sources[recognizer.name]["embedding"])
+    # The clean faces, and those without the target's own critical pixels, were embedded when they were explained.
+    clean = torch.from_numpy(own["embedding"])
     mate = mates(clean, people, kind)[torch.from_numpy(rows)]
     drops = transfer_drops(
         images, masks, mate, recognizer.embed, kind, fill=settings.fill, clean=clean[rows]
-    )
+    ).numpy()
     return {
         "sources": np.array(list(sources)),
         "position": np.array([subjects[row].position for row in rows]),
-        "drop": drops.numpy().T,
+        "drop": np.insert(drops, list(sources).index(recognizer.name), own["drop"][:, 0], axis=0).T,
     }
+
+
+def _own_masks(own: Arrays, rows: NDArray[np.intp], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The target's own critical masks of some faces, ``(n, *size)``."""
+    bits = np.unpackbits(own["critical"][rows], axis=1, count=size[0] * size[1])
+    return bits.reshape(-1, *size).astype(bool)
 
 
 def carried(

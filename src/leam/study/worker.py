@@ -121,11 +121,13 @@ class Worker:
         page = self._page(job.index)
         if not page.subjects:
             return {}
+        wanted = ["position", "density", "matrix"]
+        own = [*wanted, "embedding", "critical", "drop"]
         shards = {
-            model.card.name: self.folder.read_shard(
-                f"maps/{model.card.name}", job.index, ["position", "density", "matrix", "embedding"]
+            name: self.folder.read_shard(
+                f"maps/{name}", job.index, own if name == job.name else wanted
             )
-            for model in self.plan.models
+            for name in (model.card.name for model in self.plan.models)
         }
         sources = {name: arrays for name, arrays in shards.items() if arrays}
         return transfer_slice(
