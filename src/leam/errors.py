@@ -37,3 +37,8 @@ class WeightsError(ModelError):
 
 class StudyError(LeamError):
     """A run folder cannot be used, resumed or reported."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

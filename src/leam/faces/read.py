@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from leam.errors import ImageError
+from leam.errors import ImageError, first_line
 from leam.weights.regular import open_regular
 
 Picture = NDArray[np.uint8]
@@ -65,7 +65,7 @@ def read_picture(path: str | Path) -> Picture:
     except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
-        raise ImageError(f"{path}: damaged picture ({_first_line(error)})") from None
+        raise ImageError(f"{path}: damaged picture ({first_line(error)})") from None
 
 
 def _decode(stream: BinaryIO, path: Path) -> Picture:
@@ -122,7 +122,3 @@ def _grey_to_rgb(values: NDArray[np.float64]) -> Picture:
     np.round(values, out=values)
     np.clip(values, 0, 255, out=values)
     return np.repeat(values.astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -139,27 +139,47 @@ def recording(
     Yields:
         The outputs, filled by the forward pass. Hooks are gone after the block, also after an exception.
     """
+    recorded = Recorded()
+
+    def heard(name: str, output: Tensor) -> Tensor | None:
+        recorded.add(name, output)
+        return output.clone() if name in copied else None
+
+    with listening(module, layers, heard):
+        yield recorded
+
+
+@contextmanager
+def listening(
+    module: nn.Module, layers: Sequence[Layer], heard: Callable[[str, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Hear of the outputs of layers during the forward passes inside the block.
+
+    Args:
+        module: The network.
+        layers: What to listen to.
+        heard: Told a layer's name and its output; gives what is handed on instead, or None for the output itself.
+
+    Yields:
+        Nothing. Hooks are gone after the block, also after an exception.
+    """
     modules = dict(module.named_modules())
     wanted: dict[str, dict[int, str]] = {}
     for layer in layers:
         wanted.setdefault(layer.module, {})[layer.call] = layer.name
-    recorded = Recorded()
     counts = dict.fromkeys(wanted, 0)
 
     def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
         def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
             name = wanted[module_name].get(counts[module_name])
             counts[module_name] += 1
-            if name is None:
-                return None
-            recorded.add(name, output)
-            return output.clone() if name in copied else None
+            return None if name is None else heard(name, output)
 
         return hook
 
     handles = [modules[name].register_forward_hook(hook_of(name)) for name in wanted]
     try:
-        yield recorded
+        yield
     finally:
         for handle in handles:
             handle.remove()

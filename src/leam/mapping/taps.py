@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from leam.mapping.layers import Layer, Recorded
+from leam.mapping.layers import Layer, Recorded, listening
 from leam.mapping.steps import Tap
 
 
@@ -42,33 +42,17 @@ def tapping(
     Yields:
         The outputs of the forward pass. Hooks are gone after the block, also after an exception.
     """
-    modules = dict(module.named_modules())
-    wanted: dict[str, dict[int, str]] = {}
-    for layer in layers:
-        wanted.setdefault(layer.module, {})[layer.call] = layer.name
     tapped = Tapped()
-    counts = dict.fromkeys(wanted, 0)
 
-    def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-            name = wanted[module_name].get(counts[module_name])
-            counts[module_name] += 1
-            if name is None:
-                return None
-            begins = not output.requires_grad
-            if begins:
-                output = output.detach().requires_grad_()
-                tapped.leaves.append(output)
-            tapped.add(name, output)
-            activations, tap = output.detach(), taps[name]
-            output.register_hook(lambda gradient: tap(activations, gradient))  # type: ignore[no-untyped-call]
-            return output.clone() if begins or name in copied else None
+    def heard(name: str, output: Tensor) -> Tensor | None:
+        begins = not output.requires_grad
+        if begins:
+            output = output.detach().requires_grad_()
+            tapped.leaves.append(output)
+        tapped.add(name, output)
+        activations, tap = output.detach(), taps[name]
+        output.register_hook(lambda gradient: tap(activations, gradient))  # type: ignore[no-untyped-call]
+        return output.clone() if begins or name in copied else None
 
-        return hook
-
-    handles = [modules[name].register_forward_hook(hook_of(name)) for name in wanted]
-    try:
+    with listening(module, layers, heard):
         yield tapped
-    finally:
-        for handle in handles:
-            handle.remove()

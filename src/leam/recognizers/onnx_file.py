@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 from torch import Tensor
 
-from leam.errors import WeightsError
+from leam.errors import WeightsError, first_line
 
 # Before opset 7, broadcasting followed other rules.
 _OLDEST_OPSET = 7
@@ -32,7 +32,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not an ONNX file ({_first_line(error)})") from None
+        raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
     if not model.graph.node:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
     if not all(isinstance(name, str) and name.isprintable() for name in _names(model.graph)):
@@ -101,14 +101,10 @@ def _bring_in(tensor: onnx.TensorProto, path: Path) -> None:
             data = stream.read(length)
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"{path}: external data {location} cannot be read ({_first_line(error)})"
+            f"{path}: external data {location} cannot be read ({first_line(error)})"
         ) from None
     if length >= 0 and len(data) < length:
         raise WeightsError(f"{path}: external data {location} ends before the tensor {tensor.name}")
     tensor.raw_data = data
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

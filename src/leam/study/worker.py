@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from leam.errors import LeamError, StudyError
+from leam.errors import LeamError, StudyError, first_line
 from leam.faces.align import Crop
 from leam.faces.detect import Detector
 from leam.faces.registry import load_detector
@@ -229,8 +229,3 @@ def parse_slice(
         else:
             labels[row], confidence[row] = parsing.labels, parsing.confidence
     return {"labels": labels, "confidence": confidence, "reason": np.array(reasons, dtype=str)}
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from leam.errors import WeightsError
+from leam.errors import WeightsError, first_line
 
 State = dict[str, Tensor]
 """A network's parameters and buffers by name."""
@@ -44,7 +44,7 @@ def read_state(path: Path) -> State:
             "where you trust it, save its state_dict anew"
         ) from None
     except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
-        raise WeightsError(f"{path}: not a readable checkpoint ({_first_line(error)})") from None
+        raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
     state = max(_states(loaded, _DEEPEST), key=len, default={})
     if not state:
         raise WeightsError(f"{path}: holds no state dict")
@@ -139,7 +139,3 @@ def _is_plain(value: object) -> TypeGuard[Tensor]:
 def _some(names: Sequence[str]) -> str:
     rest = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

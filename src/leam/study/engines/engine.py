@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from leam.errors import LeamError, StudyError
+from leam.errors import LeamError, StudyError, first_line
 from leam.study.jobs import Job
-from leam.study.worker import Worker, first_line
+from leam.study.worker import Worker
 
 
 @dataclass(frozen=True)

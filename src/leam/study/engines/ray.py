@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 import torch
 
-from leam.errors import InputError, StudyError
+from leam.errors import InputError, StudyError, first_line
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines.engine import Done, attempt
 from leam.study.jobs import Job
 from leam.study.plan import Plan, installed_versions
 from leam.study.store import RunFolder
-from leam.study.worker import Worker, first_line
+from leam.study.worker import Worker
 from leam.version import __version__
 from leam.weights.download import sha256_of
 
