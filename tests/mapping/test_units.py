@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from leam.mapping import Explainer, contrast_target, reference_target
+from leam.mapping import Explainer, compiled, contrast_target, reference_target
 from leam.mapping import memory as memory_module
 from leam.mapping.memory import batch_size, layer_bytes, portion
 from leam.mapping.steps import Limits, Slopes
@@ -58,6 +58,14 @@ PAIRS = [
 ]
 
 
+@pytest.fixture(params=["loops", "torch"])
+def either(request, monkeypatch) -> None:
+    """With compiled loops, and without them."""
+    if request.param == "torch":
+        monkeypatch.setattr(compiled, "INSTALLED", False)
+
+
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_units_give_the_plain_definition(chips, pair, weighting):

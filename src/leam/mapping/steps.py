@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.recognizers.dlib_resnet import Affine
+from leam.mapping import compiled
+from leam.mapping.compiled import Affine
+from leam.recognizers import dlib_resnet
 from leam.recognizers.onnx_layers import Clamp
+
+_NO_AFFINE = (torch.ones(1), torch.zeros(1))
 
 Tap = Callable[[Tensor, Tensor], None]
 """Told a layer's activations and their gradients, as soon as the backward pass has both."""
@@ -31,7 +35,7 @@ def is_affine(module: nn.Module) -> bool:
     """Whether a module is a gain and a shift for each channel: a frozen batch normalisation is one."""
     if type(module) is nn.BatchNorm2d:
         return module.running_mean is not None and not module.training
-    return type(module) is Affine
+    return type(module) is dlib_resnet.Affine
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -81,6 +85,14 @@ class Limits:
             passed = torch.ops.aten.hardtanh_backward(gradient, x, self.above, self.below)
         return passed
 
+    def after(self, x: Tensor, affine: Affine) -> Tensor | None:
+        """The same after a gain and a shift, in one loop; None where :mod:`leam.mapping.compiled` does not fit."""
+        return compiled.limits(x, self.low, self.high, affine)
+
+    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> Tensor:
+        """The gradient at ``x`` of :meth:`after`."""
+        return compiled.limits_backward(gradient, x, self.above, self.below, affine)
+
 
 @dataclass(frozen=True)
 class Slopes:
@@ -98,6 +110,14 @@ class Slopes:
         # From the positive part's gradient to all of it: 0 + slope (g - 0), or g + slope (g - g).
         return passed.lerp_(gradient, _by_channel(self.slopes, x))
 
+    def after(self, x: Tensor, affine: Affine) -> Tensor | None:
+        """The same after a gain and a shift, in one loop; None where :mod:`leam.mapping.compiled` does not fit."""
+        return compiled.slopes(x, self.slopes, affine)
+
+    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> Tensor:
+        """The gradient at ``x`` of :meth:`after`."""
+        return compiled.slopes_backward(gradient, x, self.slopes, affine)
+
 
 class Step:
     """A unit's modules as one function; see :mod:`leam.mapping.units`.
@@ -114,7 +134,9 @@ class Step:
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
         self.affines = [module for module in modules if is_affine(module)]
         self.activation = _activation([module for module in modules if is_activation(module)])
-        self.gain = _gain(self.affines)
+        gains = [_affine(module) for module in self.affines]
+        self.last = gains[-1] if gains else _NO_AFFINE
+        self.gains = [gain for gain, _ in gains]
         # What is kept for the tap while others can write into it, and its state.
         self._kept: tuple[Tensor, int] | None = None
 
@@ -139,11 +161,49 @@ class Step:
         c = self.convolution
         return torch.conv2d(x, c.weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
 
-    def normalise(self, x: Tensor) -> Tensor:
-        """What the normalisations make of it, one after another, so that nothing is rounded otherwise."""
-        for module in self.affines:
+    def normalise(self, x: Tensor, affines: Sequence[nn.Module]) -> Tensor:
+        """What normalisations make of it, one after another, so that nothing is rounded otherwise."""
+        for module in affines:
             x = _normalised(module, x)
         return x
+
+    def activate(self, x: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """Normalisations and activation of the convolution's output.
+
+        Args:
+            x: The convolution's output.
+
+        Returns:
+            The step's output; what the activation was given, which its derivative needs; and whether that lacks the
+            last normalisation, since one loop did it and the activation.
+        """
+        given = self.normalise(x, self.affines[:-1])
+        # What others may still write into must not be kept.
+        if self.activation and (self.convolution or not self.affines):
+            found = self.activation.after(given, self.last)
+            if found is not None:
+                return found, given, True
+        given = self.normalise(given, self.affines[-1:])
+        return self.activation.forward(given) if self.activation else given, given, False
+
+    def activate_backward(self, gradient: Tensor, given: Tensor, *, joined: bool) -> Tensor:
+        """The gradient at the convolution's output, from that of the step's output.
+
+        Args:
+            gradient: Of the step's output.
+            given: As :meth:`activate` gave it.
+            joined: Likewise.
+        """
+        gains = self.gains
+        if joined and self.activation:
+            gradient, gains = self.activation.after_backward(gradient, given, self.last), gains[:-1]
+        elif self.activation:
+            gradient = self.activation.backward(gradient, given)
+        if not gains:
+            return gradient
+        gain = _by_channel(math.prod(gains[1:], start=gains[0]), gradient)
+        # Only what was made here may be overwritten.
+        return gradient.mul_(gain) if self.activation else gradient * gain
 
     def convolve_backward(self, gradient: Tensor, shape: torch.Size, layout: Any) -> Tensor:  # noqa: ANN401
         """The gradient at the convolution's input, of this shape; none of its weights."""
@@ -167,28 +227,20 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, _anchor: Tensor | None, step: Step) -> Tensor:  # noqa: ANN401
         convolved = step.convolve(x)
-        normalised = step.normalise(convolved)
-        result = step.activation.forward(normalised) if step.activation else normalised
+        result, given, joined = step.activate(convolved)
         if step.tap and result is convolved:
             result = convolved.clone() if step.copy else convolved
             step.keep(convolved)
-        ctx.save_for_backward(
-            convolved if step.tap else None, normalised if step.activation else None
-        )
-        ctx.step, ctx.shape, ctx.layout = step, x.shape, _layout(x)
+        ctx.save_for_backward(convolved if step.tap else None, given if step.activation else None)
+        ctx.step, ctx.joined, ctx.shape, ctx.layout = step, joined, x.shape, _layout(x)
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # noqa: ANN401
         (gradient,) = gradients
         step: Step = ctx.step
-        convolved, normalised = ctx.saved_tensors
-        if step.activation:
-            gradient = step.activation.backward(gradient, normalised)
-        if step.gain is not None:
-            gain = _by_channel(step.gain, gradient)
-            # Only what was made here may be overwritten.
-            gradient = gradient.mul_(gain) if step.activation else gradient * gain
+        convolved, given = ctx.saved_tensors
+        gradient = step.activate_backward(gradient, given, joined=ctx.joined)
         if step.tap:
             step.tap(convolved, gradient)
         if not ctx.needs_input_grad[0]:
@@ -207,18 +259,18 @@ def _activation(modules: Sequence[nn.Module]) -> Limits | Slopes | None:
     return limits
 
 
-def _gain(affines: Sequence[nn.Module]) -> Tensor | None:
-    """The gain ``(C,)`` of normalisations in a row."""
-    gain: Tensor | None = None
-    for module in affines:
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_var is not None  # noqa: S101  is_affine makes sure of it
-            found = torch.rsqrt(module.running_var + module.eps)
-            found = found * module.weight.detach() if module.affine else found
-        else:
-            found = module.weight.detach()  # type: ignore[operator]
-        gain = found if gain is None else gain * found
-    return gain
+def _affine(module: nn.Module) -> Affine:
+    """The gain and the shift of a normalisation."""
+    if not isinstance(module, nn.BatchNorm2d):
+        return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
+    mean, variance = module.running_mean, module.running_var
+    assert mean is not None  # noqa: S101  is_affine makes sure of it
+    assert variance is not None  # noqa: S101
+    gain, shift = torch.rsqrt(variance + module.eps), torch.zeros_like(mean)
+    if module.affine:
+        gain, shift = gain * module.weight.detach(), module.bias.detach()
+    # Rounded once, as torch does: a last digit decides on which side of an activation's kink a value lies.
+    return gain, (shift.double() - mean.double() * gain.double()).to(shift)
 
 
 def _normalised(module: nn.Module, x: Tensor) -> Tensor:

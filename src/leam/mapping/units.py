@@ -2,7 +2,8 @@
 
 Evaluated one by one, these layers keep their inputs for gradients of weights, statistics and slopes that nobody wants,
 and compute some of them. As one step they keep what the maps and the activation's derivative need, and the backward
-pass of a frozen normalisation is one product. Forward, every number is the same, bit for bit.
+pass of a frozen normalisation is one product. Forward, every number is the same, bit for bit, but where
+:mod:`leam.mapping.compiled` has a loop for normalisation and activation: there, to rounding.
 """
 
 from __future__ import annotations

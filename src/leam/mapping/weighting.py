@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from leam.errors import InputError
+from leam.mapping import compiled
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,7 +50,10 @@ def signed(activations: Tensor, gradients: Tensor) -> Tensor:
 @weighting("positive")
 def positive(activations: Tensor, gradients: Tensor) -> Tensor:
     """Products with the positive gradients only, the positive part (LayerCAM; Jiang et al., TIP 2021)."""
-    return gradients.relu().mul_(activations).sum(dim=1).relu_()
+    found = compiled.positive(activations, gradients)
+    if found is None:
+        found = gradients.relu().mul_(activations).sum(dim=1).relu_()
+    return found
 
 
 @weighting("channel_mean")

@@ -1,0 +1,213 @@
+"""Passes over memory in compiled loops, where numba is installed (extra ``fast``); torch takes several for each.
+
+A processor spends most of the maps' own time on carrying values from memory and back, so one loop that reads each value
+once is two to three times as fast as the four to six steps that torch offers. A function returns None where its loop
+does not fit: without numba, off the processor, for other numbers than float32, or where a place's channels do not lie
+side by side. Its caller then takes torch's steps, which give the same to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+INSTALLED = find_spec("numba") is not None
+if INSTALLED:
+    import numba
+
+Affine = tuple[Tensor, Tensor]
+"""A gain and a shift, for all channels ``(1,)`` or for each ``(C,)``."""
+
+_Rows = NDArray[np.float32]
+# Less than this is done by one thread: handing it out would take longer.
+_SMALL = 1 << 17
+_ZERO, _ONE = np.float32(0), np.float32(1)
+
+
+def _loop(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401
+    """Have a function compiled when it is first called; it holds no lock of Python's while it runs."""
+
+    def compile_later(function: Callable[..., None]) -> Callable[..., None]:
+        if not INSTALLED:
+            return function
+        compiled: Callable[..., None] = numba.njit(nogil=True, **options)(function)
+        return compiled
+
+    return compile_later
+
+
+# A product and a sum are rounded once, as in torch's normalisation, or a value may land beyond an activation's kink.
+@_loop(fastmath={"contract"})
+def _slopes(x: _Rows, out: _Rows, gain: _Rows, shift: _Rows, below: _Rows) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            value = x[i, j] * gain[j] + shift[j]
+            out[i, j] = value * below[j] if value <= _ZERO else value
+
+
+@_loop(fastmath={"contract"})
+def _slopes_backward(
+    gradient: _Rows, x: _Rows, out: _Rows, gain: _Rows, shift: _Rows, below: _Rows
+) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            negative = x[i, j] * gain[j] + shift[j] <= _ZERO
+            out[i, j] = gradient[i, j] * (below[j] if negative else _ONE) * gain[j]
+
+
+@_loop(fastmath={"contract"})
+def _limits(
+    x: _Rows, out: _Rows, gain: _Rows, shift: _Rows, low: np.float32, high: np.float32
+) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = min(max(x[i, j] * gain[j] + shift[j], low), high)
+
+
+@_loop(fastmath={"contract"})
+def _limits_backward(
+    gradient: _Rows,
+    x: _Rows,
+    out: _Rows,
+    gain: _Rows,
+    shift: _Rows,
+    above: np.float32,
+    below: np.float32,
+) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            value = x[i, j] * gain[j] + shift[j]
+            stopped = value <= above or value >= below
+            out[i, j] = _ZERO if stopped else gradient[i, j] * gain[j]
+
+
+# Sums may be taken in any order, so that several channels are added at once.
+@_loop(fastmath={"reassoc", "contract", "nsz"})
+def _positive(activations: _Rows, gradients: _Rows, out: _Rows) -> None:
+    for i in range(activations.shape[0]):
+        total = _ZERO
+        for j in range(activations.shape[1]):
+            total += max(gradients[i, j], _ZERO) * activations[i, j]
+        out[i, 0] = max(total, _ZERO)
+
+
+def slopes(x: Tensor, slopes: Tensor, affine: Affine) -> Tensor | None:
+    """A gain, a shift and a PReLU.
+
+    Args:
+        x: ``(B, C, h, w)``.
+        slopes: ``(C,)`` or ``(1,)``.
+        affine: The gain and the shift.
+    """
+    if not _fit(x):
+        return None
+    out = torch.empty_like(x)
+    _spread(_slopes, x, out, constants=_constants(x, *affine, slopes))
+    return out
+
+
+def slopes_backward(gradient: Tensor, x: Tensor, slopes: Tensor, affine: Affine) -> Tensor:
+    """The gradient at ``x`` of :func:`slopes`, where that did not return None."""
+    out = torch.empty_like(x)
+    constants = _constants(x, *affine, slopes)
+    _spread(_slopes_backward, _like(gradient), x, out, constants=constants)
+    return out
+
+
+def limits(x: Tensor, low: float, high: float, affine: Affine) -> Tensor | None:
+    """A gain, a shift and limits.
+
+    Args:
+        x: ``(B, C, h, w)``.
+        low: The lower limit.
+        high: The upper one.
+        affine: The gain and the shift.
+    """
+    if not _fit(x):
+        return None
+    out = torch.empty_like(x)
+    constants = (*_constants(x, *affine), np.float32(low), np.float32(high))
+    _spread(_limits, x, out, constants=constants)
+    return out
+
+
+def limits_backward(
+    gradient: Tensor, x: Tensor, above: float, below: float, affine: Affine
+) -> Tensor:
+    """The gradient at ``x`` of :func:`limits`, where that did not return None.
+
+    Args:
+        gradient: Of the output, ``(B, C, h, w)``.
+        x: The input, of the same shape.
+        above: Where gradients begin to pass, after gain and shift.
+        below: Where they no longer do.
+        affine: The gain and the shift.
+    """
+    out = torch.empty_like(x)
+    constants = (*_constants(x, *affine), np.float32(above), np.float32(below))
+    _spread(_limits_backward, _like(gradient), x, out, constants=constants)
+    return out
+
+
+def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
+    """The positive part of ``sum(relu(gradients) * activations)`` over channels: ``(B, C, h, w)`` to ``(B, h, w)``."""
+    if not _fit(activations, gradients):
+        return None
+    count, _, height, width = activations.shape
+    out = torch.empty(count, height, width)
+    _spread(_positive, activations, gradients, out[:, None])
+    return out
+
+
+def _fit(*tensors: Tensor) -> bool:
+    return INSTALLED and all(
+        t.ndim == 4  # noqa: PLR2004  images only
+        and t.dtype == torch.float32
+        and t.device.type == "cpu"
+        and t.is_contiguous(memory_format=torch.channels_last)
+        for t in tensors
+    )
+
+
+def _rows(tensor: Tensor) -> _Rows:
+    """The places of ``(B, C, h, w)``, one a row: ``(B h w, C)``, the same memory."""
+    return tensor.detach().permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).numpy()
+
+
+def _like(gradient: Tensor) -> Tensor:
+    """A gradient with a place's channels side by side, as they are in what was fit."""
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
+def _constants(x: Tensor, *values: Tensor) -> tuple[NDArray[np.float32], ...]:
+    """Values for all channels or for each, as one for each."""
+    return tuple(value.detach().expand(x.shape[1]).contiguous().numpy() for value in values)
+
+
+def _spread(loop: Callable[..., None], *tensors: Tensor, constants: tuple[Any, ...] = ()) -> None:
+    """Run a loop over the places of all tensors, shared out among as many threads as torch uses."""
+    rows = [_rows(tensor) for tensor in tensors]
+    threads = torch.get_num_threads()
+    if threads == 1 or rows[0].size < _SMALL:
+        loop(*rows, *constants)
+        return
+    bounds = np.linspace(0, len(rows[0]), threads + 1).astype(int)
+    parts = [[one[start:stop] for one in rows] for start, stop in pairwise(bounds)]
+    others = [_threads(threads).submit(loop, *part, *constants) for part in parts[1:]]
+    loop(*parts[0], *constants)
+    for other in others:
+        other.result()
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count - 1, thread_name_prefix="loops")
