@@ -12,6 +12,11 @@ SHAPES = [(2, 6, 5, 4), (3, 1, 8, 8), (4, 64, 40, 40)]
 """Channels that fill no vector, one channel, and enough numbers to be shared out among threads."""
 
 
+@pytest.fixture(autouse=True)
+def _small_is_enough(monkeypatch):
+    monkeypatch.setattr(compiled, "_LEAST", 1)
+
+
 def faces(shape: tuple[int, ...], seed: int) -> torch.Tensor:
     values = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return values.contiguous(memory_format=torch.channels_last)
@@ -107,6 +112,12 @@ def test_what_does_not_fit_is_left_to_torch(other):
     assert compiled.positive(other, other) is None
     assert compiled.slopes(other, torch.ones(1), affine(6)) is None
     assert compiled.limits(other, 0.0, 1.0, affine(6)) is None
+
+
+def test_few_numbers_are_left_to_torch(monkeypatch):
+    x = faces((2, 6, 5, 4), 1)
+    monkeypatch.setattr(compiled, "_LEAST", x.numel() + 1)
+    assert compiled.positive(x, x) is None
 
 
 def test_without_numba_all_is_left_to_torch(monkeypatch):

@@ -28,8 +28,8 @@ Affine = tuple[Tensor, Tensor]
 """A gain and a shift, for all channels ``(1,)`` or for each ``(C,)``."""
 
 _Rows = NDArray[np.float32]
-# Less than this is done by one thread: handing it out would take longer.
-_SMALL = 1 << 17
+# Of fewer numbers torch's steps are as fast as the call of a loop; of fewer than the other, one thread as several.
+_LEAST, _SHARED = 1 << 15, 1 << 18
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
@@ -173,6 +173,7 @@ def _fit(*tensors: Tensor) -> bool:
         t.ndim == 4  # noqa: PLR2004  images only
         and t.dtype == torch.float32
         and t.device.type == "cpu"
+        and t.numel() >= _LEAST
         and t.is_contiguous(memory_format=torch.channels_last)
         for t in tensors
     )
@@ -180,7 +181,8 @@ def _fit(*tensors: Tensor) -> bool:
 
 def _rows(tensor: Tensor) -> _Rows:
     """The places of ``(B, C, h, w)``, one a row: ``(B h w, C)``, the same memory."""
-    return tensor.detach().permute(0, 2, 3, 1).reshape(-1, tensor.shape[1]).numpy()
+    count, channels, height, width = tensor.shape
+    return tensor.detach().as_strided((count * height * width, channels), (channels, 1)).numpy()
 
 
 def _like(gradient: Tensor) -> Tensor:
@@ -188,16 +190,20 @@ def _like(gradient: Tensor) -> Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
-def _constants(x: Tensor, *values: Tensor) -> tuple[NDArray[np.float32], ...]:
+def _constants(x: Tensor, *values: Tensor) -> tuple[_Rows, ...]:
     """Values for all channels or for each, as one for each."""
-    return tuple(value.detach().expand(x.shape[1]).contiguous().numpy() for value in values)
+    channels = x.shape[1]
+    return tuple(
+        value.numpy() if len(value) == channels else np.full(channels, value.item(), np.float32)
+        for value in values
+    )
 
 
 def _spread(loop: Callable[..., None], *tensors: Tensor, constants: tuple[Any, ...] = ()) -> None:
     """Run a loop over the places of all tensors, shared out among as many threads as torch uses."""
     rows = [_rows(tensor) for tensor in tensors]
     threads = torch.get_num_threads()
-    if threads == 1 or rows[0].size < _SMALL:
+    if threads == 1 or rows[0].size < _SHARED:
         loop(*rows, *constants)
         return
     bounds = np.linspace(0, len(rows[0]), threads + 1).astype(int)

@@ -15,6 +15,8 @@ from leam.recognizers.recognizer import Recognizer
 # Measured (benchmarks/cost.py): portions whose layers take more than this are slower on a processor, since their
 # activations leave its caches and their memory is given back to the system and asked for again.
 _FAST_BYTES = 256 << 20
+# The C library asks the system for larger blocks each time, which then clears every page of them anew.
+_BLOCK_BYTES = 32 << 20
 _FLOAT_BYTES = 4
 # What the graph keeps of a face, over its layers' activations: those, their normalised form, and gradients at work.
 _GRAPH = 3
@@ -24,14 +26,19 @@ _SHARE = 0.5
 
 def layer_bytes(layers: Sequence[Layer]) -> int:
     """The bytes of all layers' activations of one face, float32."""
-    return sum(_FLOAT_BYTES * layer.channels * math.prod(layer.size) for layer in layers)
+    return sum(map(_bytes, layers))
+
+
+def _bytes(layer: Layer) -> int:
+    return _FLOAT_BYTES * layer.channels * math.prod(layer.size)
 
 
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
     """How many faces of a batch are best run at once: all of them on a GPU, equal portions on a processor."""
     if device.type != "cpu":
         return max(count, 1)
-    most = max(1, _FAST_BYTES // max(layer_bytes(layers), 1))
+    largest = max(map(_bytes, layers), default=1)
+    most = max(1, min(_FAST_BYTES // max(layer_bytes(layers), 1), (_BLOCK_BYTES - 1) // largest))
     return math.ceil(count / math.ceil(count / most)) if count else 1
 
 
