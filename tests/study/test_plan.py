@@ -6,24 +6,8 @@ import pickle
 
 import pytest
 
-from leam.recognizers import Card
-from leam.study import Settings
-from leam.study.plan import Plan, PlannedImage, PlannedModel
-
-
-def plan_of(people: str, people_per_slice: int = 2) -> Plan:
-    """A plan of one picture for each letter, which is its person."""
-    return Plan(
-        versions={},
-        source="nowhere",
-        settings=Settings(),
-        models=(PlannedModel(card=Card(name="one"), sha256="0"),),
-        images=tuple(
-            PlannedImage(image=f"{p}/{i}", person=p, path=f"{p}/{i}", sha256=None)
-            for i, p in enumerate(people)
-        ),
-        people_per_slice=people_per_slice,
-    )
+from leam.study.plan import Plan
+from planned import planned
 
 
 @pytest.mark.parametrize(
@@ -37,11 +21,11 @@ def plan_of(people: str, people_per_slice: int = 2) -> Plan:
     ],
 )
 def test_slices_are_whole_people_in_order(people, each, slices):
-    assert plan_of(people, each).slices == tuple(range(a, b) for a, b in slices)
+    assert planned(people, each).slices == tuple(range(a, b) for a, b in slices)
 
 
 def test_slices_are_cut_once_and_anew_for_other_values():
-    plan = plan_of("aabbbcd")
+    plan = planned("aabbbcd")
     assert plan.slices is plan.slices
     assert len(plan.model_copy(update={"people_per_slice": 1}).slices) == 4
     assert len(plan.model_copy(update={"images": plan.images[:2]}).slices) == 1
@@ -49,11 +33,11 @@ def test_slices_are_cut_once_and_anew_for_other_values():
 
 
 def test_cut_slices_change_nothing_that_others_see():
-    plan, fresh = plan_of("aabbbcd"), plan_of("aabbbcd")
+    plan, fresh = planned("aabbbcd"), planned("aabbbcd")
     cut = plan.slices
     assert plan == fresh
     assert fresh == plan
-    assert plan != plan_of("aabbbcd", 1)
+    assert plan != planned("aabbbcd", 1)
     assert plan.model_dump_json() == fresh.model_dump_json()
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     sent = pickle.loads(pickle.dumps(plan))
