@@ -34,13 +34,21 @@ class Worker:
         plan: The study.
         folder: Its folder.
         recognizers: Those of the plan.
+        alone: It does all jobs in their order, so that it is known which slice comes next.
 
     Raises:
         LayerError: A layer choice does not fit one of the recognizers.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> None:
-        self.plan, self.folder = plan, folder
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        recognizers: Sequence[Recognizer],
+        *,
+        alone: bool = False,
+    ) -> None:
+        self.plan, self.folder, self._alone = plan, folder, alone
         # Choices that cannot work fail here, before hours of work.
         self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
         self._crops = {r.crop.name: r.crop for r in recognizers}
@@ -165,7 +173,7 @@ class Worker:
 
     def _page(self, index: int) -> Page:
         if self._album is None:
-            self._album = Album(self.plan, self.folder, self._usable())
+            self._album = Album(self.plan, self.folder, self._usable(), ahead=self._alone)
         return self._album.page(index)
 
     def _parsings(self, parser: str, crop: Crop, index: int) -> list[Parsing]:
