@@ -63,6 +63,30 @@ def test_a_table_that_fails_half_way_leaves_the_old_one(tmp_path):
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["one.parquet"]
 
 
+def test_two_that_write_the_same_file_do_not_meet(tmp_path):
+    """As on two machines whose processes have one number."""
+    one, two = RunFolder(tmp_path), RunFolder(tmp_path)
+    with one._replacing(tmp_path / "file") as first, two._replacing(tmp_path / "file") as second:
+        first.write(b"first")
+        second.write(b"second")
+        assert len(list(tmp_path.glob(".part-*"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+
+def test_a_part_that_is_cleared_away_while_it_is_written_is_one_line(tmp_path):
+    """As when a study is begun again before the last worker of the old run has stopped."""
+
+    def cleared() -> Iterator[pl.DataFrame]:
+        yield from parts()
+        for part in tmp_path.rglob(".part-*"):
+            part.unlink()
+
+    with pytest.raises(StudyError, match=r"cannot be written \(No such file"):
+        RunFolder(tmp_path).write_table("one", cleared())
+    assert list((tmp_path / "tables").iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_error_of_the_system():
     first, *rest = parts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -209,7 +210,8 @@ class RunFolder:
         """A file to write to that takes the place of another once it is whole."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+            # Drawn, since numbers of processes, and names of machines, may be the same on two that share the folder.
+            temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}-{path.name}")
             try:
                 with temporary.open("wb") as stream:
                     yield stream
