@@ -31,8 +31,8 @@ ray = pytest.importorskip("ray")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        # Workers unpack the recognizer of these tests.
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        # Workers unpack the recognizer of these tests, with the package that is tested here.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -26,7 +26,6 @@ from leam.report.plotting import (
     new_figure,
     number,
 )
-from leam.study.tables import OVERALL
 
 
 def region_shares(models: Models) -> Figure:
@@ -267,22 +266,18 @@ def gaps(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def layer_focus(table: pl.DataFrame) -> Figure:
+def layer_focus(means: pl.DataFrame, depths: int) -> Figure:
     """Which regions each layer's map lies on, against its depth: mass over area.
 
     Args:
-        table: A model's ``regions`` table.
+        means: Mean ``mass`` and ``area`` of each ``region`` at each ``depth`` that has maps.
+        depths: Number of layers.
     """
-    rows = (
-        table.filter((pl.col("layer") != OVERALL) & ~pl.col("empty"))
-        .group_by("depth", "region", maintain_order=True)
-        .agg(pl.col("mass").mean(), pl.col("area").mean())
-        .filter(pl.col("area") > 0)
-        .with_columns((pl.col("mass") / pl.col("area")).alias("density"))
+    rows = means.filter(pl.col("area") > 0).with_columns(
+        (pl.col("mass") / pl.col("area")).alias("density")
     )
     by_density = rows.group_by("region").agg(pl.col("density").mean())
     regions = by_density.sort("density", "region", descending=[True, False])["region"].to_list()
-    depths = table["layer"].n_unique() - 1
     image = np.full((len(regions), depths), np.nan)
     for depth, region, density in rows.select("depth", "region", "density").iter_rows():
         image[regions.index(region), depth - 1] = density

@@ -48,14 +48,14 @@ def model_pictures(plan: Plan, folder: RunFolder, name: str, *, faces: bool) -> 
     """
     mean_face, density, layers = _means(plan, folder, name)
     small = _shrink(mean_face, layers.shape[1:])
-    table = folder.read_table(f"regions/{name}")
+    focus = _focus(folder, name, len(layers))
     return ModelPictures(
         name=name,
         mean_map=data_uri(
             jpeg(np.hstack([enlarge(p, 2) for p in (mean_face, overlay(mean_face, density))])),
             "jpeg",
         ),
-        focus=None if table["empty"].all() else figure_svg(figures.layer_focus(table)),
+        focus=None if focus.is_empty() else figure_svg(figures.layer_focus(focus, len(layers))),
         layers=data_uri(figure_png(figures.layer_maps(small, layers))),
         layer_count=len(layers),
         most=_gallery(plan, folder, name, descending=True) if faces else None,
@@ -85,6 +85,20 @@ def _means(
         raise StudyError(f"{folder.path}: the maps of {name} are gone; run the study again")
     face, density, layers = (total / count for total in sums)
     return np.round(face).astype(np.uint8), density, layers
+
+
+def _focus(folder: RunFolder, name: str, layers: int) -> pl.DataFrame:
+    """Mean ``mass`` and ``area`` of each ``region`` at each ``depth``, read layer by layer to spare memory."""
+    return pl.concat(
+        folder.read_table(
+            f"regions/{name}",
+            ["depth", "region", "mass", "area"],
+            (pl.col("depth") == depth) & ~pl.col("empty"),
+        )
+        .group_by("depth", "region", maintain_order=True)
+        .agg(pl.col("mass", "area").mean())
+        for depth in range(1, layers + 1)
+    )
 
 
 def _gallery(plan: Plan, folder: RunFolder, name: str, *, descending: bool) -> str | None:

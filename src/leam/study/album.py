@@ -18,9 +18,6 @@ from leam.study.skipped import FACES
 from leam.study.store import RunFolder
 from leam.study.subject import Subject
 
-# Slices that are kept: the one at work and the one read ahead.
-_KEPT = 2
-
 
 @dataclass(frozen=True)
 class Chips:
@@ -51,19 +48,24 @@ class Page:
 
 
 class Album:
-    """Aligned faces by slice; while one slice is worked on, the next is read.
+    """Aligned faces by slice; one slice is kept, so that all that is done with it reads its pictures once.
 
     Args:
         plan: The study.
         folder: Its folder, with the faces found.
         positions: Positions of the pictures that can be used.
+        ahead: Read the next slice while one is worked on: for who does all slices in order. Where slices are handed
+            out to several processes, the next one is another's.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, positions: Collection[int]) -> None:
+    def __init__(
+        self, plan: Plan, folder: RunFolder, positions: Collection[int], *, ahead: bool = False
+    ) -> None:
         self._plan, self._folder, self._positions = plan, folder, frozenset(positions)
         self._crops = list(dict.fromkeys(model.card.crop for model in plan.models))
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="album")
         self._pages: dict[int, Future[Page]] = {}
+        self._slices = 2 if ahead else 1
 
     def page(self, index: int) -> Page:
         """The faces of a slice.
@@ -72,22 +74,21 @@ class Album:
             StudyError: The slice has not been searched for faces.
             ImageError: A picture can no longer be read.
         """
-        page = self._started(index)
-        if index + 1 < len(self._plan.slices):
-            self._started(index + 1)
-        for other in [known for known in self._pages if not index <= known < index + _KEPT]:
-            del self._pages[other]
-        return page.result()
+        wanted = range(index, min(index + self._slices, len(self._plan.slices)))
+        for other in self._pages.keys() - set(wanted):
+            self._pages.pop(other).cancel()
+        for one in wanted:
+            self._start(one)
+        return self._pages[index].result()
 
     def close(self) -> None:
         """Stop reading ahead."""
         self._reader.shutdown(cancel_futures=True)
 
-    def _started(self, index: int) -> Future[Page]:
+    def _start(self, index: int) -> None:
         if index not in self._pages:
             read: Callable[[int], Page] = self._read
             self._pages[index] = self._reader.submit(read, index)
-        return self._pages[index]
 
     def _read(self, index: int) -> Page:
         arrays = self._folder.read_shard(FACES, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -12,7 +12,7 @@ from leam.study.plan import Plan
 Kind = Literal["faces", "parsing", "templates", "maps", "transfer", "panel"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One kind of work on one slice of the faces; its result is one shard.
 
@@ -45,24 +45,27 @@ class Phase:
     jobs: Sequence[Job]
 
 
-def phases(plan: Plan) -> list[Phase]:
-    """All work of a study, in order."""
+def phases(plan: Plan) -> Iterator[Phase]:
+    """All work of a study, in order; the jobs of one phase at a time, since a large study has millions."""
     settings = plan.settings
     models = [model.card.name for model in plan.models]
-    parsers = [settings.parser, *([settings.second_parser] if settings.second_parser else [])]
-    crops = dict.fromkeys(model.card.crop.name for model in plan.models)
-    found = [
-        _phase("finding faces", "faces", [""], plan),
-        _phase("parsing", "parsing", [f"{p}/{c}" for p, c in product(parsers, crops)], plan),
-    ]
+    yield _phase("finding faces", "faces", [""], plan)
+    yield _phase("parsing", "parsing", parsings(plan), plan)
     if settings.target == "contrast":
-        found.append(_phase("embedding", "templates", models, plan))
-    found.append(_phase("explaining", "maps", models, plan))
+        yield _phase("embedding", "templates", models, plan)
+    yield _phase("explaining", "maps", models, plan)
     if settings.transfer:
-        found.append(_phase("transferring masks", "transfer", models, plan))
+        yield _phase("transferring masks", "transfer", models, plan)
     if settings.panel:
-        found.append(_phase("looking closely at the panel", "panel", models, plan))
-    return found
+        yield _phase("looking closely at the panel", "panel", models, plan)
+
+
+def parsings(plan: Plan) -> list[str]:
+    """What faces are parsed with: ``PARSER/CROP`` for each parser of a study and each crop of its recognizers."""
+    settings = plan.settings
+    parsers = dict.fromkeys([settings.parser, settings.second_parser or settings.parser])
+    crops = dict.fromkeys(model.card.crop.name for model in plan.models)
+    return [f"{parser}/{crop}" for parser, crop in product(parsers, crops)]
 
 
 def _phase(title: str, kind: Kind, names: Sequence[str], plan: Plan) -> Phase:

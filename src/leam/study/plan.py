@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any, Literal
@@ -113,16 +114,23 @@ class Plan(BaseModel):
     images: tuple[PlannedImage, ...]
     people_per_slice: int = Field(default=PEOPLE_PER_SLICE, gt=0)
 
-    @property
-    def slices(self) -> list[range]:
-        """Positions in ``images`` that are worked on together; whole people, in order."""
+    @cached_property
+    def slices(self) -> tuple[range, ...]:
+        """Positions in ``images`` that are worked on together; whole people, in order. Cut once."""
         starts = [
             i
             for i, image in enumerate(self.images)
             if i == 0 or image.person != self.images[i - 1].person
         ]
         bounds = [*starts[:: self.people_per_slice], len(self.images)]
-        return [range(a, b) for a, b in pairwise(bounds)]
+        return tuple(range(a, b) for a, b in pairwise(bounds))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Plan:
+        """The same plan with other values, see pydantic; not checked."""
+        copied = super().model_copy(update=update, deep=deep)
+        # Slices that were cut before are copied with the rest, and may not be those of the new values.
+        copied.__dict__.pop("slices", None)
+        return copied
 
     def model(self, name: str) -> PlannedModel:
         """The recognizer of this name."""

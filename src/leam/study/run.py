@@ -173,7 +173,7 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
 
 
 def _local(plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> Engine:
-    return LocalEngine(Worker(plan, folder, recognizers))
+    return LocalEngine(Worker(plan, folder, recognizers, alone=True))
 
 
 def _check_known(name: str, known: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leam.errors import StudyError
-from leam.study.jobs import phases
+from leam.study.jobs import parsings
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 
@@ -37,11 +37,8 @@ def usable(
     reasons = _reasons(plan, folder, FACES)
     _leave_alone(plan, reasons)
     if parsed:
-        stages = dict.fromkeys(
-            job.stage for phase in phases(plan) for job in phase.jobs if job.kind == PARSING
-        )
-        for stage in stages:
-            for position, reason in enumerate(_reasons(plan, folder, stage)):
+        for name in parsings(plan):
+            for position, reason in enumerate(_reasons(plan, folder, f"{PARSING}/{name}")):
                 reasons[position] = reasons[position] or reason
         _leave_alone(plan, reasons)
     skipped = [

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from polars.io.plugins import register_io_source
 from pydantic import ValidationError
 
 from leam.errors import StudyError
@@ -28,6 +31,8 @@ _PLAN = "run.json"
 _PART = ".part-"
 # The array that says which piece of work a shard is.
 _OF = "of"
+# Rows of a table that are compressed together: said here, so that a file's bytes depend on its rows alone.
+_ROW_GROUP = 2**18
 _OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
 
 
@@ -150,20 +155,44 @@ class RunFolder:
         """Write a text file, whole or not at all."""
         self._write(self.path / name, text.encode())
 
-    def write_table(self, name: str, table: pl.DataFrame) -> None:
-        """Write ``tables/NAME.parquet``, whole or not at all."""
-        stream = io.BytesIO()
-        table.write_parquet(stream)
-        self._write(self._table(name), stream.getvalue())
+    def write_table(self, name: str, frames: Iterable[pl.DataFrame]) -> None:
+        """Write ``tables/NAME.parquet``, whole or not at all.
 
-    def read_table(self, name: str) -> pl.DataFrame:
-        """Read ``tables/NAME.parquet``.
+        Args:
+            name: The table.
+            frames: Its rows in parts, one or more, with the same columns. Memory holds some of them at a time.
+
+        Raises:
+            StudyError: It cannot be written, or there is no part.
+        """
+        path = self._table(name)
+        parts = iter(frames)
+        first = next(parts, None)
+        if first is None:
+            raise StudyError(f"{path}: its shards disappeared; run the study again")
+        with self._replacing(path) as stream:
+            _sink(first, parts, stream)
+
+    def read_table(
+        self, name: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """Read ``tables/NAME.parquet``; what is not asked for takes no memory.
+
+        Args:
+            name: The table.
+            columns: The columns wanted; all by default.
+            where: Which rows are wanted; all by default.
 
         Raises:
             StudyError: It is missing or damaged.
         """
         try:
-            return pl.read_parquet(self._table(name))
+            rows = pl.scan_parquet(self._table(name), glob=False)
+            if where is not None:
+                rows = rows.filter(where)
+            if columns is not None:
+                rows = rows.select(columns)
+            return rows.collect(engine="streaming")
         except (OSError, pl.exceptions.PolarsError):
             raise StudyError(
                 f"{self._table(name)}: missing or damaged; run the study again"
@@ -173,12 +202,19 @@ class RunFolder:
         return self.path / "tables" / f"{name}.parquet"
 
     def _write(self, path: Path, data: bytes) -> None:
+        with self._replacing(path) as stream:
+            stream.write(data)
+
+    @contextmanager
+    def _replacing(self, path: Path) -> Iterator[BinaryIO]:
+        """A file to write to that takes the place of another once it is whole."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+            # Drawn, since numbers of processes, and names of machines, may be the same on two that share the folder.
+            temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}-{path.name}")
             try:
                 with temporary.open("wb") as stream:
-                    stream.write(data)
+                    yield stream
                     stream.flush()
                     os.fsync(stream.fileno())
                 temporary.replace(path)
@@ -205,6 +241,28 @@ class RunFolder:
                 shutil.rmtree(path)
             elif name != ".lock":
                 path.unlink(missing_ok=True)
+
+
+def _sink(first: pl.DataFrame, parts: Iterator[pl.DataFrame], stream: BinaryIO) -> None:
+    """Write frames to a Parquet file as they come.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+
+    def source(*_asked: object) -> Iterator[pl.DataFrame]:
+        yield first
+        yield from parts
+
+    try:
+        register_io_source(source, schema=first.schema, validate_schema=True).sink_parquet(
+            stream, row_group_size=_ROW_GROUP
+        )
+    except pl.exceptions.ComputeError as error:
+        # Of an error of the system polars keeps the words alone.
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
 
 
 def _difference(old: Plan, new: Plan) -> str | None:

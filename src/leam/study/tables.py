@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -36,13 +37,13 @@ def write_tables(plan: Plan, folder: RunFolder, tell: Progress) -> None:
     for number, model in enumerate(plan.models):
         tell("writing tables", number, len(plan.models))
         name = model.card.name
-        folder.write_table(f"regions/{name}", pl.concat(_regions(plan, folder, name, regions)))
-        folder.write_table(f"layers/{name}", pl.concat(_layers(plan, folder, name)))
-        folder.write_table(f"occlusion/{name}", pl.concat(_occlusion(plan, folder, name)))
+        folder.write_table(f"regions/{name}", _regions(plan, folder, name, regions))
+        folder.write_table(f"layers/{name}", _layers(plan, folder, name))
+        folder.write_table(f"occlusion/{name}", _occlusion(plan, folder, name))
         if plan.settings.transfer:
-            folder.write_table(f"transfer/{name}", pl.concat(_transfer(plan, folder, name)))
+            folder.write_table(f"transfer/{name}", _transfer(plan, folder, name))
         if plan.settings.panel:
-            folder.write_table(f"panel/{name}", pl.concat(_panel(plan, folder, name)))
+            folder.write_table(f"panel/{name}", _panel(plan, folder, name))
     tell("writing tables", len(plan.models), len(plan.models))
 
 
@@ -70,70 +71,72 @@ def layer_names(arrays: Arrays) -> list[str]:
     return [OVERALL, *(str(name) for name in arrays["layers"])]
 
 
-def _faces(plan: Plan, folder: RunFolder) -> pl.DataFrame:
-    found = list(shards(plan, folder, "faces"))
+def _faces(plan: Plan, folder: RunFolder) -> Iterator[pl.DataFrame]:
     _, skipped = usable(plan, folder)
     reasons = {one.image: one.reason for one in skipped}
     groups = sorted({name for image in plan.images for name in image.groups})
-    box = np.concatenate([arrays["box"] for arrays in found])
-    pose = head_pose(np.concatenate([arrays["landmarks"] for arrays in found]))
-    return pl.DataFrame(
-        {
-            "person": [image.person for image in plan.images],
-            "image": [image.image for image in plan.images],
-            "sha256": [image.sha256 for image in plan.images],
-            "reason": [reasons.get(image.image, "") for image in plan.images],
-            "found": np.concatenate([arrays["found"] for arrays in found]),
-            **{
-                side: box[:, column]
-                for column, side in enumerate(("left", "top", "right", "bottom"))
-            },
-            **{name: pose[:, column] for column, name in enumerate(("yaw", "pitch", "roll"))},
-            **{
-                f"group_{name}": [image.groups.get(name) for image in plan.images]
-                for name in groups
-            },
-        }
-    )
+    found = shards(plan, folder, "faces", ["found", "box", "landmarks"])
+    for part, arrays in zip(plan.slices, found, strict=True):
+        images, pose = plan.images[part.start : part.stop], head_pose(arrays["landmarks"])
+        yield pl.DataFrame(
+            {
+                "person": [image.person for image in images],
+                "image": [image.image for image in images],
+                # Of a slice nothing may be known here.
+                "sha256": pl.Series([image.sha256 for image in images], dtype=pl.String),
+                "reason": [reasons.get(image.image, "") for image in images],
+                "found": arrays["found"],
+                **_columns(("left", "top", "right", "bottom"), arrays["box"].astype(np.float64)),
+                **_columns(("yaw", "pitch", "roll"), pose),
+                **{
+                    f"group_{name}": pl.Series(
+                        [i.groups.get(name) for i in images], dtype=pl.String
+                    )
+                    for name in groups
+                },
+            }
+        )
+
+
+def _columns(names: Sequence[str], values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    return dict(zip(names, values.T, strict=True))
 
 
 def _regions(
     plan: Plan, folder: RunFolder, model: str, regions: list[str]
 ) -> Iterator[pl.DataFrame]:
     columns = [REGIONS.index(region) for region in regions]
-    for arrays in shards(plan, folder, f"maps/{model}"):
+    wanted = ["position", "layers", "area", "share", "mass", "confidence", "empty"]
+    for arrays in shards(plan, folder, f"maps/{model}", wanted):
         names = layer_names(arrays)
-        faces, layers, kinds = len(arrays["position"]), len(names), len(columns)
-        each = (faces, layers, kinds)
-
-        def spread(values: np.ndarray, axis: int, each: tuple[int, int, int] = each) -> np.ndarray:
-            shape = [1, 1, 1]
-            shape[axis] = -1
-            return np.broadcast_to(values.reshape(shape), each).ravel()
-
+        each = (len(arrays["position"]), len(names), len(columns))
+        face, layer, region = (axis.ravel() for axis in np.indices(each))
         yield pl.DataFrame(
             {
-                **_who(plan, arrays, layers * kinds),
-                "layer": spread(np.array(names), 1),
-                "depth": spread(np.arange(layers), 1),
-                "region": spread(np.array(regions), 2),
-                "area": np.broadcast_to(arrays["area"][:, None, columns], each).ravel(),
+                **_who(plan, arrays["position"][face]),
+                "layer": pl.Series(names).gather(layer),
+                "depth": layer,
+                "region": pl.Series(regions).gather(region),
+                "area": arrays["area"][:, columns][face, region],
                 "share": arrays["share"][:, :, columns].ravel(),
                 "mass": arrays["mass"][:, :, columns].ravel(),
-                "confidence": np.broadcast_to(arrays["confidence"][:, None, columns], each).ravel(),
-                "empty": np.broadcast_to(arrays["empty"][:, :, None], each).ravel(),
+                "confidence": arrays["confidence"][:, columns][face, region],
+                "empty": arrays["empty"][face, layer],
             }
         ).with_columns(pl.lit(model).alias("model"))
 
 
 def _layers(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
-    for arrays in shards(plan, folder, f"maps/{model}"):
-        names, faces = layer_names(arrays), len(arrays["position"])
+    wanted = ["position", "layers", "spread", "centre", "empty"]
+    for arrays in shards(plan, folder, f"maps/{model}", wanted):
+        names = layer_names(arrays)
+        each = (len(arrays["position"]), len(names))
+        face, layer = (axis.ravel() for axis in np.indices(each))
         yield pl.DataFrame(
             {
-                **_who(plan, arrays, len(names)),
-                "layer": names * faces,
-                "depth": np.tile(np.arange(len(names)), faces),
+                **_who(plan, arrays["position"][face]),
+                "layer": pl.Series(names).gather(layer),
+                "depth": layer,
                 "spread": arrays["spread"].ravel(),
                 "x": arrays["centre"][:, :, 0].ravel(),
                 "y": arrays["centre"][:, :, 1].ravel(),
@@ -145,16 +148,17 @@ def _layers(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]
 def _occlusion(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
     settings = plan.settings
     kinds = [CRITICAL, *settings.baselines]
-    wanted = ["position", "probe", "density", "clean", "drop"]
+    pixels = pixel_count(math.prod(plan.model(model).card.crop.size), settings.top)
+    wanted = ["position", "probe", "clean", "drop"]
     for arrays in shards(plan, folder, f"maps/{model}", wanted):
-        probes, pixels = len(arrays["probe"]), arrays["density"][0].size
-        rows = {"position": arrays["position"][arrays["probe"]]}
+        probes = arrays["position"][arrays["probe"]]
+        rows = len(probes) * len(kinds)
         yield pl.DataFrame(
             {
-                **_who(plan, rows, len(kinds)),
-                "mask": kinds * probes,
-                "fraction": [settings.top] * len(kinds) * probes,
-                "pixels": [pixel_count(pixels, settings.top)] * len(kinds) * probes,
+                **_who(plan, np.repeat(probes, len(kinds))),
+                "mask": kinds * len(probes),
+                "fraction": [settings.top] * rows,
+                "pixels": [pixels] * rows,
                 "clean": np.repeat(arrays["clean"], len(kinds)),
                 "drop": arrays["drop"].ravel(),
             }
@@ -166,7 +170,7 @@ def _transfer(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFram
         masks = [*arrays["sources"].tolist(), RANDOM]
         yield pl.DataFrame(
             {
-                **_who(plan, arrays, len(masks)),
+                **_who(plan, np.repeat(arrays["position"], len(masks))),
                 "mask": masks * len(arrays["position"]),
                 "drop": arrays["drop"].ravel(),
             }
@@ -182,7 +186,7 @@ def _panel(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
         faces = len(arrays["position"])
         yield pl.DataFrame(
             {
-                **_who(plan, arrays, len(cells)),
+                **_who(plan, np.repeat(arrays["position"], len(cells))),
                 "fill": list(fills) * faces,
                 "mask": list(masks) * faces,
                 "fraction": list(fractions) * faces,
@@ -191,9 +195,11 @@ def _panel(plan: Plan, folder: RunFolder, model: str) -> Iterator[pl.DataFrame]:
         ).with_columns(pl.lit(model).alias("model"))
 
 
-def _who(plan: Plan, arrays: Mapping[str, NDArray[Any]], rows_each: int) -> dict[str, list[str]]:
-    images = [plan.images[position] for position in np.repeat(arrays["position"], rows_each)]
+def _who(plan: Plan, positions: NDArray[np.integer]) -> dict[str, pl.Series]:
+    """Whose picture each row is of, and which."""
+    found, rows = np.unique(positions, return_inverse=True)
+    images = [plan.images[position] for position in found]
     return {
-        "person": [image.person for image in images],
-        "image": [image.image for image in images],
+        "person": pl.Series([image.person for image in images], dtype=pl.String).gather(rows),
+        "image": pl.Series([image.image for image in images], dtype=pl.String).gather(rows),
     }

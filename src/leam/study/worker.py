@@ -34,21 +34,32 @@ class Worker:
         plan: The study.
         folder: Its folder.
         recognizers: Those of the plan.
+        alone: It does all jobs in their order, so that it is known which slice comes next.
 
     Raises:
         LayerError: A layer choice does not fit one of the recognizers.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> None:
-        self.plan, self.folder = plan, folder
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        recognizers: Sequence[Recognizer],
+        *,
+        alone: bool = False,
+    ) -> None:
+        self.plan, self.folder, self._alone = plan, folder, alone
         # Choices that cannot work fail here, before hours of work.
         self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
         self._crops = {r.crop.name: r.crop for r in recognizers}
         self._detector: Detector | None = None
         self._parsers: dict[str, Parser] = {}
         self._album: Album | None = None
-        self._found: list[int] | None = None
+        # What depends on the whole study is looked up once, not for every job.
+        self._found: frozenset[int] | None = None
         self._positions: list[int] | None = None
+        self._chosen: frozenset[int] | None = None
+        self._known: dict[str, dict[int, torch.Tensor]] = {}
         self._thresholds: dict[str, float] = {}
         self._do: dict[Kind, Callable[[Job], Arrays]] = {
             "faces": self._faces,
@@ -83,7 +94,7 @@ class Worker:
         if name not in self._parsers:
             self._parsers[name] = load_parser(name)
         if self._found is None:
-            self._found, _ = usable(self.plan, self.folder, parsed=False)
+            self._found = frozenset(usable(self.plan, self.folder, parsed=False)[0])
         parser, crop = self._parsers[name], self._crops[crop_name]
         return parse_slice(self.plan, self.folder, job.index, parser, crop, self._found)
 
@@ -137,10 +148,12 @@ class Worker:
     def _panel(self, job: Job) -> Arrays:
         explainer = self._explainers[job.name]
         crop = explainer.recognizer.crop
-        panel = choose_panel(self.plan, self._usable())
-        page = self._page(job.index)
-        if not any(subject.position in panel for subject in page.subjects):
+        if self._chosen is None:
+            self._chosen = choose_panel(self.plan, self._usable())
+        panel = self._chosen
+        if panel.isdisjoint(self.plan.slices[job.index]):
             return {}
+        page = self._page(job.index)
         if job.name not in self._thresholds:
             self._thresholds[job.name] = threshold_of(
                 self.plan, self.folder, job.name, explainer.recognizer.card.similarity
@@ -165,7 +178,7 @@ class Worker:
 
     def _page(self, index: int) -> Page:
         if self._album is None:
-            self._album = Album(self.plan, self.folder, self._usable())
+            self._album = Album(self.plan, self.folder, self._usable(), ahead=self._alone)
         return self._album.page(index)
 
     def _parsings(self, parser: str, crop: Crop, index: int) -> list[Parsing]:
@@ -182,12 +195,13 @@ class Worker:
 
     def _others(self, job: Job) -> torch.Tensor | None:
         """Templates of the people outside a job's slice."""
-        found = [
-            torch.from_numpy(arrays["template"])
-            for index, _ in enumerate(self.plan.slices)
-            if index != job.index
-            if (arrays := self.folder.read_shard(f"templates/{job.name}", index))
-        ]
+        if job.name not in self._known:
+            self._known[job.name] = {
+                index: torch.from_numpy(arrays["template"])
+                for index in range(len(self.plan.slices))
+                if (arrays := self.folder.read_shard(f"templates/{job.name}", index))
+            }
+        found = [t for index, t in self._known[job.name].items() if index != job.index]
         return torch.cat(found) if found else None
 
 
@@ -204,7 +218,7 @@ def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
 
 
 def parse_slice(
-    plan: Plan, folder: RunFolder, index: int, parser: Parser, crop: Crop, positions: Sequence[int]
+    plan: Plan, folder: RunFolder, index: int, parser: Parser, crop: Crop, wanted: frozenset[int]
 ) -> Arrays:
     """The regions of a slice's faces in one crop.
 
@@ -215,7 +229,7 @@ def parse_slice(
     faces = folder.read_shard(FACES, index)
     if faces is None:
         raise StudyError(f"{folder.shard(FACES, index)}: disappeared while the study ran")
-    part, wanted = plan.slices[index], frozenset(positions)
+    part = plan.slices[index]
     labels = np.zeros((len(part), *crop.size), dtype=np.uint8)
     confidence = np.zeros((len(part), *crop.size), dtype=np.float16)
     reasons = [""] * len(part)

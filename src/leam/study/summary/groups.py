@@ -122,7 +122,7 @@ def _row(found: Gap) -> Summary:
 def _members(plan: Plan, folder: RunFolder, column: str) -> dict[str, list[str]]:
     """The people of each group, of those that the study could use."""
     used = set(_person_values(folder, plan.models[0].card.name)["nose"])
-    faces = folder.read_table("faces").select("person", value=f"group_{column}")
+    faces = folder.read_table("faces", ["person", f"group_{column}"])
     rows = faces.unique("person").drop_nulls().sort("person")
     members: dict[str, list[str]] = {}
     for person, value in rows.iter_rows():
@@ -133,12 +133,16 @@ def _members(plan: Plan, folder: RunFolder, column: str) -> dict[str, list[str]]
 
 def _person_values(folder: RunFolder, model: str) -> Values:
     """Each person's mean drop under the critical mask, and mean shares of it."""
-    drops = folder.read_table(f"occlusion/{model}").filter(
-        pl.col("mask") == CRITICAL, pl.col("drop").is_not_nan()
+    drops = folder.read_table(
+        f"occlusion/{model}",
+        ["person", "drop"],
+        (pl.col("mask") == CRITICAL) & pl.col("drop").is_not_nan(),
     )
     found: Values = {"drop": _means(drops, "drop")}
-    shares = folder.read_table(f"regions/{model}").filter(
-        pl.col("layer") == OVERALL, ~pl.col("empty")
+    shares = folder.read_table(
+        f"regions/{model}",
+        ["person", "region", "share"],
+        (pl.col("layer") == OVERALL) & ~pl.col("empty") & pl.col("region").is_in(COMPARED[1:]),
     )
     for region in COMPARED[1:]:
         found[region] = _means(shares.filter(pl.col("region") == region), "share")
@@ -151,7 +155,7 @@ def _means(table: pl.DataFrame, column: str) -> dict[str, float]:
 
 def _covariates(plan: Plan, folder: RunFolder) -> pl.DataFrame:
     """What a gap could come from instead of the group: pose, and what covers the face, as each person's means."""
-    faces = folder.read_table("faces").filter(pl.col("reason") == "")
+    faces = folder.read_table("faces", ["person", *_POSE], pl.col("reason") == "")
     table = faces.group_by("person").agg(
         pl.col("yaw").abs().mean(), pl.col("pitch").mean(), pl.col("roll").abs().mean()
     )

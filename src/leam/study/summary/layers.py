@@ -11,28 +11,30 @@ from leam.measures.statistics import Numbers
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 from leam.study.summary.estimates import Summary, of_column, over_people, owners_of
-from leam.study.tables import OVERALL, shards
+from leam.study.tables import shards
 
 
 def layer_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     """Where each layer looks: depth, spread, centre, and the mass of its map in each region."""
-    focus = folder.read_table(f"layers/{name}").filter(~pl.col("empty"), pl.col("layer") != OVERALL)
-    regions = folder.read_table(f"regions/{name}").filter(
-        ~pl.col("empty"), pl.col("layer") != OVERALL
-    )
+    first = next(shards(plan, folder, f"maps/{name}", ["layers"]), {"layers": np.zeros(0)})
     seed = plan.settings.seed
-    mass = {str(layer): rows for (layer,), rows in regions.group_by("layer")}
     layers = {}
-    for (layer, depth), rows in focus.group_by("layer", "depth", maintain_order=True):
-        by_region = mass[str(layer)].group_by("region", maintain_order=True)
-        layers[str(layer)] = {
+    for depth, layer in enumerate(first["layers"].tolist(), start=1):
+        # One layer at a time, so that memory does not grow with the layers.
+        known = (pl.col("depth") == depth) & ~pl.col("empty")
+        focus = folder.read_table(f"layers/{name}", ["person", "spread", "x", "y"], known)
+        if focus.is_empty():
+            continue
+        mass = folder.read_table(f"regions/{name}", ["person", "region", "mass"], known)
+        layers[layer] = {
             "depth": depth,
-            **{key: of_column(rows, key, seed) for key in ("spread", "x", "y")},
+            **{key: of_column(focus, key, seed) for key in ("spread", "x", "y")},
             "regions": {
-                str(region): of_column(found, "mass", seed) for (region,), found in by_region
+                str(region): of_column(found, "mass", seed)
+                for (region,), found in mass.group_by("region", maintain_order=True)
             },
         }
-    return dict(sorted(layers.items(), key=lambda item: item[1]["depth"]))
+    return layers
 
 
 def layer_divergence(plan: Plan, folder: RunFolder, name: str) -> Summary:

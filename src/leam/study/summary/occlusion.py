@@ -19,7 +19,7 @@ from leam.study.transfer import RANDOM, TRANSFER
 def occlusion_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     """The drop under the critical mask and under each baseline, and how far the one exceeds the other."""
     settings = plan.settings
-    table = folder.read_table(f"occlusion/{name}")
+    table = folder.read_table(f"occlusion/{name}", ["person", "mask", "drop"])
     rows = {mask: table.filter(pl.col("mask") == mask) for mask in (CRITICAL, *settings.baselines)}
     figures = {mask: of_column(found, "drop", settings.seed) for mask, found in rows.items()}
     own = rows[CRITICAL]["drop"].to_numpy()
@@ -45,7 +45,7 @@ def transfer_figures(plan: Plan, folder: RunFolder) -> Summary:
     names, seed = [model.card.name for model in plan.models], plan.settings.seed
     rows, targets = [], {}
     for place, name in enumerate(names):
-        parts = list(shards(plan, folder, f"{TRANSFER}/{name}"))
+        parts = list(shards(plan, folder, f"{TRANSFER}/{name}", ["position", "drop"]))
         drops = np.concatenate([part["drop"] for part in parts]).astype(np.float64)
         owners = owners_of(plan, np.concatenate([part["position"] for part in parts]))
         rows.append([over_people(column, owners, seed) for column in drops.T])

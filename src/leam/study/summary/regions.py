@@ -14,8 +14,10 @@ from leam.study.tables import OVERALL, parsed_regions, shards
 
 def region_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     """Share of the critical mask, area, mass and density of each region, over people."""
-    table = folder.read_table(f"regions/{name}").filter(
-        (pl.col("layer") == OVERALL) & ~pl.col("empty")
+    table = folder.read_table(
+        f"regions/{name}",
+        ["person", "region", "share", "area", "mass"],
+        (pl.col("layer") == OVERALL) & ~pl.col("empty"),
     )
     table = table.with_columns(
         pl.when(pl.col("area") > 0).then(pl.col("share") / pl.col("area")).alias("density")
@@ -32,19 +34,24 @@ def region_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
 
 def second_parser_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     """How far each region's share of the critical mask moves when another parser names the regions."""
-    parts = list(
-        shards(plan, folder, f"maps/{name}", ["position", "share", "second_share", "second_area"])
-    )
-    first, second, area = (
-        np.concatenate(found).astype(np.float64)
-        for found in (
-            [part["share"][:, 0] for part in parts],
-            [part["second_share"] for part in parts],
-            [part["second_area"] for part in parts],
+    wanted = ["position", "share", "second_share", "second_area"]
+    # The layers' shares are let go of at once.
+    first, second, area, positions = (
+        np.concatenate(found)
+        for found in zip(
+            *(
+                (
+                    part["share"][:, 0].copy(),
+                    part["second_share"],
+                    part["second_area"],
+                    part["position"],
+                )
+                for part in shards(plan, folder, f"maps/{name}", wanted)
+            ),
+            strict=True,
         )
     )
-    owners = owners_of(plan, np.concatenate([part["position"] for part in parts]))
-    seed = plan.settings.seed
+    owners, seed = owners_of(plan, positions), plan.settings.seed
     given = {
         *parsed_regions(plan.settings.parser),
         *parsed_regions(plan.settings.second_parser or ""),
@@ -53,7 +60,7 @@ def second_parser_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
         region: {
             "share": over_people(second[:, i], owners, seed),
             "area": over_people(area[:, i], owners, seed),
-            "moved": over_people(second[:, i] - first[:, i], owners, seed),
+            "moved": over_people(second[:, i].astype(np.float64) - first[:, i], owners, seed),
         }
         for i, region in enumerate(REGIONS)
         if region in given

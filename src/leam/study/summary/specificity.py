@@ -130,4 +130,4 @@ def _write_people(
     columns: dict[str, object] = {"person": list(people), "model": [name] * len(people)}
     for operand, one in found.items():
         columns[f"{operand}_same"], columns[f"{operand}_different"] = one.of_people()
-    folder.write_table(f"people/{name}", pl.DataFrame(columns))
+    folder.write_table(f"people/{name}", [pl.DataFrame(columns)])

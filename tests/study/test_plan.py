@@ -1,0 +1,45 @@
+"""A plan's slices."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from leam.study.plan import Plan
+from planned import planned
+
+
+@pytest.mark.parametrize(
+    ("people", "each", "slices"),
+    [
+        ("aabbbcd", 2, [(0, 5), (5, 7)]),
+        ("aabbbcd", 1, [(0, 2), (2, 5), (5, 6), (6, 7)]),
+        ("aabbbcd", 3, [(0, 6), (6, 7)]),
+        ("aabbbcd", 9, [(0, 7)]),
+        ("", 2, []),
+    ],
+)
+def test_slices_are_whole_people_in_order(people, each, slices):
+    assert planned(people, each).slices == tuple(range(a, b) for a, b in slices)
+
+
+def test_slices_are_cut_once_and_anew_for_other_values():
+    plan = planned("aabbbcd")
+    assert plan.slices is plan.slices
+    assert len(plan.model_copy(update={"people_per_slice": 1}).slices) == 4
+    assert len(plan.model_copy(update={"images": plan.images[:2]}).slices) == 1
+    assert plan.only({"one"}).slices == plan.slices
+
+
+def test_cut_slices_change_nothing_that_others_see():
+    plan, fresh = planned("aabbbcd"), planned("aabbbcd")
+    cut = plan.slices
+    assert plan == fresh
+    assert fresh == plan
+    assert plan != planned("aabbbcd", 1)
+    assert plan.model_dump_json() == fresh.model_dump_json()
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    sent = pickle.loads(pickle.dumps(plan))
+    assert sent == plan
+    assert sent.slices == cut

@@ -1,0 +1,55 @@
+"""Which pictures count, by shards that were written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from leam.errors import StudyError
+from leam.study import RunFolder
+from leam.study.skipped import usable
+from planned import planned
+
+CROP = "arcface-4x4"
+
+
+@pytest.fixture
+def plan():
+    return planned("aabbbccd", 1)
+
+
+@pytest.fixture
+def folder(plan, tmp_path) -> RunFolder:
+    folder = RunFolder(tmp_path)
+    for index, part in enumerate(plan.slices):
+        reason = np.array(["no face" if position == 2 else "" for position in part])
+        folder.write_shard("faces", index, {"reason": reason})
+        reason = np.array(["no region" if position in {0, 2} else "" for position in part])
+        folder.write_shard(f"parsing/landmarks/{CROP}", index, {"reason": reason})
+    return folder
+
+
+def test_before_parsing(plan, folder):
+    positions, skipped = usable(plan, folder, parsed=False)
+    assert positions == [0, 1, 3, 4, 5, 6]
+    assert [(one.image, one.reason) for one in skipped] == [
+        ("b/2", "no face"), ("d/7", "the only usable picture of d"),
+    ]  # fmt: skip
+
+
+def test_after_parsing_and_nobody_is_left_alone(plan, folder):
+    positions, skipped = usable(plan, folder)
+    assert positions == [3, 4, 5, 6]
+    assert {one.image: one.reason for one in skipped} == {
+        "a/0": "no region",
+        "a/1": "the only usable picture of a",
+        "b/2": "no face",
+        "d/7": "the only usable picture of d",
+    }
+
+
+@pytest.mark.parametrize("stage", ["faces", f"parsing/landmarks/{CROP}"])
+def test_a_study_that_is_not_finished(plan, folder, stage):
+    folder.shard(stage, 3).unlink()
+    with pytest.raises(StudyError, match="not finished; run it again"):
+        usable(plan, folder)

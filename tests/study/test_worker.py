@@ -1,0 +1,48 @@
+"""What a worker looks up in the whole study is looked up once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from leam.study import RunFolder
+from leam.study.jobs import Job
+from leam.study.worker import Worker
+from planned import planned
+
+
+@pytest.fixture
+def plan():
+    return planned("aabbccdd", 1, target="contrast")
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[tuple[str, int]]:
+    """The shards that were read."""
+    found: list[tuple[str, int]] = []
+    read = RunFolder.read_shard
+
+    def noted(self, stage, index, names=None):
+        found.append((stage, index))
+        return read(self, stage, index, names)
+
+    monkeypatch.setattr(RunFolder, "read_shard", noted)
+    return found
+
+
+def test_templates_of_others_are_read_once(plan, tmp_path, reads):
+    folder = RunFolder(tmp_path)
+    for index in range(4):
+        template = np.full((1, 2), index, dtype=np.float32)
+        folder.write_shard("templates/one", index, {"template": template} if index != 2 else {})
+    worker = Worker(plan, folder, [])
+    for index, others in enumerate([[1, 3], [0, 3], [0, 1, 3], [0, 1]]):
+        found = worker._others(Job("maps", "one", index))
+        torch.testing.assert_close(found, torch.tensor([[o, o] for o in others]).float())
+    assert reads == [("templates/one", index) for index in range(4)]
+
+
+def test_nobody_else(tmp_path):
+    worker = Worker(planned("aabb", 2), RunFolder(tmp_path), [])
+    assert worker._others(Job("maps", "one", 0)) is None
