@@ -16,13 +16,13 @@ Task = TypeVar("Task", bound=Hashable)
 
 
 class HandingEngine(ABC, Generic[Task]):
-    """Does jobs in other processes, a slice at a time each; the slice of one that dies is handed out again.
+    """Does jobs in other processes, a slice at a time each; what a process died over is handed out again, job by job.
 
     An engine of this kind says how a slice is handed out, how many may be, and what became of one.
     """
 
     tries: ClassVar[int]
-    """How often a slice is handed out before its jobs count as faults."""
+    """How often a job is handed out before it counts as a fault."""
 
     def __init__(self) -> None:
         self._running: dict[Task, tuple[list[Job], int]] = {}
@@ -45,7 +45,8 @@ class HandingEngine(ABC, Generic[Task]):
             if isinstance(found, list):
                 yield from found
             elif tries < self.tries:
-                again.append((part, tries))
+                # Each job by itself, so that one that always kills its process takes no other with it.
+                again.extend(([job], tries) for job in part)
             else:
                 yield from (Done(job, f"{found}, {tries} times") for job in part)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -88,8 +90,17 @@ class ProcessEngine(HandingEngine[_Task]):
 
 def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
     global _worker  # noqa: PLW0603  the process's own state
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = Worker(plan, RunFolder(folder), recognizers)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone: killed without warning, that one could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(jobs: Sequence[Job]) -> list[Done]:
