@@ -29,8 +29,9 @@ bench-quick:
 
 bench:
 	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json
+	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/study_growth.py $(FACES) --people 4,8,16 --models dlib_resnet,examples/cards/mobileface_v3.toml --out benchmarks/results.json
 
 $(VENV)/bin/python:

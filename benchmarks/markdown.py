@@ -1,4 +1,4 @@
-"""Put a table between its markers in a Markdown page."""
+"""Show a table, and put it between its markers in a Markdown page."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def write_between(page: Path, name: str, text: str) -> None:
     before, _, rest = content.partition(begin)
     after = rest.partition(end)[2]
     page.write_text(f"{before}{begin}{text.rstrip()}\n{end}{after}", encoding="utf-8")
+
+
+def show(table: str, page: Path | None, name: str) -> None:
+    """Print a table, and put it into a page where there is one."""
+    print(table)
+    if page:
+        write_between(page, name, table)

@@ -1,6 +1,6 @@
-"""Resident memory while many faces are explained: it must not grow with their number.
+"""Resident memory while many faces are explained, which must not grow with their number, and what a face keeps.
 
-python benchmarks/memory.py --faces 10000 --out benchmarks/results.json
+python benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from markdown import show
+from peers_cost import Run, Score, kept_bytes, torch_cam
 from recording import load, noise, record
 
 from leam.mapping import Explainer
 from leam.mapping.memory import batch_size
+from leam.recognizers.mode import evaluating
+from leam.recognizers.recognizer import Recognizer
 
 BATCH = 16
 SAMPLES = 10
+KEPT_BATCH = 2
+KEPT = "dlib_resnet,examples/cards/mobilefacenet_caffe.toml,examples/cards/mobileface_v2.toml"
 
 
 def resident() -> int:
@@ -43,16 +49,56 @@ def measure(model: str, faces: int) -> dict[str, Any]:
     }
 
 
+def kept(recognizer: Recognizer) -> dict[str, int]:
+    """Bytes kept for the backward pass, a face, parameters among them; torch-cam's where it is installed."""
+    explainer = Explainer(recognizer)
+    chips = noise(recognizer, KEPT_BATCH)
+    runs: dict[str, Run] = {
+        "leam": lambda: explainer.explain(chips),
+        "plain": lambda: explainer.differentiate(chips),
+    }
+    with evaluating(recognizer.module):
+        score = Score(recognizer.module).eval()
+        names = [layer.module for layer in explainer.layers]
+        runs["torch_cam"] = torch_cam(score, names, recognizer.preprocess(chips))
+        found = {}
+        for name, run in runs.items():
+            try:
+                found[name] = kept_bytes(run) // KEPT_BATCH
+            except ImportError as error:
+                print(f"{name}: skipped, {error}")
+    return found
+
+
+def table(found: dict[str, dict[str, int]]) -> str:
+    """The bytes kept, one row a recognizer, as Markdown."""
+    lines = [
+        "| recognizer | LEAM | plain definition | torch-cam | LEAM under torch-cam |",
+        "|---|---|---|---|---|",
+    ]
+    for name, r in found.items():
+        cells = [
+            f"{r[who] / 1e6:.1f}" if who in r else "–" for who in ("leam", "plain", "torch_cam")
+        ]
+        less = f"{1 - r['leam'] / r['torch_cam']:.0%}" if "torch_cam" in r else "–"
+        lines.append(f"| {name} | {' | '.join(cells)} | {less} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="examples/cards/mobileface_v3.toml")
     parser.add_argument("--faces", type=int, default=10000)
+    parser.add_argument("--kept", default=KEPT, help="recognizers whose bytes kept are counted")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     options = parser.parse_args()
     found = measure(options.model, options.faces)
     print(found)
+    found["kept_bytes_per_face"] = {r.name: kept(r) for r in load(options.kept)}
     record(options.out, "memory", found)
+    show(table(found["kept_bytes_per_face"]), options.page, "kept")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import torch
 from bench import Bench, LayerMaps, find_faces, layer_maps, make_bench, targets_of, write_whole
-from markdown import write_between
+from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -341,9 +341,7 @@ def main() -> None:
         "candidates": rows[:100],
     }
     write_whole(options.out, found)
-    print(table(found))
-    if options.page:
-        write_between(options.page, "reconstruction", table(found))
+    show(table(found), options.page, "reconstruction")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ def interval(found: dict[str, Any], digits: int = 3, scale: float = 1) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
+def table(header: str, rows: list[list[str]]) -> str:
+    """A Markdown table under a header ``first | second | ...``."""
+    cells = header.split(" | ")
+    lines = [cells, ["---"] * len(cells), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -39,7 +40,7 @@ def claims(summary: Summary) -> str:
         [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reading]
         for row in paper_claims(summary)
     ]
-    return table(["claim", "paper", "here", "direction", "because"], rows)
+    return table("claim | paper | here | direction | because", rows)
 
 
 def specificity(summary: Summary) -> str:
@@ -51,15 +52,9 @@ def specificity(summary: Summary) -> str:
             [name, interval(found["same"]), interval(found["different"]), interval(found["auc"]),
              interval(found["chance"]["auc"]), f"{found['p']:.3f}", interval(regions["auc"])]
         )  # fmt: skip
-    header = [
-        "model",
-        "same person",
-        "different people",
-        "AUC",
-        "AUC by chance",
-        "p",
-        "AUC of region shares",
-    ]
+    header = (
+        "model | same person | different people | AUC | AUC by chance | p | AUC of region shares"
+    )
     return table(header, rows)
 
 
@@ -71,7 +66,7 @@ def regions(summary: Summary) -> str:
         shares = [f"{100 * found['regions'][name]['share']['mean']:.1f}" for name in names]
         area = f"{100 * found['regions']['nose']['area']['mean']:.1f}"
         rows.append([model, interval(found["regions"]["nose"]["share"], 1, 100), area, *shares[1:]])
-    return table(["model", "nose", "area of the nose", *names[1:]], rows)
+    return table(f"model | nose | area of the nose | {' | '.join(names[1:])}", rows)
 
 
 def patterns(summary: Summary) -> str:
@@ -83,7 +78,7 @@ def patterns(summary: Summary) -> str:
             found = model["bc"][operand]
             row.append(f"{interval(found['same'], 2)} / {interval(found['different'], 2)}")
         rows.append(row)
-    return table(["model", "pictures", "halves", "pattern", "whole maps"], rows)
+    return table("model | pictures | halves | pattern | whole maps", rows)
 
 
 def drops(summary: Summary) -> str:
@@ -97,7 +92,7 @@ def drops(summary: Summary) -> str:
             for kind in kinds
         ]
         rows.append([name, interval(found["drop"], 4), *cells])
-    return table(["model", "critical", *kinds], rows)
+    return table(f"model | critical | {' | '.join(kinds)}", rows)
 
 
 def fills(summary: Summary) -> str:
@@ -113,7 +108,8 @@ def fills(summary: Summary) -> str:
                 cells.append(f"{point['mean']:.3f}")
             row.append(" / ".join(cells))
         rows.append(row)
-    return table(["model", *next(iter(summary["models"].values()))["curves"]], rows)
+    kinds = next(iter(summary["models"].values()))["curves"]
+    return table(f"model | {' | '.join(kinds)}", rows)
 
 
 def panel(summary: Summary) -> str:
@@ -137,16 +133,8 @@ def panel(summary: Summary) -> str:
                 f"{min(swaps):.2f} – {max(swaps):.2f}",
             ]
         )
-    header = [
-        "model",
-        "deletion, map / random",
-        "insertion, map / random",
-        "rank, all randomised",
-        "sensitivity",
-        "mirror",
-        "swap",
-    ]
-    return table(header, rows)
+    walked = "deletion, map / random | insertion, map / random"
+    return table(f"model | {walked} | rank, all randomised | sensitivity | mirror | swap", rows)
 
 
 def transfer(summary: Summary) -> str:
@@ -160,9 +148,7 @@ def transfer(summary: Summary) -> str:
         ]
         for name, found in summary["transfer"]["targets"].items()
     ]
-    return table(
-        ["drop on", "own mask", "other models' masks", "random", "others - random", "d"], rows
-    )
+    return table("drop on | own mask | other models' masks | random | others - random | d", rows)
 
 
 def layers(summary: Summary) -> str:
@@ -172,7 +158,7 @@ def layers(summary: Summary) -> str:
         for name, model in summary["models"].items()
     ]
     rows.append(["between two models", interval(summary["agreement"]["divergence"], 4)])
-    return table(["model", "divergence of region profiles, bits"], rows)
+    return table("model | divergence of region profiles, bits", rows)
 
 
 def groups(summary: Summary) -> str:
@@ -187,17 +173,9 @@ def groups(summary: Summary) -> str:
         for row in found["gaps"]
         if row["of"] in {"drop", "nose"}
     ]  # fmt: skip
-    header = [
-        "model",
-        "of",
-        "groups",
-        "difference",
-        "p, corrected",
-        "d",
-        "matched on pose",
-        "p, corrected",
-    ]
-    return table([*header, "pairs", "matched on all (pairs)"], rows)
+    everyone = "model | of | groups | difference | p, corrected | d"
+    matched = "matched on pose | p, corrected | pairs | matched on all (pairs)"
+    return table(f"{everyone} | {matched}", rows)
 
 
 def agreement(summary: Summary) -> str:
@@ -207,7 +185,7 @@ def agreement(summary: Summary) -> str:
         [name, *(f"{cell['mean']:.2f}" for cell in row)]
         for name, row in zip(found["models"], found["critical"], strict=True)
     ]
-    return table(["", *found["models"]], rows)
+    return table(f" | {' | '.join(found['models'])}", rows)
 
 
 def parsers(summary: Summary) -> str:
@@ -219,7 +197,9 @@ def parsers(summary: Summary) -> str:
         for name, model in summary["models"].items()
     ]  # fmt: skip
     settings = summary["settings"]
-    return table(["model", settings["parser"], settings["second_parser"], "moves by, points"], rows)
+    return table(
+        f"model | {settings['parser']} | {settings['second_parser']} | moves by, points", rows
+    )
 
 
 PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, panel)

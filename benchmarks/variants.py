@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench import Bench, LayerMaps, find_faces, layer_maps, make_bench, targets_of, write_whole
-from markdown import write_between
+from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -419,9 +419,7 @@ def main() -> None:
     compare_all(options, faces, people, shortlist(summary(options.work)))
     found = {"seed": options.seed, "images": len(faces), **summary(options.work)}
     write_whole(options.out, found)
-    print(table(found))
-    if options.page:
-        write_between(options.page, "variants", table(found))
+    show(table(found), options.page, "variants")
 
 
 if __name__ == "__main__":

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import groupby
 from pathlib import Path
+from threading import Thread
 
 import torch
 
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines.engine import Done, attempt
+from leam.study.engines.handing import HandingEngine
 from leam.study.jobs import Job
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 from leam.study.worker import Worker
 
-# How often a slice is tried again after a process died over it, before its jobs count as faults.
-_TRIES = 2
+_Task = Future[list[Done]]
 
 _worker: Worker | None = None
 
 
-class ProcessEngine:
+class ProcessEngine(HandingEngine[_Task]):
     """Does jobs in processes of their own, one thread each; a process that dies is replaced.
 
     Args:
@@ -35,66 +35,72 @@ class ProcessEngine:
         processes: How many.
     """
 
+    tries = 2
+
     def __init__(
         self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], processes: int
     ) -> None:
+        super().__init__()
         self._started = (plan, folder.path, list(recognizers))
         self._processes = processes
-        self._pool: ProcessPoolExecutor | None = None
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs; those of one slice by one process, so that its pictures are read once."""
-        slices = (list(group) for _, group in groupby(jobs, key=lambda job: job.index))
-        again: deque[tuple[list[Job], int]] = deque()
-        running: dict[Future[list[Done]], tuple[list[Job], int]] = {}
-        exhausted = False
-        while running or again or not exhausted:
-            # As many slices are handed out as there are processes, so that a fault is heeded soon.
-            while len(running) < self._processes and (again or not exhausted):
-                part, tries = again.popleft() if again else (next(slices, []), 0)
-                if not part:
-                    exhausted = True
-                    continue
-                running[self._submit(part)] = (part, tries)
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                part, tries = running.pop(future)
-                try:
-                    yield from future.result()
-                except BrokenProcessPool:
-                    self._pool = None
-                    if tries + 1 < _TRIES:
-                        again.append((part, tries + 1))
-                    else:
-                        yield from (
-                            Done(job, "the process died, perhaps for lack of memory")
-                            for job in part
-                        )
+        # A pool for each process: where several share one, it breaks for all of them when one dies.
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: dict[_Task, ProcessPoolExecutor] = {}
 
     def close(self) -> None:
         """End the processes."""
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        for pool in (*self._idle, *self._busy.values()):
+            pool.shutdown(cancel_futures=True)
 
-    def _submit(self, part: list[Job]) -> Future[list[Done]]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self._processes,
-                # A forked process would inherit the locks of torch's threads.
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start,
-                initargs=self._started,
-            )
+    def _room(self) -> int:
+        # No slice waits for a process, so that a fault is heeded soon.
+        return self._processes
+
+    def _submit(self, part: list[Job]) -> _Task:
+        pool = self._idle.pop() if self._idle else self._new_pool()
         try:
-            return self._pool.submit(_work, part)
+            task = pool.submit(_work, part)
         except BrokenProcessPool:
-            self._pool = None
+            # It died while it waited.
             return self._submit(part)
+        self._busy[task] = pool
+        return task
+
+    def _first(self, running: Collection[_Task]) -> _Task:
+        return next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+
+    def _result(self, task: _Task) -> list[Done] | str:
+        try:
+            found = task.result()
+        except BrokenProcessPool:
+            del self._busy[task]
+            return "the process died, perhaps for lack of memory"
+        self._idle.append(self._busy.pop(task))
+        return found
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            1,
+            # A forked process would inherit the locks of torch's threads.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=self._started,
+        )
 
 
 def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
     global _worker  # noqa: PLW0603  the process's own state
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = Worker(plan, RunFolder(folder), recognizers)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone: killed without warning, that one could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(jobs: Sequence[Job]) -> list[Done]:

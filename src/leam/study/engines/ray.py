@@ -6,10 +6,8 @@ import importlib
 import logging
 import os
 import socket
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 from leam.errors import InputError, StudyError, first_line
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines.engine import Done, attempt
+from leam.study.engines.handing import HandingEngine
 from leam.study.jobs import Job
 from leam.study.plan import Plan, installed_versions
 from leam.study.store import RunFolder
@@ -27,8 +26,6 @@ from leam.study.worker import Worker
 from leam.version import __version__
 from leam.weights.download import sha256_of
 
-# How often a slice is tried before its jobs count as faults: machines of a cluster come and go.
-_TRIES = 4
 # Slices handed out for each processor: one at work, one waiting, so that nobody idles between two.
 _AHEAD = 2
 # Seconds that a cluster has to accept a connection, and workers to stop.
@@ -52,7 +49,7 @@ class Setup:
     recognizers: Sequence[Recognizer]
 
 
-class RayEngine:
+class RayEngine(HandingEngine[Any]):
     """Does jobs on a Ray cluster, one thread each; the slice of a worker that dies is done by another.
 
     Args:
@@ -67,6 +64,9 @@ class RayEngine:
         InputError: Ray is not installed, or no cluster answers at the address.
     """
 
+    # Machines of a cluster come and go.
+    tries = 4
+
     def __init__(
         self,
         plan: Plan,
@@ -74,6 +74,7 @@ class RayEngine:
         recognizers: Sequence[Recognizer],
         address: str | None = None,
     ) -> None:
+        super().__init__()
         path = folder.path.absolute()
         setup = Setup(plan, path, sha256_of(path / "run.json"), list(recognizers))
         self._ray = _load_ray()
@@ -83,30 +84,6 @@ class RayEngine:
         self._setup = self._ray.put(setup)
         # A worker that died is replaced here, since Ray would replace one that died for lack of memory for ever.
         self._work = self._ray.remote(num_cpus=1, max_retries=0)(_work)
-        self._running: dict[Any, tuple[list[Job], int]] = {}
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs; those of one slice by one process, so that its pictures are read once."""
-        slices = ((list(group), 0) for _, group in groupby(jobs, key=lambda job: job.index))
-        again: deque[tuple[list[Job], int]] = deque()
-        while True:
-            while len(self._running) < self._room():
-                part, tries = again.popleft() if again else next(slices, ([], 0))
-                if not part:
-                    break
-                # Within a list the setup is not unpacked for every slice, but once by each process.
-                self._running[self._work.remote([self._setup], part)] = (part, tries + 1)
-            if not self._running:
-                return
-            (task,), _ = self._ray.wait(list(self._running), num_returns=1)
-            part, tries = self._running.pop(task)
-            found = self._result(task)
-            if isinstance(found, list):
-                yield from found
-            elif tries < _TRIES:
-                again.append((part, tries))
-            else:
-                yield from (Done(job, f"{found}, {tries} times") for job in part)
 
     def close(self) -> None:
         """Stop what still runs, and let go of the cluster."""
@@ -122,6 +99,14 @@ class RayEngine:
     def _room(self) -> int:
         """How many slices may be handed out now: a cluster may grow and shrink."""
         return _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
+
+    def _submit(self, part: list[Job]) -> object:
+        # Within a list the setup is not unpacked for every slice, but once by each process.
+        return self._work.remote([self._setup], part)
+
+    def _first(self, running: Collection[object]) -> object:
+        (task,), _ = self._ray.wait(list(running), num_returns=1)
+        return task
 
     def _result(self, task: object) -> list[Done] | str:
         """What became of a slice's jobs, or how their worker was lost.

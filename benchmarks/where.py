@@ -1,0 +1,136 @@
+"""Where the time of `Explainer.explain` goes, by recognizer.
+
+    python benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
+
+torch.profiler's events make a tree; an event's own time belongs to the outermost of its ancestors, or itself, that
+``KINDS`` names. What belongs to none is the rest: pooling, sums of branches, the scaling of maps, and Python. On one
+thread, since only then times add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from markdown import show
+from recording import load, noise, record
+from torch import Tensor
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from leam.mapping import Explainer
+from leam.recognizers.recognizer import Recognizer
+
+BATCH = 16
+WHOLE = "explain"
+KINDS = {
+    "forward convolutions": ("aten::conv2d", "aten::convolution"),
+    "backward convolutions": ("aten::convolution_backward",),
+    "matrix products": ("aten::linear", "aten::matmul", "aten::addmm", "aten::mm", "aten::bmm"),
+    "activations": (
+        "aten::relu", "aten::relu_", "aten::prelu", "aten::clamp", "aten::clamp_", "aten::hardtanh",
+        "aten::hardtanh_", "aten::gelu", "aten::silu", "aten::sigmoid", "aten::threshold_backward",
+        "aten::hardtanh_backward", "aten::lerp_", "aten::gelu_backward", "aten::silu_backward",
+        "aten::sigmoid_backward", "aten::erf", "ErfBackward0",
+    ),
+    "normalisation": (
+        "aten::batch_norm", "aten::layer_norm", "aten::native_batch_norm_backward",
+        "aten::native_layer_norm_backward",
+    ),
+    "weighting": (),
+    "upsampling": (),
+}  # fmt: skip
+KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
+# Within a step of the graph, products and sums are those of its gain and shift.
+STEPS = ("_Run", "_RunBackward")
+OF_STEPS = ("aten::mul", "aten::mul_", "aten::add_")
+
+Result = TypeVar("Result")
+
+
+def labelled(label: str, function: Callable[..., Result]) -> Callable[..., Result]:
+    """The same function, whose time the profiler knows by a label."""
+
+    def run(*args: object) -> Result:
+        with record_function(label):
+            return function(*args)
+
+    return run
+
+
+def kind_of(event: FunctionEvent) -> str | None:
+    """What an event's own time was spent on; None for the rest."""
+    kind: str | None = None
+    parent: FunctionEvent | None = event
+    while parent is not None:
+        name = parent.name
+        if kind is None and name in STEPS and event.name in OF_STEPS:
+            kind = "normalisation"
+        kind = name if name in KINDS else KIND_OF.get(name, kind)
+        parent = parent.cpu_parent
+    return kind
+
+
+def measure(recognizer: Recognizer, rounds: int) -> dict[str, Any]:
+    """The time of a face under the profiler and its shares, of the fastest round, which others disturbed least."""
+    explainer = Explainer(recognizer)
+    chips = noise(recognizer, BATCH)
+    explainer._weigh = labelled("weighting", explainer._weigh)  # noqa: SLF001
+    explainer._join = labelled("upsampling", explainer._join)  # noqa: SLF001
+    explainer.explain(chips)
+    run = labelled(WHOLE, explainer.explain)
+    whole, spent = min((profiled(run, chips) for _ in range(rounds)), key=lambda found: found[0])
+    shares = {kind: spent[kind] / whole for kind in KINDS}
+    return {
+        "ms_per_face": whole / 1000 / BATCH,
+        "shares": shares | {"rest": 1 - sum(shares.values())},
+    }
+
+
+def profiled(run: Callable[[Tensor], object], chips: Tensor) -> tuple[float, Counter[str]]:
+    """The microseconds of a run, and those of each kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        run(chips)
+    spent: Counter[str] = Counter()
+    whole = 0.0
+    for event in profiler.events() or []:
+        if event.name == WHOLE:
+            whole += event.cpu_time_total
+        elif kind := kind_of(event):
+            spent[kind] += event.self_cpu_time_total
+    return whole, spent
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """One row a recognizer, as Markdown; shares in percent."""
+    kinds = list(next(iter(found.values()))["shares"])
+    lines = [
+        f"| recognizer | ms a face | {' | '.join(kinds)} |",
+        "|---" * (2 + len(kinds)) + "|",
+    ]
+    for name, r in found.items():
+        shares = " | ".join(f"{100 * r['shares'][kind]:.0f}" for kind in kinds)
+        lines.append(f"| {name} | {r['ms_per_face']:.1f} | {shares} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {r.name: measure(r, options.rounds) for r in load(options.models)}
+    record(options.out, "profile", found)
+    show(table(found), options.page, "profile")
+
+
+if __name__ == "__main__":
+    main()
