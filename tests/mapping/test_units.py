@@ -62,6 +62,7 @@ PAIRS = [
 def either(request, monkeypatch) -> None:
     """With compiled loops, and without them."""
     monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(compiled, "_THREADS", torch.get_num_threads())
     if request.param == "torch":
         monkeypatch.setattr(compiled, "INSTALLED", False)
 

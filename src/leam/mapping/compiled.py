@@ -2,17 +2,14 @@
 
 A processor spends most of the maps' own time on carrying values from memory and back, so one loop that reads each value
 once is two to three times as fast as the four to six steps that torch offers. A function returns None where its loop
-does not fit: without numba, off the processor, for other numbers than float32, or where a place's channels do not lie
-side by side. Its caller then takes torch's steps, which give the same to rounding.
+does not fit: without numba, off the processor, for other numbers than float32, on many threads, or where a place's
+channels do not lie side by side. Its caller then takes torch's steps, which give the same to rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,18 +25,19 @@ Affine = tuple[Tensor, Tensor]
 """A gain and a shift, for all channels ``(1,)`` or for each ``(C,)``."""
 
 _Rows = NDArray[np.float32]
-# Of fewer numbers torch's steps are as fast as the call of a loop; of fewer than the other, one thread as several.
-_LEAST, _SHARED = 1 << 15, 1 << 18
+# Measured: of fewer numbers, or on more threads, torch's steps are as fast. Loops share nothing out among threads of
+# their own, since torch's, which wait by spinning, would take the cores from them.
+_LEAST, _THREADS = 1 << 15, 2
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 def _loop(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401
-    """Have a function compiled when it is first called; it holds no lock of Python's while it runs."""
+    """Have a function compiled when it is first called."""
 
     def compile_later(function: Callable[..., None]) -> Callable[..., None]:
         if not INSTALLED:
             return function
-        compiled: Callable[..., None] = numba.njit(nogil=True, **options)(function)
+        compiled: Callable[..., None] = numba.njit(**options)(function)
         return compiled
 
     return compile_later
@@ -111,7 +109,7 @@ def slopes(x: Tensor, slopes: Tensor, affine: Affine) -> Tensor | None:
     if not _fit(x):
         return None
     out = torch.empty_like(x)
-    _spread(_slopes, x, out, constants=_constants(x, *affine, slopes))
+    _run(_slopes, x, out, constants=_constants(x, *affine, slopes))
     return out
 
 
@@ -119,7 +117,7 @@ def slopes_backward(gradient: Tensor, x: Tensor, slopes: Tensor, affine: Affine)
     """The gradient at ``x`` of :func:`slopes`, where that did not return None."""
     out = torch.empty_like(x)
     constants = _constants(x, *affine, slopes)
-    _spread(_slopes_backward, _like(gradient), x, out, constants=constants)
+    _run(_slopes_backward, _like(gradient), x, out, constants=constants)
     return out
 
 
@@ -136,7 +134,7 @@ def limits(x: Tensor, low: float, high: float, affine: Affine) -> Tensor | None:
         return None
     out = torch.empty_like(x)
     constants = (*_constants(x, *affine), np.float32(low), np.float32(high))
-    _spread(_limits, x, out, constants=constants)
+    _run(_limits, x, out, constants=constants)
     return out
 
 
@@ -154,7 +152,7 @@ def limits_backward(
     """
     out = torch.empty_like(x)
     constants = (*_constants(x, *affine), np.float32(above), np.float32(below))
-    _spread(_limits_backward, _like(gradient), x, out, constants=constants)
+    _run(_limits_backward, _like(gradient), x, out, constants=constants)
     return out
 
 
@@ -164,18 +162,22 @@ def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
         return None
     count, _, height, width = activations.shape
     out = torch.empty(count, height, width)
-    _spread(_positive, activations, gradients, out[:, None])
+    _run(_positive, activations, gradients, out[:, None])
     return out
 
 
 def _fit(*tensors: Tensor) -> bool:
-    return INSTALLED and all(
-        t.ndim == 4  # noqa: PLR2004  images only
-        and t.dtype == torch.float32
-        and t.device.type == "cpu"
-        and t.numel() >= _LEAST
-        and t.is_contiguous(memory_format=torch.channels_last)
-        for t in tensors
+    return (
+        INSTALLED
+        and torch.get_num_threads() <= _THREADS
+        and all(
+            t.ndim == 4  # noqa: PLR2004  images only
+            and t.dtype == torch.float32
+            and t.device.type == "cpu"
+            and t.numel() >= _LEAST
+            and t.is_contiguous(memory_format=torch.channels_last)
+            for t in tensors
+        )
     )
 
 
@@ -199,21 +201,6 @@ def _constants(x: Tensor, *values: Tensor) -> tuple[_Rows, ...]:
     )
 
 
-def _spread(loop: Callable[..., None], *tensors: Tensor, constants: tuple[Any, ...] = ()) -> None:
-    """Run a loop over the places of all tensors, shared out among as many threads as torch uses."""
-    rows = [_rows(tensor) for tensor in tensors]
-    threads = torch.get_num_threads()
-    if threads == 1 or rows[0].size < _SHARED:
-        loop(*rows, *constants)
-        return
-    bounds = np.linspace(0, len(rows[0]), threads + 1).astype(int)
-    parts = [[one[start:stop] for one in rows] for start, stop in pairwise(bounds)]
-    others = [_threads(threads).submit(loop, *part, *constants) for part in parts[1:]]
-    loop(*parts[0], *constants)
-    for other in others:
-        other.result()
-
-
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count - 1, thread_name_prefix="loops")
+def _run(loop: Callable[..., None], *tensors: Tensor, constants: tuple[Any, ...] = ()) -> None:
+    """Run a loop over the places of all tensors."""
+    loop(*map(_rows, tensors), *constants)
