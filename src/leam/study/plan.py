@@ -16,6 +16,7 @@ from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS, STAGES
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
+from leam.mapping import compiled
 from leam.measures.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.version import __version__
@@ -144,7 +145,9 @@ class Plan(BaseModel):
 
 def installed_versions() -> dict[str, str]:
     """Versions of what the figures depend on besides this package."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+    # Its loops round otherwise than torch's steps.
+    return versions | {"numba": version("numba") if compiled.INSTALLED else "not installed"}
 
 
 def planned_images(
