@@ -12,11 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from leam.faces.people import Sample
+from leam.mapping import compiled
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS, STAGES
 from leam.measures.baselines import BASELINES
 from leam.measures.fills import FILLS
-from leam.mapping import compiled
 from leam.measures.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.version import __version__
