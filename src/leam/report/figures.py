@@ -218,7 +218,8 @@ def histograms(models: Models, columns: int = 5) -> Figure:
         chance = found["chance"]["same"]["mean"]
         if chance is not None:
             axis.axvline(chance, color=INK, linewidth=1, linestyle=":", label="same, by chance")
-        axis.set_title(name, fontsize=7.5, color=INK, loc="left")
+        # A long name must not run into its neighbour's.
+        axis.set_title(name, fontsize=min(7.5, 190 / len(name)), color=INK, loc="left")
         axis.set(yticks=[])
         axis.tick_params(labelsize=7)
         axis.grid(visible=False)
