@@ -9,14 +9,12 @@ activations and gradients. Where there is a GPU, IResNet-50 and 100 with seeded 
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
-from markdown import write_between
-from recording import interleaved, load, noise, ratio, record
+from markdown import show
+from recording import asked, interleaved, load, noise, ratio, record
 
 from leam.mapping import Explainer
 from leam.recognizers.card import Card
@@ -79,18 +77,11 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
-    options = parser.parse_args()
+    options = asked(__doc__)
     found = {r.name: measure(r, options.rounds) for r in load(options.models)}
     gpu = measure_gpu(options.rounds)
-    print(table(found | gpu))
     record(options.out, "cost", found | gpu)
-    if options.page:
-        write_between(options.page, "cost", table(found | gpu))
+    show(table(found | gpu), options.page, "cost")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -18,6 +19,16 @@ from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import installed_versions
 
 Runs = Mapping[str, Callable[[], object]]
+
+
+def asked(description: str | None) -> argparse.Namespace:
+    """What the command line asks of a benchmark of recognizers: ``models``, ``rounds``, ``out`` and ``page``."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    return parser.parse_args()
 
 
 def all_models() -> list[str]:

@@ -9,15 +9,13 @@ thread, since only then times add up.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from markdown import show
-from recording import load, noise, record
+from recording import asked, load, noise, record
 from torch import Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -120,12 +118,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
-    options = parser.parse_args()
+    options = asked(__doc__)
     torch.set_num_threads(1)
     found = {r.name: measure(r, options.rounds) for r in load(options.models)}
     record(options.out, "profile", found)
