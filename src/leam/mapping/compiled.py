@@ -9,7 +9,6 @@ channels do not lie side by side. Its caller then takes torch's steps, which giv
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-INSTALLED = find_spec("numba") is not None
-if INSTALLED:
+# One that was made for another NumPy refuses to be imported.
+try:
     import numba
+except ImportError:
+    INSTALLED = False
+else:
+    INSTALLED = True
 
 Affine = tuple[Tensor, Tensor]
 """A gain and a shift, for all channels ``(1,)`` or for each ``(C,)``."""

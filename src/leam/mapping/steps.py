@@ -269,8 +269,10 @@ def _affine(module: nn.Module) -> Affine:
     gain, shift = torch.rsqrt(variance + module.eps), torch.zeros_like(mean)
     if module.affine:
         gain, shift = gain * module.weight.detach(), module.bias.detach()
-    # Rounded once, as torch does: a last digit decides on which side of an activation's kink a value lies.
-    return gain, (shift.double() - mean.double() * gain.double()).to(shift)
+    # Rounded once, as torch does: a last digit decides on which side of an activation's kink a value lies. Only loops
+    # on a processor read the shift, and other devices may lack double precision.
+    exact = torch.float64 if mean.device.type == "cpu" else mean.dtype
+    return gain, (shift.to(exact) - mean.to(exact) * gain.to(exact)).to(shift)
 
 
 def _normalised(module: nn.Module, x: Tensor) -> Tensor:
