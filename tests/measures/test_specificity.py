@@ -34,10 +34,10 @@ def test_pairs_are_sorted_by_hand():
     np.testing.assert_array_equal(found.different_people, [[0, 1]] * 4)
     np.testing.assert_allclose(found.sums, [1.0, 1.0])
     np.testing.assert_allclose(found.of_people(), [[0.9, 0.8], [0.25, 0.25]])
-    assert found.different_estimate(0).mean == pytest.approx(0.25)
-    assert found.auc_estimate(0).mean == 1.0
+    assert found.estimates(0)["different"].mean == pytest.approx(0.25)
+    assert found.estimates(0)["auc"].mean == 1.0
     spread = np.sqrt((0.05**2 + np.var([0.1, 0.2, 0.3, 0.4])) / 2)
-    assert found.d_prime_estimate(0).mean == pytest.approx((0.85 - 0.25) / spread)
+    assert found.estimates(0)["d_prime"].mean == pytest.approx((0.85 - 0.25) / spread)
 
 
 def test_maps_that_are_empty_are_left_out():
@@ -46,7 +46,7 @@ def test_maps_that_are_empty_are_left_out():
     found = specificity(overlaps, person)
     assert len(found.same) == 3 + 1 + 3
     assert len(found.different) == 9 + 6 + 6
-    assert np.isfinite(found.auc_estimate(0).low)
+    assert np.isfinite(found.estimates(0)["auc"].low)
 
 
 def test_a_large_study_keeps_a_sample_of_its_pairs(monkeypatch):
@@ -73,7 +73,7 @@ def test_blocks_keep_every_same_pair_and_the_pairs_inside_them():
     assert len(found.different) == 2 * (18 * 17 // 2 - 18)
     inside = [overlaps[0, other] for other in range(18) if person[other] != person[0]]
     assert found.counts[0] == 3 * len(inside)
-    assert found.auc_estimate(0).mean == pytest.approx(auc(found.same, found.different))
+    assert found.estimates(0)["auc"].mean == pytest.approx(auc(found.same, found.different))
     # Identities are permuted within blocks; the observed area is that of all pairs together.
     chance = chance_level(parts, seed=0, repeats=300)
     assert chance.auc.mean == pytest.approx(0.5, abs=0.02)
@@ -96,7 +96,7 @@ def test_resampled_areas_agree_with_images_drawn_anew():
         different = upper & (person[rows][:, None] != person[rows])
         draws.append(auc(inside[same], inside[different]))
     low, high = np.percentile(draws, [2.5, 97.5])
-    estimate = found.auc_estimate(0)
+    estimate = found.estimates(0)["auc"]
     assert estimate.n == 30
     assert estimate.low == pytest.approx(low, abs=0.015)
     assert estimate.high == pytest.approx(high, abs=0.015)
@@ -104,8 +104,8 @@ def test_resampled_areas_agree_with_images_drawn_anew():
 
 def test_intervals_are_fixed_by_the_seed():
     found = specificity(*faces_of(10, 3, 1.0))
-    assert found.auc_estimate(1) == found.auc_estimate(1)
-    assert found.d_prime_estimate(1) == found.d_prime_estimate(1)
+    assert found.estimates(1)["auc"] == found.estimates(1)["auc"]
+    assert found.estimates(1)["d_prime"] == found.estimates(1)["d_prime"]
 
 
 def test_chance_is_a_half_and_persons_beat_it_only_where_they_have_something_of_their_own():
@@ -126,7 +126,7 @@ def test_the_chance_of_the_mean_is_the_mean_of_all_pairs():
 def test_one_person_alone_has_no_chance_level():
     overlaps, _ = faces_of(1, 4, 1.0)
     assert chance_level([Block(overlaps, np.zeros(4, dtype=int))], 0).auc.n == 0
-    assert specificity(overlaps, np.zeros(4, dtype=int)).auc_estimate(0).mean is None
+    assert specificity(overlaps, np.zeros(4, dtype=int)).estimates(0)["auc"].mean is None
 
 
 def test_halves_part_a_persons_images_and_average_them():
@@ -149,7 +149,7 @@ def test_half_maps_go_the_way_of_images():
     masks = critical_mask(means, 0.1)
     found = specificity(bhattacharyya(masks, masks).double().numpy(), owner)
     assert len(found.same) == 6
-    assert found.auc_estimate(0).mean > 0.95
+    assert found.estimates(0)["auc"].mean > 0.95
 
 
 def test_region_shares_are_compared_as_vectors():

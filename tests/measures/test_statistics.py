@@ -1,5 +1,7 @@
 """Intervals by resampling people: means, differences, and what is drawn."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from leam.measures.statistics import (
     NOTHING,
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_means,
     estimate,
     person_means,
     resamples,
@@ -16,9 +19,31 @@ RANDOM = np.random.default_rng(0)
 
 
 def test_every_resample_draws_as_many_people_as_there_are_and_blocks_stay_small():
-    blocks = list(resamples(7, seed=1, repeats=250))
-    assert [len(block) for block in blocks] == [100, 100, 50]
+    blocks = list(resamples(7, seed=1, repeats=25))
+    assert [len(block) for block in blocks] == [10, 10, 5]
     assert (np.concatenate(blocks).sum(axis=1) == 7).all()
+
+
+def test_columns_have_the_figures_that_each_has_alone():
+    values, people = RANDOM.normal(size=(40, 4)), np.repeat(np.arange(10), 4)
+    values[3, 1] = np.nan  # one of a person's values
+    values[people == 2, 2] = np.nan  # a whole person
+    values[:, 3] = np.nan
+    together = bootstrap_means(values, people, seed=5)
+    for column, found in zip(values.T, together, strict=True):
+        alone = bootstrap_mean(column, people, seed=5)
+        assert found.n == alone.n
+        if alone.mean is None:
+            assert found == alone
+        else:
+            assert astuple(found) == pytest.approx(astuple(alone), rel=1e-12)
+    assert [one.n for one in together] == [10, 10, 9, 0]
+
+
+def test_people_without_values_do_not_change_those_of_others():
+    values, people = RANDOM.normal(size=40), np.repeat(np.arange(10), 4)
+    more = bootstrap_mean(np.append(values, np.nan), np.append(people, 10), 3)
+    assert more == bootstrap_mean(values, people, 3)
 
 
 def test_a_seed_gives_one_interval():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,36 +63,22 @@ class Specificity:
     sums: Numbers
     counts: Numbers
 
-    def same_estimate(self, seed: int) -> Estimate:
-        """The mean overlap of two images of one person."""
-        return bootstrap_mean(self.same, self.same_person, seed)
-
-    def different_estimate(self, seed: int) -> Estimate:
-        """The mean overlap of images of two people; the interval as in :meth:`auc_estimate`."""
-        return self._estimates(seed, "different")["different"]
-
-    def auc_estimate(self, seed: int) -> Estimate:
-        """The chance that a same-person overlap exceeds a different-person one; 0.5 says nothing.
-
-        The interval is from resampling people: a person's pairs count as often as the person is
-        drawn, a pair of two people as often as the product of their draws. The resampled curves are
-        read at 1,000 levels, the estimate itself is exact.
-        """
-        return self._estimates(seed, "auc")["auc"]
-
-    def d_prime_estimate(self, seed: int) -> Estimate:
-        """How many standard deviations part same from different: ``(m_s - m_d) / rms(s_s, s_d)``.
-
-        Green and Swets, "Signal Detection Theory and Psychophysics", 1966; the root mean square of
-        both deviations is the unit. Interval as in :meth:`auc_estimate`.
-        """
-        return self._estimates(seed, "d_prime")["d_prime"]
-
     def estimates(self, seed: int) -> dict[str, Estimate]:
-        """All four: ``same``, ``different``, ``auc`` and ``d_prime``, from the same resamples."""
+        """The figures with their intervals, from the same resamples of people.
+
+        A person's pairs count as often as the person is drawn, a pair of two people as often as the
+        product of their draws.
+
+        Returns:
+            ``same`` and ``different``, the mean overlaps; ``auc``, the chance that a same-person
+            overlap exceeds a different-person one, 0.5 says nothing: exact, but resampled curves are
+            read at 1,000 levels; ``d_prime``, how many standard deviations part same from
+            different, ``(m_s - m_d) / rms(s_s, s_d)`` (Green and Swets, "Signal Detection Theory
+            and Psychophysics", 1966).
+        """
         return {
-            "same": self.same_estimate(seed),
-            **self._estimates(seed, "different", "auc", "d_prime"),
+            "same": bootstrap_mean(self.same, self.same_person, seed),
+            **self._between(seed),
         }
 
     def of_people(self) -> tuple[Numbers, Numbers]:
@@ -103,44 +89,35 @@ class Specificity:
         with np.errstate(invalid="ignore"):
             return within / pairs, self.sums / self.counts
 
-    def _estimates(self, seed: int, *names: str) -> dict[str, Estimate]:
-        """Figures with their intervals, from the same figures under resampled weights of the pairs."""
+    def _between(self, seed: int) -> dict[str, Estimate]:
+        """The figures that take both kinds of pairs."""
         if not len(self.same) or not len(self.different):
-            nothing = dict.fromkeys(names, NOTHING)
-            if "different" in nothing and len(self.different):
-                nothing["different"] = Estimate(self._different, None, None, len(self.sums))
-            return nothing
-        one = (np.ones((len(self.same), 1)), np.ones((len(self.different), 1)))
-        exact = {
-            "different": self._different,
-            "auc": auc(self.same, self.different),
-            "d_prime": float(_d_prime(self.same, self.different, *one)[0]),
-        }
-        same_levels, different_levels = _levels(self.same, self.different)
-        weighted: dict[str, Callable[[Numbers, Numbers], Numbers]] = {
-            "different": lambda _, different: _moments(self.different, different)[0],
-            "auc": lambda same, different: _area(same_levels @ same, different_levels @ different),
-            "d_prime": lambda same, different: _d_prime(self.same, self.different, same, different),
-        }
+            found = dict.fromkeys(("different", "auc", "d_prime"), NOTHING)
+            if len(self.different):
+                found["different"] = Estimate(self._different, None, None, len(self.sums))
+            return found
+        levels = np.unique(np.quantile(np.concatenate([self.same, self.different]), _LEVELS))
+        same, different = _Pairs(self.same, levels), _Pairs(self.different, levels)
         first, second = self.different_people.T
-        draws: dict[str, list[Numbers]] = {name: [] for name in names}
+        draws: list[Numbers] = []
         for block in resamples(len(self.sums), seed):
             # One row a person, so that a pair's weights are gathered from whole rows.
             people = np.ascontiguousarray(block.T)
-            same, different = people[self.same_person], people[first] * people[second]
-            # A resample of very few people may hold no pair of one of the kinds.
-            usable = same.any(axis=0) & different.any(axis=0)
-            for name in names:
-                figures = np.full(len(block), np.nan)
-                if usable.any():
-                    figures[usable] = weighted[name](same[:, usable], different[:, usable])
-                draws[name].append(figures)
-        people_seen = len(np.unique(np.concatenate([self.same_person, first, second])))
+            one = same.weighed(people[self.same_person])
+            other = different.weighed(people[first] * people[second])
+            draws.append(np.stack([other.mean, _area(one, other), _d_prime(one, other)]))
+        even = [pairs.weighed(np.ones((len(pairs.values), 1))) for pairs in (same, different)]
+        exact = {
+            "different": self._different,
+            "auc": auc(self.same, self.different),
+            "d_prime": float(_d_prime(*even)[0]),
+        }
+        seen = len(np.unique(np.concatenate([self.same_person, first, second])))
         return {
-            name: estimate(exact[name], np.concatenate(draws[name]), people_seen)
-            if np.isfinite(exact[name])
-            else NOTHING
-            for name in names
+            name: estimate(value, drawn, seen) if np.isfinite(value) else NOTHING
+            for (name, value), drawn in zip(
+                exact.items(), np.concatenate(draws, axis=1), strict=True
+            )
         }
 
     @property
@@ -324,37 +301,57 @@ def _sample(pairs: int, seed: int) -> NDArray[np.int64]:
     return np.sort(generator.choice(pairs, size=DIFFERENT_PAIRS, replace=False))
 
 
-def _levels(same: Numbers, different: Numbers) -> tuple[csr_array, csr_array]:
-    """At which of 1,000 levels each overlap lies: matrices that sum weights ``(n, r)`` by level, ``(1001, r)``."""
-    levels = np.unique(np.quantile(np.concatenate([same, different]), _LEVELS))
-    matrices = []
-    for values in (same, different):
+@dataclass(frozen=True)
+class _Weighed:
+    """Pairs under ``r`` resampled weights; NaN where a resample of very few people holds none.
+
+    Attributes:
+        levels: The weight at each level, ``(levels, r)``.
+        mean: Of the overlaps, ``(r,)``.
+        variance: Of the overlaps, ``(r,)``.
+    """
+
+    levels: Numbers
+    mean: Numbers
+    variance: Numbers
+
+
+class _Pairs:
+    """Overlaps ``(n,)``, ready to be weighed many times.
+
+    Args:
+        values: The overlaps.
+        levels: What parts the levels, increasing.
+    """
+
+    def __init__(self, values: Numbers, levels: Numbers) -> None:
+        self.values = values
         level = np.searchsorted(levels, values, side="right")
         entries = (np.ones(len(values)), (level, np.arange(len(values))))
-        matrices.append(csr_array(entries, shape=(len(levels) + 1, len(values))))
-    return matrices[0], matrices[1]
+        self._at_level = csr_array(entries, shape=(len(levels) + 1, len(values)))
+        # About the plain mean, so that nothing is lost to cancellation.
+        self._centre = values.mean()
+        self._powers = np.stack([values - self._centre, (values - self._centre) ** 2])
+
+    def weighed(self, weights: Numbers) -> _Weighed:
+        """Their figures under each column of weights ``(n, r)``."""
+        levels = self._at_level @ weights
+        total = levels.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            mean, square = self._powers @ weights / total
+        return _Weighed(levels, self._centre + mean, np.clip(square - mean**2, 0.0, None))
 
 
-def _area(high: Numbers, low: Numbers) -> Numbers:
-    """Areas under ROC curves ``(r,)`` from weights by level, ``(levels, r)``."""
-    above = (high * (low.cumsum(axis=0) - low / 2)).sum(axis=0)
-    return np.asarray(above / (high.sum(axis=0) * low.sum(axis=0)))
+def _area(high: _Weighed, low: _Weighed) -> Numbers:
+    """Areas under ROC curves, ``(r,)``."""
+    above = (high.levels * (low.levels.cumsum(axis=0) - low.levels / 2)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        area: Numbers = above / (high.levels.sum(axis=0) * low.levels.sum(axis=0))
+    return area
 
 
-def _d_prime(same: Numbers, different: Numbers, *weights: Numbers) -> Numbers:
-    """The d' under weights of the pairs, ``(s, r)`` and ``(d, r)``, ``(r,)``."""
-    (mean_s, spread_s), (mean_d, spread_d) = (
-        _moments(values, one) for values, one in zip((same, different), weights, strict=True)
-    )
-    unit = np.sqrt((spread_s + spread_d) / 2)
-    return np.divide(mean_s - mean_d, unit, out=np.full_like(unit, np.nan), where=unit > 0)
-
-
-def _moments(values: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
-    """Mean and variance of values ``(n,)`` under each column of weights ``(n, r)``, ``(r,)`` each."""
-    total = weights.sum(axis=0)
-    mean = (values @ weights) / total
-    # About the plain mean, so that nothing is lost to cancellation.
-    centre = values.mean()
-    variance = ((values - centre) ** 2 @ weights) / total - (mean - centre) ** 2
-    return mean, np.clip(variance, 0.0, None)
+def _d_prime(same: _Weighed, different: _Weighed) -> Numbers:
+    """The d' of each resample, ``(r,)``; NaN where nothing varies."""
+    unit = np.sqrt((same.variance + different.variance) / 2)
+    apart = same.mean - different.mean
+    return np.divide(apart, unit, out=np.full_like(unit, np.nan), where=unit > 0)

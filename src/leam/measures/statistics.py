@@ -13,10 +13,10 @@ Numbers = NDArray[np.float64]
 
 REPEATS = 2000
 LEVEL = 0.95
-# Resamples worked on at once, so that memory stays flat as people grow.
-_BLOCK = 100
-# Resamples of up to this many numbers (64 MB) are kept for the next figure.
-_KEPT = 8_000_000
+# Resamples worked on at once: few, so that memory stays flat as people grow and a block of weights fits the cache.
+_BLOCK = 10
+# Resamples of up to this many numbers, a byte each, are kept for the next figure.
+_KEPT = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,38 @@ def bootstrap_mean(
         seed: Of the resampling.
         repeats: Number of resamples.
     """
+    return bootstrap_means(values[:, None], people, seed, repeats)[0]
+
+
+def bootstrap_means(
+    values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS
+) -> list[Estimate]:
+    """The same for each column of values ``(n, c)``, from one draw of the resamples.
+
+    A column's figures are those that it has alone: columns with values of the same people share the draws.
+    """
+    if not values.shape[1]:
+        return []
     present = np.isfinite(values)
-    if not present.any():
-        return NOTHING
-    _, owner = np.unique(people[present], return_inverse=True)
-    sums = np.bincount(owner, weights=values[present])
-    counts = np.bincount(owner).astype(np.float64)
-    draws = np.concatenate([(w @ sums) / (w @ counts) for w in resamples(len(sums), seed, repeats)])
-    return estimate(float(sums.sum() / counts.sum()), draws, len(sums))
+    _, owner = np.unique(people, return_inverse=True)
+    count = int(owner.max(initial=-1)) + 1
+    sums, counts = (
+        np.stack([np.bincount(owner, weights=column, minlength=count) for column in columns.T])
+        for columns in (np.where(present, values, 0.0), present.astype(np.float64))
+    )
+    known, pattern = np.unique(counts > 0, axis=0, return_inverse=True)
+    found = [NOTHING] * values.shape[1]
+    for number, whose in enumerate(known):
+        columns = np.flatnonzero(pattern.ravel() == number)
+        if not whose.any():
+            continue
+        some, of = sums[np.ix_(columns, whose)], counts[np.ix_(columns, whose)]
+        blocks = resamples(int(whose.sum()), seed, repeats)
+        draws = np.concatenate([(w @ some.T) / (w @ of.T) for w in blocks])
+        for place, column in enumerate(columns):
+            mean = float(some[place].sum() / of[place].sum())
+            found[column] = estimate(mean, draws[:, place], int(whose.sum()))
+    return found
 
 
 def bootstrap_difference(
@@ -123,9 +147,9 @@ def person_means(values: Numbers, person: NDArray[np.integer], people: int) -> N
 def resamples(
     people: int, seed: int | np.random.SeedSequence, repeats: int = REPEATS
 ) -> Iterator[Numbers]:
-    """How often each person is drawn in each resample, in blocks of ``(<=100, people)``."""
+    """How often each person is drawn in each resample, in blocks of ``(<=10, people)``."""
     if isinstance(seed, int) and people * repeats <= _KEPT:
-        yield from _kept(people, seed, repeats)
+        yield from (block.astype(np.float64) for block in _kept(people, seed, repeats))
     else:
         yield from _drawn(people, seed, repeats)
 
@@ -139,12 +163,12 @@ def _drawn(people: int, seed: int | np.random.SeedSequence, repeats: int) -> Ite
 
 
 @lru_cache(maxsize=2)
-def _kept(people: int, seed: int, repeats: int) -> tuple[Numbers, ...]:
-    """The same, kept: a study asks for the same resamples hundreds of times, and drawing them costs most."""
-    blocks = tuple(_drawn(people, seed, repeats))
-    for block in blocks:
-        block.setflags(write=False)
-    return blocks
+def _kept(people: int, seed: int, repeats: int) -> tuple[NDArray[np.uint8], ...]:
+    """The same, kept: a study asks for the same resamples hundreds of times, and drawing them costs most.
+
+    No one is drawn 256 times: among so many people that they could be, the odds are below 1 in 10^500.
+    """
+    return tuple(block.astype(np.uint8) for block in _drawn(people, seed, repeats))
 
 
 def estimate(value: float, draws: Numbers, people: int) -> Estimate:

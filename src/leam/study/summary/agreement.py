@@ -16,7 +16,7 @@ from leam.measures.statistics import Numbers
 from leam.study.occluding import probe_rows
 from leam.study.plan import Plan
 from leam.study.store import Arrays, RunFolder
-from leam.study.summary.estimates import Summary, over_people, owners_of
+from leam.study.summary.estimates import Summary, each_over_people, over_people, owners_of
 from leam.study.transfer import carried
 
 _ARRAYS = ["position", "density", "matrix", "mass"]
@@ -46,12 +46,11 @@ def agreement_figures(
     tell("comparing the models", len(plan.slices), len(plan.slices))
     owners, seed = owners_of(plan, positions), plan.settings.seed
     values = {name: np.concatenate(parts) for name, parts in found.items()}
-    matrices = {
-        name: [
-            [over_people(cell, owners, seed) for cell in row] for row in array.transpose(1, 2, 0)
-        ]
-        for name, array in values.items()
-    }
+    count = len(names)
+    matrices = {}
+    for name, array in values.items():
+        cells = each_over_people(array.reshape(len(array), -1), owners, seed)
+        matrices[name] = [cells[row * count : (row + 1) * count] for row in range(count)]
     means = np.array([[cell["mean"] or 0.0 for cell in row] for row in matrices["critical"]])
     clusters = cluster(means)
     upper = np.triu_indices(len(names), 1)

@@ -10,7 +10,7 @@ from leam.measures.divergence import profile_divergences
 from leam.measures.statistics import Numbers
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
-from leam.study.summary.estimates import Summary, of_column, over_people, owners_of
+from leam.study.summary.estimates import Summary, of_columns, over_people, owners_of
 from leam.study.tables import shards
 
 
@@ -25,14 +25,12 @@ def layer_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
         focus = folder.read_table(f"layers/{name}", ["person", "spread", "x", "y"], known)
         if focus.is_empty():
             continue
-        mass = folder.read_table(f"regions/{name}", ["person", "region", "mass"], known)
+        mass = folder.read_table(f"regions/{name}", ["person", "image", "region", "mass"], known)
+        by_region = mass.pivot("region", index=["person", "image"], values="mass")
         layers[layer] = {
             "depth": depth,
-            **{key: of_column(focus, key, seed) for key in ("spread", "x", "y")},
-            "regions": {
-                str(region): of_column(found, "mass", seed)
-                for (region,), found in mass.group_by("region", maintain_order=True)
-            },
+            **of_columns(focus, ["spread", "x", "y"], seed),
+            "regions": of_columns(by_region, by_region.columns[2:], seed),
         }
     return layers
 

@@ -11,7 +11,13 @@ from leam.measures.statistics import Numbers, finite, person_means
 from leam.study.occluding import CRITICAL
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
-from leam.study.summary.estimates import Summary, of_column, over_people, owners_of
+from leam.study.summary.estimates import (
+    Summary,
+    each_over_people,
+    of_columns,
+    over_people,
+    owners_of,
+)
 from leam.study.tables import shards
 from leam.study.transfer import RANDOM, TRANSFER
 
@@ -21,7 +27,9 @@ def occlusion_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     settings = plan.settings
     table = folder.read_table(f"occlusion/{name}", ["person", "mask", "drop"])
     rows = {mask: table.filter(pl.col("mask") == mask) for mask in (CRITICAL, *settings.baselines)}
-    figures = {mask: of_column(found, "drop", settings.seed) for mask, found in rows.items()}
+    figures = {
+        mask: of_columns(found, ["drop"], settings.seed)["drop"] for mask, found in rows.items()
+    }
     own = rows[CRITICAL]["drop"].to_numpy()
     people = rows[CRITICAL]["person"].rank("dense").to_numpy().astype(np.int64) - 1
     return {
@@ -48,7 +56,7 @@ def transfer_figures(plan: Plan, folder: RunFolder) -> Summary:
         parts = list(shards(plan, folder, f"{TRANSFER}/{name}", ["position", "drop"]))
         drops = np.concatenate([part["drop"] for part in parts]).astype(np.float64)
         owners = owners_of(plan, np.concatenate([part["position"] for part in parts]))
-        rows.append([over_people(column, owners, seed) for column in drops.T])
+        rows.append(each_over_people(drops, owners, seed))
         others = [column for column in range(len(names)) if column != place]
         if others:
             elsewhere = drops[:, others].mean(axis=1)

@@ -8,7 +8,7 @@ import polars as pl
 from leam.parsers.regions import REGIONS
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
-from leam.study.summary.estimates import Summary, of_column, over_people, owners_of
+from leam.study.summary.estimates import Summary, of_columns, over_people, owners_of
 from leam.study.tables import OVERALL, parsed_regions, shards
 
 
@@ -23,10 +23,7 @@ def region_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
         pl.when(pl.col("area") > 0).then(pl.col("share") / pl.col("area")).alias("density")
     )
     return {
-        region: {
-            column: of_column(rows, column, plan.settings.seed)
-            for column in ("share", "area", "mass", "density")
-        }
+        region: of_columns(rows, ["share", "area", "mass", "density"], plan.settings.seed)
         for region in parsed_regions(plan.settings.parser)
         for rows in [table.filter(pl.col("region") == region)]
     }
