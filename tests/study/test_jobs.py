@@ -18,13 +18,14 @@ def test_phases_go_slice_by_slice():
         "finding faces": [("faces", 0), ("faces", 1)],
         "parsing": [(stage, index) for index in (0, 1) for stage in parsed],
         "explaining": [("maps/one", 0), ("maps/one", 1)],
+        "computing the figures": [("figures/one", 0)],
     }
 
 
 def test_phases_that_are_asked_for():
     plan = planned("aabb", target="contrast", transfer=True, panel=1)
     kinds = [phase.jobs[0].kind for phase in phases(plan)]
-    assert kinds == ["faces", "parsing", "templates", "maps", "transfer", "panel"]
+    assert kinds == ["faces", "parsing", "templates", "maps", "transfer", "panel", "figures"]
 
 
 def test_a_parser_that_is_named_twice_parses_once():

@@ -91,6 +91,19 @@ def test_tables_are_tidy_and_agree_with_the_summary(finished):
     assert faces.filter(pl.col("yaw").is_not_nan()).height == 13
 
 
+def test_a_study_works_in_one_thread_and_leaves_the_number_as_it_was(plan, dlib_resnet, tmp_path):
+    before, seen = torch.get_num_threads(), set()
+    folder = RunFolder(tmp_path / "run")
+    try:
+        torch.set_num_threads(3)
+        tell = lambda *_: seen.add(torch.get_num_threads())  # noqa: E731
+        run_study(plan, [dlib_resnet], folder, progress=tell)
+        assert seen == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_two_processes_end_with_the_same_bytes(finished, plan, dlib_resnet, tmp_path):
     folder = RunFolder(tmp_path / "run")
     run_study(plan, [dlib_resnet], folder, engine=partial(ProcessEngine, processes=2))

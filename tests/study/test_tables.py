@@ -10,7 +10,7 @@ from leam.parsers.regions import REGIONS
 from leam.study import RunFolder
 from leam.study.plan import Plan
 from leam.study.store import Arrays
-from leam.study.tables import parsed_regions, write_tables
+from leam.study.tables import parsed_regions, write_faces_table, write_model_tables
 from planned import SIDE, planned
 
 LAYERS = ("early", "late")
@@ -73,7 +73,8 @@ def folder(plan, tmp_path_factory) -> RunFolder:
         grid = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2) + index * 100
         panel = {"position": np.array(used[:1]), "grid": grid}
         folder.write_shard("panel/one", index, panel if index in {0, 3} else {})
-    write_tables(plan, folder, lambda *_: None)
+    write_faces_table(plan, folder)
+    write_model_tables(plan, folder, "one")
     return folder
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from leam.study.tables import Progress as Tell
+from leam.study.jobs import Progress as Tell
 
 out = Console()
 err = Console(stderr=True)

@@ -12,7 +12,7 @@ from leam.faces.face import Face
 from leam.recognizers.recognizer import Recognizer
 from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
 from leam.recognizers.shelf import Shelved, choose, read_shelf
-from leam.study.tables import Progress as Tell
+from leam.study.jobs import Progress as Tell
 
 
 def find_faces(images: Sequence[Path], detector: Detector) -> tuple[list[Face], list[LeamError]]:

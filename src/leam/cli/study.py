@@ -124,7 +124,7 @@ def study(
     workers: Annotated[
         int,
         typer.Option(
-            min=1, help="Processes that share the work, one thread each; 1 works in this one."
+            min=1, help="Processes that share the work, one thread each: one a core is fastest."
         ),
     ] = 1,
     engine: Annotated[

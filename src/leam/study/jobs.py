@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 from leam.study.plan import Plan
 
-Kind = Literal["faces", "parsing", "templates", "maps", "transfer", "panel"]
+Kind = Literal["faces", "parsing", "templates", "maps", "transfer", "panel", "figures"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One kind of work on one slice of the faces; its result is one shard.
+    """One kind of work on one slice of the faces, or on all of one recognizer's shards; its result is one shard.
 
     Attributes:
         kind: What is done.
         name: With what: a recognizer, or a parser and a crop; empty where there is nothing to choose.
-        index: The slice.
+        index: The slice; of figures, the recognizer's place in the plan.
     """
 
     kind: Kind
@@ -58,6 +61,8 @@ def phases(plan: Plan) -> Iterator[Phase]:
         yield _phase("transferring masks", "transfer", models, plan)
     if settings.panel:
         yield _phase("looking closely at the panel", "panel", models, plan)
+    figures = [Job("figures", name, place) for place, name in enumerate(models)]
+    yield Phase("computing the figures", figures)
 
 
 def parsings(plan: Plan) -> list[str]:

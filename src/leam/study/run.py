@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from leam.errors import InputError, StudyError
 from leam.faces.people import Sample
@@ -12,12 +15,12 @@ from leam.measures.fills import FILLS
 from leam.parsers.registry import parsers
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines import Done, Engine, LocalEngine
-from leam.study.jobs import Job, Kind, phases
+from leam.study.jobs import Job, Kind, Progress, phases
 from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
 from leam.study.skipped import FACES, PARSING, usable
 from leam.study.store import RunFolder
-from leam.study.summary import summarise
-from leam.study.tables import Progress, write_tables
+from leam.study.summary import read_figures, summarise
+from leam.study.tables import write_faces_table
 from leam.study.worker import Worker, explainer_of
 from leam.weights.download import sha256_of
 
@@ -75,8 +78,9 @@ def run_study(
 ) -> None:
     """Do a study, or what is left of it: shards, tables and ``summary.json``.
 
-    A recognizer that fails is named in ``log.txt`` and under ``failed`` in the summary, and the others go on; the
-    same call tries it again.
+    Each process works in one thread, so that no byte depends on how many threads share a sum; several cores are used
+    by an engine of several processes. A recognizer that fails is named in ``log.txt`` and under ``failed`` in the
+    summary, and the others go on; the same call tries it again.
 
     Args:
         plan: What to do.
@@ -94,7 +98,7 @@ def run_study(
     tell = progress or (lambda _what, _done, _all: None)
     for recognizer in recognizers:
         explainer_of(recognizer, plan.settings)
-    with folder.locked():
+    with folder.locked(), _one_thread():
         folder.start(plan, restart=restart)
         failed = _do_all(plan, folder, recognizers, engine or _local, tell)
         sound = plan.only({m.card.name for m in plan.models} - failed.keys())
@@ -102,8 +106,23 @@ def run_study(
             raise StudyError(
                 f"every recognizer failed; {folder.path}/log.txt says why: {next(iter(failed.values()))}"
             )
-        write_tables(sound, folder, tell)
-        summarise(sound, folder, tell, failed)
+        write_faces_table(sound, folder)
+        figures = {
+            model.card.name: read_figures(folder, model.card.name, place)
+            for place, model in enumerate(plan.models)
+            if model in sound.models
+        }
+        summarise(sound, folder, figures, failed, tell)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _do_all(
@@ -146,7 +165,10 @@ def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
 def _unfinished(
     plan: Plan, folder: RunFolder, jobs: Iterable[Job], failed: dict[str, str]
 ) -> Iterator[Job]:
-    """The jobs whose shard is missing, damaged, or made without a recognizer that has worked since."""
+    """The jobs whose shard is missing, damaged, or made without a recognizer that has worked since.
+
+    Figures are computed anew: the tables beside them are not known to be whole.
+    """
     sources = [model.card.name for model in plan.models if model.card.name not in failed]
     for job in jobs:
         arrays = folder.read_shard(job.stage, job.index)
@@ -154,7 +176,9 @@ def _unfinished(
             if folder.shard(job.stage, job.index).exists():
                 folder.log(f"shard {job.stage}/{job.index}: damaged; done again")
             yield job
-        elif "sources" in arrays and arrays["sources"].tolist() != sources:
+        elif job.kind == "figures" or (
+            "sources" in arrays and arrays["sources"].tolist() != sources
+        ):
             yield job
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -23,28 +23,23 @@ from leam.study.store import Arrays, RunFolder
 from leam.study.transfer import RANDOM, TRANSFER
 
 OVERALL = "overall"
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
 
 
-def write_tables(plan: Plan, folder: RunFolder, tell: Progress) -> None:
-    """Write ``tables/faces.parquet``, and for each model its tables of regions, layers, occlusion, transfer and panel.
-
-    Columns and units are described in ``docs/outputs.md``.
-    """
+def write_faces_table(plan: Plan, folder: RunFolder) -> None:
+    """Write ``tables/faces.parquet``; columns and units are described in ``docs/outputs.md``."""
     folder.write_table("faces", _faces(plan, folder))
+
+
+def write_model_tables(plan: Plan, folder: RunFolder, name: str) -> None:
+    """Write a model's tables of regions, layers, occlusion, transfer and panel; columns as there."""
     regions = parsed_regions(plan.settings.parser)
-    for number, model in enumerate(plan.models):
-        tell("writing tables", number, len(plan.models))
-        name = model.card.name
-        folder.write_table(f"regions/{name}", _regions(plan, folder, name, regions))
-        folder.write_table(f"layers/{name}", _layers(plan, folder, name))
-        folder.write_table(f"occlusion/{name}", _occlusion(plan, folder, name))
-        if plan.settings.transfer:
-            folder.write_table(f"transfer/{name}", _transfer(plan, folder, name))
-        if plan.settings.panel:
-            folder.write_table(f"panel/{name}", _panel(plan, folder, name))
-    tell("writing tables", len(plan.models), len(plan.models))
+    folder.write_table(f"regions/{name}", _regions(plan, folder, name, regions))
+    folder.write_table(f"layers/{name}", _layers(plan, folder, name))
+    folder.write_table(f"occlusion/{name}", _occlusion(plan, folder, name))
+    if plan.settings.transfer:
+        folder.write_table(f"transfer/{name}", _transfer(plan, folder, name))
+    if plan.settings.panel:
+        folder.write_table(f"panel/{name}", _panel(plan, folder, name))
 
 
 def shards(

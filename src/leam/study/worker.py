@@ -24,6 +24,8 @@ from leam.study.panel import choose_panel, examine_slice, threshold_of
 from leam.study.plan import Plan, Settings
 from leam.study.skipped import FACES, PARSING, usable
 from leam.study.store import Arrays, RunFolder
+from leam.study.summary import keep_figures, model_figures
+from leam.study.tables import write_model_tables
 from leam.study.transfer import transfer_slice
 
 
@@ -68,6 +70,7 @@ class Worker:
             "maps": self._maps,
             "transfer": self._transfer,
             "panel": self._panel,
+            "figures": self._figures,
         }
 
     def do(self, job: Job) -> None:
@@ -170,6 +173,10 @@ class Worker:
             self.plan.settings,
             self._thresholds[job.name],
         )
+
+    def _figures(self, job: Job) -> Arrays:
+        write_model_tables(self.plan, self.folder, job.name)
+        return keep_figures(model_figures(self.plan, self.folder, job.name, self._usable()))
 
     def _usable(self) -> list[int]:
         if self._positions is None:

@@ -1,7 +1,6 @@
 """A study's figures with their intervals: ``summary.json``."""
 
 from leam.study.summary.estimates import Summary
-from leam.study.summary.summarise import summarise
-from leam.study.tables import Progress
+from leam.study.summary.summarise import keep_figures, model_figures, read_figures, summarise
 
-__all__ = ["Progress", "Summary", "summarise"]
+__all__ = ["Summary", "keep_figures", "model_figures", "read_figures", "summarise"]

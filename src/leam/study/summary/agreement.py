@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from leam.measures.agreement import cluster, map_agreement, rank_agreement
 from leam.measures.critical import critical_mask
 from leam.measures.divergence import profile_divergences
 from leam.measures.statistics import Numbers
+from leam.study.jobs import Progress
 from leam.study.occluding import probe_rows
 from leam.study.plan import Plan
 from leam.study.store import Arrays, RunFolder
@@ -22,9 +23,7 @@ from leam.study.transfer import carried
 _ARRAYS = ["position", "density", "matrix", "mass"]
 
 
-def agreement_figures(
-    plan: Plan, folder: RunFolder, tell: Callable[[str, int, int], None]
-) -> Summary:
+def agreement_figures(plan: Plan, folder: RunFolder, tell: Progress) -> Summary:
     """How alike the models' maps of the same face are, and in which order the models group.
 
     Measured on the study's probes. All maps are carried into the first model's geometry.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from leam.errors import StudyError
+from leam.study.jobs import Progress
 from leam.study.plan import Plan
 from leam.study.skipped import usable
-from leam.study.store import RunFolder
+from leam.study.store import Arrays, RunFolder
 from leam.study.summary.agreement import agreement_figures
 from leam.study.summary.estimates import Summary
 from leam.study.summary.groups import gap_figures, group_figures
@@ -16,38 +20,35 @@ from leam.study.summary.occlusion import occlusion_figures, transfer_figures
 from leam.study.summary.panel import panel_figures
 from leam.study.summary.regions import region_figures, second_parser_figures
 from leam.study.summary.specificity import specificity_figures
-from leam.study.tables import Progress
 
 
 def summarise(
-    plan: Plan, folder: RunFolder, tell: Progress, failed: Mapping[str, str] | None = None
+    plan: Plan,
+    folder: RunFolder,
+    figures: Mapping[str, Summary],
+    failed: Mapping[str, str],
+    tell: Progress,
 ) -> Summary:
-    """Compute every figure of a finished study and write ``summary.json``; its schema is ``summary.schema.json``.
+    """Write ``summary.json`` of a finished study; its schema is ``summary.schema.json``.
 
     Args:
         plan: The study, with the recognizers that worked.
-        folder: Its folder.
-        tell: Told how far the work is.
+        folder: Its folder, with all tables.
+        figures: From a recognizer to its :func:`model_figures`; what takes several of them is computed here.
         failed: The recognizers that did not work, and why.
+        tell: Told how far the work is.
     """
     settings = plan.settings
     positions, skipped = usable(plan, folder)
-    people = {
-        name: i for i, name in enumerate(dict.fromkeys(plan.images[p].person for p in positions))
-    }
-    models = {}
-    for number, model in enumerate(plan.models):
-        tell("computing the figures", number, len(plan.models))
-        models[model.card.name] = _model(plan, folder, model.card.name, people)
     summary: Summary = {
         "leam": plan.leam,
         "versions": plan.versions,
         "settings": settings.model_dump(mode="json"),
-        "people": len(people),
+        "people": len(_people(plan, positions)),
         "images": len(positions),
         "skipped": [{"path": one.image, "reason": one.reason} for one in skipped],
-        "failed": [{"model": name, "reason": reason} for name, reason in (failed or {}).items()],
-        "models": models,
+        "failed": [{"model": name, "reason": reason} for name, reason in failed.items()],
+        "models": dict(figures),
     }
     if len(plan.models) > 1:
         summary["agreement"] = agreement_figures(plan, folder, tell)
@@ -57,11 +58,19 @@ def summarise(
         summary["groups"] = {c: group_figures(plan, folder, c) for c in settings.groups}
         summary["gaps"] = {c: gap_figures(plan, folder, c) for c in settings.groups}
     folder.write_text("summary.json", json.dumps(summary, indent=1, allow_nan=False))
-    tell("computing the figures", len(plan.models), len(plan.models))
     return summary
 
 
-def _model(plan: Plan, folder: RunFolder, name: str, people: dict[str, int]) -> Summary:
+def model_figures(plan: Plan, folder: RunFolder, name: str, positions: Sequence[int]) -> Summary:
+    """The figures of one recognizer alone, from its shards and tables; writes ``tables/people/NAME.parquet``.
+
+    Args:
+        plan: The study.
+        folder: Its folder.
+        name: The recognizer.
+        positions: The usable pictures.
+    """
+    people = _people(plan, positions)
     figures: Summary = {
         "similarity": plan.model(name).card.similarity,
         "sha256": plan.model(name).sha256,
@@ -78,3 +87,33 @@ def _model(plan: Plan, folder: RunFolder, name: str, people: dict[str, int]) -> 
     if plan.settings.second_parser:
         figures["second_parser"] = second_parser_figures(plan, folder, name)
     return figures
+
+
+def keep_figures(figures: Summary) -> Arrays:
+    """A recognizer's figures as a shard keeps them."""
+    text = json.dumps(figures, allow_nan=False)
+    return {"json": np.frombuffer(text.encode(), dtype=np.uint8)}
+
+
+def read_figures(folder: RunFolder, name: str, place: int) -> Summary:
+    """A recognizer's figures from its shard.
+
+    Args:
+        folder: The study's folder.
+        name: The recognizer.
+        place: Its place in the plan.
+
+    Raises:
+        StudyError: They disappeared.
+    """
+    arrays = folder.read_shard(f"figures/{name}", place)
+    if not arrays:
+        raise StudyError(f"{folder.path}: the figures of {name} disappeared; run the study again")
+    figures: Summary = json.loads(arrays["json"].tobytes())
+    return figures
+
+
+def _people(plan: Plan, positions: Sequence[int]) -> dict[str, int]:
+    """The people of the usable pictures, numbered in order."""
+    names = dict.fromkeys(plan.images[position].person for position in positions)
+    return {name: number for number, name in enumerate(names)}
