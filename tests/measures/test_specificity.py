@@ -7,7 +7,7 @@ import torch
 from leam.measures.bhattacharyya import bhattacharyya
 from leam.measures.critical import critical_mask
 from leam.measures.effects import auc
-from leam.measures.specificity import Block, chance_level, person_maps, pooled, specificity
+from leam.measures.specificity import Block, Pool, chance_level, person_maps, specificity
 
 
 def faces_of(people: int, images: int, own: float, seed: int = 0):
@@ -60,6 +60,20 @@ def test_a_large_study_keeps_a_sample_of_its_pairs(monkeypatch):
     assert found.different.mean() == pytest.approx(everything, abs=0.03)
 
 
+def test_a_sample_holds_pairs_of_each_block_as_they_come(monkeypatch):
+    monkeypatch.setattr("leam.measures.specificity.DIFFERENT_PAIRS", 600)
+    overlaps, person = faces_of(40, 3, 1.0)
+    pool = Pool(40)
+    for start, stop in ((0, 30), (30, 120)):
+        pool.add(Block(overlaps[start:stop, start:stop], person[start:stop]))
+    found = pool.found()
+    assert len(found.different) == 600
+    first = (found.different_people[:, 0] < 10).mean()
+    pairs = [n * (n - 3) for n in (30, 90)]
+    assert first == pytest.approx(pairs[0] / sum(pairs), abs=0.04)
+    assert len(found.same) == 120
+
+
 def test_blocks_keep_every_same_pair_and_the_pairs_inside_them():
     overlaps, person = faces_of(12, 3, 1.0)
     whole = specificity(overlaps, person)
@@ -67,7 +81,10 @@ def test_blocks_keep_every_same_pair_and_the_pairs_inside_them():
         Block(overlaps[np.ix_(rows, rows)], person[rows])
         for rows in (np.arange(18), np.arange(18, 36))
     ]
-    found = pooled(parts, 12)
+    pool = Pool(12)
+    for part in parts:
+        pool.add(part)
+    found = pool.found()
     np.testing.assert_array_equal(found.same, whole.same)
     np.testing.assert_array_equal(found.same_person, whole.same_person)
     assert len(found.different) == 2 * (18 * 17 // 2 - 18)

@@ -150,46 +150,69 @@ def specificity(overlaps: Numbers, person: NDArray[np.int64], seed: int = 0) -> 
         person: Whose each image is, ``(n,)``, from 0 without gaps.
         seed: Of the sample of different-person pairs.
     """
-    return pooled([Block(overlaps, person)], int(person.max(initial=-1)) + 1, seed)
+    pool = Pool(int(person.max(initial=-1)) + 1, seed)
+    pool.add(Block(overlaps, person))
+    return pool.found()
 
 
-def pooled(blocks: Sequence[Block], people: int, seed: int = 0) -> Specificity:
-    """The same over several blocks of whole people: every same-person pair is in one, and a sample of the others.
+class Pool:
+    """Sorts overlaps block by block: every same-person pair is kept, and a sample of the others.
 
-    What it costs grows with the images, not with their square.
+    No person is in two blocks. Time grows with the images, not with their square, and what is held
+    with the people.
 
     Args:
-        blocks: Overlaps within groups of people, no person in two of them.
         people: Number of all people.
         seed: Of the sample of different-person pairs.
     """
-    same, same_person, different, different_people = [], [], [], []
-    sums, counts = np.zeros(people), np.zeros(people)
-    for block in blocks:
+
+    def __init__(self, people: int, seed: int = 0) -> None:
+        self._same = [np.zeros(0)]
+        self._same_person = [np.zeros(0, dtype=np.int64)]
+        self._different = np.zeros(0)
+        self._different_people = np.zeros((0, 2), dtype=np.int64)
+        # The pairs with the smallest keys are a sample of those seen so far, each as likely as any.
+        self._keys = np.zeros(0)
+        self._generator = np.random.default_rng(seed)
+        self._sums, self._counts = np.zeros(people), np.zeros(people)
+
+    def add(self, block: Block) -> None:
+        """Take a block's pairs."""
         usable = np.isfinite(block.overlaps)
         np.fill_diagonal(usable, val=False)
         one = block.person[:, None] == block.person[None, :]
         first, second = np.nonzero(np.triu(usable & one))
-        same.append(block.overlaps[first, second])
-        same_person.append(block.person[first])
-        first, second = np.nonzero(np.triu(usable & ~one))
-        different.append(block.overlaps[first, second])
-        different_people.append(np.stack([block.person[first], block.person[second]], axis=1))
+        self._same.append(block.overlaps[first, second])
+        self._same_person.append(block.person[first])
         others = usable & ~one
-        sums += np.bincount(
-            block.person, np.where(others, block.overlaps, 0.0).sum(axis=1), minlength=people
+        first, second = np.nonzero(np.triu(others))
+        self._sample(
+            block.overlaps[first, second],
+            np.stack([block.person[first], block.person[second]], axis=1),
         )
-        counts += np.bincount(block.person, others.sum(axis=1), minlength=people)
-    values = np.concatenate(different)
-    chosen = _sample(len(values), seed)
-    return Specificity(
-        same=np.concatenate(same),
-        same_person=np.concatenate(same_person),
-        different=values[chosen],
-        different_people=np.concatenate(different_people)[chosen],
-        sums=sums,
-        counts=counts,
-    )
+        sums = np.where(others, block.overlaps, 0.0).sum(axis=1)
+        self._sums += np.bincount(block.person, sums, minlength=len(self._sums))
+        self._counts += np.bincount(block.person, others.sum(axis=1), minlength=len(self._sums))
+
+    def found(self) -> Specificity:
+        """The overlaps of all blocks so far."""
+        return Specificity(
+            same=np.concatenate(self._same),
+            same_person=np.concatenate(self._same_person),
+            different=self._different,
+            different_people=self._different_people,
+            sums=self._sums,
+            counts=self._counts,
+        )
+
+    def _sample(self, overlaps: Numbers, people: NDArray[np.int64]) -> None:
+        keys = np.concatenate([self._keys, self._generator.random(len(overlaps))])
+        overlaps = np.concatenate([self._different, overlaps])
+        people = np.concatenate([self._different_people, people])
+        if len(keys) > DIFFERENT_PAIRS:
+            chosen = np.sort(np.argpartition(keys, DIFFERENT_PAIRS)[:DIFFERENT_PAIRS])
+            keys, overlaps, people = keys[chosen], overlaps[chosen], people[chosen]
+        self._keys, self._different, self._different_people = keys, overlaps, people
 
 
 @measure("chance", "specificity", "none")
@@ -291,14 +314,6 @@ def person_maps(
     joined = [*halves[0], *halves[1]]
     means = torch.stack(joined) if joined else maps[:0].float()
     return means, np.tile(np.arange(len(halves[0])), 2)
-
-
-def _sample(pairs: int, seed: int) -> NDArray[np.int64]:
-    """Positions of at most ``DIFFERENT_PAIRS`` of so many pairs, sorted."""
-    if pairs <= DIFFERENT_PAIRS:
-        return np.arange(pairs)
-    generator = np.random.default_rng(seed)
-    return np.sort(generator.choice(pairs, size=DIFFERENT_PAIRS, replace=False))
 
 
 @dataclass(frozen=True)

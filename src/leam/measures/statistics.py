@@ -71,7 +71,7 @@ def bootstrap_mean(
 
 
 def bootstrap_means(
-    values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS
+    values: NDArray[np.floating], people: NDArray[np.integer], seed: int, repeats: int = REPEATS
 ) -> list[Estimate]:
     """The same for each column of values ``(n, c)``, from one draw of the resamples.
 
@@ -79,13 +79,13 @@ def bootstrap_means(
     """
     if not values.shape[1]:
         return []
-    present = np.isfinite(values)
     _, owner = np.unique(people, return_inverse=True)
-    count = int(owner.max(initial=-1)) + 1
-    sums, counts = (
-        np.stack([np.bincount(owner, weights=column, minlength=count) for column in columns.T])
-        for columns in (np.where(present, values, 0.0), present.astype(np.float64))
-    )
+    sums = np.zeros((values.shape[1], int(owner.max(initial=-1)) + 1))
+    counts = np.zeros_like(sums)
+    for place, column in enumerate(values.T):
+        present = np.isfinite(column)
+        sums[place] = np.bincount(owner, np.where(present, column, 0.0), sums.shape[1])
+        counts[place] = np.bincount(owner, present, sums.shape[1])
     known, pattern = np.unique(counts > 0, axis=0, return_inverse=True)
     found = [NOTHING] * values.shape[1]
     for number, whose in enumerate(known):

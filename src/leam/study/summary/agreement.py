@@ -12,7 +12,6 @@ from torch import Tensor
 from leam.measures.agreement import cluster, map_agreement, rank_agreement
 from leam.measures.critical import critical_mask
 from leam.measures.divergence import profile_divergences
-from leam.measures.statistics import Numbers
 from leam.study.jobs import Progress
 from leam.study.occluding import probe_rows
 from leam.study.plan import Plan
@@ -35,33 +34,38 @@ def agreement_figures(plan: Plan, folder: RunFolder, tell: Progress) -> Summary:
         clusters by ``critical``.
     """
     names = [model.card.name for model in plan.models]
-    found: dict[str, list[Numbers]] = {"critical": [], "rank": [], "regions": []}
+    # Likeness is mutual: what is kept of a face is one number for every two models.
+    first, second = np.triu_indices(len(names))
+    found: dict[str, list[NDArray[np.float32]]] = {"critical": [], "rank": [], "regions": []}
     positions: list[int] = []
     for index, (rows, slices) in enumerate(_slices(plan, folder, names)):
         tell("comparing the models", index, len(plan.slices))
         for name, likeness in _compare(rows, slices, plan.settings.top).items():
-            found[name].append(likeness.double().numpy())
+            found[name].append(likeness.float().numpy()[:, first, second])
         positions.extend(slices[0]["position"][rows])
     tell("comparing the models", len(plan.slices), len(plan.slices))
     owners, seed = owners_of(plan, positions), plan.settings.seed
     values = {name: np.concatenate(parts) for name, parts in found.items()}
-    count = len(names)
-    matrices = {}
-    for name, array in values.items():
-        cells = each_over_people(array.reshape(len(array), -1), owners, seed)
-        matrices[name] = [cells[row * count : (row + 1) * count] for row in range(count)]
+    matrices = {
+        name: _matrix(each_over_people(pairs, owners, seed), len(names))
+        for name, pairs in values.items()
+    }
     means = np.array([[cell["mean"] or 0.0 for cell in row] for row in matrices["critical"]])
     clusters = cluster(means)
-    upper = np.triu_indices(len(names), 1)
     return {
         "models": names,
         **matrices,
-        "divergence": over_people(
-            values["regions"][:, upper[0], upper[1]].mean(axis=1), owners, seed
-        ),
+        "divergence": over_people(values["regions"][:, first != second].mean(axis=1), owners, seed),
         "order": [names[index] for index in clusters.order],
         "merges": clusters.merges.round(6).tolist(),
     }
+
+
+def _matrix(pairs: list[Summary], count: int) -> list[list[Summary]]:
+    """The figures of every two of ``count`` models, given above the diagonal row by row, as rows of a matrix."""
+    places = np.zeros((count, count), dtype=int)
+    places[np.triu_indices(count)] = np.arange(len(pairs))
+    return [[pairs[place] for place in row] for row in np.maximum(places, places.T).tolist()]
 
 
 def _slices(

@@ -9,20 +9,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from leam.measures.statistics import Numbers, bootstrap_means
+from leam.measures.statistics import bootstrap_means
 from leam.study.plan import Plan
 
 Summary = dict[str, Any]
 
 
-def over_people(values: Numbers, owners: NDArray[np.int64], seed: int) -> Summary:
+def over_people(values: NDArray[np.floating], owners: NDArray[np.int64], seed: int) -> Summary:
     """The mean of values ``(n,)`` with its interval; ``owners (n,)`` says whose each is."""
     return each_over_people(values[:, None], owners, seed)[0]
 
 
-def each_over_people(values: Numbers, owners: NDArray[np.int64], seed: int) -> list[Summary]:
+def each_over_people(
+    values: NDArray[np.floating], owners: NDArray[np.int64], seed: int
+) -> list[Summary]:
     """The same for each column of values ``(n, c)``, at little more than the cost of one."""
-    found = bootstrap_means(values.astype(np.float64), owners, seed)
+    found = bootstrap_means(values, owners, seed)
     return [estimate.as_dict() for estimate in found]
 
 

@@ -14,10 +14,10 @@ from leam.measures.critical import critical_mask
 from leam.measures.specificity import (
     Block,
     Chance,
+    Pool,
     Specificity,
     chance_level,
     person_maps,
-    pooled,
 )
 from leam.measures.statistics import NOTHING, finite
 from leam.study.loading import StudyMaps, map_groups
@@ -40,14 +40,17 @@ def specificity_figures(
     plan: Plan, folder: RunFolder, name: str, people: dict[str, int]
 ) -> Summary:
     """Overlaps of maps of one person and of different people; writes ``tables/people/NAME.parquet``."""
-    blocks: dict[str, list[Block]] = {operand: [] for operand in OPERANDS}
-    for maps in map_groups(plan, folder, name, people):
-        for operand, block in _blocks(maps, plan).items():
-            blocks[operand].append(block)
     seed = plan.settings.seed
-    found = {operand: pooled(parts, len(people), seed) for operand, parts in blocks.items()}
+    pools = {operand: Pool(len(people), seed) for operand in OPERANDS}
+    first: dict[str, list[Block]] = {operand: [] for operand in OPERANDS}
+    for number, maps in enumerate(map_groups(plan, folder, name, people)):
+        for operand, block in _blocks(maps, plan).items():
+            pools[operand].add(block)
+            if number < _CHANCE_GROUPS:
+                first[operand].append(block)
+    found = {operand: pool.found() for operand, pool in pools.items()}
     _write_people(folder, name, people, found)
-    return {operand: _figures(found[operand], blocks[operand], seed) for operand in OPERANDS}
+    return {operand: _figures(found[operand], first[operand], seed) for operand in OPERANDS}
 
 
 def _blocks(maps: StudyMaps, plan: Plan) -> dict[str, Block]:
@@ -97,7 +100,7 @@ def _overlaps(operands: Tensor, empty: np.ndarray) -> np.ndarray:
 def _figures(found: Specificity, blocks: list[Block], seed: int) -> Summary:
     chance = Chance(NOTHING, NOTHING, np.nan)
     if all(np.isfinite(np.diag(block.overlaps)).any() for block in blocks):
-        chance = chance_level(blocks[:_CHANCE_GROUPS], seed)
+        chance = chance_level(blocks, seed)
     return {
         **{name: one.as_dict() for name, one in found.estimates(seed).items()},
         "chance": {"same": chance.same.as_dict(), "auc": chance.auc.as_dict()},
