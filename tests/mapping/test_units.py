@@ -10,7 +10,7 @@ from leam.mapping.memory import batch_size, layer_bytes, portion
 from leam.mapping.steps import Limits, Slopes
 from leam.mapping.units import find_units
 from leam.mapping.weighting import WEIGHTINGS
-from leam.recognizers.onnx_layers import Clamp
+from leam.recognizers.onnx_layers import Clamp, Shift
 from tiny import wrap
 
 
@@ -72,6 +72,25 @@ def either(request, monkeypatch) -> None:
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_units_give_the_plain_definition(chips, pair, weighting):
     explainer = Explainer(wrap(network(*pair)), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_shifts_join_their_convolutions(chips, weighting):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), Shift(6), nn.PReLU(6),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), Shift(6), nn.ReLU6(),
+        nn.Conv2d(6, 4, 1), Shift(4), nn.Flatten(), nn.Linear(256, 5),
+    ).eval()  # fmt: skip
+    for module in net:
+        if isinstance(module, Shift):
+            module.bias.normal_()
+    nn.init.normal_(net[4].weight)
+    units = find_units(net, torch.zeros(1, 3, 8, 8))
+    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+    explainer = Explainer(wrap(net), weighting=weighting)
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
@@ -247,6 +266,14 @@ def test_a_batch_in_portions_is_the_batch_at_once(chips, monkeypatch):
     sizes = []
     explainer.explain(chips, lambda e: sizes.append(len(e)) or e.sum(dim=1))
     assert sizes == [5]
+
+
+def test_portions_are_of_sixteen_where_these_fit(tiny, monkeypatch):
+    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
+    # Memory for 11 faces is stretched to 16; memory for 7 is not; where there is more, portions are equal.
+    for room, sizes in {11: [5, 16, 16, 16], 7: [5, 6, 6, 7], 40: [5, 16, 24, 35]}.items():
+        monkeypatch.setattr(memory_module, "_FAST_BYTES", room * layer_bytes(layers))
+        assert [portion(layers, count, cpu) for count in (5, 16, 24, 70)] == sizes
 
 
 def test_the_batch_size_grows_with_the_memory(tiny):

@@ -17,6 +17,9 @@ from leam.recognizers.recognizer import Recognizer
 _FAST_BYTES = 256 << 20
 # The C library asks the system for larger blocks each time, which then clears every page of them anew.
 _BLOCK_BYTES = 32 << 20
+# In one thread torch computes 1x1 convolutions of fewer images than this by another routine, which took up to twice as
+# long; a portion may take more than the fast memory for their sake, but not more than twice of it.
+_LEAST = 16
 _FLOAT_BYTES = 4
 # What the graph keeps of a face, over its layers' activations: those, their normalised form, and gradients at work.
 _GRAPH = 3
@@ -34,12 +37,16 @@ def _bytes(layer: Layer) -> int:
 
 
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
-    """How many faces of a batch are best run at once: all of them on a GPU, equal portions on a processor."""
-    if device.type != "cpu":
+    """How many faces of a batch are best run at once: all of them on a GPU, equal portions on a processor.
+
+    Where portions of 16 fit, none but the last is smaller.
+    """
+    if device.type != "cpu" or not count:
         return max(count, 1)
-    largest = max(map(_bytes, layers), default=1)
-    most = max(1, min(_FAST_BYTES // max(layer_bytes(layers), 1), (_BLOCK_BYTES - 1) // largest))
-    return math.ceil(count / math.ceil(count / most)) if count else 1
+    largest, face = max(map(_bytes, layers), default=1), max(layer_bytes(layers), 1)
+    least = _LEAST if _LEAST * face <= 2 * _FAST_BYTES else 1
+    most = max(least, min(_FAST_BYTES // face, (_BLOCK_BYTES - 1) // largest))
+    return max(min(least, count), math.ceil(count / math.ceil(count / most)))
 
 
 def batch_size(

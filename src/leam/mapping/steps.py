@@ -14,7 +14,7 @@ from torch.nn import functional
 from leam.mapping import compiled
 from leam.mapping.compiled import Affine
 from leam.recognizers import dlib_resnet
-from leam.recognizers.onnx_layers import Clamp
+from leam.recognizers.onnx_layers import Clamp, Shift
 
 _NO_AFFINE = (torch.ones(1), torch.zeros(1))
 
@@ -32,10 +32,10 @@ def is_convolution(module: nn.Module) -> bool:
 
 
 def is_affine(module: nn.Module) -> bool:
-    """Whether a module is a gain and a shift for each channel: a frozen batch normalisation is one."""
+    """Whether a module is a gain and a shift for each channel, or either: a frozen batch normalisation is one."""
     if type(module) is nn.BatchNorm2d:
         return module.running_mean is not None and not module.training
-    return type(module) is dlib_resnet.Affine
+    return type(module) in {dlib_resnet.Affine, Shift}
 
 
 def is_activation(module: nn.Module) -> bool:
@@ -134,9 +134,13 @@ class Step:
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
         self.affines = [module for module in modules if is_affine(module)]
         self.activation = _activation([module for module in modules if is_activation(module)])
-        gains = [_affine(module) for module in self.affines]
-        self.last = gains[-1] if gains else _NO_AFFINE
-        self.gains = [gain for gain, _ in gains]
+        found = [_affine(module) for module in self.affines]
+        self.last = found[-1] if found else _NO_AFFINE
+        # None where there is a shift alone, which no gradient notices.
+        self.gains = [
+            None if isinstance(module, Shift) else gain
+            for module, (gain, _) in zip(self.affines, found, strict=True)
+        ]
         # What is kept for the tap while others can write into it, and its state.
         self._kept: tuple[Tensor, int] | None = None
 
@@ -196,12 +200,14 @@ class Step:
         """
         gains = self.gains
         if joined and self.activation:
-            gradient, gains = self.activation.after_backward(gradient, given, self.last), gains[:-1]
+            gradient = self.activation.after_backward(gradient, given, self.last)
+            gains = gains[:-1]
         elif self.activation:
             gradient = self.activation.backward(gradient, given)
-        if not gains:
+        scales = [gain for gain in gains if gain is not None]
+        if not scales:
             return gradient
-        gain = _by_channel(math.prod(gains[1:], start=gains[0]), gradient)
+        gain = _by_channel(math.prod(scales[1:], start=scales[0]), gradient)
         # Only what was made here may be overwritten.
         return gradient.mul_(gain) if self.activation else gradient * gain
 
@@ -261,6 +267,8 @@ def _activation(modules: Sequence[nn.Module]) -> Limits | Slopes | None:
 
 def _affine(module: nn.Module) -> Affine:
     """The gain and the shift of a normalisation."""
+    if isinstance(module, Shift):
+        return torch.ones_like(module.bias), module.bias
     if not isinstance(module, nn.BatchNorm2d):
         return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
     mean, variance = module.running_mean, module.running_var
@@ -277,6 +285,8 @@ def _affine(module: nn.Module) -> Affine:
 
 def _normalised(module: nn.Module, x: Tensor) -> Tensor:
     """What a normalisation gives, bit for bit."""
+    if isinstance(module, Shift):
+        return x + _by_channel(module.bias, x)
     if isinstance(module, nn.BatchNorm2d):
         return functional.batch_norm(
             x, module.running_mean, module.running_var, module.weight, module.bias, eps=module.eps

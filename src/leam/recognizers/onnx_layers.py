@@ -42,6 +42,20 @@ class Clamp(nn.Module):
         return x.clamp(self.low, self.high)
 
 
+class Shift(nn.Module):
+    """Adds a value to each channel: a bias that the file keeps apart from its convolution."""
+
+    bias: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("bias", torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, h, w)`` to the same shape."""
+        return x + self.bias[:, None, None]
+
+
 class Reshape(nn.Module):
     """A reshape that may have been written for a single face.
 
@@ -180,6 +194,12 @@ def _clip(
     return nn.Hardtanh(lowest, highest) if lowest < highest < math.inf else Clamp(lowest, highest)
 
 
+def _add(_: Attributes, x: Tensor, value: Tensor) -> nn.Module | None:
+    if x.ndim != 4 or value.shape not in {(1, x.shape[1], 1, 1), (x.shape[1], 1, 1)}:  # noqa: PLR2004
+        return None
+    return _filled(Shift(x.shape[1]), bias=value.flatten())
+
+
 def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
     """Fill a layer's parameters and buffers; shapes must agree."""
     given = {name: value for name, value in values.items() if value is not None}
@@ -188,6 +208,7 @@ def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
 
 
 LAYERS: dict[str, Builder] = {
+    "Add": _add,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "Conv": _conv,
