@@ -23,6 +23,8 @@ check: lint test
 # Both take PYTHON=, another interpreter that has the package; the peers come with the extra `bench`.
 BENCH = $(if $(filter-out python3,$(PYTHON)),$(PYTHON),$(BIN)/python)
 FACES ?= ../shared/lfw/people
+CARDS := examples/cards
+GROWING := dlib_resnet,$(CARDS)/mobileface_v3.toml,$(CARDS)/mobileface_v2.toml,$(CARDS)/mobilefacenet_caffe.toml
 
 bench-quick:
 	$(BENCH) benchmarks/cost.py --models all --rounds 3
@@ -32,7 +34,8 @@ bench:
 	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/study_growth.py $(FACES) --people 4,8,16 --models dlib_resnet,examples/cards/mobileface_v3.toml --out benchmarks/results.json
+	$(BENCH) benchmarks/study_growth.py $(FACES) --models $(GROWING) --out benchmarks/results.json \
+		--page docs/performance.md --figure docs/images/growth.png
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

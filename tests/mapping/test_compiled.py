@@ -51,11 +51,12 @@ def test_activations_after_a_gain_and_a_shift(shape, activation):
     torch.testing.assert_close(found, activation.forward(normalised))
     assert found.is_contiguous(memory_format=torch.channels_last)
     # Gradients come in any layout.
-    back = activation.after_backward(gradient.contiguous(), x, (gain, shift))
+    back, sums = activation.after_backward(gradient.contiguous(), x, (gain, shift))
     wanted = activation.backward(gradient, normalised) * by_channel(gain)
     sure = (normalised.abs() > 1e-5) & ((normalised - 0.7).abs() > 1e-5)
     torch.testing.assert_close(back[sure], wanted[sure])
     assert sure.float().mean() > 0.99
+    torch.testing.assert_close(sums, (back.relu() * x).sum(dim=1).relu())
 
 
 def test_each_channel_has_its_slope():

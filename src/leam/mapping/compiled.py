@@ -32,6 +32,7 @@ _Rows = NDArray[np.float32]
 # their own, since torch's, which wait by spinning, would take the cores from them.
 _LEAST, _THREADS = 1 << 15, 2
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 def _loop(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:  # noqa: ANN401
@@ -55,14 +56,25 @@ def _slopes(x: _Rows, out: _Rows, gain: _Rows, shift: _Rows, below: _Rows) -> No
             out[i, j] = value * below[j] if value <= _ZERO else value
 
 
-@_loop(fastmath={"contract"})
+# Sums may be taken in any order, so that several channels are added at once.
+@_loop(fastmath=_ANY_ORDER)
 def _slopes_backward(
-    gradient: _Rows, x: _Rows, out: _Rows, gain: _Rows, shift: _Rows, below: _Rows
+    gradient: _Rows,
+    x: _Rows,
+    out: _Rows,
+    sums: _Rows,
+    gain: _Rows,
+    shift: _Rows,
+    below: _Rows,
 ) -> None:
     for i in range(x.shape[0]):
+        total = _ZERO
         for j in range(x.shape[1]):
             negative = x[i, j] * gain[j] + shift[j] <= _ZERO
-            out[i, j] = gradient[i, j] * (below[j] if negative else _ONE) * gain[j]
+            value = gradient[i, j] * (below[j] if negative else _ONE) * gain[j]
+            out[i, j] = value
+            total += max(value, _ZERO) * x[i, j]
+        sums[i, 0] = max(total, _ZERO)
 
 
 @_loop(fastmath={"contract"})
@@ -74,25 +86,29 @@ def _limits(
             out[i, j] = min(max(x[i, j] * gain[j] + shift[j], low), high)
 
 
-@_loop(fastmath={"contract"})
+@_loop(fastmath=_ANY_ORDER)
 def _limits_backward(
     gradient: _Rows,
     x: _Rows,
     out: _Rows,
+    sums: _Rows,
     gain: _Rows,
     shift: _Rows,
     above: np.float32,
     below: np.float32,
 ) -> None:
     for i in range(x.shape[0]):
+        total = _ZERO
         for j in range(x.shape[1]):
-            value = x[i, j] * gain[j] + shift[j]
-            stopped = value <= above or value >= below
-            out[i, j] = _ZERO if stopped else gradient[i, j] * gain[j]
+            given = x[i, j] * gain[j] + shift[j]
+            stopped = given <= above or given >= below
+            value = _ZERO if stopped else gradient[i, j] * gain[j]
+            out[i, j] = value
+            total += max(value, _ZERO) * x[i, j]
+        sums[i, 0] = max(total, _ZERO)
 
 
-# Sums may be taken in any order, so that several channels are added at once.
-@_loop(fastmath={"reassoc", "contract", "nsz"})
+@_loop(fastmath=_ANY_ORDER)
 def _positive(activations: _Rows, gradients: _Rows, out: _Rows) -> None:
     for i in range(activations.shape[0]):
         total = _ZERO
@@ -116,12 +132,21 @@ def slopes(x: Tensor, slopes: Tensor, affine: Affine) -> Tensor | None:
     return out
 
 
-def slopes_backward(gradient: Tensor, x: Tensor, slopes: Tensor, affine: Affine) -> Tensor:
-    """The gradient at ``x`` of :func:`slopes`, where that did not return None."""
-    out = torch.empty_like(x)
-    constants = _constants(x, *affine, slopes)
-    _run(_slopes_backward, _like(gradient), x, out, constants=constants)
-    return out
+def slopes_backward(
+    gradient: Tensor, x: Tensor, slopes: Tensor, affine: Affine
+) -> tuple[Tensor, Tensor]:
+    """The gradient at ``x`` of :func:`slopes`, where that did not return None, and what :func:`positive` makes of both.
+
+    Args:
+        gradient: Of the output, ``(B, C, h, w)``.
+        x: The input, of the same shape.
+        slopes: ``(C,)`` or ``(1,)``.
+        affine: The gain and the shift.
+
+    Returns:
+        ``(B, C, h, w)``, and ``(B, h, w)`` of the values that pass through the processor anyway.
+    """
+    return _backward(_slopes_backward, gradient, x, _constants(x, *affine, slopes))
 
 
 def limits(x: Tensor, low: float, high: float, affine: Affine) -> Tensor | None:
@@ -143,8 +168,8 @@ def limits(x: Tensor, low: float, high: float, affine: Affine) -> Tensor | None:
 
 def limits_backward(
     gradient: Tensor, x: Tensor, above: float, below: float, affine: Affine
-) -> Tensor:
-    """The gradient at ``x`` of :func:`limits`, where that did not return None.
+) -> tuple[Tensor, Tensor]:
+    """The gradient at ``x`` of :func:`limits`, where that did not return None, and what :func:`positive` makes of both.
 
     Args:
         gradient: Of the output, ``(B, C, h, w)``.
@@ -152,11 +177,12 @@ def limits_backward(
         above: Where gradients begin to pass, after gain and shift.
         below: Where they no longer do.
         affine: The gain and the shift.
+
+    Returns:
+        As :func:`slopes_backward`.
     """
-    out = torch.empty_like(x)
     constants = (*_constants(x, *affine), np.float32(above), np.float32(below))
-    _run(_limits_backward, _like(gradient), x, out, constants=constants)
-    return out
+    return _backward(_limits_backward, gradient, x, constants)
 
 
 def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
@@ -188,6 +214,14 @@ def _rows(tensor: Tensor) -> _Rows:
     """The places of ``(B, C, h, w)``, one a row: ``(B h w, C)``, the same memory."""
     count, channels, height, width = tensor.shape
     return tensor.detach().as_strided((count * height * width, channels), (channels, 1)).numpy()
+
+
+def _backward(
+    loop: Callable[..., None], gradient: Tensor, x: Tensor, constants: tuple[Any, ...]
+) -> tuple[Tensor, Tensor]:
+    out, sums = torch.empty_like(x), x.new_empty(x.shape[0], *x.shape[2:])
+    _run(loop, _like(gradient), x, out, sums[:, None], constants=constants)
+    return out, sums
 
 
 def _like(gradient: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from leam.mapping.steps import Tap
 from leam.mapping.taps import tapping
 from leam.mapping.targets import RowTarget, Target, self_target
 from leam.mapping.units import StrayedError, find_units, running
-from leam.mapping.weighting import find_weighting
+from leam.mapping.weighting import find_weighting, positive
 from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
 
@@ -204,7 +204,10 @@ class Explainer:
         return _Part(maps, embeddings.detach(), scores.detach())
 
     def _tap(self, layer: Layer, raw: dict[str, Tensor]) -> Tap:
-        def tap(activations: Tensor, gradients: Tensor) -> None:
+        def tap(activations: Tensor, gradients: Tensor, sums: Tensor | None) -> None:
+            if sums is not None and self._weigh is positive:
+                raw[layer.name] = sums
+                return
             with torch.no_grad():
                 raw[layer.name] = self._weigh(layer.on_grid(activations), layer.on_grid(gradients))
 

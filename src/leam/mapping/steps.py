@@ -18,8 +18,9 @@ from leam.recognizers.onnx_layers import Clamp, Shift
 
 _NO_AFFINE = (torch.ones(1), torch.zeros(1))
 
-Tap = Callable[[Tensor, Tensor], None]
-"""Told a layer's activations and their gradients, as soon as the backward pass has both."""
+Tap = Callable[[Tensor, Tensor, Tensor | None], None]
+"""Told a layer's activations and their gradients, as soon as the backward pass has both; and what
+:func:`leam.mapping.compiled.positive` makes of them, where a loop had both at hand."""
 
 
 def is_convolution(module: nn.Module) -> bool:
@@ -89,8 +90,8 @@ class Limits:
         """The same after a gain and a shift, in one loop; None where :mod:`leam.mapping.compiled` does not fit."""
         return compiled.limits(x, self.low, self.high, affine)
 
-    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> Tensor:
-        """The gradient at ``x`` of :meth:`after`."""
+    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> tuple[Tensor, Tensor]:
+        """The gradient at ``x`` of :meth:`after`, and the sum of its positive contributions."""
         return compiled.limits_backward(gradient, x, self.above, self.below, affine)
 
 
@@ -114,8 +115,8 @@ class Slopes:
         """The same after a gain and a shift, in one loop; None where :mod:`leam.mapping.compiled` does not fit."""
         return compiled.slopes(x, self.slopes, affine)
 
-    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> Tensor:
-        """The gradient at ``x`` of :meth:`after`."""
+    def after_backward(self, gradient: Tensor, x: Tensor, affine: Affine) -> tuple[Tensor, Tensor]:
+        """The gradient at ``x`` of :meth:`after`, and the sum of its positive contributions."""
         return compiled.slopes_backward(gradient, x, self.slopes, affine)
 
 
@@ -190,26 +191,33 @@ class Step:
         given = self.normalise(given, self.affines[-1:])
         return self.activation.forward(given) if self.activation else given, given, False
 
-    def activate_backward(self, gradient: Tensor, given: Tensor, *, joined: bool) -> Tensor:
+    def activate_backward(
+        self, gradient: Tensor, given: Tensor, *, joined: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """The gradient at the convolution's output, from that of the step's output.
 
         Args:
             gradient: Of the step's output.
             given: As :meth:`activate` gave it.
             joined: Likewise.
+
+        Returns:
+            The gradient, and the sum of its positive contributions, where one loop made both.
         """
         gains = self.gains
         if joined and self.activation:
-            gradient = self.activation.after_backward(gradient, given, self.last)
+            gradient, sums = self.activation.after_backward(gradient, given, self.last)
             gains = gains[:-1]
+            if not gains:
+                return gradient, sums
         elif self.activation:
             gradient = self.activation.backward(gradient, given)
         scales = [gain for gain in gains if gain is not None]
         if not scales:
-            return gradient
+            return gradient, None
         gain = _by_channel(math.prod(scales[1:], start=scales[0]), gradient)
         # Only what was made here may be overwritten.
-        return gradient.mul_(gain) if self.activation else gradient * gain
+        return gradient.mul_(gain) if self.activation else gradient * gain, None
 
     def convolve_backward(self, gradient: Tensor, shape: torch.Size, layout: Any) -> Tensor:  # noqa: ANN401
         """The gradient at the convolution's input, of this shape; none of its weights."""
@@ -246,9 +254,9 @@ class _Run(torch.autograd.Function):
         (gradient,) = gradients
         step: Step = ctx.step
         convolved, given = ctx.saved_tensors
-        gradient = step.activate_backward(gradient, given, joined=ctx.joined)
+        gradient, sums = step.activate_backward(gradient, given, joined=ctx.joined)
         if step.tap:
-            step.tap(convolved, gradient)
+            step.tap(convolved, gradient, sums)
         if not ctx.needs_input_grad[0]:
             return None, None, None
         return step.convolve_backward(gradient, ctx.shape, ctx.layout), None, None

@@ -51,7 +51,7 @@ def tapping(
             tapped.leaves.append(output)
         tapped.add(name, output)
         activations, tap = output.detach(), taps[name]
-        output.register_hook(lambda gradient: tap(activations, gradient))  # type: ignore[no-untyped-call]
+        output.register_hook(lambda gradient: tap(activations, gradient, None))  # type: ignore[no-untyped-call]
         return output.clone() if begins or name in copied else None
 
     with listening(module, layers, heard):

@@ -156,10 +156,13 @@ def resamples(
 
 def _drawn(people: int, seed: int | np.random.SeedSequence, repeats: int) -> Iterator[Numbers]:
     generator = np.random.default_rng(seed)
-    even = np.full(people, 1 / people)
     for start in range(0, repeats, _BLOCK):
-        size = min(_BLOCK, repeats - start)
-        yield generator.multinomial(people, even, size=size).astype(np.float64)
+        # Drawing people and counting them is far faster than a multinomial draw of the counts.
+        drawn = (
+            generator.integers(people, size=people, dtype=np.uint32)
+            for _ in range(min(_BLOCK, repeats - start))
+        )
+        yield np.stack([np.bincount(one, minlength=people) for one in drawn]).astype(np.float64)
 
 
 @lru_cache(maxsize=2)
