@@ -38,7 +38,7 @@ from leam.recognizers import Recognizer, load_recognizer
 Result = TypeVar("Result")
 
 TOP = 0.01
-BATCH = 8
+BATCH = 16
 OWN = ("leam self", "leam template")
 RANDOM = "random order"
 # The cheap ones first: one backward pass a dimension and 500 forward passes come last.
