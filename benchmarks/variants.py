@@ -3,7 +3,8 @@ r"""Judge targets, layers, weightings and aggregates on real recognizers and on 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
         --work variants.work --out benchmarks/variants.json --page docs/method.md
 
-For each recognizer and variant: the drop when the critical 1 % is blackened; the ROC AUC of the
+For each recognizer and variant (target, layers, weighting, aggregate, and how the critical 1 % are
+chosen): the drop when they are blackened; the ROC AUC of the
 overlap of critical masks of one person against different people; the nose's share; the rank
 correlation of maps before and after all weights are redrawn; on drawn faces the part of the mask in
 the region that carries the identity. The best variants, and some known by name, then stand beside
@@ -17,7 +18,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,14 @@ from leam.faces import Face
 from leam.mapping import AGGREGATES, Explainer, reference_target, self_target
 from leam.mapping.aggregate import distribution
 from leam.mapping.layers import STAGES
-from leam.measures import bhattacharyya, bootstrap_mean, cascade, critical_mask, region_shares
+from leam.measures import (
+    bhattacharyya,
+    bootstrap_mean,
+    cascade,
+    compact_mask,
+    critical_mask,
+    region_shares,
+)
 from leam.measures.baselines import BASELINES, Given
 from leam.measures.specificity import specificity
 from leam.measures.statistics import Numbers, person_means
@@ -48,18 +56,23 @@ PLANTED = ("left_eye", "mouth")
 PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
 ROWS = 20
 
-Key = tuple[str, str, str, str]
-"""Target, layers, weighting, aggregate."""
+MASKS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "pixels": critical_mask,
+    "compact": compact_mask,
+}
 
-DEFAULT: Key = ("self", "convolutions", "positive", "sizes")
+Key = tuple[str, str, str, str, str]
+"""Target, layers, weighting, aggregate, mask."""
+
+DEFAULT: Key = ("self", "convolutions", "positive", "sizes", "pixels")
 CLASSICS: tuple[Key, ...] = (
     DEFAULT,
-    ("template", "convolutions", "positive", "sizes"),
-    ("self", "convolutions", "signed", "mean"),
-    ("self", "convolutions", "channel_mean", "mean"),
-    ("self", "convolutions", "channel_mean", "last"),
-    ("self", "convolutions", "signed", "last"),
-    ("self", "convolutions", "positive", "last"),
+    ("template", "convolutions", "positive", "sizes", "pixels"),
+    ("self", "convolutions", "signed", "mean", "pixels"),
+    ("self", "convolutions", "channel_mean", "mean", "pixels"),
+    ("self", "convolutions", "channel_mean", "last", "pixels"),
+    ("self", "convolutions", "signed", "last", "pixels"),
+    ("self", "convolutions", "positive", "last", "pixels"),
 )
 """Rows of the table whatever their rank: the default, the first prototype, and last layers."""
 
@@ -86,9 +99,8 @@ def overall_maps(
                 )
 
 
-def judge(bench: Bench, overall: Tensor) -> dict[str, Any]:
-    """The figures of one variant's overall maps ``(n, h, w)``; ``drop`` and ``auc`` by person."""
-    masks = critical_mask(overall, TOP)
+def judge(bench: Bench, masks: Tensor) -> dict[str, Any]:
+    """The figures of one variant's critical masks ``(n, h, w)``; ``drop`` and ``auc`` by person."""
     people = int(bench.person.max()) + 1
     found = specificity(bhattacharyya(masks, masks).double().numpy(), bench.person)
     nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
@@ -141,8 +153,9 @@ def judge_real(bench: Bench, target: str, aggregates: Sequence[str]) -> list[dic
     maps = layer_maps(explainer, bench.chips, targets)
     variants = overall_maps(explainer, maps, aggregates)
     return [
-        {"variant": [target, *key], **judge(bench, overall), "sanity": rank}
+        {"variant": [target, *key, mask], **judge(bench, choose(overall, TOP)), "sanity": rank}
         for (key, overall), rank in zip(variants, ranks, strict=True)
+        for mask, choose in MASKS.items()
     ]
 
 
@@ -165,10 +178,11 @@ def judge_planted(region: str, target: str) -> list[dict[str, Any]]:
     variants = overall_maps(explainer, layer_maps(explainer, chips, targets))
     return [
         {
-            "variant": [target, *key],
-            "share": planted_share(critical_mask(overall, TOP), planted.faces).mean,
+            "variant": [target, *key, mask],
+            "share": planted_share(choose(overall, TOP), planted.faces).mean,
         }
         for key, overall in variants
+        for mask, choose in MASKS.items()
     ]
 
 
@@ -180,10 +194,10 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
     found = []
     aggregates = [name for name in AGGREGATES if name in {key[3] for key in wanted}]
     maps = layer_maps(explainer, bench.chips, targets)
-    for key, overall in overall_maps(explainer, maps, aggregates):
-        if (target, *key) not in wanted:
+    for (key, overall), mask in product(overall_maps(explainer, maps, aggregates), MASKS):
+        if (target, *key, mask) not in wanted:
             continue
-        masks = critical_mask(overall, TOP).numpy()
+        masks = MASKS[mask](overall, TOP).numpy()
         # Faces lie person by person: half of all away is another person, and not a neighbour.
         others = np.roll(masks, 2 * (people // 2), axis=0)
         drops = {"critical": bench.drops(masks)}
@@ -196,13 +210,13 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
             drops[name] = bench.drops(np.stack([choose(one) for one in given]))
         means = {name: person_means(one, bench.person, people) for name, one in drops.items()}
         figures = {name: one.tolist() for name, one in means.items()}
-        found.append({"variant": [target, *key], "drops": figures})
+        found.append({"variant": [target, *key, mask], "drops": figures})
     return found
 
 
 def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
     """Median processor time, on one thread, of all maps of 16 faces over that of a forward pass."""
-    target, layers, weighting, aggregate = key
+    target, layers, weighting, aggregate, _ = key
     explainer = Explainer(recognizer, layers=layers, weighting=weighting, aggregate=aggregate)
     size = (16, *recognizer.card.input_size, 3)
     chips = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
@@ -324,7 +338,7 @@ def table(found: dict[str, Any]) -> str:
     counts = {tuple(row["variant"]): row["counts"] for row in found["baselines"]}
     rows = {tuple(row["variant"]): row for row in found["variants"]}
     planted = list(next(iter(rows.values()))["planted"])
-    heads = ["target", "layers", "weighting", "aggregate", "relative drop", "AUC", "nose"]
+    heads = ["target", "layers", "weighting", "aggregate", "mask", "relative drop", "AUC", "nose"]
     heads += [f"planted {name}" for name in planted] + ["sanity", "cost", *names]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for key in shortlist(found):
@@ -355,10 +369,10 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
-    parser.add_argument("--targets", default="self,template")
+    parser.add_argument("--targets", default="self,template,contrast")
     parser.add_argument("--aggregates", default=",".join(AGGREGATES))
     parser.add_argument("--people", type=int, default=32)
-    parser.add_argument("--compared-people", type=int, default=16, help="before baselines")
+    parser.add_argument("--compared-people", type=int, default=32, help="before baselines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cost", default="dlib_resnet", help="recognizers that are timed")
     parser.add_argument("--judge-only", action="store_true", help="stop before the shortlist")
