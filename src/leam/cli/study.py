@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from leam import demo as demonstration
-from leam.cli.console import out, progress
+from leam.cli.console import err, out, progress
 from leam.cli.faces import explain
 from leam.cli.inputs import load_models, wanted_models
 from leam.cli.options import (
@@ -35,6 +36,8 @@ from leam.study.run import EngineMaker, plan_study, run_study
 from leam.study.store import RunFolder
 
 _OF_PRESET = "of the preset"
+# Faces times recognizers from which a study takes minutes.
+_LONG = 200
 _ENGINES = ("local", "ray")
 
 
@@ -187,12 +190,20 @@ def study(
         recognizers = load_models(wanted_models(models, card), cards, tell)
         tell("loading models", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
+        if engine == "local":
+            _tell_of_idle_cores(workers, len(samples) * len(recognizers))
         run_study(plan, recognizers, folder, restart=restart, progress=tell, engine=maker)
         tell("rendering the report", 0, 1)
         page = render_report(folder, faces=not no_faces)
         tell("rendering the report", 1, 1)
     print_summary(folder)
     out.print(f"report: {page}", highlight=False)
+
+
+def _tell_of_idle_cores(workers: int, explanations: int) -> None:
+    cores = os.cpu_count() or 1
+    if workers == 1 < cores and explanations >= _LONG:
+        err.print(f"one of {cores} cores is at work; --workers {cores} takes all", highlight=False)
 
 
 def _engine_maker(engine: str, address: str | None, workers: int) -> EngineMaker | None:

@@ -13,6 +13,8 @@ from leam.study.store import RunFolder
 from leam.study.summary.estimates import Summary, of_columns, over_people, owners_of
 from leam.study.tables import shards
 
+_FOCUS = ("spread", "x", "y")
+
 
 def layer_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     """Where each layer looks: depth, spread, centre, and the mass of its map in each region."""
@@ -22,15 +24,18 @@ def layer_figures(plan: Plan, folder: RunFolder, name: str) -> Summary:
     for depth, layer in enumerate(first["layers"].tolist(), start=1):
         # One layer at a time, so that memory does not grow with the layers.
         known = (pl.col("depth") == depth) & ~pl.col("empty")
-        focus = folder.read_table(f"layers/{name}", ["person", "spread", "x", "y"], known)
+        focus = folder.read_table(f"layers/{name}", ["person", *_FOCUS], known)
         if focus.is_empty():
             continue
-        mass = folder.read_table(f"regions/{name}", ["person", "image", "region", "mass"], known)
-        by_region = mass.pivot("region", index=["person", "image"], values="mass")
+        mass = folder.read_table(f"regions/{name}", ["region", "mass"], known)
+        # Both tables have the faces in one order.
+        parts = mass.partition_by("region", maintain_order=True, include_key=False, as_dict=True)
+        regions = {str(region): part["mass"] for (region,), part in parts.items()}
+        figures = of_columns(focus.with_columns(**regions), [*_FOCUS, *regions], seed)
         layers[layer] = {
             "depth": depth,
-            **of_columns(focus, ["spread", "x", "y"], seed),
-            "regions": of_columns(by_region, by_region.columns[2:], seed),
+            **{key: figures[key] for key in _FOCUS},
+            "regions": {region: figures[region] for region in regions},
         }
     return layers
 
