@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from leam.mapping.memory import keep_freed_memory
 from leam.recognizers import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import installed_versions
@@ -38,6 +39,7 @@ def all_models() -> list[str]:
 
 def load(names: str) -> list[Recognizer]:
     """The recognizers of a comma-separated list; ``all`` for the ten."""
+    keep_freed_memory()  # as the processes of the command line do
     wanted = all_models() if names == "all" else names.split(",")
     return [load_recognizer(name) for name in wanted]
 

@@ -35,13 +35,10 @@ Times = dict[str, float]
 
 def seconds(faces: Path, people: int, models: Sequence[str]) -> float:
     """Wall time of one study, start of the process included."""
-    names = [name for name in models if not name.endswith(".toml")]
-    cards = [part for name in models if name.endswith(".toml") for part in ("--card", name)]
-    wanted = ",".join([*names, *(Path(name).stem for name in models if name.endswith(".toml"))])
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "leam", "study", str(faces), "--out", f"{folder}/run",
-            "--people", str(people), "--images", "2", "--models", wanted, *cards,
+            "--people", str(people), "--images", "2", "--models", ",".join(models),
         ]  # fmt: skip
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603  our own command

@@ -13,6 +13,7 @@ from leam.cli.faces import explain, parse
 from leam.cli.models import models_app
 from leam.cli.study import demo, report, study
 from leam.errors import LeamError
+from leam.mapping.memory import keep_freed_memory
 from leam.recognizers.card import explain_validation
 from leam.version import __version__
 
@@ -33,6 +34,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    keep_freed_memory()
     try:
         app()
     except LeamError as error:

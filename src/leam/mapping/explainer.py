@@ -19,11 +19,11 @@ from leam.mapping.steps import Tap
 from leam.mapping.taps import tapping
 from leam.mapping.targets import RowTarget, Target, self_target
 from leam.mapping.units import StrayedError, find_units, running
-from leam.mapping.weighting import find_weighting, positive
+from leam.mapping.weighting import POSITIVE, find_weighting
 from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
 
-DEFAULT_WEIGHTING = "positive"
+DEFAULT_WEIGHTING = POSITIVE
 DEFAULT_AGGREGATE = "sizes"
 
 
@@ -205,7 +205,7 @@ class Explainer:
 
     def _tap(self, layer: Layer, raw: dict[str, Tensor]) -> Tap:
         def tap(activations: Tensor, gradients: Tensor, sums: Tensor | None) -> None:
-            if sums is not None and self._weigh is positive:
+            if sums is not None and self.weighting == POSITIVE:
                 raw[layer.name] = sums
                 return
             with torch.no_grad():

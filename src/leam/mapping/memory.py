@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ _BLOCK_BYTES = 32 << 20
 # long; a portion may take more than the fast memory for their sake, but not more than twice of it.
 _LEAST = 16
 _FLOAT_BYTES = 4
+# Names of malloc.h.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 # What the graph keeps of a face, over its layers' activations: those, their normalised form, and gradients at work.
 _GRAPH = 3
 # Memory for others, and for what the estimate leaves out.
@@ -74,6 +77,22 @@ def batch_size(
     if recognizer.device.type == "cpu":
         return max(1, min(most, (room - graph * portion(layers, most, recognizer.device)) // maps))
     return max(1, min(most, room // (maps + graph)))
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep what it frees for what it needs next, where its C library is GNU's.
+
+    Else large blocks go back to the system after each layer, which clears every page of them anew for the next one:
+    maps then took up to 1.4 times as long. The process grows no larger, but shrinks no more: right for a process of
+    our own, and a user's choice in theirs.
+    """
+    try:
+        library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return
+    if hasattr(library, "mallopt"):
+        library.mallopt(_MMAP_MAX, 0)
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def free_memory(device: torch.device) -> int:

@@ -16,6 +16,8 @@ from leam.mapping import compiled
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
 
+POSITIVE = "positive"
+
 WEIGHTINGS: dict[str, Weighting] = {}
 """The weightings by name."""
 
@@ -47,7 +49,7 @@ def signed(activations: Tensor, gradients: Tensor) -> Tensor:
     return (gradients * activations).sum(dim=1).relu_()
 
 
-@weighting("positive")
+@weighting(POSITIVE)
 def positive(activations: Tensor, gradients: Tensor) -> Tensor:
     """Products with the positive gradients only, the positive part (LayerCAM; Jiang et al., TIP 2021)."""
     found = compiled.positive(activations, gradients)

@@ -12,6 +12,7 @@ from threading import Thread
 
 import torch
 
+from leam.mapping.memory import keep_freed_memory
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines.engine import Done, attempt
 from leam.study.engines.handing import HandingEngine
@@ -92,6 +93,7 @@ def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
     global _worker  # noqa: PLW0603  the process's own state
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    keep_freed_memory()
     _worker = Worker(plan, RunFolder(folder), recognizers)
 
 
