@@ -1,16 +1,15 @@
 r"""How a study's time grows with its people and with its recognizers, by the command that users run.
 
-    python benchmarks/study_growth.py FACES --people 16,32,64,128 --models dlib_resnet,CARD,CARD \
+    python benchmarks/study_growth.py FACES --people 32,64,128,256,512 --models dlib_resnet,CARD,CARD \
         --out benchmarks/results.json --page docs/performance.md --figure docs/images/growth.png
 
-The growth is the exponent b of the fit time = a n^b, least squares on logarithms: 1 is linear, less where a fixed part
-(start, loading) still counts.
+Two fits by least squares: time = fixed + each n, where the fixed part is start, loading and report; and the power b of
+time = a n^b on logarithms, which is 1 where time is linear and less where the fixed part still counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import subprocess
 import sys
 import tempfile
@@ -45,23 +44,19 @@ def seconds(faces: Path, people: int, models: Sequence[str]) -> float:
         return time.perf_counter() - start
 
 
-def growth(times: Times) -> float | None:
-    """The exponent of a power fitted to times; None for a single one."""
-    return _fit(times)[0] if len(times) > 1 else None
-
-
-def _fit(times: Times) -> tuple[float, float]:
-    """Slope and offset of a line through the logarithms."""
-    counts, values = [math.log(int(n)) for n in times], [math.log(t) for t in times.values()]
-    slope, offset = np.polyfit(counts, values, 1)
-    return float(slope), float(offset)
+def fits(times: Times) -> dict[str, float]:
+    """``fixed`` and ``each`` in seconds, and ``power``; of two times or more."""
+    counts, values = np.array([int(n) for n in times]), np.array(list(times.values()))
+    each, fixed = np.polyfit(counts, values, 1)
+    power, _ = np.polyfit(np.log(counts), np.log(values), 1)
+    return {"fixed": float(fixed), "each": float(each), "power": float(power)}
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("faces", type=Path)
-    parser.add_argument("--people", default="16,32,64,128")
+    parser.add_argument("--people", default="32,64,128,256,512")
     parser.add_argument("--models", default="dlib_resnet")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
@@ -70,14 +65,15 @@ def main() -> None:
     people = [int(n) for n in options.people.split(",")]
     models = options.models.split(",")
     by_people = {str(n): seconds(options.faces, n, models[:1]) for n in people}
-    by_models = {"1": by_people[str(people[0])]}
+    middle = people[len(people) // 2]
+    by_models = {"1": by_people[str(middle)]}
     for n in range(2, len(models) + 1):
-        by_models[str(n)] = seconds(options.faces, people[0], models[:n])
+        by_models[str(n)] = seconds(options.faces, middle, models[:n])
     found = {
+        "people_of_models": middle,
         "people": by_people,
-        "people_growth": growth(by_people),
         "models": by_models,
-        "models_growth": growth(by_models),
+        "growth": {"people": fits(by_people), "models": fits(by_models)},
     }
     show(table(found), options.page, "growth")
     record(options.out, "study", found)
@@ -89,16 +85,15 @@ def table(found: dict[str, Any]) -> str:
     """Every study's time, and the growths, as Markdown."""
     people, models = found["people"], found["models"]
     lines = ["| people | recognizers | seconds | images a second |", "|---|---|---|---|"]
-    few = next(iter(people))
+    middle = found["people_of_models"]
     rows = [(n, "1", s) for n, s in people.items()]
-    rows += [(few, n, s) for n, s in models.items() if n != "1"]
+    rows += [(middle, n, s) for n, s in models.items() if n != "1"]
     lines += [f"| {n} | {m} | {s:.1f} | {2 * int(n) * int(m) / s:.1f} |" for n, m, s in rows]
-    exponents = ", ".join(
-        f"{found[f'{name}_growth']:.2f} with {what}"
-        for name, what in (("people", "people"), ("models", "recognizers"))
-        if found[f"{name}_growth"] is not None
+    growths = "; ".join(
+        f"{fit['fixed']:.1f} s and {fit['each']:.3f} s for each {what}, power {fit['power']:.2f}"
+        for what, fit in zip(("person", "recognizer"), found["growth"].values(), strict=True)
     )
-    return "\n".join([*lines, "", f"Growth: {exponents}."])
+    return "\n".join([*lines, "", f"Fits: {growths}."])
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
@@ -106,21 +101,22 @@ def draw(found: dict[str, Any], path: Path) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _curve(left, found["people"], found["people_growth"], "people, two pictures each")
-        _curve(right, found["models"], found["models_growth"], "recognizers")
+        growths = found["growth"]
+        _line(left, found["people"], growths["people"], "people, two pictures each", "a person")
+        _line(right, found["models"], growths["models"], "recognizers", "a recognizer")
         left.set_ylabel("seconds")
         figure.savefig(path, dpi=150)
 
 
-def _curve(axes: Axes, times: Times, exponent: float | None, name: str) -> None:
+def _line(axes: Axes, times: Times, fit: dict[str, float], name: str, one: str) -> None:
     counts = [int(n) for n in times]
     axes.plot(counts, list(times.values()), "o", color=SERIES[0])
-    if exponent is not None:
-        slope, offset = _fit(times)
-        along = np.linspace(counts[0], counts[-1], 50)
-        axes.plot(along, math.exp(offset) * along**slope, color=SERIES[0], linewidth=1)
-        axes.set_title(f"grows with the power {exponent:.2f}", fontsize=9, color=INK, loc="left")
-    axes.set_xticks(counts)
+    along = np.array([0, max(counts)])
+    axes.plot(along, fit["fixed"] + fit["each"] * along, color=SERIES[0], linewidth=1)
+    title = f"{fit['fixed']:.0f} s and {fit['each']:.2g} s {one}"
+    axes.set_title(title, fontsize=9, color=INK, loc="left")
+    # Those that stand too close to be read apart have no label.
+    axes.set_xticks([n for n in counts if n >= max(counts) / 8])
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.set_xlabel(name)

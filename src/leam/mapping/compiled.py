@@ -2,7 +2,7 @@
 
 A processor spends most of the maps' own time on carrying values from memory and back, so one loop that reads each value
 once is two to three times as fast as the four to six steps that torch offers. A function returns None where its loop
-does not fit: without numba, off the processor, for other numbers than float32, on many threads, or where a place's
+does not fit: without numba, off the processor, for other numbers than float32, on several threads, or where a place's
 channels do not lie side by side. Its caller then takes torch's steps, which give the same to rounding.
 """
 
@@ -30,7 +30,7 @@ Affine = tuple[Tensor, Tensor]
 _Rows = NDArray[np.float32]
 # Measured: of fewer numbers, or on more threads, torch's steps are as fast. Loops share nothing out among threads of
 # their own, since torch's, which wait by spinning, would take the cores from them.
-_LEAST, _THREADS = 1 << 15, 2
+_LEAST, _THREADS = 1 << 15, 1
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _ANY_ORDER = {"reassoc", "contract", "nsz"}
 
