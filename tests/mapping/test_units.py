@@ -76,6 +76,20 @@ def test_units_give_the_plain_definition(chips, pair, weighting):
 
 
 @pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_activations_right_after_a_convolution(chips, pair, weighting):
+    torch.manual_seed(0)
+    first, second = pair
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), first, nn.Conv2d(6, 6, 3, padding=1, groups=6), second,
+        nn.Conv2d(6, 4, 1), nn.Flatten(), nn.Linear(256, 5),
+    ).eval()  # fmt: skip
+    explainer = Explainer(wrap(net), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_shifts_join_their_convolutions(chips, weighting):
     torch.manual_seed(0)
@@ -128,23 +142,25 @@ def test_what_is_read_elsewhere_is_not_hidden_in_a_unit(chips):
 
 
 class Residual(nn.Module):
-    """A sum written into a convolution's output."""
+    """A sum written into a convolution's output, or into that of what follows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: nn.Module) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.relu, self.last = nn.ReLU(), last
         self.fc = nn.Linear(256, 5)
 
     def forward(self, x):
-        x = self.conv1(x).relu()
-        y = self.conv2(x)
+        x = self.relu(self.conv1(x))
+        y = self.last(self.conv2(x))
         y += x
         return self.fc(y.flatten(1))
 
 
-def test_an_output_that_is_written_into_is_mapped_as_it_was(chips):
+@pytest.mark.parametrize("last", [nn.Identity(), nn.ReLU6()], ids=["sum", "limits"])
+def test_an_output_that_is_written_into_is_mapped_as_it_was(chips, last):
     torch.manual_seed(0)
-    explainer = Explainer(wrap(Residual()))
+    explainer = Explainer(wrap(Residual(last)))
     wanted = plain(explainer, chips)
     explainer._overwritten = frozenset()
     for _ in range(2):

@@ -125,7 +125,7 @@ def slopes(x: Tensor, slopes: Tensor, affine: Affine) -> Tensor | None:
         slopes: ``(C,)`` or ``(1,)``.
         affine: The gain and the shift.
     """
-    if not _fit(x):
+    if not fits(x):
         return None
     out = torch.empty_like(x)
     _run(_slopes, x, out, constants=_constants(x, *affine, slopes))
@@ -158,7 +158,7 @@ def limits(x: Tensor, low: float, high: float, affine: Affine) -> Tensor | None:
         high: The upper one.
         affine: The gain and the shift.
     """
-    if not _fit(x):
+    if not fits(x):
         return None
     out = torch.empty_like(x)
     constants = (*_constants(x, *affine), np.float32(low), np.float32(high))
@@ -187,7 +187,7 @@ def limits_backward(
 
 def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
     """The positive part of ``sum(relu(gradients) * activations)`` over channels: ``(B, C, h, w)`` to ``(B, h, w)``."""
-    if not _fit(activations, gradients):
+    if not fits(activations, gradients):
         return None
     count, _, height, width = activations.shape
     out = torch.empty(count, height, width)
@@ -195,7 +195,8 @@ def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
     return out
 
 
-def _fit(*tensors: Tensor) -> bool:
+def fits(*tensors: Tensor) -> bool:
+    """Whether a loop can take tensors ``(B, C, h, w)``."""
     return (
         INSTALLED
         and torch.get_num_threads() <= _THREADS

@@ -19,7 +19,7 @@ from leam.mapping.steps import Tap
 from leam.mapping.taps import tapping
 from leam.mapping.targets import RowTarget, Target, self_target
 from leam.mapping.units import StrayedError, find_units, running
-from leam.mapping.weighting import POSITIVE, find_weighting
+from leam.mapping.weighting import POSITIVE, PRODUCTS, find_weighting
 from leam.recognizers.mode import evaluating
 from leam.recognizers.recognizer import Recognizer
 
@@ -218,11 +218,12 @@ class Explainer:
     ) -> tuple[Tensor, list[Tensor] | None]:
         """The embeddings, and where their graph begins; None where the pass must be run again."""
         module, copied = self.recognizer.module, self._overwritten
+        products = self.weighting in PRODUCTS
         units = [unit for unit in self._units if unit.free]
         inside = {unit.convolution for unit in units}
         others = [layer for layer in self.layers if layer.name not in inside]
         with (
-            running(units, taps, anchor, copied=copied) as steps,
+            running(units, taps, anchor, copied=copied, products=products) as steps,
             tapping(module, others, taps, copied=copied) as tapped,
         ):
             embeddings = self.recognizer.forward(inputs)

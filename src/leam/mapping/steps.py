@@ -74,9 +74,18 @@ class Limits:
             min(self.below, other.below),
         )
 
+    @property
+    def strict(self) -> bool:
+        """Whether no gradient passes at a limit, so that the output has the derivative of the input."""
+        return (self.low, self.high) == (self.above, self.below)
+
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same."""
         return x.clamp(self.low, self.high)
+
+    def forward_(self, x: Tensor) -> Tensor:
+        """The same, written over the input."""
+        return x.clamp_(self.low, self.high)
 
     def backward(self, gradient: Tensor, x: Tensor) -> Tensor:
         """The gradient at ``x``, from that of the output."""
@@ -127,9 +136,12 @@ class Step:
         modules: At most one convolution, then normalisations, then activations.
         tap: Told the first module's output and its gradient.
         copy: Whether that output is handed on as a copy, since a later step overwrites it.
+        products: Whether the tap needs no output where the gradient is zero.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], tap: Tap | None, *, copy: bool) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], tap: Tap | None, *, copy: bool, products: bool = False
+    ) -> None:
         self.tap = tap
         self.copy = copy
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
@@ -142,6 +154,14 @@ class Step:
             None if isinstance(module, Shift) else gain
             for module, (gain, _) in zip(self.affines, found, strict=True)
         ]
+        # Limits change only what then has no gradient, so the convolution's output may be limited in its own memory.
+        self.in_place = (
+            products
+            and tap is not None
+            and not self.affines
+            and isinstance(self.activation, Limits)
+            and self.activation.strict
+        )
         # What is kept for the tap while others can write into it, and its state.
         self._kept: tuple[Tensor, int] | None = None
 
@@ -179,9 +199,12 @@ class Step:
             x: The convolution's output.
 
         Returns:
-            The step's output; what the activation was given, which its derivative needs; and whether that lacks the
-            last normalisation, since one loop did it and the activation.
+            The step's output; what the activation was given, or what has the same derivative; and whether one loop may
+            do its backward pass and that of the last normalisation, which is then not in it.
         """
+        if self.in_place and isinstance(self.activation, Limits):
+            x = self.activation.forward_(x)
+            return x, x, compiled.fits(x)
         given = self.normalise(x, self.affines[:-1])
         # What others may still write into must not be kept.
         if self.activation and (self.convolution or not self.affines):

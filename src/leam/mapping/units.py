@@ -127,7 +127,12 @@ def find_units(module: nn.Module, inputs: Tensor, layers: Sequence[Layer] = ()) 
 
 @contextmanager
 def running(
-    units: Sequence[Unit], taps: Mapping[str, Tap], anchor: Tensor, *, copied: frozenset[str]
+    units: Sequence[Unit],
+    taps: Mapping[str, Tap],
+    anchor: Tensor,
+    *,
+    copied: frozenset[str],
+    products: bool = False,
 ) -> Iterator[dict[str, Step]]:
     """Run units as single steps inside the block; their modules are as before after it, also after an exception.
 
@@ -136,6 +141,7 @@ def running(
         taps: What is told each convolution's output and its gradient, by the convolution's name.
         anchor: A tensor that wants a gradient: what makes a tapped step part of the graph.
         copied: Names of convolutions whose output a later step overwrites: these are handed on as a copy.
+        products: Whether the taps need no activations where the gradient is zero.
 
     Yields:
         The steps, by the name of their first module.
@@ -145,7 +151,8 @@ def running(
     try:
         for unit in units:
             name = unit.names[0]
-            steps[name] = Step(unit.modules, taps.get(name), copy=name in copied)
+            tap = taps.get(name)
+            steps[name] = Step(unit.modules, tap, copy=name in copied, products=products)
             patched += unit.modules
             _patch(unit, steps[name], anchor)
         yield steps

@@ -17,6 +17,8 @@ from leam.mapping import compiled
 Weighting = Callable[[Tensor, Tensor], Tensor]
 
 POSITIVE = "positive"
+PRODUCTS = frozenset({POSITIVE, "signed", "magnitude", "absolute"})
+"""Weightings to which an activation does not matter where its gradient is zero."""
 
 WEIGHTINGS: dict[str, Weighting] = {}
 """The weightings by name."""
