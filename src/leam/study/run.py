@@ -117,6 +117,7 @@ def run_study(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
+    """Work in one thread inside the block; as many as before after it, also after an exception."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
