@@ -163,10 +163,10 @@ def listening(
     Yields:
         Nothing. Hooks are gone after the block, also after an exception.
     """
-    modules = dict(module.named_modules())
     wanted: dict[str, dict[int, str]] = {}
     for layer in layers:
         wanted.setdefault(layer.module, {})[layer.call] = layer.name
+    modules = dict(module.named_modules()) if wanted else {}
     counts = dict.fromkeys(wanted, 0)
 
     def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:

@@ -190,9 +190,10 @@ def _patch(unit: Unit, step: Step, anchor: Tensor) -> None:
 
         return hand_on
 
-    unit.modules[0].forward = first
+    # As an attribute of its own, without torch's search for what kind of value it is.
+    vars(unit.modules[0])["forward"] = first
     for module in unit.modules[1:]:
-        module.forward = passing(module)
+        vars(module)["forward"] = passing(module)
 
 
 def _follow(hooks: ExitStack, trace: _Trace, name: str, module: nn.Module) -> None:

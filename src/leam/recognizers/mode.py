@@ -15,7 +15,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     Each one's own mode is restored afterwards, also after an exception.
     """
     training = [child for child in module.modules() if child.training]
-    module.eval()
+    if training:
+        module.eval()
     try:
         yield
     finally:

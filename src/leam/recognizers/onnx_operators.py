@@ -50,6 +50,11 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
     return lambda _, x: function(x)
 
 
+def _spatial_mean(x: Tensor) -> Tensor:
+    """``(B, C, ...)`` to ``(B, C, 1, ...)``: torch's mean, but with a gradient that is a view and not written out."""
+    return x.sum(dim=tuple(range(2, x.ndim)), keepdim=True) / math.prod(x.shape[2:])
+
+
 def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     return lambda _, *inputs: reduce(function, together(*inputs))
 
@@ -94,7 +99,7 @@ OPERATORS |= {
     "Dropout": lambda _, x, *__: x,
     "Elu": lambda a, x: functional.elu(x, a.get("alpha", 1.0)),
     "Gelu": lambda a, x: functional.gelu(x, approximate=a.get("approximate", "none")),
-    "GlobalAveragePool": _unary(lambda x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)),
+    "GlobalAveragePool": _unary(_spatial_mean),
     "GlobalMaxPool": _unary(lambda x: x.amax(dim=tuple(range(2, x.ndim)), keepdim=True)),
     "HardSigmoid": lambda a, x: (a.get("alpha", 0.2) * x + a.get("beta", 0.5)).clamp(0, 1),
     "LeakyRelu": lambda a, x: functional.leaky_relu(x, a.get("alpha", 0.01)),
@@ -234,8 +239,7 @@ def _average_pool(attributes: Attributes, x: Tensor) -> Tensor:
     strides = attributes.get("strides", [1] * len(kernel))
     pads = padding(attributes, x.shape[2:], kernel)
     if list(kernel) == list(x.shape[2:]) and not any(map(any, pads)):
-        # One window: torch's gradient of a mean is a view, that of a pool is written out.
-        return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
+        return _spatial_mean(x)
     ceil = bool(attributes.get("ceil_mode", 0))
     counted = bool(attributes.get("count_include_pad", 0))
     pool = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(kernel) - 1]
