@@ -17,7 +17,7 @@ import torch
 from markdown import show
 from recording import asked, interleaved, load, noise, ratio, record
 
-from leam.mapping import Explainer, compiled
+from leam.mapping import Explainer, loops
 from leam.recognizers.card import Card
 from leam.recognizers.iresnet import IResNet
 from leam.recognizers.recognizer import Recognizer
@@ -51,12 +51,12 @@ def measure(recognizer: Recognizer, rounds: int, batch: int = BATCH) -> dict[str
 
 def without_loops(run: Callable[[], object]) -> None:
     """Run something by torch's own steps, as without the extra ``fast``."""
-    installed = compiled.INSTALLED
-    compiled.INSTALLED = False
+    installed = loops.INSTALLED
+    loops.INSTALLED = False
     try:
         run()
     finally:
-        compiled.INSTALLED = installed
+        loops.INSTALLED = installed
 
 
 def measure_gpu(rounds: int) -> dict[str, dict[str, Any]]:

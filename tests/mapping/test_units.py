@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from leam.mapping import Explainer, compiled, contrast_target, reference_target
+from leam.mapping import Explainer, compiled, contrast_target, loops, reference_target
 from leam.mapping import memory as memory_module
+from leam.mapping.explainer import _Part
 from leam.mapping.memory import batch_size, layer_bytes, portion
 from leam.mapping.steps import Limits, Slopes
 from leam.mapping.units import find_units
@@ -35,8 +36,10 @@ def plain(explainer: Explainer, chips, target=None):
     """The maps by the plain definition: every activation and gradient, then the weighting."""
     arguments = () if target is None else (target,)
     activations, gradients, embeddings, scores = explainer.differentiate(chips, *arguments)
-    raw = [explainer._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
-    return explainer._maps(raw, embeddings, scores)
+    with pytest.MonkeyPatch.context() as without:
+        without.setattr(loops, "INSTALLED", False)
+        raw = [explainer._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
+        return explainer._maps(_Part(raw, embeddings, scores))
 
 
 def assert_same(found, wanted) -> None:
@@ -62,9 +65,8 @@ PAIRS = [
 def either(request, monkeypatch) -> None:
     """With compiled loops, and without them."""
     monkeypatch.setattr(compiled, "_LEAST", 1)
-    monkeypatch.setattr(compiled, "_THREADS", torch.get_num_threads())
     if request.param == "torch":
-        monkeypatch.setattr(compiled, "INSTALLED", False)
+        monkeypatch.setattr(loops, "INSTALLED", False)
 
 
 @pytest.mark.usefixtures("either")
@@ -139,6 +141,59 @@ def test_what_is_read_elsewhere_is_not_hidden_in_a_unit(chips):
     assert names == [("conv1",), ("bn1",), ("conv2",), ("bn2",), ("conv3",)]
     explainer = Explainer(wrap(net))
     assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Sharing(nn.Module):
+    """Steps whose gradients are one tensor (of a sum's summands), or a sum (of an output that is read twice)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = self.block(3)
+        self.left, self.right, self.both = self.block(6), self.block(6), self.block(6)
+        self.one, self.other = self.block(6), self.block(6)
+        self.fc = nn.Linear(384, 5)
+
+    @staticmethod
+    def block(channels: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.PReLU(6))
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.both(self.left(x) + self.right(x))
+        return self.fc((self.one(x) + self.other(x)).flatten(1))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_only_gradients_of_one_step_are_written_over(chips, weighting):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Sharing().eval()), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips, monkeypatch):
+    monkeypatch.setattr(compiled, "_LEAST", 1)
+    torch.manual_seed(0)
+    net, kept = Sharing().eval(), {}
+
+    def keep(name):
+        def heard(_module, _given, output):
+            if output.requires_grad:
+                output.register_hook(lambda gradient: kept.setdefault(name, []).append(gradient))
+
+        return heard
+
+    # Blocks are no modules of a step's, so that hooks into them are left where they are.
+    for name, block in net.named_children():
+        if name != "fc":
+            block.register_forward_hook(keep(name))
+    explainer = Explainer(wrap(net))
+    kept.clear()
+    explainer.explain(chips)
+    explainer.differentiate(chips)
+    for name, (found, wanted) in kept.items():
+        torch.testing.assert_close(found, wanted, msg=name)
+    assert len(kept) == 6
 
 
 class Residual(nn.Module):

@@ -6,13 +6,15 @@ early to late, and the input's size, and gives ``(B, h, w)``, non-negative, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from leam.errors import InputError
+from leam.mapping import compiled_maps
 
 Size = tuple[int, int]
 Aggregate = Callable[[Sequence[Tensor], Size], Tensor]
@@ -47,17 +49,32 @@ def upsample(maps: Tensor, size: Size) -> Tensor:
     if maps.shape[1:] == size:
         return maps
     cells = maps.shape[1] * maps.shape[2] / (size[0] * size[1])
-    return (
-        functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-        * cells
-    )
+    # Faces side by side, as if they were channels: torch's loop runs along those, and is four times as fast.
+    beside = (maps * cells)[None].contiguous(memory_format=torch.channels_last)
+    return functional.interpolate(beside, size=size, mode="bilinear", align_corners=False)[0]
 
 
 def distribution(maps: Tensor) -> Tensor:
     """Scale non-negative maps ``(B, h, w)`` to sum 1; a map that is zero or not finite becomes all zero."""
-    sums = maps.sum(dim=(1, 2), keepdim=True)
-    sound = torch.isfinite(sums) & (sums > torch.finfo(sums.dtype).tiny)
-    return torch.where(sound, maps / torch.where(sound, sums, 1.0), 0.0)
+    return distributions([maps])[0][0]
+
+
+def distributions(maps: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The :func:`distribution` of each layer's maps ``(B, h_l, w_l)``.
+
+    Returns:
+        The layers' maps, and which of them are all zero, ``(L, B)``.
+    """
+    found = compiled_maps.scaled(maps)
+    if found is not None:
+        return found
+    scaled, empty = [], []
+    for layer in maps:
+        sums = layer.sum(dim=(1, 2), keepdim=True)
+        sound = torch.isfinite(sums) & (sums > torch.finfo(sums.dtype).tiny)
+        scaled.append(torch.where(sound, layer / torch.where(sound, sums, 1.0), 0.0))
+        empty.append(~sound.flatten())
+    return tuple(scaled), torch.stack(empty)
 
 
 @aggregate("mean")
@@ -81,8 +98,11 @@ def last(maps: Sequence[Tensor], size: Size) -> Tensor:
 @aggregate("sizes")
 def sizes(maps: Sequence[Tensor], size: Size) -> Tensor:
     """The mean over grid sizes of the mean over a size's layers, so that no resolution outvotes another."""
-    counts = [sum(other.shape == layer.shape for other in maps) for layer in maps]
-    return _weighted_mean(maps, [1.0 / count for count in counts], size)
+    weights = [0.0] * len(maps)
+    for places in _places_by_size(maps).values():
+        for place in places:
+            weights[place] = 1.0 / len(places)
+    return _weighted_mean(maps, weights, size)
 
 
 @aggregate("product")
@@ -106,10 +126,25 @@ def maximum(maps: Sequence[Tensor], size: Size) -> Tensor:
 
 
 def _weighted_mean(maps: Sequence[Tensor], weights: Sequence[float], size: Size) -> Tensor:
-    by_size: dict[Size, Tensor] = {}
-    for layer, weight in zip(maps, weights, strict=True):
-        key = (layer.shape[1], layer.shape[2])
-        by_size[key] = by_size[key] + layer * weight if key in by_size else layer * weight
+    shares = [weight / sum(weights) for weight in weights]
+    found = compiled_maps.enlarged(maps, shares, size)
+    if found is not None:
+        return found
     # Enlarging is linear, so the sum of a size's layers is enlarged once.
-    enlarged = [upsample(summed, size) for summed in by_size.values()]
-    return torch.stack(enlarged).sum(dim=0) / sum(weights)
+    enlarged = (
+        upsample(_sum(maps[place] * shares[place] for place in places), size)
+        for places in _places_by_size(maps).values()
+    )
+    return _sum(enlarged)
+
+
+def _sum(maps: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, maps)
+
+
+def _places_by_size(maps: Sequence[Tensor]) -> dict[Size, list[int]]:
+    """Where the maps of each size are."""
+    found: dict[Size, list[int]] = {}
+    for place, layer in enumerate(maps):
+        found.setdefault((layer.shape[1], layer.shape[2]), []).append(place)
+    return found

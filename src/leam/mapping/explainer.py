@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leam.errors import LayerError
-from leam.mapping.aggregate import distribution, find_aggregate, upsample
+from leam.mapping.aggregate import distribution, distributions, find_aggregate, upsample
 from leam.mapping.layers import CONVOLUTIONS, Layer, choose_layers, recording
 from leam.mapping.memory import portion
 from leam.mapping.steps import Tap
@@ -121,10 +121,7 @@ class Explainer:
             InputError: The target's references are not one for each face.
             LayerError: A layer took no part in this forward pass.
         """
-        parts = self._parts(chips, target)
-        raw = [torch.cat(maps) for maps in zip(*(part.raw for part in parts), strict=True)]
-        embeddings = torch.cat([part.embeddings for part in parts])
-        return self._maps(raw, embeddings, torch.cat([part.scores for part in parts]))
+        return self._maps(_joined(self._parts(chips, target)))
 
     def differentiate(
         self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target
@@ -236,12 +233,13 @@ class Explainer:
         self._overwritten |= overwritten
         return embeddings, None if overwritten else tapped.leaves
 
-    def _maps(self, raw: Sequence[Tensor], embeddings: Tensor, scores: Tensor) -> Maps:
+    def _maps(self, part: _Part) -> Maps:
         with torch.no_grad():
-            layer_maps = tuple(distribution(layer) for layer in raw)
+            layer_maps, empty = distributions(part.raw)
             overall = distribution(self._join(layer_maps, self.recognizer.card.input_size))
-            empty = torch.stack([layer.sum(dim=(1, 2)) == 0 for layer in layer_maps])
-        return Maps(self.layers, layer_maps, overall, embeddings, scores, empty)
+        return Maps(
+            self.layers, layer_maps, overall.contiguous(), part.embeddings, part.scores, empty
+        )
 
 
 @dataclass(frozen=True)
@@ -251,6 +249,17 @@ class _Part:
     raw: list[Tensor]
     embeddings: Tensor
     scores: Tensor
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """The portions of a batch as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return _Part(
+        [torch.cat(maps) for maps in zip(*(part.raw for part in parts), strict=True)],
+        torch.cat([part.embeddings for part in parts]),
+        torch.cat([part.scores for part in parts]),
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from leam.faces.people import Sample
-from leam.mapping import compiled
+from leam.mapping import loops
 from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.mapping.layers import CONVOLUTIONS, STAGES
 from leam.measures.baselines import BASELINES
@@ -147,7 +147,7 @@ def installed_versions() -> dict[str, str]:
     """Versions of what the figures depend on besides this package."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
     # Its loops round otherwise than torch's steps.
-    return versions | {"numba": version("numba") if compiled.INSTALLED else "not installed"}
+    return versions | {"numba": version("numba") if loops.INSTALLED else "not installed"}
 
 
 def planned_images(
