@@ -4,7 +4,8 @@
 
 Runs are interleaved in one process, and the median of the rounds' ratios is reported, since machines are noisy. The
 forward pass is the module's own, as given. ``plain`` is both passes by the plain definition, which holds all
-activations and gradients. Where there is a GPU, IResNet-50 and 100 with seeded random weights are measured too.
+activations and gradients. All is on as many threads as torch takes by itself, and with ``--one-thread`` on one, too.
+Where there is a GPU, IResNet-50 and 100 with seeded random weights are measured too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from leam.recognizers.card import Card
 from leam.recognizers.iresnet import IResNet
 from leam.recognizers.recognizer import Recognizer
 
-BATCH = 16
+BATCH = 32
 GPU_BATCH = 256
 
 
@@ -47,6 +48,15 @@ def measure(recognizer: Recognizer, rounds: int, batch: int = BATCH) -> dict[str
         "ratio": ratio(times, "maps", "forward"),
         "images_per_second": batch / statistics.median(times["maps"]),
     }
+
+
+def measure_one_thread(recognizers: list[Recognizer], rounds: int) -> dict[str, dict[str, Any]]:
+    """The same on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = {r.name: measure(r, rounds) for r in recognizers}
+    torch.set_num_threads(threads)
+    return found
 
 
 def without_loops(run: Callable[[], object]) -> None:
@@ -82,7 +92,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {r['layers']} | {r['forward_ms']:.1f} | {r['plain_ratio']:.2f} | "
+        f"| {name} | {r['layers']} | {r['forward_ms']:.2f} | {r['plain_ratio']:.2f} | "
         f"{r['ratio_without_loops']:.2f} | {r['ratio']:.2f} |"
         for name, r in found.items()
     ]
@@ -91,11 +101,16 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    options = asked(__doc__)
-    found = {r.name: measure(r, options.rounds) for r in load(options.models)}
-    gpu = measure_gpu(options.rounds)
-    record(options.out, "cost", found | gpu)
-    show(table(found | gpu), options.page, "cost")
+    options = asked(__doc__, one_thread="measure on one thread, too")
+    recognizers = load(options.models)
+    found = {r.name: measure(r, options.rounds) for r in recognizers}
+    found |= measure_gpu(options.rounds)
+    record(options.out, "cost", found)
+    show(table(found), options.page, "cost")
+    if options.one_thread:
+        alone = measure_one_thread(recognizers, options.rounds)
+        record(options.out, "cost_one_thread", alone)
+        show(table(alone), options.page, "cost_one_thread")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from leam.recognizers.recognizer import Recognizer
 _FAST_BYTES = 256 << 20
 # The C library asks the system for larger blocks each time, which then clears every page of them anew.
 _BLOCK_BYTES = 32 << 20
-# In one thread torch computes 1x1 convolutions of fewer images than this by another routine, which took up to twice as
-# long; a portion may take more than the fast memory for their sake, but not more than twice of it.
-_LEAST = 16
+# In one thread torch computes 1x1 convolutions of fewer than 16 images by another routine, which took up to twice as
+# long; several threads share out fewer than 32 badly. A portion may take more than the fast memory for their sake, but
+# not more than twice of it.
+_LEAST_ALONE, _LEAST_SHARED = 16, 32
 _FLOAT_BYTES = 4
 # Names of malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -42,12 +43,13 @@ def _bytes(layer: Layer) -> int:
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
     """How many faces of a batch are best run at once: all of them on a GPU, equal portions on a processor.
 
-    Where portions of 16 fit, none but the last is smaller.
+    Where portions of 16 fit (on several threads, of 32), none but the last is smaller.
     """
     if device.type != "cpu" or not count:
         return max(count, 1)
     largest, face = max(map(_bytes, layers), default=1), max(layer_bytes(layers), 1)
-    least = _LEAST if _LEAST * face <= 2 * _FAST_BYTES else 1
+    wanted = (_LEAST_SHARED, _LEAST_ALONE) if torch.get_num_threads() > 1 else (_LEAST_ALONE,)
+    least = next((number for number in wanted if number * face <= 2 * _FAST_BYTES), 1)
     most = max(least, min(_FAST_BYTES // face, (_BLOCK_BYTES - 1) // largest))
     return max(min(least, count), math.ceil(count / math.ceil(count / most)))
 

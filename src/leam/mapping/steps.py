@@ -108,6 +108,9 @@ class Limits:
         return compiled.limits_backward(gradient, x, self.above, self.below, affine, owned=owned)
 
 
+_NO_LIMITS = Limits(-math.inf, math.inf, -math.inf, math.inf)
+
+
 @dataclass(frozen=True)
 class Slopes:
     """``x`` where it is positive, else a slope times ``x``, one for all channels or one for each (PReLU)."""
@@ -217,8 +220,12 @@ class Step:
             found = self.activation.after(given, self._joined(given))
             if found is not None:
                 return found, given, True
+        if not self.activation:
+            scaled = self.convolution is not None and self.gains and self.gains[-1] is not None
+            joined = bool(scaled) and compiled.fits(given)
+            return self.normalise(given, self.affines[-1:]), given, joined
         given = self.normalise(given, self.affines[-1:])
-        return self.activation.forward(given) if self.activation else given, given, False
+        return self.activation.forward(given), given, False
 
     def activate_backward(
         self, gradient: Tensor, given: Tensor, *, joined: bool, owned: bool
@@ -235,8 +242,8 @@ class Step:
             The gradient, and the sum of its positive contributions, where one loop made both.
         """
         gains = self.gains
-        if joined and self.activation:
-            gradient, sums = self.activation.after_backward(
+        if joined:
+            gradient, sums = (self.activation or _NO_LIMITS).after_backward(
                 gradient, given, self._joined(given), owned=owned
             )
             gains = gains[:-1]
@@ -283,7 +290,8 @@ class _Run(torch.autograd.Function):
         if step.tap and result is convolved:
             result = convolved.clone() if step.copy else convolved
             step.keep(convolved)
-        ctx.save_for_backward(convolved if step.tap else None, given if step.activation else None)
+        kept = given if step.activation or joined else None
+        ctx.save_for_backward(convolved if step.tap else None, kept)
         ctx.step, ctx.joined, ctx.shape, ctx.layout = step, joined, x.shape, _layout(x)
         ctx.giver = _giver(x) if step.convolution else None
         return result
