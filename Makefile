@@ -30,10 +30,11 @@ bench-quick:
 	$(BENCH) benchmarks/cost.py --models all --rounds 3
 
 bench:
-	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --one-thread --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/pairs.py --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/study_growth.py $(FACES) --models $(GROWING) --out benchmarks/results.json \
 		--page docs/performance.md --figure docs/images/growth.png
 

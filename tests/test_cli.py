@@ -205,6 +205,20 @@ def test_study_and_report(quick, monkeypatch, tmp_path):
     assert "another top" in complaint(quick("study", "faces", "--out", "run", "--top", 0.05))
 
 
+def test_a_long_study_in_one_process_tells_of_idle_cores(quick, monkeypatch, tmp_path):
+    for person, path in portraits().items():
+        (tmp_path / "faces" / person).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "faces" / person / f"{number}{path.suffix}").write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("leam.cli.study._LONG", 5)
+    hint = "one of 3 cores is at work; --workers 3 takes all"
+    assert hint not in quick("study", "faces", "--out", "run").stderr
+    monkeypatch.setattr("leam.cli.study._LONG", 4)
+    assert hint in quick("study", "faces", "--out", "run").stderr
+
+
 def test_mistakes_of_study(quick, monkeypatch, tmp_path, portrait):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -110,6 +110,21 @@ def test_shifts_join_their_convolutions(chips, weighting):
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("broken", ["weight", "norm"])
+def test_what_is_no_number_leaves_the_same_maps_empty(chips, pair, broken):
+    net = network(*pair)
+    with torch.no_grad():
+        (net[3].weight if broken == "weight" else net[1].running_mean)[0] = torch.nan
+    explainer = Explainer(wrap(net))
+    found, wanted = explainer.explain(chips), plain(explainer, chips)
+    assert found.empty.tolist() == wanted.empty.tolist()
+    assert found.overall_empty.tolist() == wanted.overall_empty.tolist()
+    assert found.empty.any()
+    assert torch.isfinite(found.overall).all()
+
+
 def test_units_end_where_something_else_begins():
     net = network(nn.PReLU(6), nn.ReLU())
     units = find_units(net, torch.zeros(1, 3, 8, 8))

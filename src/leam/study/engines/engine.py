@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+
 from leam.errors import LeamError, StudyError, first_line
+from leam.mapping.memory import keep_freed_memory
 from leam.study.jobs import Job
 from leam.study.worker import Worker
 
@@ -38,6 +41,12 @@ class Engine(Protocol):
     def close(self) -> None:
         """Let go of what is held."""
         ...
+
+
+def begin_process() -> None:
+    """What a process of an engine's own begins with: one thread, so that no byte depends on how many there are."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def attempt(worker: Worker, job: Job) -> Done:

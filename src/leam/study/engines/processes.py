@@ -10,11 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from threading import Thread
 
-import torch
-
-from leam.mapping.memory import keep_freed_memory
 from leam.recognizers.recognizer import Recognizer
-from leam.study.engines.engine import Done, attempt
+from leam.study.engines.engine import Done, attempt, begin_process
 from leam.study.engines.handing import HandingEngine
 from leam.study.jobs import Job
 from leam.study.plan import Plan
@@ -92,8 +89,7 @@ class ProcessEngine(HandingEngine[_Task]):
 def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
     global _worker  # noqa: PLW0603  the process's own state
     Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    begin_process()
     _worker = Worker(plan, RunFolder(folder), recognizers)
 
 

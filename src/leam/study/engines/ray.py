@@ -13,12 +13,9 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-import torch
-
 from leam.errors import InputError, StudyError, first_line
-from leam.mapping.memory import keep_freed_memory
 from leam.recognizers.recognizer import Recognizer
-from leam.study.engines.engine import Done, attempt
+from leam.study.engines.engine import Done, attempt, begin_process
 from leam.study.engines.handing import HandingEngine
 from leam.study.jobs import Job
 from leam.study.plan import Plan, installed_versions
@@ -194,8 +191,7 @@ def _work(setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
         if _worker is None or _worker[0] != reference:
             if _worker is not None:
                 _worker[1].close()
-            torch.set_num_threads(1)
-            keep_freed_memory()
+            begin_process()
             _worker = (reference, start_worker(_load_ray().get(reference)))
         return [attempt(_worker[1], job) for job in jobs]
     except StudyError as error:

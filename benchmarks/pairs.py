@@ -1,0 +1,100 @@
+"""What statistics of people cost as there are more of them: overlaps of pairs, their intervals, and figures of layers.
+
+    python benchmarks/pairs.py --people 1000,8000,32000 --out benchmarks/results.json --page docs/performance.md
+
+Maps are seeded random numbers, two a person, in groups as a study has them. Every pair of one person is computed, and
+of different people every pair within a group, of which a sample is kept. Random maps are made outside of the times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from markdown import show
+from memory import resident
+from recording import record
+from torch import Tensor
+
+from leam.measures.bhattacharyya import bhattacharyya
+from leam.measures.critical import critical_mask
+from leam.measures.specificity import Block, Pool
+from leam.measures.statistics import bootstrap_means
+
+PICTURES = 2
+SIZE = (112, 112)
+# As many people as are compared with one another in a study, and as many figures as 48 layers have there.
+GROUP = 64
+FIGURES = 816
+
+
+def measure(people: int) -> dict[str, Any]:
+    """Seconds, pairs a second, and bytes held at the end, of so many people."""
+    before = resident()
+    pool, overlaps = Pool(people), 0.0
+    for masks, person in groups(people):
+        start = time.perf_counter()
+        found = bhattacharyya(masks, masks).numpy().astype(np.float64)
+        pool.add(Block(found, person))
+        overlaps += time.perf_counter() - start
+    result = pool.found()
+    pairs = len(result.same) + int(result.counts.sum() / 2)
+    start = time.perf_counter()
+    result.estimates(seed=0)
+    intervals = time.perf_counter() - start
+    values = np.random.default_rng(0).random((people * PICTURES, FIGURES), dtype=np.float32)
+    start = time.perf_counter()
+    bootstrap_means(values, np.repeat(np.arange(people), PICTURES), seed=0)
+    figures = time.perf_counter() - start
+    return {
+        "pairs": pairs,
+        "pairs_per_second": pairs / overlaps,
+        "overlap_seconds": overlaps,
+        "interval_seconds": intervals,
+        "figure_seconds": figures,
+        "resident_bytes": resident() - before - values.nbytes,
+    }
+
+
+def groups(people: int) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Critical masks ``(n, h, w)`` of the people of a group, and whose they are."""
+    generator = torch.Generator().manual_seed(0)
+    for first in range(0, people, GROUP):
+        person = np.repeat(np.arange(first, min(first + GROUP, people)), PICTURES)
+        yield critical_mask(torch.rand(len(person), *SIZE, generator=generator)), person
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """One row a number of people, as Markdown."""
+    lines = [
+        f"| people | pairs | pairs a second | overlaps, s | their intervals, s | {FIGURES} figures, s | MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {people} | {r['pairs']} | {r['pairs_per_second']:.0f} | {r['overlap_seconds']:.1f} | "
+        f"{r['interval_seconds']:.1f} | {r['figure_seconds']:.1f} | {r['resident_bytes'] / 1e6:.0f} |"
+        for people, r in found.items()
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--people", default="1000,8000,32000", help="comma-separated")
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # as in a study
+    found = {people: measure(int(people)) for people in options.people.split(",")}
+    record(options.out, "pairs", found)
+    show(table(found), options.page, "pairs")
+
+
+if __name__ == "__main__":
+    main()
