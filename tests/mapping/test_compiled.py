@@ -108,6 +108,26 @@ def test_what_does_not_fit_is_left_to_torch(other):
     assert compiled.limits(other, 0.0, 1.0, affine(6)) is None
 
 
+def test_gradients_of_another_shape_are_left_to_torch():
+    x = faces((2, 6, 5, 4), 1)
+    assert compiled.positive(x, x[:1]) is None
+    assert compiled.positive(x, x[:, :3].contiguous(memory_format=torch.channels_last)) is None
+
+
+@pytest.mark.parametrize("odd", ["double", "strided", "one"])
+def test_constants_are_read_as_what_they_are(odd):
+    x = faces((2, 6, 5, 4), 3)
+    gain = {
+        "double": torch.linspace(-1, 2, 6, dtype=torch.float64),
+        "strided": torch.linspace(-1, 2, 12)[::2],
+        "one": torch.tensor([0.7]),
+    }[odd]
+    found = compiled.limits(x, -0.5, 0.7, (gain, torch.zeros(1)))
+    torch.testing.assert_close(found, (x * by_channel(gain).float()).clamp(-0.5, 0.7))
+    with pytest.raises(RuntimeError):
+        compiled.limits(x, -0.5, 0.7, (torch.ones(4), torch.zeros(1)))
+
+
 def test_few_numbers_are_left_to_torch(monkeypatch):
     x = faces((2, 6, 5, 4), 1)
     monkeypatch.setattr(compiled, "_LEAST", x.numel() + 1)

@@ -49,9 +49,20 @@ def test_an_enlarged_sum(sizes):
 
 @pytest.mark.parametrize(
     "other",
-    [maps((5, 4))[0].double(), maps((5, 4))[0].mT, maps((5, 4))[0].to("meta")],
-    ids=["double", "layout", "device"],
+    [
+        maps((5, 4))[0].double(),
+        maps((5, 4))[0].mT,
+        maps((5, 4))[0].to("meta"),
+        maps((5, 4))[0][:, None],
+        maps((5, 4))[0][:0],
+    ],
+    ids=["double", "layout", "device", "four axes", "no faces"],
 )
 def test_what_does_not_fit_is_left_to_torch(other):
     assert compiled_maps.scaled([other]) is None
     assert compiled_maps.enlarged([other], [1.0], SIZE) is None
+
+
+def test_layers_of_other_faces_are_left_to_torch():
+    one, other = maps((5, 4), (5, 4))
+    assert compiled_maps.enlarged([one, other[:2]], [1.0, 1.0], SIZE) is None

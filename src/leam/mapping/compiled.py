@@ -181,7 +181,7 @@ def limits_backward(
 
 def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
     """The positive part of ``sum(relu(gradients) * activations)`` over channels: ``(B, C, h, w)`` to ``(B, h, w)``."""
-    if not fits(activations, gradients):
+    if activations.shape != gradients.shape or not fits(activations, gradients):
         return None
     count, _, height, width = activations.shape
     out = torch.empty(count, height, width)
@@ -216,5 +216,12 @@ def _backward(
 def _run(loop: Loop, tensors: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> None:
     """Run a loop over the places of tensors, with constants for all channels ``(1,)`` or for each ``(C,)``."""
     count, channels, height, width = tensors[0].shape
-    wide = [c if len(c) == channels else c.expand(channels).contiguous() for c in constants]
+    wide = [_for_each(constant, channels) for constant in constants]
     loop([count * height * width, channels], [*tensors, *wide])
+
+
+def _for_each(constant: Tensor, channels: int) -> Tensor:
+    """A constant as one for each channel, in memory as a loop reads it."""
+    if len(constant) == channels and constant.dtype == torch.float32 and constant.is_contiguous():
+        return constant  # the usual case, without three calls that change nothing
+    return constant.to(torch.float32).expand(channels).contiguous()

@@ -128,6 +128,11 @@ def enlarged(
 
 def _fit(maps: Sequence[Tensor]) -> bool:
     return loops.ready() and all(
-        t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() and t.numel()
-        for t in maps
+        layer.ndim == 3  # noqa: PLR2004  faces, rows, columns
+        and len(layer) == len(maps[0])
+        and layer.dtype == torch.float32
+        and layer.device.type == "cpu"
+        and layer.is_contiguous()
+        and layer.numel() > 0
+        for layer in maps
     )
