@@ -5,13 +5,12 @@ python benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page d
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 from markdown import show
 from peers_cost import Run, Score, kept_bytes, torch_cam
-from recording import load, noise, record
+from recording import arguments, load, noise, record
 
 from leam.mapping import Explainer
 from leam.mapping.memory import batch_size
@@ -87,12 +86,10 @@ def table(found: dict[str, dict[str, int]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = arguments(__doc__)
     parser.add_argument("--model", default="examples/cards/mobileface_v3.toml")
     parser.add_argument("--faces", type=int, default=10000)
     parser.add_argument("--kept", default=KEPT, help="recognizers whose bytes kept are counted")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     options = parser.parse_args()
     found = measure(options.model, options.faces)
     print(found)

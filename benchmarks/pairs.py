@@ -8,17 +8,15 @@ of different people every pair within a group, of which a sample is kept. Random
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from markdown import show
 from memory import resident
-from recording import record
+from recording import arguments, record
 from torch import Tensor
 
 from leam.measures.bhattacharyya import bhattacharyya
@@ -85,10 +83,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = arguments(__doc__)
     parser.add_argument("--people", default="1000,8000,32000", help="comma-separated")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a study
     found = {people: measure(int(people)) for people in options.people.split(",")}

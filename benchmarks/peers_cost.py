@@ -9,17 +9,15 @@ does not load.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from markdown import write_between
-from recording import interleaved, load, noise, ratio, record
+from recording import arguments, interleaved, load, noise, ratio, record
 from torch import Tensor, nn
 
 from leam.mapping import Explainer, self_target
@@ -185,11 +183,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = arguments(__doc__)
     parser.add_argument("--model", default="dlib_resnet")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     options = parser.parse_args()
     (recognizer,) = load(options.model)
     found = measure(recognizer, options.rounds)

@@ -22,6 +22,14 @@ from leam.study.plan import installed_versions
 Runs = Mapping[str, Callable[[], object]]
 
 
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """A command line with ``--out`` and ``--page``; the first line of the description is shown."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    return parser
+
+
 def asked(description: str | None, **switches: str) -> argparse.Namespace:
     """What the command line asks of a benchmark of recognizers.
 
@@ -31,11 +39,9 @@ def asked(description: str | None, **switches: str) -> argparse.Namespace:
         description: The benchmark's own; its first line is shown.
         switches: What each does, by name.
     """
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser = arguments(description)
     parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     for name, does in switches.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=does)
     return parser.parse_args()

@@ -9,7 +9,6 @@ time = a n^b on logarithms, which is 1 where time is linear and less where the f
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import numpy as np
 from markdown import show
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from recording import record
+from recording import arguments, record
 
 from leam.report.drawing import INK, SERIES
 from leam.report.plotting import STYLE
@@ -54,12 +53,10 @@ def fits(times: Times) -> dict[str, float]:
 
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = arguments(__doc__)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--people", default="32,64,128,256,512")
     parser.add_argument("--models", default="dlib_resnet")
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     parser.add_argument("--figure", type=Path, help="a PNG file for the picture")
     options = parser.parse_args()
     people = [int(n) for n in options.people.split(",")]
