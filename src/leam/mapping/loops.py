@@ -24,7 +24,8 @@ try:
 except ImportError:
     INSTALLED = False
 else:
-    INSTALLED = True
+    # What a user turned off is as good as absent.
+    INSTALLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 class Loop:

@@ -142,7 +142,8 @@ def _layer_strip(explanation: Explanation) -> Figure:
     """Every layer's map on the face, from early to late, and the overall map last."""
     maps, face = explanation.maps, explanation.chip.image
     names = [
-        f"{layer.name}\n{layer.channels} x {layer.size[0]}x{layer.size[1]}" for layer in maps.layers
+        f"{layer.name}\n{layer.channels} x {layer.size[0]}x{layer.size[1]}{', empty' if empty else ''}"
+        for layer, empty in zip(maps.layers, maps.empty[:, 0], strict=True)
     ]
     layers = [*maps.at_input_size()[:, 0].cpu().numpy(), maps.overall[0].cpu().numpy()]
     rows = -(-len(layers) // _STRIP_COLUMNS)
