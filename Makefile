@@ -21,15 +21,19 @@ lint: $(VENV)/.installed-dev
 check: lint test
 
 # Both take PYTHON=, another interpreter that has the package; the peers come with the extra `bench`.
-BENCH = $(if $(filter-out python3,$(PYTHON)),$(PYTHON),$(BIN)/python)
-FACES ?= ../shared/lfw/people
+# Weights that cards of the examples name, and faces, lie in the asset folder.
+OTHER := $(filter-out python3,$(PYTHON))
+ASSETS := $(abspath $(or $(LEAM_ASSETS),../shared))
+BENCH = LEAM_ASSETS=$(ASSETS) $(or $(OTHER),$(BIN)/python)
+BENCH_READY := $(if $(OTHER),,$(VENV)/.installed-dev)
+FACES ?= $(ASSETS)/lfw/people
 CARDS := examples/cards
 GROWING := dlib_resnet,$(CARDS)/mobileface_v3.toml,$(CARDS)/mobileface_v2.toml,$(CARDS)/mobilefacenet_caffe.toml
 
-bench-quick:
+bench-quick: $(BENCH_READY)
 	$(BENCH) benchmarks/cost.py --models all --rounds 3
 
-bench:
+bench: $(BENCH_READY)
 	$(BENCH) benchmarks/cost.py --models all --rounds 15 --one-thread --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
