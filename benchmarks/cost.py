@@ -126,7 +126,9 @@ def main() -> None:
     """Run from the command line."""
     options = asked(__doc__, one_thread="measure on one thread, too")
     if not loops.ready():
-        print("compiled loops: none; they need the extra fast (numba), and on several threads Linux")
+        print(
+            "compiled loops: none; they need the extra fast (numba), and on several threads Linux"
+        )
     recognizers = load(options.models)
     found = {r.name: measure(r, options.rounds) for r in recognizers}
     found |= measure_gpu(options.rounds)
