@@ -125,7 +125,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Run from the command line."""
     options = asked(__doc__, one_thread="measure on one thread, too")
-    if not loops.ready():
+    if not loops.ready(BATCH):
         print(
             "compiled loops: none; they need the extra fast (numba), and on several threads Linux"
         )

@@ -15,6 +15,7 @@ SHAPES = [(2, 6, 5, 4), (3, 1, 8, 8), (4, 64, 40, 40)]
 @pytest.fixture(autouse=True)
 def _small_is_enough(monkeypatch):
     monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
 
 
 def faces(shape: tuple[int, ...], seed: int) -> torch.Tensor:

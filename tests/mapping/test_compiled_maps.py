@@ -9,6 +9,11 @@ from leam.mapping.aggregate import distributions, upsample
 SIZE = (12, 10)
 
 
+@pytest.fixture(autouse=True)
+def _few_are_enough(monkeypatch):
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
+
+
 def maps(*sizes: tuple[int, int]) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.rand(3, *size, generator=generator) for size in sizes]

@@ -41,7 +41,7 @@ def test_every_place_is_visited_once(places):
 @pytest.mark.usefixtures("_threads")
 def test_where_threads_cannot_be_had_loops_run_in_one(monkeypatch):
     monkeypatch.setattr(loops, "openmp", lambda: None)
-    assert loops.ready() == (torch.get_num_threads() == 1)
+    assert loops.ready(16) == (torch.get_num_threads() == 1)
 
 
 def test_a_torch_without_openmp_has_no_threads_to_share(monkeypatch, tmp_path):
@@ -54,4 +54,8 @@ def test_a_torch_without_openmp_has_no_threads_to_share(monkeypatch, tmp_path):
 
 def test_without_numba_no_loop_is_ready(monkeypatch):
     monkeypatch.setattr(loops, "INSTALLED", False)
-    assert not loops.ready()
+    assert not loops.ready(16)
+
+
+def test_few_faces_are_not_worth_compiling():
+    assert not loops.ready(1)

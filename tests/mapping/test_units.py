@@ -6,12 +6,12 @@ from torch import nn
 
 from leam.mapping import Explainer, compiled, contrast_target, loops, reference_target
 from leam.mapping import memory as memory_module
-from leam.mapping.explainer import _Part
 from leam.mapping.memory import batch_size, layer_bytes, portion
 from leam.mapping.steps import Limits, Slopes
 from leam.mapping.units import find_units
 from leam.mapping.weighting import WEIGHTINGS
 from leam.recognizers.onnx_layers import Clamp, Shift
+from plain import assert_same, plain
 from tiny import wrap
 
 
@@ -32,26 +32,6 @@ def network(*activations: nn.Module) -> nn.Sequential:
     return net.eval()
 
 
-def plain(explainer: Explainer, chips, target=None):
-    """The maps by the plain definition: every activation and gradient, then the weighting."""
-    arguments = () if target is None else (target,)
-    activations, gradients, embeddings, scores = explainer.differentiate(chips, *arguments)
-    with pytest.MonkeyPatch.context() as without:
-        without.setattr(loops, "INSTALLED", False)
-        raw = [explainer._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
-        return explainer._maps(_Part(raw, embeddings, scores))
-
-
-def assert_same(found, wanted) -> None:
-    for one, other in zip(found.layer_maps, wanted.layer_maps, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5 * float(other.max()), rtol=0)
-    torch.testing.assert_close(
-        found.overall, wanted.overall, atol=1e-5 * float(wanted.overall.max()), rtol=0
-    )
-    torch.testing.assert_close(found.embeddings, wanted.embeddings)
-    torch.testing.assert_close(found.scores, wanted.scores)
-
-
 PAIRS = [
     (nn.ReLU(), nn.ReLU(inplace=True)),
     (nn.PReLU(6, init=-0.3), nn.PReLU(init=1.5)),
@@ -65,6 +45,7 @@ PAIRS = [
 def either(request, monkeypatch) -> None:
     """With compiled loops, and without them."""
     monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
     if request.param == "torch":
         monkeypatch.setattr(loops, "INSTALLED", False)
 
@@ -188,6 +169,7 @@ def test_only_gradients_of_one_step_are_written_over(chips, weighting):
 
 def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips, monkeypatch):
     monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
     torch.manual_seed(0)
     net, kept = Sharing().eval(), {}
 

@@ -191,7 +191,7 @@ def positive(activations: Tensor, gradients: Tensor) -> Tensor | None:
 
 def fits(*tensors: Tensor) -> bool:
     """Whether a loop can take tensors ``(B, C, h, w)``."""
-    return loops.ready() and all(
+    return loops.ready(len(tensors[0])) and all(
         t.ndim == 4  # noqa: PLR2004  images only
         and t.dtype == torch.float32
         and t.device.type == "cpu"

@@ -127,7 +127,7 @@ def enlarged(
 
 
 def _fit(maps: Sequence[Tensor]) -> bool:
-    return loops.ready() and all(
+    return loops.ready(len(maps[0])) and all(
         layer.ndim == 3  # noqa: PLR2004  faces, rows, columns
         and len(layer) == len(maps[0])
         and layer.dtype == torch.float32

@@ -28,6 +28,10 @@ else:
     INSTALLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
+# Compiling takes two seconds, once in a process; of one picture, loops save milliseconds.
+LEAST_FACES = 4
+
+
 class Loop:
     """A loop over places, compiled when it is first run.
 
@@ -89,9 +93,14 @@ def openmp() -> ctypes.CDLL | None:
     return library
 
 
-def ready() -> bool:
-    """Whether loops can run: numba is installed, and there is one thread, or torch's can be had."""
-    return INSTALLED and (torch.get_num_threads() == 1 or openmp() is not None)
+def ready(faces: int) -> bool:
+    """Whether loops are to run for so many faces at once.
+
+    They are where numba is installed, and there is one thread, or torch's can be had; but for few faces they are not
+    worth being compiled.
+    """
+    threads = torch.get_num_threads() == 1 or openmp() is not None
+    return INSTALLED and faces >= LEAST_FACES and threads
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
