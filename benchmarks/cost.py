@@ -66,15 +66,6 @@ def difference(explainer: Explainer, chips: Tensor) -> float:
     return float((explainer.explain(chips).overall - plain).abs().max() / plain.max())
 
 
-def measure_one_thread(recognizers: list[Recognizer], rounds: int) -> dict[str, dict[str, Any]]:
-    """The same on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    found = {r.name: measure(r, rounds) for r in recognizers}
-    torch.set_num_threads(threads)
-    return found
-
-
 def explain_without_loops(explainer: Explainer, chips: Tensor) -> None:
     """All maps by torch's own steps, as without the extra ``fast``."""
     with without_loops():
@@ -135,7 +126,8 @@ def main() -> None:
     record(options.out, "cost", found)
     show(table(found), options.page, "cost")
     if options.one_thread:
-        alone = measure_one_thread(recognizers, options.rounds)
+        torch.set_num_threads(1)
+        alone = {r.name: measure(r, options.rounds) for r in recognizers}
         record(options.out, "cost_one_thread", alone)
         show(table(alone), options.page, "cost_one_thread")
 
