@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from leam.mapping import loops
 from leam.mapping.loops import loop, share, sizes, vector
-
-
-@pytest.fixture(params=[1, 2, 3])
-def _threads(request) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
 
 
 @loop()
@@ -28,20 +18,20 @@ def _count(data):
         parts[place] = first
 
 
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
 @pytest.mark.parametrize("places", [1, 2, 1000])
-def test_every_place_is_visited_once(places):
+def test_every_place_is_visited_once(threads, places):
     counts, parts = torch.zeros(places), torch.zeros(places)
     _count([places], [counts, parts])
     assert counts.tolist() == [1] * places
     if loops.openmp() is not None:
-        assert len(parts.unique()) == min(places, torch.get_num_threads())
+        assert len(parts.unique()) == min(places, threads)
 
 
-@pytest.mark.usefixtures("_threads")
-def test_where_threads_cannot_be_had_loops_run_in_one(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+def test_where_threads_cannot_be_had_loops_run_in_one(threads, monkeypatch):
     monkeypatch.setattr(loops, "openmp", lambda: None)
-    assert loops.ready(16) == (torch.get_num_threads() == 1)
+    assert loops.ready(16) == (threads == 1)
 
 
 def test_a_torch_without_openmp_has_no_threads_to_share(monkeypatch, tmp_path):

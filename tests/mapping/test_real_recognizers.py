@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +18,10 @@ NAMES = ["dlib_resnet", *sorted(map(str, CARDS.glob("*.toml")))]
 FACES = loops.LEAST_FACES
 
 
-@pytest.fixture(params=[1, 2], ids=["one thread", "two"])
-def _threads(request) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("threads", [1, 2], ids=["one thread", "two"], indirect=True)
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: Path(name).stem)
-def test_fast_maps_are_the_plain_definition_s(assets, name):
+def test_fast_maps_are_those_of_the_plain_definition(assets, name):
     recognizer = load_recognizer(name)
     height, width = recognizer.card.input_size
     pictures = sorted((assets / "lfw" / "people").glob("*/*.jpg"))[:FACES]

@@ -126,7 +126,8 @@ def maximum(maps: Sequence[Tensor], size: Size) -> Tensor:
 
 
 def _weighted_mean(maps: Sequence[Tensor], weights: Sequence[float], size: Size) -> Tensor:
-    shares = [weight / sum(weights) for weight in weights]
+    total = sum(weights)
+    shares = [weight / total for weight in weights]
     found = compiled_maps.enlarged(maps, shares, size)
     if found is not None:
         return found

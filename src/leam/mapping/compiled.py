@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from leam.mapping import loops
-from leam.mapping.loops import Loop, inlined, loop, matrix, share, sizes, vector
+from leam.mapping.loops import ANY_ORDER, Loop, inlined, loop, matrix, share, sizes, vector
 
 Affine = tuple[Tensor, Tensor]
 """A gain and a shift, for all channels ``(1,)`` or for each ``(C,)``."""
@@ -24,7 +24,6 @@ Affine = tuple[Tensor, Tensor]
 # Measured: of fewer numbers torch's steps are as fast.
 _LEAST = 1 << 13
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 # What the loops below are given has a value for each place and channel, for each place, or for each channel.
@@ -55,8 +54,7 @@ def _slopes(data: Any) -> None:  # noqa: ANN401
             out[i, j] = value * below[j] if value <= _ZERO else value
 
 
-# Sums may be taken in any order, so that several channels are added at once.
-@loop(fastmath=_ANY_ORDER)
+@loop(fastmath=ANY_ORDER)
 def _slopes_backward(data: Any) -> None:  # noqa: ANN401
     gradient, x, sums = _grid(data, 0), _grid(data, 1), _by_place(data, 2)
     gain, shift, below = _by_channel(data, 3), _by_channel(data, 4), _by_channel(data, 5)
@@ -82,7 +80,7 @@ def _limits(data: Any) -> None:  # noqa: ANN401
             out[i, j] = min(max(x[i, j] * gain[j] + shift[j], low), high)
 
 
-@loop(fastmath=_ANY_ORDER)
+@loop(fastmath=ANY_ORDER)
 def _limits_backward(data: Any) -> None:  # noqa: ANN401
     gradient, x, sums = _grid(data, 0), _grid(data, 1), _by_place(data, 2)
     gain, shift = _by_channel(data, 3), _by_channel(data, 4)
@@ -99,7 +97,7 @@ def _limits_backward(data: Any) -> None:  # noqa: ANN401
         sums[i] = max(total, _ZERO)
 
 
-@loop(fastmath=_ANY_ORDER)
+@loop(fastmath=ANY_ORDER)
 def _positive(data: Any) -> None:  # noqa: ANN401
     activations, gradients, out = _grid(data, 0), _grid(data, 1), _by_place(data, 2)
     first, end = share(data)

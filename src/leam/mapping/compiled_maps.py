@@ -15,16 +15,15 @@ import torch
 from torch import Tensor
 
 from leam.mapping import loops
-from leam.mapping.loops import inlined, loop, matrix, share, sizes, vector
+from leam.mapping.loops import ANY_ORDER, inlined, loop, matrix, share, sizes, vector
 
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _TINY, _INFINITE = np.finfo(np.float32).tiny, np.float32(np.inf)
-_ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 # Sizes: faces, layers, then each layer's cells. Operands: the sums of maps by layer and face, zero for one that cannot
 # be scaled; then the maps of each layer, and what they become.
-@loop(fastmath=_ANY_ORDER)
+@loop(fastmath=ANY_ORDER)
 def _scaled(data: Any) -> None:  # noqa: ANN401
     faces, layers = sizes(data, 2)[0], sizes(data, 2)[1]
     sums = matrix(data, 0, layers, faces)
@@ -68,14 +67,13 @@ def _add_enlarged(small: Any, h: int, w: int, wide: Any, out: Any, rows: tuple[i
 
 
 # Sizes: faces, the input's height and width, layers, the most cells and rows of a layer, then each layer's height and
-# width and, where it is the last of its size, 1. Operands: what is to be found, the weights, then the maps of each
-# layer, those of one size in a row.
-@loop(fastmath=_ANY_ORDER)
+# width. Operands: what is to be found, the weights, then the maps of each layer, those of one size in a row.
+@loop(fastmath=ANY_ORDER)
 def _enlarged(data: Any) -> None:  # noqa: ANN401
     n = sizes(data, 6)
     faces, height, width, layers = n[0], n[1], n[2], n[3]
     together, wide = np.empty(n[4], np.float32), np.empty((n[5], width), np.float32)
-    n = sizes(data, 6 + 3 * layers)
+    n = sizes(data, 6 + 2 * layers)
     out, weights = matrix(data, 0, faces * height, width), vector(data, 1, layers)
     first, end = share(data)
     for face in range(first, end):
@@ -84,14 +82,15 @@ def _enlarged(data: Any) -> None:  # noqa: ANN401
                 out[row, x] = _ZERO
         begins = True
         for layer in range(layers):
-            h, w = n[6 + 3 * layer], n[7 + 3 * layer]
+            at = 6 + 2 * layer
+            h, w = n[at], n[at + 1]
             given, weight = matrix(data, 2 + layer, faces, h * w), weights[layer]
             if begins:
                 for k in range(h * w):
                     together[k] = _ZERO
             for k in range(h * w):
                 together[k] += weight * given[face, k]
-            begins = n[8 + 3 * layer] == 1
+            begins = layer + 1 == layers or n[at + 2] != h or n[at + 3] != w
             if begins:
                 _add_enlarged(together, h, w, wide, out, (face * height, (face + 1) * height))
 
@@ -114,15 +113,12 @@ def enlarged(
     if not _fit(maps):
         return None
     pairs = sorted(zip(maps, weights, strict=True), key=lambda pair: pair[0].shape[1:])
-    grids = [tuple(layer.shape[1:]) for layer, _ in pairs]
-    cells = [height * width for height, width in grids]
-    ends = [grid != following for grid, following in zip(grids, [*grids[1:], None], strict=True)]
+    sides = [side for layer, _ in pairs for side in layer.shape[1:]]
+    cells = [layer[0].numel() for layer, _ in pairs]
     density = [weight * n / math.prod(size) for (_, weight), n in zip(pairs, cells, strict=True)]
-    most = [max(cells), max(height for height, _ in grids)]
-    each = [n for (h, w), end in zip(grids, ends, strict=True) for n in (h, w, end)]
     out = torch.empty(len(maps[0]), *size)
     operands = [out, torch.tensor(density), *(layer for layer, _ in pairs)]
-    _enlarged([len(out), *size, len(maps), *most, *each], operands)
+    _enlarged([len(out), *size, len(maps), max(cells), max(sides[::2]), *sides], operands)
     return out
 
 

@@ -28,6 +28,9 @@ else:
     INSTALLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
+ANY_ORDER = {"reassoc", "contract", "nsz"}
+"""Of numba's ``fastmath``: sums may be taken in any order, so that several values are added at once."""
+
 # Compiling takes two seconds, once in a process; of one picture, loops save milliseconds.
 LEAST_FACES = 4
 
@@ -44,15 +47,15 @@ class Loop:
         self.body = body
         self.options = options
 
-    def __call__(self, shape: Sequence[int], operands: Sequence[Tensor]) -> None:
+    def __call__(self, sizes: Sequence[int], operands: Sequence[Tensor]) -> None:
         """Run it.
 
         Args:
-            shape: Sizes that the body wants to know; threads share out the first.
+            sizes: What the body wants to know; threads share out the first.
             operands: What the body reads and writes: float32, in memory without gaps.
         """
-        sizes = (ctypes.c_int64 * len(shape))(*shape)
-        addresses = [ctypes.addressof(sizes), *(operand.data_ptr() for operand in operands)]
+        numbers = (ctypes.c_int64 * len(sizes))(*sizes)
+        addresses = [ctypes.addressof(numbers), *(operand.data_ptr() for operand in operands)]
         data = (ctypes.c_void_p * len(addresses))(*addresses)
         threads, library = torch.get_num_threads(), openmp()
         if threads == 1 or library is None:

@@ -50,9 +50,17 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
     return lambda _, x: function(x)
 
 
+def _mean_over(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+    """Torch's mean, but with a gradient that is a view and not written out."""
+    # Of shorter numbers a sum could be too large.
+    if x.dtype != torch.float32:
+        return x.mean(axes, keepdim=keep)
+    return x.sum(axes, keepdim=keep) / math.prod(x.shape[axis] for axis in axes)
+
+
 def _spatial_mean(x: Tensor) -> Tensor:
-    """``(B, C, ...)`` to ``(B, C, 1, ...)``: torch's mean, but with a gradient that is a view and not written out."""
-    return x.sum(dim=tuple(range(2, x.ndim)), keepdim=True) / math.prod(x.shape[2:])
+    """``(B, C, ...)`` to ``(B, C, 1, ...)``."""
+    return _mean_over(x, list(range(2, x.ndim)), True)  # noqa: FBT003
 
 
 def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
@@ -290,7 +298,7 @@ OPERATORS |= {
         lambda x, axes, keep: torch.linalg.vector_norm(x, dim=axes, keepdim=keep)
     ),
     "ReduceMax": _reduction(lambda x, axes, keep: x.amax(axes, keepdim=keep)),
-    "ReduceMean": _reduction(lambda x, axes, keep: x.mean(axes, keepdim=keep)),
+    "ReduceMean": _reduction(_mean_over),
     "ReduceMin": _reduction(lambda x, axes, keep: x.amin(axes, keepdim=keep)),
     "ReduceProd": _reduction(_product),
     "ReduceSum": _reduction(lambda x, axes, keep: x.sum(axes, keepdim=keep)),
