@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import InputError
-from leam.faces import DlibDetector, Face, find_face
+from leam.explain.aggregates import distribution
+from leam.explain.explainer import Explainer
+from leam.explain.targets import Target
+from leam.explain.weightings import WEIGHTINGS
+from leam.faces.detection import find_face
+from leam.faces.detectors.dlib import DlibDetector
+from leam.faces.face import Face
 from leam.faces.people import draw_people, read_people
-from leam.mapping import WEIGHTINGS, Explainer
-from leam.mapping.aggregate import distribution
-from leam.mapping.targets import Target
-from leam.measures import drop
-from leam.measures.occlusion import hide
-from leam.parsers import REGIONS, load_parser
-from leam.recognizers import Recognizer
+from leam.metrics.occlusion import drop, hide
+from leam.parsers import load_parser
+from leam.parsers.regions import REGIONS
+from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import Settings
 from leam.study.targeting import mates, target_maker
 

@@ -21,11 +21,12 @@ from markdown import show
 from recording import asked, interleaved, load, noise, ratio, record
 from torch import Tensor
 
-from leam.mapping import Explainer, loops
-from leam.mapping.aggregate import distribution, distributions, find_aggregate
-from leam.mapping.weighting import find_weighting
+from leam.explain.aggregates import AGGREGATES, distribution, distributions
+from leam.explain.backends import kernels as loops
+from leam.explain.explainer import Explainer
+from leam.explain.weightings import WEIGHTINGS
+from leam.recognizers.architectures.iresnet import IResNet
 from leam.recognizers.card import Card
-from leam.recognizers.iresnet import IResNet
 from leam.recognizers.recognizer import Recognizer
 
 BATCH = 32
@@ -59,7 +60,7 @@ def measure(recognizer: Recognizer, rounds: int, batch: int = BATCH) -> dict[str
 def difference(explainer: Explainer, chips: Tensor) -> float:
     """The largest difference of overall maps from the plain definition's, over the largest value of those."""
     activations, gradients, _, _ = explainer.differentiate(chips)
-    weigh, join = find_weighting(explainer.weighting), find_aggregate(explainer.aggregate)
+    weigh, join = WEIGHTINGS[explainer.weighting], AGGREGATES[explainer.aggregate]
     with without_loops():
         maps, _ = distributions(list(map(weigh, activations, gradients)))
         plain = distribution(join(maps, explainer.recognizer.card.input_size))

@@ -12,10 +12,9 @@ from markdown import show
 from peers_cost import Run, Score, kept_bytes, torch_cam
 from recording import arguments, load, noise, record
 
-from leam.mapping import Explainer
-from leam.mapping.memory import batch_size
-from leam.recognizers.mode import evaluating
-from leam.recognizers.recognizer import Recognizer
+from leam.explain.explainer import Explainer
+from leam.explain.memory import batch_size
+from leam.recognizers.recognizer import Recognizer, evaluating
 
 BATCH = 16
 SAMPLES = 10

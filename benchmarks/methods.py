@@ -27,13 +27,15 @@ from markdown import write_between
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.faces import Face
-from leam.mapping import Explainer
-from leam.mapping.peers import Method, build_peer, explained
-from leam.measures import bootstrap_mean, critical_mask, deletion, insertion
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.verification import Pairs, best_threshold
-from leam.recognizers import Recognizer, load_recognizer
+from leam.explain.explainer import Explainer
+from leam.explain.masks import critical_mask
+from leam.explain.methods import METHODS, Method, explained
+from leam.faces.face import Face
+from leam.metrics.controls import CONTROLS, ControlInput
+from leam.metrics.statistics import bootstrap_mean
+from leam.metrics.verification import Pairs, best_threshold, deletion, insertion
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 
 Result = TypeVar("Result")
 
@@ -42,7 +44,7 @@ BATCH = 16
 OWN = ("leam self", "leam template")
 RANDOM = "random order"
 # The cheap ones first: one backward pass a dimension and 500 forward passes come last.
-METHODS = (
+COMPARED = (
     *OWN,
     "grad_cam",
     "hires_cam",
@@ -67,7 +69,7 @@ def method_of(name: str, recognizer: Recognizer) -> Method:
         return lambda chips, _: torch.rand(
             len(chips), *size, generator=torch.Generator().manual_seed(0)
         )
-    return build_peer(name, recognizer)
+    return METHODS[name](recognizer)
 
 
 def in_batches(method: Method, chips: NDArray[np.uint8], mates: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
     for name in ("scattered", "moved"):
         generator = np.random.default_rng(0)
         masks = [
-            BASELINES[name](Given(mask, values, face, np.zeros_like(mask), generator))
+            CONTROLS[name](ControlInput(mask, values, face, np.zeros_like(mask), generator))
             for mask, values, face in zip(own, maps.numpy(), bench.on_face, strict=True)
         ]
         found[name] = bench.drops(np.stack(masks))
@@ -173,7 +175,7 @@ def overview(found: dict[str, Any], planted: dict[str, Any]) -> str:
         ratios = [rows[name]["drop"]["mean"] / rows[OWN[0]]["drop"]["mean"] for rows in having]
         return float(np.mean(ratios))
 
-    run = [name for name in METHODS if any(name in rows for rows in models)]
+    run = [name for name in COMPARED if any(name in rows for rows in models)]
     for name in sorted(run, key=relative, reverse=True):
         own = [rows[name] for rows in models if name in rows]
         cells = [name, f"{relative(name):.2f}"]
@@ -204,7 +206,7 @@ def main() -> None:
     parser.add_argument("--models", required=True)
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(COMPARED))
     parser.add_argument("--planted", type=Path, help="what benchmarks/planted.py wrote")
     parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
     parser.add_argument("--out", type=Path, required=True)
@@ -217,7 +219,7 @@ def main() -> None:
         recognizer = load_recognizer(name)
         bench, strangers = pairs_of(recognizer, faces, people)
         rows: dict[str, Any] = {}
-        for method in METHODS:
+        for method in COMPARED:
             path = options.work / f"{recognizer.name}-{method.replace(' ', '_')}.json"
             if method in options.methods.split(",") and not path.is_file():
                 write_whole(path, judge(bench, strangers, method_of(method, recognizer)))

@@ -19,10 +19,10 @@ from memory import resident
 from recording import arguments, record
 from torch import Tensor
 
-from leam.measures.bhattacharyya import bhattacharyya
-from leam.measures.critical import critical_mask
-from leam.measures.specificity import Block, Pool
-from leam.measures.statistics import bootstrap_means
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import bhattacharyya
+from leam.metrics.specificity import Block, Pool
+from leam.metrics.statistics import bootstrap_means
 
 PICTURES = 2
 SIZE = (112, 112)

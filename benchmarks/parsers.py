@@ -30,17 +30,24 @@ from PIL import Image
 from torch import Tensor, nn
 
 from leam.errors import FaceError
-from leam.faces import Crop, DlibDetector, Face, find_face
-from leam.faces.align import Matrix, transform_points
-from leam.faces.face import Points
-from leam.parsers import GROUPS, REGIONS, Parser, load_parser
-from leam.parsers.compare import Counts, accuracy, confusion, f1, merged
-from leam.parsers.frame import Frame
-from leam.parsers.head import HeadParser
-from leam.parsers.orders import ORDERS, label_values, translate
-from leam.parsers.paint import overlay
-from leam.parsers.parsing import Parsing
-from leam.parsers.regions import GROUP_OF, LABELS, REGION_OF
+from leam.faces.alignment import Crop, Matrix, transform_points
+from leam.faces.detection import find_face
+from leam.faces.detectors.dlib import DlibDetector
+from leam.faces.face import Face, Points
+from leam.parsers import load_parser
+from leam.parsers.network import HeadParser
+from leam.parsers.parsing import Counts, Frame, Parser, Parsing, accuracy, confusion, f1, merged
+from leam.parsers.regions import (
+    GROUP_OF,
+    GROUPS,
+    LABELS,
+    ORDERS,
+    REGION_OF,
+    REGIONS,
+    label_values,
+    translate,
+)
+from leam.parsers.writing import overlay
 
 BASELINE = "unet_simonenkel"
 SPLIT = Path(__file__).parents[1] / "training" / "split.json"

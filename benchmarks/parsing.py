@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from leam.faces import DlibDetector, find_face
+from leam.explain.explainer import Explainer
+from leam.faces.detection import find_face
+from leam.faces.detectors.dlib import DlibDetector
 from leam.faces.people import draw_people, read_people
-from leam.mapping import Explainer
 from leam.parsers import load_parser
-from leam.recognizers import load_recognizer
+from leam.recognizers.catalogue import load_recognizer
 from leam.study import Settings
 from leam.study.album import Chips
 from leam.study.measuring import measure_slice

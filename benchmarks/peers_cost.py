@@ -20,9 +20,9 @@ from markdown import write_between
 from recording import arguments, interleaved, load, noise, ratio, record
 from torch import Tensor, nn
 
-from leam.mapping import Explainer, self_target
-from leam.recognizers.mode import evaluating
-from leam.recognizers.recognizer import Recognizer
+from leam.explain.explainer import Explainer
+from leam.explain.targets import self_target
+from leam.recognizers.recognizer import Recognizer, evaluating
 
 BATCH = 8
 Run = Callable[[], object]
@@ -100,7 +100,7 @@ def captum(method: str) -> Callable[[Score, list[str], Tensor], Run]:
     return prepare
 
 
-PEERS = {
+METHODS = {
     "torch_cam": torch_cam,
     "pytorch_grad_cam": grad_cam,
     "captum_layer_grad_cam": captum("LayerGradCam"),
@@ -143,7 +143,7 @@ def measure(recognizer: Recognizer, rounds: int) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     with evaluating(recognizer.module):
         score.eval()
-        for name, prepare in PEERS.items():
+        for name, prepare in METHODS.items():
             try:
                 run = prepare(score, names, inputs)
                 run()

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from markdown import write_between
 
-from leam.mapping import WEIGHTINGS, Explainer
-from leam.mapping.peers import PEERS, Method, build_peer, explained
+from leam.explain.explainer import Explainer
+from leam.explain.methods import METHODS, Method, explained
+from leam.explain.weightings import WEIGHTINGS
 from leam.planted import REGIONS, plant, planted_shares
-from leam.recognizers import Recognizer
+from leam.recognizers.recognizer import Recognizer
 
 
 def methods(recognizer: Recognizer) -> dict[str, Method]:
@@ -30,7 +31,7 @@ def methods(recognizer: Recognizer) -> dict[str, Method]:
     return {
         **{f"self/{name}": explained(explainer, alone=True) for name, explainer in own.items()},
         **{f"template/{name}": explained(explainer) for name, explainer in own.items()},
-        **{name: build_peer(name, recognizer) for name in PEERS},
+        **{name: METHODS[name](recognizer) for name in METHODS},
     }
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from leam.faces.registry import detectors, load_detector
-from leam.recognizers.shelf import choose, read_shelf
+from leam.faces.detectors import DETECTORS, load_detector
+from leam.recognizers.catalogue import choose, read_shelf
 from leam.study.check import check_model, read_pairs, verify
 from leam.version import __version__
 
@@ -66,7 +66,7 @@ def measure() -> dict[str, Any]:
             "license": recognizer.card.license,
             "accuracy": {},
         }
-    for name in detectors():
+    for name in DETECTORS:
         verified = verify(recognizers, pairs, assets / "lfw" / "people", load_detector(name))
         skipped = list(verified[0].skipped.values())
         none = sum("no face found" in reason for reason in skipped)

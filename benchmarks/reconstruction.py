@@ -33,14 +33,13 @@ from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.mapping import AGGREGATES, Explainer
-from leam.mapping.aggregate import distribution
-from leam.mapping.layers import STAGES, Layer
-from leam.measures import critical_mask
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.critical import pixel_count
-from leam.parsers import REGIONS
-from leam.recognizers import load_recognizer
+from leam.explain.aggregates import AGGREGATES, distribution
+from leam.explain.explainer import Explainer
+from leam.explain.layers import STAGES, Layer
+from leam.explain.masks import critical_mask, pixel_count
+from leam.metrics.controls import CONTROLS, ControlInput
+from leam.parsers.regions import REGIONS
+from leam.recognizers.catalogue import load_recognizer
 
 IMAGES = 4
 TARGETS = ("self", "template")
@@ -213,7 +212,7 @@ def _drops(
         generator = np.random.default_rng(0)
         masks[kind] = np.stack(
             [
-                BASELINES[kind](Given(mask, values, face, np.zeros_like(mask), generator))
+                CONTROLS[kind](ControlInput(mask, values, face, np.zeros_like(mask), generator))
                 for mask, values, face in zip(own, overall.numpy(), shown.on_face, strict=True)
             ]
         )

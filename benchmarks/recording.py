@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from leam.mapping.memory import keep_freed_memory
-from leam.recognizers import load_recognizer
+from leam.explain.memory import keep_freed_memory
+from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import installed_versions
 

@@ -30,24 +30,22 @@ from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.faces import Face
-from leam.mapping import AGGREGATES, Explainer, reference_target, self_target
-from leam.mapping.aggregate import distribution
-from leam.mapping.layers import STAGES
-from leam.measures import (
-    bhattacharyya,
-    bootstrap_mean,
-    cascade,
-    compact_mask,
-    critical_mask,
-    region_shares,
-)
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.specificity import specificity
-from leam.measures.statistics import Numbers, person_means
-from leam.parsers import REGIONS
+from leam.explain.aggregates import AGGREGATES, distribution
+from leam.explain.explainer import Explainer
+from leam.explain.layers import STAGES
+from leam.explain.masks import compact_mask, critical_mask
+from leam.explain.targets import reference_target, self_target
+from leam.faces.face import Face
+from leam.metrics.controls import CONTROLS, ControlInput
+from leam.metrics.overlap import bhattacharyya
+from leam.metrics.robustness import cascade
+from leam.metrics.specificity import specificity
+from leam.metrics.statistics import Numbers, bootstrap_mean, person_means
+from leam.parsers.regions import REGIONS
+from leam.parsers.shares import region_shares
 from leam.planted import plant, planted_share
-from leam.recognizers import Recognizer, load_recognizer
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 
 TOP = 0.01
 # Faces whose maps are compared before and after all weights are redrawn.
@@ -201,10 +199,10 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
         # Faces lie person by person: half of all away is another person, and not a neighbour.
         others = np.roll(masks, 2 * (people // 2), axis=0)
         drops = {"critical": bench.drops(masks)}
-        for name, choose in BASELINES.items():
+        for name, choose in CONTROLS.items():
             generator = np.random.default_rng(0)
             given = [
-                Given(*one, generator=generator)
+                ControlInput(*one, generator=generator)
                 for one in zip(masks, overall.numpy(), bench.on_face, others, strict=True)
             ]
             drops[name] = bench.drops(np.stack([choose(one) for one in given]))
@@ -306,7 +304,7 @@ def beaten(work: Path) -> list[dict[str, Any]]:
     rows = []
     for key in sorted(set().union(*models.values())):
         counts: dict[str, dict[str, int]] = {}
-        for name in BASELINES:
+        for name in CONTROLS:
             more = [
                 bootstrap_mean(
                     np.array(found[key]["drops"]["critical"]) - np.array(found[key]["drops"][name]),
@@ -334,7 +332,7 @@ def shortlist(found: dict[str, Any]) -> list[Key]:
 
 def table(found: dict[str, Any]) -> str:
     """The shortlist as Markdown."""
-    names = list(BASELINES)
+    names = list(CONTROLS)
     counts = {tuple(row["variant"]): row["counts"] for row in found["baselines"]}
     rows = {tuple(row["variant"]): row for row in found["variants"]}
     planted = list(next(iter(rows.values()))["planted"])

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from leam.mapping import Explainer
+from leam.explain.explainer import Explainer
 from leam.recognizers.recognizer import Recognizer
 
 BATCH = 16

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from leam.demo import portraits
-from leam.faces import DlibDetector
-from leam.recognizers import Recognizer, load_recognizer
+from leam.faces.detectors.dlib import DlibDetector
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 from tiny import TinyNet, wrap
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from leam.mapping import Explainer, loops
-from leam.mapping.explainer import _Part
+from leam.explain.backends import kernels as loops
+from leam.explain.explainer import Explainer, _Part
 
 
 def plain(explainer: Explainer, chips, target=None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leam.recognizers import Card
+from leam.recognizers.card import Card
 from leam.study import Settings
 from leam.study.plan import Plan, PlannedImage, PlannedModel
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from leam.demo import portraits
 from leam.faces.people import read_people
-from leam.recognizers import Card, Recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
 from leam.study import RunFolder, Settings, plan_study, run_study
 from leam.study.plan import Plan
 from tiny import TinyNet

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from leam.recognizers import Card, Recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
 
 
 class TinyNet(nn.Module):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.faces.align import Matrix, Picture, warp
+from leam.faces.alignment import Matrix, Picture, warp
 
 Labels = NDArray[np.uint8]
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from leam.faces.face import five_points_of
-from leam.parsers.compact import CompactNet
-from leam.parsers.head import head_matrix
+from leam.parsers.builtin.compact import CompactNet
+from leam.parsers.network import head_matrix
 
 CLASSES = 19
 BATCH = 16

@@ -12,7 +12,7 @@ import torch
 from compact import STAGES
 from safetensors.torch import save_file
 
-from leam.parsers.orders import ORDERS
+from leam.parsers.regions import ORDERS
 
 METADATA = {
     "name": "compact",

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from leam.errors import FaceError
-from leam.faces import DlibDetector, find_face
+from leam.faces.detection import find_face
+from leam.faces.detectors.dlib import DlibDetector
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from leam.errors import InputError
-from leam.faces.read import Picture, read_picture
-from leam.weights.packaged import packaged_file
+from leam.faces.reading import Picture, read_picture
+from leam.files import packaged_file
 
 # Package, file inside it, and who is shown. NASA and the US Navy: both public domain.
 _PORTRAITS = (

@@ -35,6 +35,10 @@ class WeightsError(ModelError):
     """A weights file is missing, damaged, or of another layout."""
 
 
+class PluginError(LeamError):
+    """A package that adds to LEAM cannot be imported."""
+
+
 class StudyError(LeamError):
     """A run folder cannot be used, resumed or reported."""
 

@@ -4,9 +4,8 @@ import dlib
 import numpy as np
 import pytest
 
-from leam.faces import Crop, find_face
-from leam.faces.align import similarity_transform, transform_points, warp
-from leam.faces.packaged import dlib_model
+from leam.faces.alignment import Crop, similarity_transform, transform_points, warp
+from leam.faces.detection import dlib_model, find_face
 
 
 def test_similarity_transform_recovers_turn_scale_and_shift():

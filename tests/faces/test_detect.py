@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from leam.errors import FaceError, WeightsError
-from leam.faces import find_face, read_picture
-from leam.faces.packaged import dlib_model
+from leam.faces.detection import dlib_model, find_face
+from leam.faces.reading import read_picture
 
 
 def test_a_face_and_its_points(portrait, detector):

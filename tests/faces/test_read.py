@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from leam.errors import ImageError
-from leam.faces import read_picture
+from leam.faces.reading import read_picture
 
 RAMP = np.arange(40 * 30, dtype=np.uint16).reshape(30, 40)
 

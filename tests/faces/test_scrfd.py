@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from leam.errors import ModelError, WeightsError
-from leam.faces import DlibDetector, find_face, read_picture
-from leam.faces.registry import detectors, load_detector
-from leam.faces.scrfd import ScrfdDetector, decode, surest
+from leam.faces.detection import find_face
+from leam.faces.detectors import DETECTORS, load_detector
+from leam.faces.detectors.dlib import DlibDetector
+from leam.faces.detectors.scrfd import ScrfdDetector, decode, surest
+from leam.faces.reading import read_picture
 
 
 def outputs(side=64):
@@ -88,7 +90,7 @@ def test_a_recognizer_is_no_detector(assets):
 
 
 def test_detectors_are_chosen_by_name():
-    assert detectors() == ["dlib", "scrfd"]
+    assert DETECTORS == ["dlib", "scrfd"]
     assert isinstance(load_detector("dlib"), DlibDetector)
     with pytest.raises(ModelError, match=r"cascade: no such detector; known are dlib, scrfd"):
         load_detector("cascade")

@@ -8,11 +8,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leam.errors import StudyError, WeightsError
-from leam.parsers.landmarks import LandmarkParser
-from leam.recognizers import Card, Recognizer, load_recognizer
+from leam.parsers.builtin.landmarks import LandmarkParser
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 from leam.report import render_report
 from leam.study import RunFolder
-from leam.weights.download import sha256_of
+from leam.weights.fetching import sha256_of
 from small import SIDE, digests, log_of, recognizer, study
 from tiny import TinyNet
 

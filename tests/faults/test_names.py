@@ -11,7 +11,7 @@ from hostile import everything_in
 from leam.cli import main
 from leam.cli.console import complain
 from leam.errors import InputError
-from leam.recognizers import Recognizer
+from leam.recognizers.recognizer import Recognizer
 
 
 def run(monkeypatch, capsys, *arguments: object) -> tuple[int, str]:

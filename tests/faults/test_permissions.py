@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hostile import endures
+from leam import files as regular
 from leam.errors import ImageError
-from leam.faces import read_picture
+from leam.faces.reading import read_picture
 from leam.report import render_report
 from leam.study import RunFolder
-from leam.weights import regular
 from small import log_of, study
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import CardError
-from leam.recognizers import Card, load_recognizer
-from leam.recognizers.card import read_card
+from leam.recognizers.card import Card, read_card
+from leam.recognizers.catalogue import load_recognizer
 
 CARD = (
     'name = "a"\narchitecture = "onnx"\nfile = "m.onnx"\ninput_size = [16, 16]\nchannels = "BGR"\n'

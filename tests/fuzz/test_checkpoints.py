@@ -16,9 +16,8 @@ from torch import nn
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import WeightsError
-from leam.weights.cache import cached_path
-from leam.weights.download import fetch
-from leam.weights.state import fill, read_state, without_prefix
+from leam.weights.checkpoints import fill, read_state, without_prefix
+from leam.weights.fetching import cached_path, fetch
 
 
 class Small(nn.Module):

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import WeightsError
-from leam.recognizers import Card, load_recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
 
 SIDE = 12
 

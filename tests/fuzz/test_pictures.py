@@ -14,7 +14,9 @@ from PIL import Image
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import ImageError
-from leam.faces import DlibDetector, find_face, read_picture
+from leam.faces.detection import find_face
+from leam.faces.detectors.dlib import DlibDetector
+from leam.faces.reading import read_picture
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

@@ -1,7 +1,6 @@
 import numpy as np
 
-from leam.parsers.areas import region_table
-from leam.parsers.parsing import Parsing
+from leam.parsers.parsing import Parsing, region_table
 from leam.parsers.regions import INDEX, REGIONS
 
 

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from leam.errors import WeightsError
 from leam.parsers import load_parser
-from leam.parsers.bisenet import canonical, normalised, read_bisenet
-from leam.parsers.orders import ORDERS, translate
+from leam.parsers.builtin.bisenet import canonical, normalised, read_bisenet
+from leam.parsers.regions import ORDERS, translate
 
 MANIFESTS = Path(__file__).parent / "manifests"
 

@@ -6,7 +6,7 @@ import pytest
 
 from leam.errors import WeightsError
 from leam.parsers import load_parser
-from leam.parsers.checkpoint import weights_of
+from leam.parsers.network import weights_of
 from serving import DATA, SHA, serving
 
 

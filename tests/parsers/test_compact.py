@@ -6,11 +6,12 @@ from safetensors.torch import load_file, save_file
 
 from leam.demo import portraits
 from leam.errors import WeightsError
-from leam.faces import Crop, find_face
+from leam.faces.alignment import Crop
+from leam.faces.detection import find_face
 from leam.faces.face import Face, five_points_of
 from leam.parsers import load_parser
-from leam.parsers.areas import region_table
-from leam.parsers.compact import WEIGHTS, CompactNet, read_compact
+from leam.parsers.builtin.compact import WEIGHTS, CompactNet, read_compact
+from leam.parsers.parsing import region_table
 from leam.parsers.regions import INDEX
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from leam.parsers.compare import accuracy, confusion, f1, merged
+from leam.parsers.parsing import accuracy, confusion, f1, merged
 from leam.parsers.regions import GROUP_OF, GROUPS, INDEX, LABELS, REGION_OF, REGIONS
 
 SKIN, NOSE, LEFT, RIGHT = (INDEX[name] for name in ("skin", "nose", "left_eye", "right_eye"))

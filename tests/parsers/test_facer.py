@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from leam.errors import WeightsError
-from leam.faces.align import transform_points
-from leam.parsers.facer import celeba_hq_frame, read_facer
-from leam.parsers.head import inverse
+from leam.faces.alignment import transform_points
+from leam.parsers.builtin.facer import celeba_hq_frame, read_facer
+from leam.parsers.network import inverse
 
 
 class Tiny(nn.Module):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from leam.faces import Crop, Face
-from leam.faces.align import transform_points
-from leam.parsers import head
-from leam.parsers.frame import Frame
-from leam.parsers.head import HeadParser, head_matrix, inverse
+from leam.faces.alignment import Crop, transform_points
+from leam.faces.face import Face
+from leam.parsers import network as head
+from leam.parsers.network import HeadParser, head_matrix, inverse
+from leam.parsers.parsing import Frame
 from leam.parsers.regions import INDEX
 
 FIVE = np.array([[110.0, 120], [150, 121], [131, 145], [114, 168], [147, 169]])

@@ -5,9 +5,11 @@ import pytest
 
 from leam.demo import portraits
 from leam.errors import FaceError, ModelError, WeightsError
-from leam.faces import Crop, Face, find_face
+from leam.faces.alignment import Crop
+from leam.faces.detection import find_face
+from leam.faces.face import Face
 from leam.parsers import load_parser
-from leam.parsers.mediapipe import MediaPipeParser
+from leam.parsers.builtin.mediapipe import MediaPipeParser
 from leam.parsers.regions import INDEX
 
 

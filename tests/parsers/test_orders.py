@@ -1,8 +1,7 @@
 import pytest
 
 from leam.errors import ModelError
-from leam.parsers.orders import ORDERS, label_values, translate
-from leam.parsers.regions import INDEX, LABELS
+from leam.parsers.regions import INDEX, LABELS, ORDERS, label_values, translate
 
 # Written out by hand: sides are the person's in these lists, the picture's in ours.
 GOLDEN = {
@@ -24,7 +23,7 @@ def test_each_order_translates_to_its_golden_list(family):
     assert translate(ORDERS[family]) == tuple(GOLDEN[family].split())
 
 
-@pytest.mark.parametrize("family", set(ORDERS) - {"farl_lapa"})
+@pytest.mark.parametrize("family", sorted(set(ORDERS) - {"farl_lapa"}))
 def test_the_nineteen_classes_are_all_there_once(family):
     labels = translate(ORDERS[family])
     assert len(labels) == 19

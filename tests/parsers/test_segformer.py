@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from leam.errors import ModelError, WeightsError
-from leam.parsers.orders import ORDERS, translate
-from leam.parsers.segformer import read_segformer
+from leam.parsers.builtin.segformer import read_segformer
+from leam.parsers.regions import ORDERS, translate
 
 # ``id2label`` of the public model's config.json, as published.
 PUBLISHED = """background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip

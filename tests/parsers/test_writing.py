@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from leam.demo import portraits
-from leam.faces import find_face
+from leam.faces.detection import find_face
 from leam.parsers import load_parser
 from leam.parsers.regions import INDEX, LABELS, REGIONS
 from leam.parsers.writing import write_parsing

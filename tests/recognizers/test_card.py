@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leam.errors import CardError, LeamError
-from leam.recognizers import Card, read_card
+from leam.recognizers.card import Card, read_card
 
 
 @pytest.fixture

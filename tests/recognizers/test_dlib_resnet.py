@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from leam.errors import WeightsError
-from leam.recognizers import builtin_cards
-from leam.recognizers.dlib_resnet import build
+from leam.recognizers.architectures.dlib_resnet import build
+from leam.recognizers.catalogue import builtin_cards
 
 
 def test_it_equals_dlibs_own_output(dlib_resnet, assets):
@@ -17,8 +17,7 @@ def test_it_equals_dlibs_own_output(dlib_resnet, assets):
 def test_it_equals_dlib_run_here(dlib_resnet, portrait, detector):
     import dlib
 
-    from leam.faces import find_face
-    from leam.faces.packaged import dlib_model
+    from leam.faces.detection import dlib_model, find_face
 
     chip = dlib_resnet.crop.align(find_face(portrait, detector)).image
     network = dlib.face_recognition_model_v1(

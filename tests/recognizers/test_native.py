@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from leam.errors import CardError, ModelError, WeightsError
-from leam.recognizers import Card, load_recognizer
-from leam.recognizers.inception_resnet import InceptionResNetV1
-from leam.recognizers.iresnet import IResNet
-from leam.recognizers.mobilefacenet import MobileFaceNet
+from leam.recognizers.architectures.inception_resnet_v1 import InceptionResNetV1
+from leam.recognizers.architectures.iresnet import IResNet
+from leam.recognizers.architectures.mobilefacenet import MobileFaceNet
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
 
 
 def randomised(module):

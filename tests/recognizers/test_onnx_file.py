@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from onnx import numpy_helper, parser
 
 from leam.errors import LeamError, WeightsError
-from leam.recognizers import Card
-from leam.recognizers.onnx_file import read_onnx, to_tensor
-from leam.recognizers.onnx_graph import build
+from leam.recognizers.card import Card
+from leam.recognizers.onnx.graph import build
+from leam.recognizers.onnx.reading import read_onnx, to_tensor
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,8,8] x) => (float[b,d] z)
     <float[4,3,3,3] w> {

@@ -8,7 +8,8 @@ from onnx import helper, numpy_helper, parser
 from torch import nn
 
 from leam.errors import ModelError, WeightsError
-from leam.recognizers import Card, load_recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
 
 SIDE = 8
 

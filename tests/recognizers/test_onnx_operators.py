@@ -9,9 +9,10 @@ import pytest
 import torch
 from onnx import parser
 
-from leam.recognizers import Card, load_recognizer
-from leam.recognizers.onnx_layers import LAYERS
-from leam.recognizers.onnx_operators import OPERATORS
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.onnx.layers import LAYERS
+from leam.recognizers.onnx.operators import OPERATORS
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

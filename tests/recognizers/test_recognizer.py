@@ -6,7 +6,10 @@ import torch
 from torch import nn
 
 from leam.errors import CardError, ModelError
-from leam.recognizers import Card, Recognizer, architecture, load_recognizer
+from leam.recognizers.architectures import architecture
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 from tiny import TinyNet, wrap
 
 

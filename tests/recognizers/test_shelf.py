@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from leam.errors import CardError
-from leam.recognizers import builtin_cards
-from leam.recognizers.shelf import choose, read_shelf
+from leam.recognizers.catalogue import builtin_cards, choose, read_shelf
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "cards"
 

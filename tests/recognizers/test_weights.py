@@ -5,10 +5,10 @@ import hashlib
 import pytest
 
 from leam.errors import WeightsError
-from leam.recognizers import Card
-from leam.recognizers import weights as store
-from leam.recognizers.weights import find, locate
-from leam.weights.cache import cached_path
+from leam.recognizers import catalogue as store
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import find, locate
+from leam.weights.fetching import cached_path
 
 DATA = b"weights"
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from leam.recognizers import load_recognizer, read_card
-from leam.recognizers.shelf import read_shelf
+from leam.recognizers.card import read_card
+from leam.recognizers.catalogue import load_recognizer, read_shelf
 
 CARDS = Path(__file__).resolve().parents[2] / "examples" / "cards"
 NAMES = sorted(path.stem for path in CARDS.glob("*.toml"))

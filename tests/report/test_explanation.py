@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from leam.mapping import Maps
-from leam.mapping.layers import Layer
+from leam.explain.explainer import Maps
+from leam.explain.layers import Layer
 from leam.report.explanation import _layer_strip
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from leam.demo import write_views
 from leam.faces.people import Sample, read_people
-from leam.recognizers import Recognizer
+from leam.recognizers.recognizer import Recognizer
 from leam.study import RunFolder, Settings, plan_study, run_study
 from leam.study.plan import Plan
 

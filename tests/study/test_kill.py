@@ -22,7 +22,7 @@ KILLS = 20
 SERVER = """
 import os, sys
 from leam.cli import main
-import leam.parsers.landmarks, leam.recognizers.dlib_resnet, leam.study.run, leam.report.page
+import leam.parsers.builtin.landmarks, leam.recognizers.architectures.dlib_resnet, leam.study.run, leam.report.page
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from leam.faces.people import read_people
-from leam.recognizers import Card, Recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
 from leam.study import RunFolder, plan_study, run_study
 from leam.study.engines import Done, ProcessEngine
 from leam.study.engines.handing import HandingEngine

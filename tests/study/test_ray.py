@@ -16,13 +16,14 @@ import pytest
 from leam.cli.study import _engine_maker
 from leam.errors import InputError, StudyError
 from leam.faces.people import read_people
-from leam.recognizers import Card, Recognizer
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
 from leam.study import RunFolder, Settings, plan_study, run_study
 from leam.study.engines import RayEngine
 from leam.study.engines.ray import Setup, start_worker
 from leam.study.jobs import Job
 from leam.study.plan import Plan
-from leam.weights.download import sha256_of
+from leam.weights.fetching import sha256_of
 from mortal import Mortal
 
 ray = pytest.importorskip("ray")

@@ -17,10 +17,12 @@ from torch import nn
 
 from leam.errors import InputError, LayerError, StudyError
 from leam.faces.people import add_groups, draw_people, read_people
-from leam.measures.baselines import BASELINES
-from leam.measures.fills import FILLS
-from leam.measures.occlusion import FRACTIONS
-from leam.recognizers import Card, Recognizer, load_recognizer
+from leam.metrics.controls import CONTROLS
+from leam.metrics.fills import FILLS
+from leam.metrics.occlusion import FRACTIONS
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
+from leam.recognizers.recognizer import Recognizer
 from leam.report import render_report
 from leam.study import RunFolder, Settings, plan_study, run_study
 from leam.study.engines import ProcessEngine
@@ -269,7 +271,7 @@ def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
         assert drops[-1] > drops[FRACTIONS.index(0.01)] > drops[0]
         assert set(model["curves"]) == set(FILLS)
         occlusion = model["occlusion"]
-        assert set(occlusion["baselines"]) == set(occlusion["margins"]) == set(BASELINES)
+        assert set(occlusion["baselines"]) == set(occlusion["margins"]) == set(CONTROLS)
         # Another person's mask is no random one: models look at much the same places in everybody.
         random = {k: found for k, found in occlusion["baselines"].items() if k != "other_person"}
         assert occlusion["drop"]["mean"] > max(found["mean"] for found in random.values())

@@ -3,7 +3,7 @@
 import pytest
 
 from leam.errors import WeightsError
-from leam.weights.cache import cache_folder, cached_path
+from leam.weights.fetching import cache_folder, cached_path
 
 
 @pytest.mark.parametrize(

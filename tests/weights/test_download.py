@@ -5,7 +5,7 @@ import multiprocessing
 import pytest
 
 from leam.errors import WeightsError
-from leam.weights.download import fetch
+from leam.weights.fetching import fetch
 from serving import DATA, SHA, Handler, serving
 
 

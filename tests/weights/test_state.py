@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leam.errors import WeightsError
-from leam.weights.state import fill, read_state, without_prefix, without_traces
+from leam.weights.checkpoints import fill, read_state, without_prefix, without_traces
 
 
 class Net(nn.Module):

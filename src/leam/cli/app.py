@@ -13,7 +13,7 @@ from leam.cli.faces import explain, parse
 from leam.cli.models import models_app
 from leam.cli.study import demo, report, study
 from leam.errors import LeamError
-from leam.mapping.memory import keep_freed_memory
+from leam.explain.memory import keep_freed_memory
 from leam.recognizers.card import explain_validation
 from leam.version import __version__
 

@@ -22,17 +22,17 @@ from leam.cli.options import (
 )
 from leam.cli.printing import face_name, print_areas, print_explanation
 from leam.errors import FaceError, InputError
-from leam.faces.detect import find_face
-from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
-from leam.faces.registry import load_detector
-from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
-from leam.mapping.layers import CONVOLUTIONS
-from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
-from leam.parsers.registry import load_parser
+from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
+from leam.explain.explanation import explain_faces
+from leam.explain.layers import CONVOLUTIONS
+from leam.faces.detection import find_face
+from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
+from leam.faces.detectors import load_detector
+from leam.parsers import DEFAULT as DEFAULT_PARSER
+from leam.parsers import load_parser
 from leam.parsers.writing import write_parsing
-from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
+from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
 from leam.report.explanation import write_explanation
-from leam.study.explanation import explain_faces
 
 
 def explain(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from leam.cli.console import complain
 from leam.errors import InputError, LayerError, LeamError
-from leam.faces.detect import Detector, find_face
+from leam.faces.detection import Detector, find_face
 from leam.faces.face import Face
+from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
+from leam.recognizers.catalogue import Shelved, choose, read_shelf
 from leam.recognizers.recognizer import Recognizer
-from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
-from leam.recognizers.shelf import Shelved, choose, read_shelf
 from leam.study.jobs import Progress as Tell
 
 

@@ -16,10 +16,10 @@ from leam.cli.inputs import load_models, split_layers
 from leam.cli.options import CardsOption, DetectorOption, LayersOption
 from leam.cli.printing import print_check
 from leam.errors import InputError
-from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
-from leam.faces.registry import load_detector
-from leam.mapping.explainer import Explainer
-from leam.recognizers.shelf import Shelved, read_shelf
+from leam.explain.explainer import Explainer
+from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
+from leam.faces.detectors import load_detector
+from leam.recognizers.catalogue import Shelved, read_shelf
 from leam.study.check import check_model, doubts, read_pairs, verify
 
 models_app = typer.Typer(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from leam.faces.registry import detectors
-from leam.mapping.aggregate import AGGREGATES
-from leam.mapping.layers import CONVOLUTIONS, STAGES
-from leam.mapping.weighting import WEIGHTINGS
-from leam.parsers.registry import parsers
+from leam.explain.aggregates import AGGREGATES
+from leam.explain.layers import CONVOLUTIONS, STAGES
+from leam.explain.weightings import WEIGHTINGS
+from leam.faces.detectors import DETECTORS
+from leam.parsers import PARSERS
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="A recognizer's name (see `leam models`) or a .toml card.")
@@ -34,8 +34,8 @@ CardsOption = Annotated[
     list[Path] | None, typer.Option("--cards", help="A folder of .toml cards; may be repeated.")
 ]
 DetectorOption = Annotated[
-    str, typer.Option("--detector", help=f"Finds the faces: {', '.join(detectors())}.")
+    str, typer.Option("--detector", help=f"Finds the faces: {', '.join(DETECTORS)}.")
 ]
 ParserOption = Annotated[
-    str, typer.Option("--parser", help=f"Names the regions: {', '.join(parsers())}.")
+    str, typer.Option("--parser", help=f"Names the regions: {', '.join(PARSERS)}.")
 ]

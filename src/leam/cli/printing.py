@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from leam.cli.console import out
+from leam.explain.explanation import Explanation
 from leam.faces.face import Face
 from leam.parsers.writing import Areas
 from leam.report.explanation import region_rows
 from leam.study.check import ModelCheck
-from leam.study.explanation import Explanation
 from leam.study.store import RunFolder
 
 

@@ -21,14 +21,14 @@ from leam.cli.options import (
 )
 from leam.cli.printing import print_summary
 from leam.errors import InputError
+from leam.explain.aggregates import AGGREGATES
+from leam.explain.layers import CONVOLUTIONS, STAGES
+from leam.explain.weightings import WEIGHTINGS
+from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
 from leam.faces.people import add_groups, draw_people, read_people
-from leam.faces.registry import DEFAULT as DEFAULT_DETECTOR
-from leam.mapping.aggregate import AGGREGATES
-from leam.mapping.layers import CONVOLUTIONS, STAGES
-from leam.mapping.weighting import WEIGHTINGS
-from leam.measures.fills import FILLS
-from leam.parsers.registry import DEFAULT as DEFAULT_PARSER
-from leam.recognizers.registry import DEFAULT as DEFAULT_MODEL
+from leam.metrics.fills import FILLS
+from leam.parsers import DEFAULT as DEFAULT_PARSER
+from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
 from leam.report.page import render_report
 from leam.study.engines import ProcessEngine, RayEngine
 from leam.study.plan import PRESETS, Settings

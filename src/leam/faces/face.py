@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.faces.read import Picture
+from leam.faces.reading import Picture
 
 Points = NDArray[np.float64]
 """Points in pixels, ``(n, 2)``, x to the right and y down, the centre of the first pixel at (0, 0)."""

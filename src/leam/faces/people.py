@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from leam.errors import InputError
-from leam.weights.regular import open_regular
+from leam.files import open_regular
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

@@ -1,7 +1,32 @@
 """Face parsers: which part of the face each pixel shows."""
 
-from leam.parsers.parsing import Parser, Parsing
-from leam.parsers.regions import GROUPS, LABELS, REGIONS
-from leam.parsers.registry import load_parser, parser, parsers
+from __future__ import annotations
 
-__all__ = ["GROUPS", "LABELS", "REGIONS", "Parser", "Parsing", "load_parser", "parser", "parsers"]
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from leam.errors import ModelError
+from leam.parsers.regions import GROUPS, LABELS, REGIONS
+from leam.plugins import Registry
+
+if TYPE_CHECKING:
+    from leam.parsers.parsing import Parser
+
+__all__ = ["DEFAULT", "GROUPS", "LABELS", "PARSERS", "REGIONS", "load_parser"]
+
+DEFAULT = "landmarks"
+
+PARSERS: Registry[Callable[[], Parser]] = Registry(
+    "parser", "leam.parsers", package="leam.parsers.builtin", error=ModelError
+)
+"""Makers of parsers, by name."""
+
+
+def load_parser(name: str = DEFAULT) -> Parser:
+    """Make a parser ready to use.
+
+    Raises:
+        ModelError: There is no parser of this name, or it needs a package that is not installed.
+        WeightsError: Its weights are missing or damaged.
+    """
+    return PARSERS[name]()

@@ -1,16 +1,17 @@
-"""What a face parser gives, and what every face parser can do."""
+"""A face parsing: the part of the face that each pixel shows, and how two parsings compare."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.faces.align import Crop
+from leam.faces.alignment import Crop, Matrix
 from leam.faces.face import Face
-from leam.parsers.regions import REGION_OF
+from leam.parsers.regions import LABELS, REGION_OF, REGIONS
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,81 @@ class Parser(Protocol):
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face, in the geometry of a recognizer's crop."""
         ...
+
+
+@dataclass(frozen=True)
+class RegionArea:
+    """One region of one parsing.
+
+    Attributes:
+        region: A name of :data:`leam.parsers.regions.REGIONS`.
+        area: The part of the pixels that it covers, in [0, 1].
+        confidence: The parser's mean confidence over them, in [0, 1]; NaN where it covers none.
+    """
+
+    region: str
+    area: float
+    confidence: float
+
+
+def region_table(parsing: Parsing) -> list[RegionArea]:
+    """Area and mean confidence of every region, in the order of ``REGIONS``."""
+    regions = parsing.regions.ravel()
+    counts = np.bincount(regions, minlength=len(REGIONS))
+    sums = np.bincount(regions, weights=parsing.confidence.ravel(), minlength=len(REGIONS))
+    return [
+        RegionArea(region, float(count / regions.size), float(total / count) if count else np.nan)
+        for region, count, total in zip(REGIONS, counts, sums, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Frame(Crop):
+    """A crop that leaves the picture as it is: pass it to a parser to label the whole picture."""
+
+    @classmethod
+    def of(cls, face: Face) -> Frame:
+        """The frame of the picture that a face lies in."""
+        height, width = face.picture.shape[:2]
+        return cls(size=(height, width))
+
+    def matrix(self, face: Face) -> Matrix:  # noqa: ARG002  the same for every face
+        """The identity, ``(2, 3)``."""
+        return np.eye(2, 3)
+
+
+Counts = NDArray[np.int64]
+"""Pixels by their two labels, ``(labels, labels)``: rows of one map, columns of the other."""
+
+
+def confusion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Counts:
+    """Count the pixels of every pair of labels in two maps ``(h, w)``; counts may be added."""
+    size = len(LABELS)
+    pairs = one.astype(np.int64).ravel() * size + other.ravel()
+    return np.bincount(pairs, minlength=size**2).reshape(size, size)
+
+
+def merged(counts: Counts, parts: Sequence[int]) -> Counts:
+    """Counts by coarser parts.
+
+    Args:
+        counts: By labels, ``(labels, labels)``.
+        parts: The part that each label belongs to: ``REGION_OF`` or ``GROUP_OF``.
+
+    Returns:
+        ``(parts, parts)``.
+    """
+    members = np.eye(max(parts) + 1, dtype=np.int64)[list(parts)]
+    return members.T @ counts @ members
+
+
+def accuracy(counts: Counts) -> float:
+    """The part of the pixels whose two labels are the same."""
+    return float(np.trace(counts) / counts.sum())
+
+
+def f1(counts: Counts) -> NDArray[np.float64]:
+    """F1 (Dice) of each part, ``2 |A and B| / (|A| + |B|)``; NaN for one that is in neither."""
+    either = counts.sum(axis=0) + counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * np.diag(counts) / either, dtype=np.float64)

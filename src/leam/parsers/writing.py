@@ -1,4 +1,4 @@
-"""What ``leam parse`` leaves behind."""
+"""What ``leam parse`` writes: label maps, overlays and region areas."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ import math
 from pathlib import Path
 from typing import TypedDict
 
+import numpy as np
 from PIL import Image
 
-from leam.faces.align import Crop
+from leam.faces.alignment import Crop
 from leam.faces.face import Face
-from leam.parsers.areas import region_table
-from leam.parsers.frame import Frame
-from leam.parsers.paint import overlay, write_labels
-from leam.parsers.parsing import Parser, Parsing
+from leam.faces.reading import Picture
+from leam.parsers.parsing import Frame, Parser, Parsing, region_table
 from leam.parsers.regions import LABELS
+
+_COLOURS = np.array([label.colour for label in LABELS], dtype=np.uint8)
+_STRENGTH = 0.6
+
+
+def overlay(picture: Picture, parsing: Parsing) -> Picture:
+    """Lay the colours of the labels over a picture ``(h, w, 3)`` of the parsing's size."""
+    mixed = (1 - _STRENGTH) * picture + _STRENGTH * _COLOURS[parsing.labels]
+    return np.round(mixed).astype(np.uint8)
+
+
+def write_labels(parsing: Parsing, path: Path) -> None:
+    """Write a palette PNG: its pixels are positions in ``LABELS``, its colours the labels'."""
+    image = Image.fromarray(parsing.labels)
+    image.putpalette(_COLOURS.ravel().tolist())
+    image.save(path)
+
 
 _DIGITS = 6
 

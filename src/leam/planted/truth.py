@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.mapping.peers import Method
-from leam.mapping.targets import template
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.critical import critical_mask
-from leam.measures.effects import auc
-from leam.measures.shares import region_shares
-from leam.measures.statistics import Estimate, bootstrap_mean
+from leam.explain.masks import critical_mask
+from leam.explain.methods import Method
+from leam.explain.targets import template
+from leam.metrics.controls import CONTROLS, ControlInput
+from leam.metrics.statistics import Estimate, auc, bootstrap_mean
+from leam.parsers.shares import region_shares
 from leam.planted.drawing import DrawnFaces, Sketch
 from leam.planted.training import train_recognizer
 from leam.recognizers.recognizer import Recognizer
@@ -96,7 +95,7 @@ def planted_shares(
 
     Args:
         planted: The recognizer and its faces.
-        methods: By name; see :mod:`leam.mapping.peers`.
+        methods: By name; see :mod:`leam.explain.methods`.
         fraction: The critical part of the pixels.
         seed: Of intervals and random baselines.
 
@@ -112,8 +111,8 @@ def planted_shares(
     for name in _BASELINES:
         masks[name] = np.stack(
             [
-                BASELINES[name](
-                    Given(
+                CONTROLS[name](
+                    ControlInput(
                         critical=mask,
                         overall=maps[first][index].cpu().numpy(),
                         face=faces.face[index],

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from leam.errors import CardError
-from leam.faces.align import Crop, TemplateName
-from leam.weights.regular import open_regular
+from leam.faces.alignment import Crop, TemplateName
+from leam.files import open_regular
 
 if sys.version_info >= (3, 11):
     import tomllib

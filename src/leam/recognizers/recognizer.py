@@ -1,8 +1,12 @@
-"""A network that maps an aligned face to an embedding, with all it takes to use it."""
+"""A network that maps an aligned face to an embedding, with everything needed to use it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -10,10 +14,53 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leam.errors import ModelError
-from leam.faces.align import Crop
-from leam.recognizers.card import Card
-from leam.recognizers.mode import evaluating
-from leam.recognizers.similarity import similarity
+from leam.faces.alignment import Crop
+from leam.recognizers.card import Card, Similarity
+
+
+def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
+    """Cosine in [-1, 1], or minus the Euclidean distance, of two sets of embeddings.
+
+    Args:
+        a: ``(..., D)``.
+        b: ``(..., D)``; broadcasts against ``a``.
+        kind: Which of the two.
+
+    Returns:
+        ``(...)``, larger being more alike.
+    """
+    if kind == "cosine":
+        return torch.cosine_similarity(a, b, dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
+    return -distance
+
+
+# One lock for each network, shared by all recognizers and explainers that use it; not part of what is pickled.
+_LOCKS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = RLock()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Have a module for this thread alone, in evaluation mode.
+
+    Whoever runs a module may hook into it or change its mode, so that two threads would see each other's changes.
+    The mode of every child is restored afterwards, also after an exception.
+    """
+    with _lock_of(module):
+        training = [child for child in module.modules() if child.training]
+        if training:
+            module.eval()
+        try:
+            yield
+        finally:
+            for child in training:
+                child.training = True
+
+
+def _lock_of(module: nn.Module) -> RLock:
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(module, RLock())
 
 
 class Recognizer:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from leam.faces.read import Picture
+from leam.faces.reading import Picture
 from leam.parsers.regions import LABELS, REGIONS
 
 if TYPE_CHECKING:

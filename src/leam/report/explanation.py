@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from leam.explain.explainer import Explainer
+from leam.explain.explanation import Explanation
 from leam.faces.face import Face
-from leam.mapping.explainer import Explainer
 from leam.parsers.regions import REGIONS
 from leam.report.drawing import (
     INK,
@@ -23,7 +24,6 @@ from leam.report.drawing import (
     png,
     spotlight,
 )
-from leam.study.explanation import Explanation
 from leam.study.plan import installed_versions
 from leam.version import __version__
 

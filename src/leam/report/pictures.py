@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leam.errors import LeamError, StudyError
-from leam.faces.align import Crop
-from leam.faces.read import Picture
+from leam.faces.alignment import Crop
+from leam.faces.reading import Picture
 from leam.report import figures
 from leam.report.drawing import data_uri, enlarge, figure_png, figure_svg, grid, jpeg, overlay
 from leam.study.found import restore_face

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.errors import StudyError
-from leam.faces.align import Crop
-from leam.faces.read import Picture
+from leam.faces.alignment import Crop
+from leam.faces.reading import Picture
 from leam.study.found import restore_face
 from leam.study.plan import Plan
 from leam.study.skipped import FACES

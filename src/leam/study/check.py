@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from leam.errors import FaceError, ImageError, InputError
-from leam.faces.align import Crop
-from leam.faces.detect import Detector, find_face
-from leam.faces.read import Picture
-from leam.mapping.layers import CONVOLUTIONS, Layer, choose_layers
-from leam.measures.verification import best_threshold
+from leam.explain.layers import CONVOLUTIONS, Layer, choose_layers
+from leam.faces.alignment import Crop
+from leam.faces.detection import Detector, find_face
+from leam.faces.reading import Picture
+from leam.metrics.verification import best_threshold
 from leam.recognizers.card import Card
-from leam.recognizers.mode import evaluating
-from leam.recognizers.recognizer import Recognizer
+from leam.recognizers.recognizer import Recognizer, evaluating
 
 Told = Callable[[int, int], None]
 """Called with the number of pictures done, and of all."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from leam.errors import InputError
-from leam.faces.detect import Detector, find_face
+from leam.faces.detection import Detector, find_face
 from leam.faces.face import Face
-from leam.faces.read import read_picture
+from leam.faces.reading import read_picture
 from leam.study.plan import PlannedImage
 from leam.study.store import Arrays
 

@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.mapping.aggregate import upsample
-from leam.mapping.explainer import Explainer, Maps
-from leam.measures.critical import critical_mask
-from leam.measures.focus import centre_of_mass, spread
-from leam.measures.shares import cell_regions, cell_shares, region_areas, region_shares
-from leam.parsers.areas import region_table
-from leam.parsers.parsing import Parsing
+from leam.explain.aggregates import upsample
+from leam.explain.explainer import Explainer, Maps
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import centre_of_mass, spread
+from leam.parsers.parsing import Parsing, region_table
 from leam.parsers.regions import REGIONS
+from leam.parsers.shares import cell_regions, cell_shares, region_areas, region_shares
 from leam.study.album import Chips
 from leam.study.occluding import occlude_slice
 from leam.study.plan import Settings

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.measures.baselines import BASELINES, Given
-from leam.measures.fills import Mask
-from leam.measures.occlusion import Chips, drop, hide
+from leam.metrics.controls import CONTROLS, ControlInput
+from leam.metrics.fills import Mask
+from leam.metrics.occlusion import Chips, drop, hide
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import LABELS, REGIONS
 from leam.recognizers.recognizer import Recognizer
@@ -147,20 +147,20 @@ def mask_of(
     others = [
         i for i in np.roll(range(len(subjects)), -row) if subjects[i].person != subjects[row].person
     ]
-    given = Given(
+    given = ControlInput(
         critical=own,
         overall=density[row],
         face=np.isin(parsings[row].regions, _FACE),
         other=critical[others[0]] if others else np.zeros_like(own),
         generator=seeded(f"{kind}/{subjects[row].image}", settings.seed),
     )
-    return BASELINES[kind](given)
+    return CONTROLS[kind](given)
 
 
-def random_given(critical: Mask, overall: NDArray[np.float32], key: str, seed: int) -> Given:
+def random_given(critical: Mask, overall: NDArray[np.float32], key: str, seed: int) -> ControlInput:
     """What a baseline needs that looks at nothing but the size of a mask."""
     nothing = np.zeros_like(critical)
-    return Given(critical, overall, nothing, nothing, seeded(key, seed))
+    return ControlInput(critical, overall, nothing, nothing, seeded(key, seed))
 
 
 def seeded(key: str, seed: int) -> np.random.Generator:

@@ -10,19 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.faces.align import transform_points
-from leam.mapping.explainer import Explainer
-from leam.mapping.targets import Target, reference_target, self_target
-from leam.measures.critical import critical_mask
-from leam.measures.sanity import cascade
-from leam.measures.stability import flip_consistency, max_sensitivity
-from leam.measures.swap import difference_target, like_posed, swap_ranking, swap_region
-from leam.measures.verification import Pairs, best_threshold, deletion, insertion
+from leam.explain.explainer import Explainer
+from leam.explain.masks import critical_mask
+from leam.explain.targets import Target, reference_target, self_target
+from leam.faces.alignment import transform_points
+from leam.metrics.robustness import cascade, flip_consistency, max_sensitivity
+from leam.metrics.swap import difference_target, like_posed, swap_ranking, swap_region
+from leam.metrics.verification import Pairs, best_threshold, deletion, insertion
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import REGIONS
 from leam.recognizers.card import Similarity
-from leam.recognizers.recognizer import Recognizer
-from leam.recognizers.similarity import similarity
+from leam.recognizers.recognizer import Recognizer, similarity
 from leam.study.album import Page
 from leam.study.occluding import CRITICAL, mask_drops, mask_of, seeded
 from leam.study.plan import Plan, Settings

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from leam.explain.backends import kernels as loops
+from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
+from leam.explain.layers import CONVOLUTIONS, STAGES
 from leam.faces.people import Sample
-from leam.mapping import loops
-from leam.mapping.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
-from leam.mapping.layers import CONVOLUTIONS, STAGES
-from leam.measures.baselines import BASELINES
-from leam.measures.fills import FILLS
-from leam.measures.occlusion import FRACTIONS
+from leam.metrics.controls import CONTROLS
+from leam.metrics.fills import FILLS
+from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.version import __version__
 
@@ -33,7 +33,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Literal["self", "template", "contrast"] = "self"
-    """What is explained; see :mod:`leam.mapping.targets`."""
+    """What is explained; see :mod:`leam.explain.targets`."""
     weighting: str = DEFAULT_WEIGHTING
     aggregate: str = DEFAULT_AGGREGATE
     layers: tuple[str, ...] = (CONVOLUTIONS,)
@@ -62,7 +62,7 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
-    "paper": {"baselines": tuple(BASELINES), "probes": 1, "transfer": True, "panel": 20},
+    "paper": {"baselines": tuple(CONTROLS), "probes": 1, "transfer": True, "panel": 20},
     "reconstruction": {
         "target": "template",
         "layers": (STAGES,),

@@ -10,9 +10,9 @@ import torch
 
 from leam.errors import InputError, StudyError
 from leam.faces.people import Sample
-from leam.measures.baselines import BASELINES
-from leam.measures.fills import FILLS
-from leam.parsers.registry import parsers
+from leam.metrics.controls import CONTROLS
+from leam.metrics.fills import FILLS
+from leam.parsers import PARSERS
 from leam.recognizers.recognizer import Recognizer
 from leam.study.engines import Done, Engine, LocalEngine
 from leam.study.jobs import Job, Kind, Progress, phases
@@ -22,7 +22,7 @@ from leam.study.store import RunFolder
 from leam.study.summary import read_figures, summarise
 from leam.study.tables import write_faces_table
 from leam.study.worker import Worker, explainer_of
-from leam.weights.download import sha256_of
+from leam.weights.fetching import sha256_of
 
 EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer]], Engine]
 """Makes what does a study's jobs."""
@@ -47,11 +47,11 @@ def plan_study(
         )
     for name in (settings.fill, *settings.fills):
         _check_known(name, FILLS)
-    _check_known(settings.parser, parsers())
+    _check_known(settings.parser, PARSERS)
     if settings.second_parser:
-        _check_known(settings.second_parser, parsers())
+        _check_known(settings.second_parser, PARSERS)
     for name in settings.baselines:
-        _check_known(name, BASELINES)
+        _check_known(name, CONTROLS)
     columns = {column for sample in samples for column in sample.groups}
     for column in settings.groups:
         if column not in columns:

@@ -21,8 +21,8 @@ from polars.io.plugins import register_io_source
 from pydantic import ValidationError
 
 from leam.errors import StudyError
+from leam.files import open_regular
 from leam.study.plan import Plan
-from leam.weights.regular import open_regular
 
 Arrays = dict[str, NDArray[Any]]
 

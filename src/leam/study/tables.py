@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from leam.measures.critical import pixel_count
-from leam.measures.pose import head_pose
+from leam.explain.masks import pixel_count
+from leam.metrics.fairness import head_pose
+from leam.parsers import load_parser
 from leam.parsers.regions import LABELS, REGIONS
-from leam.parsers.registry import load_parser
 from leam.study.occluding import CRITICAL
 from leam.study.panel import PANEL
 from leam.study.plan import Plan

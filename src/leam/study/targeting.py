@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.mapping.explainer import Explainer
-from leam.mapping.targets import (
+from leam.explain.explainer import Explainer
+from leam.explain.targets import (
     Target,
     contrast_target,
     nearest,

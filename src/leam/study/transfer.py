@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.measures.baselines import BASELINES
-from leam.measures.critical import critical_mask
-from leam.measures.geometry import carry_maps
-from leam.measures.transfer import transfer_drops
+from leam.explain.masks import critical_mask
+from leam.metrics.controls import CONTROLS
+from leam.metrics.geometry import carry_maps
+from leam.metrics.occlusion import transfer_drops
 from leam.recognizers.recognizer import Recognizer
 from leam.study.album import Chips
 from leam.study.occluding import probe_rows, random_given
@@ -59,7 +59,7 @@ def transfer_slice(
     masks.append(
         np.stack(
             [
-                BASELINES[RANDOM](
+                CONTROLS[RANDOM](
                     random_given(mask, blank, f"{TRANSFER}/{subjects[row].image}", settings.seed)
                 )
                 for mask, row in zip(_own_masks(own, rows, size), rows, strict=True)

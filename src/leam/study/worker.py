@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from leam.errors import LeamError, StudyError, first_line
-from leam.faces.align import Crop
-from leam.faces.detect import Detector
-from leam.faces.registry import load_detector
-from leam.mapping.explainer import Explainer
-from leam.mapping.targets import template
+from leam.explain.explainer import Explainer
+from leam.explain.targets import template
+from leam.faces.alignment import Crop
+from leam.faces.detection import Detector
+from leam.faces.detectors import load_detector
+from leam.parsers import load_parser
 from leam.parsers.parsing import Parser, Parsing
-from leam.parsers.registry import load_parser
 from leam.recognizers.recognizer import Recognizer
 from leam.study.album import Album, Page
 from leam.study.found import restore_face, search_faces

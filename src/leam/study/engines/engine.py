@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from leam.errors import LeamError, StudyError, first_line
-from leam.mapping.memory import keep_freed_memory
+from leam.explain.memory import keep_freed_memory
 from leam.study.jobs import Job
 from leam.study.worker import Worker
 

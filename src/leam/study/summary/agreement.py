@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.measures.agreement import cluster, map_agreement, rank_agreement
-from leam.measures.critical import critical_mask
-from leam.measures.divergence import profile_divergences
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import cluster, map_agreement, profile_divergences, rank_agreement
 from leam.study.jobs import Progress
 from leam.study.occluding import probe_rows
 from leam.study.plan import Plan

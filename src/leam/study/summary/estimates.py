@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from leam.measures.statistics import bootstrap_means
+from leam.metrics.statistics import bootstrap_means
 from leam.study.plan import Plan
 
 Summary = dict[str, Any]

@@ -8,9 +8,8 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 
-from leam.measures.gaps import Gap, gap, imbalance, matched_gap
-from leam.measures.significance import benjamini_hochberg
-from leam.measures.statistics import Numbers, bootstrap_mean, finite
+from leam.metrics.fairness import Gap, gap, imbalance, matched_gap
+from leam.metrics.statistics import Numbers, benjamini_hochberg, bootstrap_mean, finite
 from leam.parsers.regions import REGIONS
 from leam.study.occluding import CRITICAL
 from leam.study.plan import Plan

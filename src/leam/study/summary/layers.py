@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from leam.measures.divergence import profile_divergences
-from leam.measures.statistics import Numbers
+from leam.metrics.overlap import profile_divergences
+from leam.metrics.statistics import Numbers
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 from leam.study.summary.estimates import Summary, of_columns, over_people, owners_of

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from leam.measures.effects import cohens_d_paired
-from leam.measures.significance import sign_flip_p
-from leam.measures.statistics import Numbers, finite, person_means
+from leam.metrics.statistics import Numbers, cohens_d_paired, finite, person_means, sign_flip_p
 from leam.study.occluding import CRITICAL
 from leam.study.plan import Plan
 from leam.study.store import RunFolder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.measures.statistics import Numbers
-from leam.measures.verification import STEPS
+from leam.metrics.statistics import Numbers
+from leam.metrics.verification import STEPS
 from leam.study.occluding import CRITICAL
 from leam.study.panel import ORDERS, PANEL, SWAPPED, WAYS
 from leam.study.plan import Plan

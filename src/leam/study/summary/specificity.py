@@ -9,9 +9,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from leam.measures.bhattacharyya import bhattacharyya
-from leam.measures.critical import critical_mask
-from leam.measures.specificity import (
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import bhattacharyya
+from leam.metrics.specificity import (
     Block,
     Chance,
     Pool,
@@ -19,7 +19,7 @@ from leam.measures.specificity import (
     chance_level,
     person_maps,
 )
-from leam.measures.statistics import NOTHING, finite
+from leam.metrics.statistics import NOTHING, finite
 from leam.study.loading import StudyMaps, map_groups
 from leam.study.plan import Plan
 from leam.study.store import RunFolder

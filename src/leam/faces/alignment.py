@@ -1,0 +1,184 @@
+"""Bring a face into the geometry a recognizer was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from leam.faces.face import Face, Points
+from leam.faces.reading import Picture
+
+Matrix = NDArray[np.float64]
+"""An affine map of pixel coordinates, ``(2, 3)``: ``target = matrix @ (x, y, 1)``."""
+
+TemplateName = Literal["arcface", "dlib"]
+
+# Where the five points of a 112x112 chip lie; InsightFace's reference points, used by nearly every
+# public recognizer.
+_ARCFACE = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+# dlib's mean positions of its five points in the unit square (image_transforms/interpolation.h,
+# get_face_chip_details), brought to a 150x150 chip with the padding of 0.25 that its network was
+# trained with.
+_DLIB_UNIT = np.array(
+    [
+        [0.8595674595992, 0.2134981538014],
+        [0.6460604764104, 0.2289674387677],
+        [0.1205750620789, 0.2137274526848],
+        [0.3340850613712, 0.2290642403242],
+        [0.4901123135679, 0.6277975316475],
+    ]
+)
+_DLIB = (_DLIB_UNIT + 0.25) / 1.5 * 150
+
+_CHIP_SIDE: dict[TemplateName, int] = {"arcface": 112, "dlib": 150}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """An aligned face as a recognizer sees it.
+
+    Attributes:
+        image: RGB ``(h, w, 3)`` uint8, at the recognizer's input size.
+        matrix: From picture pixels to chip pixels, ``(2, 3)``.
+    """
+
+    image: Picture
+    matrix: Matrix
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The geometry of a recognizer's input: a window of a template's chip, resized.
+
+    Attributes:
+        size: Height and width of the input in pixels.
+        template: ``arcface`` (112x112 chip on five points) or ``dlib`` (150x150 chip on dlib's five
+            points).
+        window: Top, left, height, width within the chip; None takes all of it.
+    """
+
+    size: tuple[int, int] = (112, 112)
+    template: TemplateName = "arcface"
+    window: tuple[int, int, int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """Tells this geometry from others, as part of a file name."""
+        parts = (self.template, "x".join(map(str, self.size)), *map(str, self.window or ()))
+        return "-".join(parts)
+
+    @property
+    def chip_side(self) -> int:
+        """Height and width of the template's square chip, in pixels."""
+        return _CHIP_SIDE[self.template]
+
+    def matrix(self, face: Face) -> Matrix:
+        """The map from picture pixels to input pixels, ``(2, 3)``."""
+        return _compose(self._chip_to_input(), self._picture_to_chip(face))
+
+    def align(self, face: Face) -> Chip:
+        """Cut the face out of its picture, at the input size; black beyond the picture's edge."""
+        side = self.chip_side
+        chip = warp(face.picture, self._picture_to_chip(face), (side, side))
+        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), self.matrix(face))
+
+    def from_chip(self, chip: Picture) -> NDArray[np.float32]:
+        """Bring the template's chip ``(side, side, 3)`` to the input ``(h, w, 3)``.
+
+        Returns:
+            0-255, not rounded: resized values keep their fractions.
+        """
+        top, left, height, width = self._window()
+        inner = chip[top : top + height, left : left + width].astype(np.float32)
+        if (height, width) == self.size:
+            return inner
+        size = (self.size[1], self.size[0])
+        return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+    def _window(self) -> tuple[int, int, int, int]:
+        return self.window or (0, 0, self.chip_side, self.chip_side)
+
+    def _picture_to_chip(self, face: Face) -> Matrix:
+        if self.template == "dlib":
+            return _dlib_matrix(face)
+        return similarity_transform(face.five_points, _ARCFACE)
+
+    def _chip_to_input(self) -> Matrix:
+        top, left, height, width = self._window()
+        scale_y, scale_x = self.size[0] / height, self.size[1] / width
+        # Resizing keeps the corners of the image, not the centres of its first pixels, in place.
+        return np.array(
+            [
+                [scale_x, 0, (0.5 - left) * scale_x - 0.5],
+                [0, scale_y, (0.5 - top) * scale_y - 0.5],
+            ]
+        )
+
+
+def similarity_transform(source: Points, target: Points) -> Matrix:
+    """Least-squares rotation, scale and shift, ``(2, 3)``, between points ``(n, 2)``.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
+    PAMI 1991, in its closed form for the plane.
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - source_mean, target - target_mean
+    norm = float((a**2).sum())
+    cos = float((a * b).sum()) / norm
+    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / norm
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.hstack([linear, (target_mean - linear @ source_mean)[:, None]])
+
+
+def warp(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> Picture:
+    """Resample a picture ``(H, W, 3)`` by an affine map into ``size``, without aliasing."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    factor = int(1 / scale) if scale > 0 else 1
+    if factor > 1:
+        # Bilinear sampling reads four pixels however far apart they lie: shrink by averaging first.
+        height, width = (max(1, side // factor) for side in picture.shape[:2])
+        fy, fx = picture.shape[0] / height, picture.shape[1] / width
+        shrunk = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(shrunk, np.uint8)
+        matrix = _compose(matrix, np.array([[fx, 0, (fx - 1) / 2], [0, fy, (fy - 1) / 2]]))
+    warped = cv2.warpAffine(picture, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, np.uint8)
+
+
+def transform_points(matrix: Matrix, points: Points) -> Points:
+    """Apply an affine map ``(2, 3)`` to points ``(n, 2)``."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _dlib_matrix(face: Face) -> Matrix:
+    """From picture to chip pixels, as dlib's ``get_face_chip_details`` does it.
+
+    The fit runs from the template to the picture; the chip's rectangle is one picture pixel short
+    of its nominal side, and its corners, not its pixels' outer edges, land on the centres of the
+    chip's corner pixels.
+    """
+    side = _CHIP_SIDE["dlib"]
+    to_picture = similarity_transform(_DLIB, face.corner_points)
+    scale = float(np.hypot(*to_picture[:, 0]))
+    linear = to_picture[:, :2] * ((side * scale - 1) / ((side - 1) * scale))
+    centre = to_picture @ [side / 2, side / 2, 1.0]
+    inverse = np.linalg.inv(linear)
+    return np.hstack([inverse, ((side - 1) / 2 - inverse @ centre)[:, None]])
+
+
+def _compose(outer: Matrix, inner: Matrix) -> Matrix:
+    linear = outer[:, :2] @ inner[:, :2]
+    shift = outer[:, :2] @ inner[:, 2] + outer[:, 2]
+    return np.hstack([linear, shift[:, None]])

@@ -1,0 +1,1 @@
+"""Metrics: pure functions from maps, masks, regions and embeddings to numbers."""

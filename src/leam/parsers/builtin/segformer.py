@@ -1,0 +1,63 @@
+"""SegFormer face parsers through ``transformers``, an extra (Xie et al., NeurIPS 2021).
+
+``jonathandinu/face-parsing`` is the public one: trained on CelebAMask-HQ, which is for
+non-commercial research.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from torch import Tensor, nn
+
+from leam.errors import ModelError, WeightsError
+from leam.parsers import PARSERS
+from leam.parsers.builtin.bisenet import normalised
+from leam.parsers.network import HeadParser, Network
+from leam.parsers.regions import translate
+
+VARIABLE = "LEAM_SEGFORMER"
+"""Names a folder with ``config.json`` and weights, or a model on the hub."""
+
+_PUBLIC = "jonathandinu/face-parsing"
+_SIDE = 512
+
+
+@PARSERS("segformer")
+def segformer() -> HeadParser:
+    """The classes that the model's own ``id2label`` names.
+
+    Raises:
+        ModelError: ``transformers`` is not installed, or a class has an unknown name.
+        WeightsError: The model is not at hand and cannot be fetched.
+    """
+    return read_segformer(os.environ.get(VARIABLE, _PUBLIC))
+
+
+def read_segformer(source: str) -> HeadParser:
+    """The parser from a folder or a name on the hub; errors as for :func:`segformer`."""
+    try:
+        from transformers import SegformerForSemanticSegmentation  # noqa: PLC0415  an extra
+    except ImportError:
+        raise ModelError(
+            "segformer: needs transformers; `pip install leam-xai[segformer]`"
+        ) from None
+    try:
+        model: Any = SegformerForSemanticSegmentation.from_pretrained(source)
+    except Exception as error:  # noqa: BLE001  the hub's client has no common base of its errors
+        line = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"segformer: {source} cannot be loaded; set {VARIABLE} to a folder with it ({line})"
+        ) from None
+    names = model.config.id2label
+    labels = translate([names[index] for index in range(len(names))])
+    return HeadParser("segformer", labels, _SIDE, _network(model.eval()))
+
+
+def _network(model: nn.Module) -> Network:
+    def network(pictures: Tensor) -> Tensor:
+        scores: Tensor = model(normalised(pictures)).logits
+        return scores
+
+    return network

@@ -1,0 +1,125 @@
+"""Registries: the named things of one kind, built in or added by installed packages.
+
+Every kind of thing that can be added (a parser, an architecture, a weighting, a stage of a study, a section of the
+report, ...) has one :class:`Registry`. A built-in thing is a function or class under the registry's decorator. A
+plug-in is an installed package that names its things as entry points in the registry's group:
+
+    [project.entry-points."leam.fills"]
+    grey = "my_package.fills:grey"
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import TypeVar, cast
+
+from leam.errors import InputError, LeamError, PluginError, first_line
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class Registry(Mapping[str, T]):
+    """The things of one kind by name. Listing names imports nothing; asking for a thing imports its module.
+
+    Args:
+        kind: What the things are, in messages: ``parser``.
+        group: The group of entry points that adds to them: ``leam.parsers``.
+        package: The package whose modules hold the built-in things. Without it, the built-in things are those that
+            the decorator has registered.
+        one_each: Each module of the package holds the one thing of the module's name, and is imported when that is
+            asked for; otherwise all modules are imported for the first listing.
+        error: Raised for an unknown name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        *,
+        package: str | None = None,
+        one_each: bool = True,
+        error: type[LeamError] = InputError,
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._package, self._one_each, self._error = package, one_each, error
+        self._things: dict[str, T] = {}
+        self._entry_points: dict[str, EntryPoint] | None = None
+
+    def __call__(self, name: str) -> Callable[[D], D]:
+        """Register a function or class under a name; used as a decorator."""
+
+        def register(thing: D) -> D:
+            self._things[name] = cast("T", thing)
+            return thing
+
+        return register
+
+    def __getitem__(self, name: str) -> T:
+        """The thing of this name.
+
+        Raises:
+            LeamError: There is none (the registry's ``error``), or a plug-in cannot be imported.
+        """
+        self._import_all()
+        if name not in self._things and name in self._modules():
+            import_module(f"{self._package}.{name}")
+        if name not in self._things and name in self._plugins():
+            # A plug-in's module may use the decorator, too; what that registered stays.
+            self._things.setdefault(name, self._load(self._plugins()[name]))
+        if name not in self._things:
+            raise self._error(f"{name}: no such {self.kind}; available: {', '.join(self)}")
+        return self._things[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(iter(self))
+
+    def __iter__(self) -> Iterator[str]:
+        self._import_all()
+        return iter(dict.fromkeys([*self._modules(), *self._things, *self._plugins()]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def origin(self, name: str) -> str:
+        """The distribution that a thing comes from: this package, or the plug-in's name and version."""
+        point = self._plugins().get(name)
+        return f"{point.dist.name} {point.dist.version}" if point and point.dist else "leam"
+
+    def _import_all(self) -> None:
+        if self._package and not self._one_each:
+            for name in _modules_of(self._package):
+                import_module(f"{self._package}.{name}")
+
+    def _modules(self) -> list[str]:
+        return _modules_of(self._package) if self._package and self._one_each else []
+
+    def _plugins(self) -> dict[str, EntryPoint]:
+        if self._entry_points is None:
+            self._entry_points = {point.name: point for point in entry_points(group=self.group)}
+        return self._entry_points
+
+    def _load(self, point: EntryPoint) -> T:
+        try:
+            thing: T = point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise PluginError(
+                f"{package}: its {self.kind} {point.name} cannot be imported ({first_line(error)}); "
+                "update or uninstall that package"
+            ) from error
+        return thing
+
+
+@cache
+def _modules_of(package: str) -> list[str]:
+    """The names of a package's public modules, without importing them."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    found = (module.name for module in pkgutil.iter_modules(folders))
+    return sorted(name for name in found if not name.startswith("_"))

@@ -1,0 +1,63 @@
+"""The built-in architectures, one module each: from a card and its weights file to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leam.errors import CardError, ModelError
+from leam.plugins import Registry
+from leam.recognizers.card import Card
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How the networks of one architecture are built.
+
+    Attributes:
+        build: From a card and its weights file to a module that maps ``(B, 3, h, w)`` to ``(B, D)``.
+        options: The options that a card may give; any where this is None.
+    """
+
+    build: Callable[[Card, Path], nn.Module]
+    options: Collection[str] | None = None
+
+    def __call__(self, card: Card, path: Path) -> nn.Module:
+        """Build the network of a card.
+
+        Raises:
+            CardError: The card has an option that this architecture does not know.
+            WeightsError: The file is damaged or of another layout.
+        """
+        for option in card.options if self.options is not None else ():
+            if option not in (self.options or ()):
+                known = ", ".join(self.options or ()) or "none"
+                raise CardError(f"{card.name}: options.{option} is not known; available: {known}")
+        return self.build(card, path)
+
+
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture",
+    "leam.architectures",
+    package="leam.recognizers.architectures",
+    error=ModelError,
+)
+"""The architectures that a card can name."""
+
+
+def architecture(
+    name: str, options: Collection[str] | None = None
+) -> Callable[[Callable[[Card, Path], nn.Module]], Architecture]:
+    """Register a function that builds the architecture of this name.
+
+    Args:
+        name: What cards call it.
+        options: The options that a card may give; any by default.
+    """
+    register: Callable[[Architecture], Architecture] = ARCHITECTURES(name)
+    return lambda build: register(Architecture(build, options))

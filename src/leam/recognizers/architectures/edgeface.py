@@ -1,0 +1,83 @@
+"""EdgeFace: timm's EdgeNeXt as a face recognizer.
+
+George et al., "EdgeFace: Efficient Face Recognition Model for Edge Devices", T-BIOM 2024. The
+checkpoints of its repository are state dicts of timm's network, the linear layers of some split in
+two of low rank (``gamma`` in their names).
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from leam.errors import ModelError
+from leam.recognizers.architectures import architecture
+from leam.recognizers.card import Card
+from leam.weights.checkpoints import fill, read_state, without_prefix
+
+_SIZES = ("xx_small", "x_small", "small", "base")
+
+
+class LowRank(nn.Module):
+    """A linear layer as the product of two narrow ones."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(inputs, rank, bias=False)
+        self.linear2 = nn.Linear(rank, outputs, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., inputs)`` to ``(..., outputs)``."""
+        out: Tensor = self.linear2(self.linear1(x))
+        return out
+
+
+@architecture("edgeface", options=("size", "gamma"))
+def build(card: Card, path: Path) -> nn.Module:
+    """The network with the weights of a public checkpoint.
+
+    Card options: ``size`` (``xx_small``, ``x_small``, ``small`` or ``base``) and ``gamma``, the
+    ratio of ranks (0.6 for edgeface_xs_gamma_06, 0.5 for edgeface_s_gamma_05; none by default).
+
+    Raises:
+        ModelError: timm cannot be imported, or the size is unknown.
+        WeightsError: The file does not hold this network.
+    """
+    size = card.options.get("size", "x_small")
+    if size not in _SIZES:
+        raise ModelError(f"{card.name}: options.size is {size!r}, not one of {', '.join(_SIZES)}")
+    module: nn.Module = _timm(card).create_model(
+        f"edgenext_{size}", num_classes=card.embedding_size or 512
+    )
+    gamma = card.number("gamma", 0)
+    if gamma:
+        _split(module, gamma)
+    fill(module, without_prefix(read_state(path), "stem.0.weight"), path)
+    return module
+
+
+def _timm(card: Card) -> Any:  # noqa: ANN401  an untyped module
+    try:
+        return importlib.import_module("timm")
+    except Exception as error:  # noqa: BLE001  a torchvision of another torch fails in many ways
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"{card.name}: EdgeFace needs timm and a torchvision that fits your torch "
+            f"(`pip install leam-xai[edgeface]`; {reason}); exported to ONNX it needs neither"
+        ) from None
+
+
+def _split(module: nn.Module, gamma: float) -> None:
+    """Replace every linear layer outside the head by two of lower rank."""
+    for name, child in module.named_children():
+        if "head" in name:
+            continue
+        if isinstance(child, nn.Linear):
+            rank = max(2, int(min(child.in_features, child.out_features) * gamma))
+            bias = child.bias is not None
+            setattr(module, name, LowRank(child.in_features, child.out_features, rank, bias=bias))
+        else:
+            _split(child, gamma)

@@ -1,0 +1,6 @@
+"""Recognizers that exist as an ONNX file."""
+
+from leam.recognizers.architectures import architecture
+from leam.recognizers.onnx.graph import build
+
+build = architecture("onnx", options=("output",))(build)

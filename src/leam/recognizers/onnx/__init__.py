@@ -1,0 +1,1 @@
+"""ONNX files as differentiable torch modules, their nodes the layers."""

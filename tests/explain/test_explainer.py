@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from leam.errors import InputError, LayerError, ModelError
+from leam.explain.aggregates import AGGREGATES
+from leam.explain.explainer import Explainer
+from leam.explain.targets import contrast_target, reference_target
+from leam.explain.weightings import WEIGHTINGS
+from tiny import TinyNet, wrap
+
+
+def by_hand(net: TinyNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The signed maps of both convolutions for the self target, without hooks or autograd on activations."""
+    a1 = net.conv1(x)
+    a2 = net.conv2(a1.relu())
+    e = net.fc(a2.relu().flatten(1))
+    g_e = functional.normalize(e, dim=1)
+    g_a2 = (g_e @ net.fc.weight).view_as(a2) * (a2 > 0)
+    g_r1 = functional.conv_transpose2d(
+        g_a2, net.conv2.weight, stride=2, padding=1, output_padding=1
+    )
+    g_a1 = g_r1 * (a1 > 0)
+    return (a1 * g_a1).sum(1).relu(), (a2 * g_a2).sum(1).relu()
+
+
+def test_maps_equal_the_formula_by_hand(tiny, chips):
+    maps = Explainer(tiny, weighting="signed", aggregate="mean").explain(chips)
+    with torch.no_grad():
+        first, second = by_hand(tiny.module, tiny.preprocess(chips))
+    scaled = [m / m.sum((1, 2), keepdim=True) for m in (first, second)]
+    assert [layer.name for layer in maps.layers] == ["conv1", "conv2"]
+    torch.testing.assert_close(maps.layer_maps[0], scaled[0])
+    torch.testing.assert_close(maps.layer_maps[1], scaled[1])
+    up = functional.interpolate(scaled[1][:, None], size=(8, 8), mode="bilinear")[:, 0]
+    overall = scaled[0] + up / 4
+    torch.testing.assert_close(maps.overall, overall / overall.sum((1, 2), keepdim=True))
+    torch.testing.assert_close(maps.scores, maps.embeddings.norm(dim=1))
+
+
+def test_signed_contributions_of_a_layer_sum_to_the_score_of_a_bias_free_network(chips):
+    torch.manual_seed(3)
+    net = TinyNet()
+    for module in (net.conv1, net.conv2, net.fc):
+        nn.init.zeros_(module.bias)
+    explainer = Explainer(wrap(net))
+    activations, gradients, _, scores = explainer.differentiate(chips)
+    for activation, gradient in zip(activations, gradients, strict=True):
+        torch.testing.assert_close((activation * gradient).sum((1, 2, 3)), scores)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_maps_are_distributions_and_do_not_depend_on_the_batch(tiny, chips, weighting, aggregate):
+    explainer = Explainer(tiny, weighting=weighting, aggregate=aggregate)
+    batch = explainer.explain(chips)
+    assert (batch.overall >= 0).all()
+    torch.testing.assert_close(batch.overall.sum((1, 2)), torch.ones(5))
+    for index in range(5):
+        single = explainer.explain(chips[index : index + 1])
+        torch.testing.assert_close(single.overall[0], batch.overall[index], atol=1e-5, rtol=1e-5)
+        for one, many in zip(single.layer_maps, batch.layer_maps, strict=True):
+            torch.testing.assert_close(one[0], many[index], atol=1e-5, rtol=1e-5)
+
+
+def test_batch_norm_in_training_mode_does_not_couple_a_batch(chips):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3),
+        nn.Flatten(),
+        nn.Linear(64, 5),
+    )
+    net.train()
+    net[1].eval()
+    explainer = Explainer(wrap(net))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    batch = explainer.explain(chips)
+    single = explainer.explain(chips[:1])
+    torch.testing.assert_close(single.overall[0], batch.overall[0], atol=1e-6, rtol=1e-5)
+    assert [m.training for m in net] == [True, False, True, True, True, True]
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_module_is_left_as_it_was(tiny, chips, frozen):
+    module = tiny.module.train()
+    module.conv1.weight.requires_grad_(not frozen)
+    state = {name: p.requires_grad for name, p in module.named_parameters()}
+    Explainer(tiny).explain(chips)
+    assert module.training
+    assert {name: p.requires_grad for name, p in module.named_parameters()} == state
+    assert all(p.grad is None for p in module.parameters())
+    assert not any(m._forward_hooks for m in module.modules())
+
+
+def test_the_module_is_left_as_it_was_after_an_exception(tiny, chips):
+    explainer = Explainer(tiny)
+    tiny.module.train()
+
+    def broken(embeddings):
+        raise RuntimeError("a target that fails")
+
+    with pytest.raises(RuntimeError, match="a target that fails"):
+        explainer.explain(chips, broken)
+    assert tiny.module.training
+    assert all(p.requires_grad and p.grad is None for p in tiny.module.parameters())
+    assert not any(m._forward_hooks for m in tiny.module.modules())
+
+
+def test_a_users_own_hooks_and_gradients_survive(tiny, chips):
+    seen = []
+    handle = tiny.module.conv1.register_forward_hook(lambda *_: seen.append(1))
+    tiny.module(torch.zeros(1, 3, 8, 8)).sum().backward()
+    gradient = tiny.module.conv1.weight.grad.clone()
+    seen.clear()
+    Explainer(tiny).explain(chips)
+    assert seen
+    assert handle.id in tiny.module.conv1._forward_hooks
+    assert torch.equal(tiny.module.conv1.weight.grad, gradient)
+
+
+def test_in_place_steps_do_not_change_the_maps(chips):
+    torch.manual_seed(0)
+    plain = wrap(TinyNet())
+    torch.manual_seed(0)
+    inplace = wrap(TinyNet(inplace=True))
+    wanted = Explainer(plain).explain(chips)
+    explainer = Explainer(inplace)
+    for _ in range(2):
+        found = explainer.explain(chips)
+        torch.testing.assert_close(found.layer_maps, wanted.layer_maps)
+
+
+class Reused(nn.Module):
+    """One convolution used twice, and a branch that leads nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.stray = nn.Conv2d(3, 2, 1)
+        self.fc = nn.Linear(3 * 64, 4)
+
+    def forward(self, x):
+        self.stray(x)
+        return self.fc(self.conv(self.conv(x).relu()).flatten(1))
+
+
+def test_a_reused_module_has_a_map_for_each_call(chips):
+    torch.manual_seed(0)
+    recognizer = wrap(Reused())
+    explainer = Explainer(recognizer)
+    assert [layer.name for layer in explainer.layers] == ["conv:0", "conv:1"]
+    activations, _, _, _ = explainer.differentiate(chips)
+    first = recognizer.module.conv(recognizer.preprocess(chips))
+    torch.testing.assert_close(activations[0], first.detach())
+    torch.testing.assert_close(activations[1], recognizer.module.conv(first.relu()).detach())
+    only_second = Explainer(recognizer, layers=["conv:1"])
+    torch.testing.assert_close(only_second.differentiate(chips)[0][0], activations[1])
+
+
+def test_layers_come_back_in_the_order_asked(tiny, chips):
+    maps = Explainer(tiny, layers=["conv2", "conv1"]).explain(chips)
+    assert [layer.name for layer in maps.layers] == ["conv2", "conv1"]
+    assert [m.shape[1] for m in maps.layer_maps] == [4, 8]
+    assert maps.layer_map("conv1") is maps.layer_maps[1]
+    with pytest.raises(LayerError, match="relu1: not among"):
+        maps.layer_map("relu1")
+
+
+def test_too_few_references_are_an_error(tiny, chips):
+    with pytest.raises(InputError, match="2 references for 5 faces"):
+        Explainer(tiny).explain(chips, reference_target(torch.ones(2, 6), "cosine"))
+    with pytest.raises(InputError, match="2 references for 5 faces"):
+        Explainer(tiny).explain(
+            chips, contrast_target(torch.ones(5, 6), torch.ones(2, 3, 6), "cosine")
+        )
+
+
+def test_an_empty_map_is_flagged(tiny, chips):
+    nn.init.zeros_(tiny.module.fc.weight)
+    maps = Explainer(tiny).explain(chips)
+    assert maps.empty.all()
+    assert maps.overall_empty.all()
+    assert (maps.overall == 0).all()
+
+
+def test_a_map_that_is_not_finite_is_flagged(tiny, chips):
+    with torch.no_grad():
+        tiny.module.conv2.bias[0] = float("nan")
+    maps = Explainer(tiny).explain(chips)
+    assert maps.overall_empty.all()
+    assert torch.isfinite(maps.overall).all()
+
+
+def test_it_works_under_no_grad_and_inference_mode(tiny, chips):
+    wanted = Explainer(tiny).explain(chips).overall
+    with torch.no_grad():
+        assert torch.equal(Explainer(tiny).explain(chips).overall, wanted)
+    with torch.inference_mode():
+        assert torch.equal(Explainer(tiny).explain(chips).overall, wanted)
+
+
+def test_one_forward_and_one_backward_pass_serve_all_layers(tiny, chips):
+    explainer = Explainer(tiny)
+    passes = []
+    with (
+        tiny.module.fc.register_forward_hook(lambda *_: passes.append("forward")),
+        tiny.module.fc.register_full_backward_hook(lambda *_: passes.append("backward")),
+    ):
+        explainer.explain(chips)
+    assert passes == ["forward", "backward"]
+
+
+def test_nothing_of_a_call_is_kept(tiny, chips):
+    explainer = Explainer(tiny)
+    activations, _, _, _ = explainer.differentiate(chips)
+    kept = [weakref.ref(activation) for activation in activations]
+    del activations
+    gc.collect()
+    assert all(reference() is None for reference in kept)
+
+
+def test_wrong_shapes_name_the_recognizer(tiny, chips):
+    with pytest.raises(ModelError, match="tiny: chips of shape"):
+        Explainer(tiny).explain(chips[:, :4])
+    with pytest.raises(InputError, match="no such weighting; known are signed"):
+        Explainer(tiny, weighting="best")
+    with pytest.raises(InputError, match="no such aggregate; known are mean"):
+        Explainer(tiny, aggregate="best")
+
+
+def test_real_recognizer_in_batches(dlib_resnet, assets):
+    import numpy as np
+
+    faces = np.load(assets / "zoo" / "reference.npz")["chips150"][:4]
+    explainer = Explainer(dlib_resnet)
+    batch = explainer.explain(faces)
+    pixel = batch.overall.amax()
+    for index in range(len(faces)):
+        single = explainer.explain(faces[index : index + 1])
+        assert (single.overall[0] - batch.overall[index]).abs().max() < 1e-5 * pixel

@@ -1,0 +1,184 @@
+"""Peers by hand on a small recognizer, and what all of them must keep."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from leam.errors import InputError
+from leam.explain.explainer import Explainer
+from leam.explain.methods import METHODS, explained
+from leam.explain.methods.perturbations import _random_masks, _windows
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
+
+SIZE = (24, 20)
+RANDOM = np.random.default_rng(0)
+CHIPS = RANDOM.integers(0, 256, (3, *SIZE, 3), dtype=np.uint8)
+MATES = torch.randn(3, 6, generator=torch.Generator().manual_seed(3))
+
+
+def recognizer(threshold: float | None = None, similarity: str = "cosine") -> Recognizer:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(5, 4, 3, stride=2, padding=1),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(4 * 12 * 10, 6),
+    )
+    card = Card(name="small", input_size=SIZE, threshold=threshold, similarity=similarity)
+    return Recognizer(module, card)
+
+
+def scaled(maps):
+    return maps / maps.sum(dim=(1, 2), keepdim=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_maps_are_distributions_and_do_not_depend_on_the_batch(name):
+    method = METHODS[name](recognizer())
+    maps = method(CHIPS, MATES)
+    assert maps.shape == (3, *SIZE)
+    assert maps.dtype == torch.float32
+    assert (maps >= 0).all()
+    torch.testing.assert_close(maps.sum(dim=(1, 2)), torch.ones(3))
+    for face in range(3):
+        alone = method(CHIPS[face : face + 1], MATES[face : face + 1])
+        torch.testing.assert_close(alone[0], maps[face], atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_recognizer_is_left_as_it_was(name):
+    one = recognizer()
+    one.module.train()
+    METHODS[name](one)(CHIPS, MATES)
+    assert one.module.training
+    for parameter in one.module.parameters():
+        assert parameter.requires_grad
+        assert parameter.grad is None
+    assert not any(child._forward_hooks for child in one.module.modules())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_float_chips_and_an_outer_inference_mode_do(name):
+    method = METHODS[name](recognizer())
+    with torch.inference_mode():
+        maps = method(torch.from_numpy(CHIPS).float(), MATES)
+    torch.testing.assert_close(maps, method(CHIPS, MATES))
+
+
+def similarity_gradient(one, score):
+    inputs = one.preprocess(CHIPS).requires_grad_()
+    gradient = torch.autograd.grad(score(one.forward(inputs * 1)).sum(), inputs)[0]
+    return inputs.detach(), gradient
+
+
+def test_gradients_of_the_similarity():
+    one = recognizer()
+    inputs, gradient = similarity_gradient(one, lambda e: functional.cosine_similarity(e, MATES))
+    wanted = scaled(gradient.abs().amax(dim=1))
+    torch.testing.assert_close(METHODS["input_gradient"](one)(CHIPS, MATES), wanted)
+    wanted = scaled((gradient * inputs).sum(dim=1).clamp(min=0))
+    torch.testing.assert_close(METHODS["gradient_input"](one)(CHIPS, MATES), wanted)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3])
+def test_xssab_keeps_the_dimensions_that_speak_for_a_match(threshold):
+    one = recognizer(threshold)
+    units = functional.normalize(MATES, dim=1)
+    terms = functional.normalize(one.embed(CHIPS), dim=1) * units
+    kept = units * (terms >= (threshold or 0) / 6)
+    _, gradient = similarity_gradient(one, lambda e: (functional.normalize(e, dim=1) * kept).sum(1))
+    wanted = scaled(gradient.abs().mean(dim=1))
+    torch.testing.assert_close(METHODS["xssab"](one)(CHIPS, MATES), wanted)
+
+
+def test_fggb_weighs_unit_gradients_of_all_dimensions():
+    one = recognizer(0.3)
+
+    def unit(inputs):
+        return functional.normalize(one.forward(inputs), dim=1)[0]
+
+    for face in range(3):
+        inputs = one.preprocess(CHIPS[face : face + 1])
+        jacobian = torch.autograd.functional.jacobian(unit, inputs)[:, 0]
+        sizes = jacobian.abs().mean(dim=1)
+        sizes /= sizes.flatten(1).norm(dim=1)[:, None, None]
+        weights = unit(inputs) * functional.normalize(MATES[face], dim=0) - 0.3 / 6
+        wanted = (weights[:, None, None] * sizes).sum(dim=0).clamp(min=0).detach()
+        found = METHODS["fggb"](one)(CHIPS[face : face + 1], MATES[face : face + 1])
+        torch.testing.assert_close(found, scaled(wanted[None]), atol=1e-6, rtol=1e-3)
+
+
+def test_a_distances_threshold_is_none_of_a_cosine():
+    plain, distance = recognizer(None), recognizer(-0.6, "euclidean")
+    for name in ("xssab", "fggb"):
+        maps = [METHODS[name](one)(CHIPS, MATES) for one in (plain, distance)]
+        torch.testing.assert_close(*maps)
+
+
+def test_cams_are_explainers_of_the_last_convolution():
+    one = recognizer()
+    weightings = {"grad_cam": "channel_mean", "hires_cam": "signed", "layer_cam": "positive"}
+    for name, weighting in weightings.items():
+        explainer = Explainer(one, layers=["2"], weighting=weighting, aggregate="last")
+        wanted = explained(explainer)(CHIPS, MATES)
+        torch.testing.assert_close(METHODS[name](one)(CHIPS, MATES), wanted)
+
+
+def test_an_explainer_alone_needs_no_mate():
+    method = explained(Explainer(recognizer()), alone=True)
+    torch.testing.assert_close(method(CHIPS, MATES), method(CHIPS, MATES.flip(0)))
+
+
+def test_windows_reach_every_pixel():
+    for size in (SIZE, (112, 112), (150, 150), (112, 96)):
+        assert _windows(size).any(dim=0).all()
+
+
+def test_random_masks_hide_three_whole_patches():
+    seen = _random_masks((56, 56))
+    assert seen.shape == (500, 56, 56)
+    hidden = (~seen).sum(dim=(1, 2))
+    assert hidden.max() == 3 * 15**2
+    assert hidden.min() >= 15**2
+    assert torch.equal(seen, _random_masks((56, 56)))
+
+
+class Corner(nn.Module):
+    """Its embedding tells the brightness of the top left corner, and nothing else."""
+
+    def forward(self, x):
+        corner = x[:, :, :6, :6].mean(dim=(1, 2, 3))
+        return torch.stack([corner, torch.ones_like(corner)], dim=1)
+
+
+@pytest.mark.parametrize("name", ["occlusion_sweep", "corrrise"])
+def test_what_is_hidden_is_found(name):
+    card = Card(name="corner", input_size=(48, 48), mean=(0, 0, 0), std=(255, 255, 255))
+    one = Recognizer(Corner(), card)
+    white = np.full((1, 48, 48, 3), 255, dtype=np.uint8)
+    maps = METHODS[name](one)(white, torch.tensor([[1.0, 0.0]]))
+    row, column = divmod(int(maps.argmax()), 48)
+    assert row < 8
+    assert column < 8
+
+
+def test_corrrise_is_pearsons_correlation():
+    one = recognizer()
+    seen = _random_masks(SIZE)
+    embeddings = one.embed(torch.from_numpy(CHIPS[0]) * seen[..., None])
+    scores = functional.cosine_similarity(embeddings, MATES[:1]).numpy()
+    flat = seen.flatten(1).numpy().astype(float)
+    wanted = [np.corrcoef(scores, pixel)[0, 1] if pixel.std() else 0.0 for pixel in flat.T]
+    wanted = torch.tensor(wanted).float().view(1, *SIZE).clamp(min=0)
+    found = METHODS["corrrise"](one)(CHIPS[:1], MATES[:1])
+    torch.testing.assert_close(found, scaled(wanted), atol=1e-6, rtol=1e-3)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(InputError, match="magic: no such attribution method; available: "):
+        METHODS["magic"](recognizer())

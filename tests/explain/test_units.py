@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from leam.explain import memory as memory_module
+from leam.explain.backends import kernels as compiled
+from leam.explain.backends import kernels as loops
+from leam.explain.backends.fusion import find_units
+from leam.explain.backends.operations import Limits, Slopes
+from leam.explain.explainer import Explainer
+from leam.explain.memory import batch_size, layer_bytes, portion
+from leam.explain.targets import contrast_target, reference_target
+from leam.explain.weightings import WEIGHTINGS
+from leam.recognizers.onnx.layers import Clamp, Shift
+from plain import assert_same, plain
+from tiny import wrap
+
+
+def network(*activations: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    first, second = activations
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), first,
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.BatchNorm2d(6), second,
+        nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, 5),
+    )  # fmt: skip
+    for module in net:
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight)  # gains of both signs
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return net.eval()
+
+
+PAIRS = [
+    (nn.ReLU(), nn.ReLU(inplace=True)),
+    (nn.PReLU(6, init=-0.3), nn.PReLU(init=1.5)),
+    (nn.ReLU6(), nn.Hardtanh(-0.5, 0.7)),
+    (Clamp(0.0, float("inf")), Clamp(-0.2, 0.9)),
+    (nn.Sigmoid(), nn.SiLU()),
+]
+
+
+@pytest.fixture(params=["loops", "torch"])
+def either(request, monkeypatch) -> None:
+    """With compiled loops, and without them."""
+    monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
+    if request.param == "torch":
+        monkeypatch.setattr(loops, "INSTALLED", False)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_units_give_the_plain_definition(chips, pair, weighting):
+    explainer = Explainer(wrap(network(*pair)), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_activations_right_after_a_convolution(chips, pair, weighting):
+    torch.manual_seed(0)
+    first, second = pair
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), first, nn.Conv2d(6, 6, 3, padding=1, groups=6), second,
+        nn.Conv2d(6, 4, 1), nn.Flatten(), nn.Linear(256, 5),
+    ).eval()  # fmt: skip
+    explainer = Explainer(wrap(net), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_shifts_join_their_convolutions(chips, weighting):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1, bias=False), Shift(6), nn.PReLU(6),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), Shift(6), nn.ReLU6(),
+        nn.Conv2d(6, 4, 1), Shift(4), nn.Flatten(), nn.Linear(256, 5),
+    ).eval()  # fmt: skip
+    for module in net:
+        if isinstance(module, Shift):
+            module.bias.normal_()
+    nn.init.normal_(net[4].weight)
+    units = find_units(net, torch.zeros(1, 3, 8, 8))
+    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+    explainer = Explainer(wrap(net), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
+@pytest.mark.parametrize("broken", ["weight", "norm"])
+def test_what_is_no_number_leaves_the_same_maps_empty(chips, pair, broken):
+    net = network(*pair)
+    with torch.no_grad():
+        (net[3].weight if broken == "weight" else net[1].running_mean)[0] = torch.nan
+    explainer = Explainer(wrap(net))
+    found, wanted = explainer.explain(chips), plain(explainer, chips)
+    assert found.empty.tolist() == wanted.empty.tolist()
+    assert found.overall_empty.tolist() == wanted.overall_empty.tolist()
+    assert found.empty.any()
+    assert torch.isfinite(found.overall).all()
+
+
+def test_units_end_where_something_else_begins():
+    net = network(nn.PReLU(6), nn.ReLU())
+    units = find_units(net, torch.zeros(1, 3, 8, 8))
+    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+
+
+class Branched(nn.Module):
+    """A convolution whose output is read twice, and one read in passing without a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv3, self.fc = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(256, 5)
+
+    def forward(self, x):
+        y = self.conv1(x)
+        z = self.conv2(self.bn1(y).relu() + y)
+        scale = z.detach().abs().mean(dim=(1, 2, 3), keepdim=True)
+        w = self.bn2(z)
+        w = w + self.conv3(w)
+        return self.fc((w * scale).flatten(1))
+
+
+def test_what_is_read_elsewhere_is_not_hidden_in_a_unit(chips):
+    torch.manual_seed(0)
+    net = Branched().eval()
+    names = [unit.names for unit in find_units(net, torch.zeros(1, 3, 8, 8))]
+    assert names == [("conv1",), ("bn1",), ("conv2",), ("bn2",), ("conv3",)]
+    explainer = Explainer(wrap(net))
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Sharing(nn.Module):
+    """Steps whose gradients are one tensor (of a sum's summands), or a sum (of an output that is read twice)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = self.block(3)
+        self.left, self.right, self.both = self.block(6), self.block(6), self.block(6)
+        self.one, self.other = self.block(6), self.block(6)
+        self.fc = nn.Linear(384, 5)
+
+    @staticmethod
+    def block(channels: int) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.PReLU(6))
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.both(self.left(x) + self.right(x))
+        return self.fc((self.one(x) + self.other(x)).flatten(1))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_only_gradients_of_one_step_are_written_over(chips, weighting):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Sharing().eval()), weighting=weighting)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips, monkeypatch):
+    monkeypatch.setattr(compiled, "_LEAST", 1)
+    monkeypatch.setattr(loops, "LEAST_FACES", 1)
+    torch.manual_seed(0)
+    net, kept = Sharing().eval(), {}
+
+    def keep(name):
+        def heard(_module, _given, output):
+            if output.requires_grad:
+                output.register_hook(lambda gradient: kept.setdefault(name, []).append(gradient))
+
+        return heard
+
+    # Blocks are no modules of a step's, so that hooks into them are left where they are.
+    for name, block in net.named_children():
+        if name != "fc":
+            block.register_forward_hook(keep(name))
+    explainer = Explainer(wrap(net))
+    kept.clear()
+    explainer.explain(chips)
+    explainer.differentiate(chips)
+    for name, (found, wanted) in kept.items():
+        torch.testing.assert_close(found, wanted, msg=name)
+    assert len(kept) == 6
+
+
+class Residual(nn.Module):
+    """A sum written into a convolution's output, or into that of what follows it."""
+
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.relu, self.last = nn.ReLU(), last
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x):
+        x = self.relu(self.conv1(x))
+        y = self.last(self.conv2(x))
+        y += x
+        return self.fc(y.flatten(1))
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.ReLU6()], ids=["sum", "limits"])
+def test_an_output_that_is_written_into_is_mapped_as_it_was(chips, last):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Residual(last)))
+    wanted = plain(explainer, chips)
+    explainer._overwritten = frozenset()
+    for _ in range(2):
+        assert_same(explainer.explain(chips), wanted)
+
+
+def test_hooked_and_subclassed_modules_run_as_they_are(chips):
+    class Louder(nn.BatchNorm2d):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    net = network(nn.ReLU(), nn.ReLU())
+    net[1] = Louder(6).eval()
+    seen = []
+    with net[4].register_forward_hook(lambda *_: seen.append(1)):
+        explainer = Explainer(wrap(net))
+        found = explainer.explain(chips)
+    assert seen
+    assert_same(found, plain(explainer, chips))
+
+
+def test_a_hook_that_comes_later_is_obeyed(chips):
+    net = network(nn.ReLU(), nn.ReLU())
+    explainer = Explainer(wrap(net))
+    with net[1].register_forward_hook(lambda _m, _i, output: 2 * output):
+        assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Turning(nn.Module):
+    """A network that goes another way for other inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        y = self.bn(y * 2) if bool(x.abs().sum() > 0) else self.bn(y)
+        return self.fc(y.flatten(1))
+
+
+def test_a_network_that_turns_elsewhere_runs_plainly(chips):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Turning()))
+    assert [unit.names for unit in explainer._units] == [("conv", "bn")]
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+    assert not explainer._units
+
+
+def test_modules_get_their_forward_pass_back_also_after_an_exception(chips):
+    net = network(nn.ReLU(), nn.PReLU(6))
+    explainer = Explainer(wrap(net))
+
+    def broken(_):
+        raise RuntimeError("a target that fails")
+
+    with pytest.raises(RuntimeError, match="a target that fails"):
+        explainer.explain(chips, broken)
+    assert not any("forward" in vars(module) for module in net.modules())
+
+
+def test_a_chosen_normalisation_is_no_part_of_a_unit(chips):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers=["1", "6", "7"])
+    assert [unit.names for unit in explainer._units] == [("7", "8")]
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.ReLU(), nn.ReLU6(), nn.Hardtanh(-1, 2), Clamp(0.0, 1.0), Clamp(0.0, float("inf"))],
+    ids=repr,
+)
+def test_limits_have_the_modules_gradient_also_at_the_limits(module):
+    x = torch.tensor([[-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 6.0, 7.0]], requires_grad=True)
+    y = module(x)
+    (wanted,) = torch.autograd.grad(y.sum(), x)
+    limits = Limits.of(module)
+    assert torch.equal(limits.forward(x), y)
+    assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
+
+
+def test_limits_in_a_row_are_one():
+    x = torch.linspace(-9, 9, 73, requires_grad=True)
+    for first, second in (
+        (Clamp(0.0, 99.0), nn.Hardtanh(-9e9, 6)),
+        (nn.Hardtanh(-1, 2), nn.ReLU()),
+    ):
+        (wanted,) = torch.autograd.grad(second(first(x)).sum(), x)
+        limits = Limits.of(first).then(Limits.of(second))
+        assert torch.equal(limits.forward(x), second(first(x)))
+        assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
+
+
+def test_slopes_have_the_gradient_of_a_prelu():
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    slopes = torch.tensor([0.2, -1.0, 3.0])
+    gradient = torch.randn(2, 3, 4, 4)
+    (wanted,) = torch.autograd.grad(nn.functional.prelu(x, slopes), x, gradient)
+    torch.testing.assert_close(Slopes(slopes).backward(gradient, x.detach()), wanted)
+
+
+def test_a_batch_in_portions_is_the_batch_at_once(chips, monkeypatch):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))))
+    templates, impostors = torch.randn(5, 5), torch.randn(5, 3, 5)
+    targets = [
+        None,
+        reference_target(templates, "euclidean"),
+        contrast_target(templates, impostors, "cosine"),
+    ]
+    wanted = [plain(explainer, chips, target) for target in targets]
+    monkeypatch.setattr(memory_module, "_FAST_BYTES", 2 * layer_bytes(explainer.layers))
+    assert portion(explainer.layers, 5, torch.device("cpu")) == 2
+    assert portion(explainer.layers, 5, torch.device("cuda")) == 5
+    for target, plainly in zip(targets, wanted, strict=True):
+        arguments = () if target is None else (target,)
+        assert_same(explainer.explain(chips, *arguments), plainly)
+    # A user's own target may look at the whole batch, so it is given the whole batch.
+    sizes = []
+    explainer.explain(chips, lambda e: sizes.append(len(e)) or e.sum(dim=1))
+    assert sizes == [5]
+
+
+def test_portions_are_of_sixteen_where_these_fit(tiny, monkeypatch):
+    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
+    # Memory for 11 faces is stretched to 16; memory for 7 is not; where there is more, portions are equal.
+    for room, sizes in {11: [5, 16, 16, 16], 7: [5, 6, 6, 7], 40: [5, 16, 24, 35]}.items():
+        monkeypatch.setattr(memory_module, "_FAST_BYTES", room * layer_bytes(layers))
+        assert [portion(layers, count, cpu) for count in (5, 16, 24, 70)] == sizes
+
+
+def test_the_batch_size_grows_with_the_memory(tiny):
+    layers = Explainer(tiny).layers
+    sizes = [batch_size(tiny, layers, memory=n, most=64) for n in (0, 1 << 17, 1 << 18, 1 << 40)]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 64
+    assert batch_size(tiny, layers) >= 1
+
+
+def live_bytes(run) -> int:
+    """The most bytes that a backward pass finds kept, each storage counted once."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(kept.values())
+
+
+def test_less_is_kept_than_by_the_plain_definition(chips):
+    explainer = Explainer(wrap(network(nn.PReLU(6), nn.PReLU(6))))
+    lean = live_bytes(lambda: explainer.explain(chips))
+    full = live_bytes(lambda: explainer.differentiate(chips))
+    assert lean < 0.8 * full

@@ -1,0 +1,66 @@
+"""Group gaps, and gaps that go when people are matched."""
+
+import numpy as np
+import pytest
+
+from leam.metrics.fairness import gap, imbalance, match, matched_gap
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_a_gap_by_hand():
+    found = gap(np.array([3.0, 4.0, 5.0, 4.5]), np.array([1.0, 2.0, 1.5, 2.5]), seed=0)
+    assert found.difference.mean == pytest.approx(4.125 - 1.75)
+    assert found.difference.n == 8
+    assert found.delta == 1
+    assert found.p == pytest.approx(2 / 70, abs=0.01)
+
+
+def test_no_gap_is_no_gap():
+    values = RANDOM.normal(size=200)
+    found = gap(values[:100], values[100:], seed=0)
+    assert found.difference.low < 0 < found.difference.high
+    assert found.p > 0.05
+
+
+def test_people_are_paired_as_alike_as_can_be():
+    first = np.array([[0.0], [1.0], [10.0], [np.nan]])
+    second = np.array([[1.2], [0.2], [30.0]])
+    found = match(first, second, caliper=0.5)
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0]])
+
+
+def test_nobody_alike_is_nobody_matched():
+    found = matched_gap(
+        np.ones(3), np.zeros(3), np.zeros((3, 1)), np.full((3, 1), 9.0) + RANDOM.random((3, 1)), 0
+    )
+    assert found.difference.mean is None
+    assert np.isnan(found.p)
+
+
+def test_a_gap_that_a_covariate_makes_goes_when_it_is_matched():
+    # Pose makes the drop, and the groups differ in pose alone.
+    pose_first, pose_second = RANDOM.normal(0.8, 1, 300), RANDOM.normal(0, 1, 300)
+    first = pose_first + 0.1 * RANDOM.normal(size=300)
+    second = pose_second + 0.1 * RANDOM.normal(size=300)
+    plain = gap(first, second, seed=0)
+    matched = matched_gap(first, second, pose_first[:, None], pose_second[:, None], seed=0)
+    assert plain.difference.low > 0.5
+    assert plain.p < 0.001
+    # What is left is what the caliper of 0.2 deviations lets through.
+    assert abs(matched.difference.mean) < 0.22
+    assert matched.difference.n > 150
+
+
+def test_a_gap_that_stays_is_found_between_the_matched():
+    covariates = RANDOM.normal(size=(2, 150, 2))
+    first, second = RANDOM.normal(1, 1, 150), RANDOM.normal(0, 1, 150)
+    first[0] = np.nan
+    found = matched_gap(first, second, covariates[0], covariates[1], seed=0)
+    assert found.difference.low > 0.5
+    assert found.p < 0.001
+
+
+def test_imbalance_is_in_standard_deviations():
+    first, second = np.array([[2.0, 1.0], [4.0, 1.0]]), np.array([[0.0, 1.0], [2.0, np.nan]])
+    np.testing.assert_allclose(imbalance(first, second), [2 / np.std([2, 4, 0, 2]), 0])

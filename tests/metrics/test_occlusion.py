@@ -1,0 +1,49 @@
+"""Drops and their curves, by hand on a recognizer that sums pixels."""
+
+import numpy as np
+import pytest
+import torch
+
+from leam.metrics.occlusion import FRACTIONS, drop, hide, occlusion_curve
+
+RANDOM = np.random.default_rng(0)
+CHIPS = RANDOM.integers(1, 256, (3, 20, 20, 3), dtype=np.uint8)
+
+
+def embed(chips):
+    """Left half and right half: two dimensions."""
+    values = torch.from_numpy(chips.astype(np.float32))
+    return torch.stack([values[:, :, :10].mean((1, 2, 3)), values[:, :, 10:].mean((1, 2, 3))], 1)
+
+
+def test_the_drop_is_in_units_of_the_similarity():
+    clean, occluded = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
+    mate = torch.tensor([[2.0, 0.0]])
+    assert drop(clean, occluded, mate, "cosine").item() == pytest.approx(1 - 1 / np.sqrt(2))
+    assert drop(clean, occluded, mate, "euclidean").item() == pytest.approx(np.sqrt(2) - 1)
+
+
+def test_hiding_is_chip_by_chip():
+    masks = RANDOM.random((3, 20, 20)) < 0.5
+    hidden = hide(CHIPS, masks)
+    assert (hidden[masks] == 0).all()
+    assert (hidden[~masks] == CHIPS[~masks]).all()
+
+
+def test_a_curve_hides_the_top_pixels_of_each_fraction():
+    maps = torch.zeros(3, 20, 20)
+    maps[:, :, :10] = torch.rand(3, 20, 10) + 0.1
+    maps[2] = 0
+    mates = embed(CHIPS)
+    curve = occlusion_curve(CHIPS, maps, mates, embed, "cosine")
+    assert curve.shape == (len(FRACTIONS), 3)
+    assert curve[:, 2].isnan().all()
+    assert (curve[1:, :2] > curve[:-1, :2]).all()
+    for row, fraction in enumerate(FRACTIONS):
+        count = round(400 * fraction)
+        order = maps[0].flatten().argsort(descending=True)[:count]
+        chip = CHIPS[0].reshape(400, 3).copy()
+        chip[order.numpy()] = 0
+        after = embed(chip.reshape(1, 20, 20, 3))
+        wanted = drop(mates[:1], after, mates[:1], "cosine").item()
+        assert curve[row, 0].item() == pytest.approx(wanted, abs=1e-6)
