@@ -1,10 +1,10 @@
-"""The errors a user can meet: one line each, naming the culprit and the way out."""
+"""Exceptions with one-line messages that name the culprit and say what to do."""
 
 from __future__ import annotations
 
 
 class LeamError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class InputError(LeamError):
@@ -16,11 +16,11 @@ class ImageError(InputError):
 
 
 class FaceError(InputError):
-    """A picture holds no usable face."""
+    """A picture contains no usable face."""
 
 
 class ModelError(LeamError):
-    """A recognizer or parser cannot do what is asked of it."""
+    """A recognizer, detector or parser cannot be loaded or run."""
 
 
 class CardError(ModelError):
@@ -28,21 +28,21 @@ class CardError(ModelError):
 
 
 class LayerError(ModelError):
-    """A layer does not exist, has no spatial extent, or does not reach the embedding."""
+    """A layer does not exist, has no spatial extent, or does not contribute to the embedding."""
 
 
 class WeightsError(ModelError):
-    """A weights file is missing, damaged, or of another layout."""
+    """A weights file is missing, damaged, or does not fit its architecture."""
 
 
 class PluginError(LeamError):
-    """A package that adds to LEAM cannot be imported."""
+    """A plug-in package cannot be imported."""
 
 
 class StudyError(LeamError):
-    """A run folder cannot be used, resumed or reported."""
+    """A run folder cannot be read, resumed or reported."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's message, or the error's type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,46 +1,68 @@
-"""Files on disk: opened only where they have an end, located inside packages, and identified by their hash."""
+"""Files on disk: open regular files only, find files inside installed packages, and hash them."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.util
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
-# Opening a pipe that nobody writes to returns at once with this flag, where there is one.
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+# Opening a pipe that has no writer returns at once with this flag, on systems that have it.
+_NONBLOCKING = getattr(os, "O_NONBLOCK", 0)
+_BLOCK_BYTES = 1 << 18
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading bytes, and nothing but a file.
+    """Open a regular file for reading bytes.
 
     Raises:
-        OSError: It is missing, a folder, a pipe, a device or a socket, or cannot be opened; also
-            where its name is none that a file can have.
+        OSError: The path is missing, is a folder, pipe, device or socket, cannot be opened, or is not a valid file
+            name.
     """
     try:
-        stream = open(path, "rb", opener=_open_at_once)  # noqa: SIM115  handed on open
+        stream = open(path, "rb", opener=_open_nonblocking)  # noqa: SIM115  the caller closes it
     except ValueError:
-        # A null byte or half a surrogate pair, neither of which a file's name can hold.
-        raise OSError(errno.EINVAL, "not a name that a file can have", str(path)) from None
+        # The name contains a null byte or half a surrogate pair.
+        raise OSError(errno.EINVAL, "not a valid file name", str(path)) from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise OSError(errno.EINVAL, "a pipe or a device, not a file", str(path))
     return stream
 
 
-def _open_at_once(name: str, flags: int) -> int:
-    return os.open(name, flags | _AT_ONCE)
+def _open_nonblocking(name: str, flags: int) -> int:
+    return os.open(name, flags | _NONBLOCKING)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a regular file, in hexadecimal.
+
+    Raises:
+        OSError: As for :func:`open_regular`.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def package_folder(package: str) -> Path | None:
+    """The folder of an installed top-level package; None if it is not installed.
+
+    The package is located but not imported, since its import may fail or run code.
+    """
+    # The parent of a dotted name would be imported.
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    folders = (spec.submodule_search_locations or []) if spec else []
+    return next((Path(folder) for folder in folders), None)
 
 
 def packaged_file(package: str, inside: str) -> Path | None:
-    """The path of a file inside an installed package; None where either is missing.
-
-    The package is located, never imported: an import may run code, or fail for reasons of its own.
-    """
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    folders = (spec.submodule_search_locations or []) if spec else []
-    paths = (Path(folder) / inside for folder in folders)
-    return next((path for path in paths if path.is_file()), None)
+    """The path of a file inside an installed package; None if the package or the file is missing."""
+    folder = package_folder(package)
+    path = folder / inside if folder else None
+    return path if path and path.is_file() else None

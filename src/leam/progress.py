@@ -1,12 +1,12 @@
-"""The one way in which long work tells how far it is."""
+"""Progress of long work: one signature for all callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and how much there is (None where that is not known)."""
+"""Called with what is being done, how much of it is done, and the total (None if unknown)."""
 
 
 def silent(_what: str, _done: int, _total: int | None) -> None:
-    """Tell nobody."""
+    """Report nothing."""

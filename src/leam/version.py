@@ -1,3 +1,24 @@
-"""The version of the package, written into every output."""
+"""The version of this package and of the packages that its figures depend on."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
+
+# Everything between a picture file and a map: decoding, alignment, the network, and arithmetic.
+_PACKAGES = ("torch", "numpy", "dlib-bin", "opencv-python-headless", "pillow")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of LEAM, Python and the packages that figures depend on, by name."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    return {"leam": __version__, "python": platform.python_version(), **packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -14,7 +14,7 @@ from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 from leam.report import render_report
 from leam.study import RunFolder
-from leam.weights.fetching import sha256_of
+from leam.files import sha256_of
 from small import SIDE, digests, log_of, recognizer, study
 from tiny import TinyNet
 

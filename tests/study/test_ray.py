@@ -23,7 +23,7 @@ from leam.study.engines import RayEngine
 from leam.study.engines.ray import Setup, start_worker
 from leam.study.jobs import Job
 from leam.study.plan import Plan
-from leam.weights.fetching import sha256_of
+from leam.files import sha256_of
 from mortal import Mortal
 
 ray = pytest.importorskip("ray")

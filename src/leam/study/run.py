@@ -22,7 +22,7 @@ from leam.study.store import RunFolder
 from leam.study.summary import read_figures, summarise
 from leam.study.tables import write_faces_table
 from leam.study.worker import Worker, explainer_of
-from leam.weights.fetching import sha256_of
+from leam.files import sha256_of
 
 EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer]], Engine]
 """Makes what does a study's jobs."""

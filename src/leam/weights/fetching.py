@@ -1,107 +1,85 @@
-"""Fetch a file once into the user's cache: resumed after a break, checked, shared by processes that want it at once."""
+"""Download files once into the user's cache: resumable, verified, and safe when several processes want the same file."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
+import platformdirs
 from filelock import FileLock
 
-from leam.errors import WeightsError
-from leam.files import open_regular
+from leam.errors import WeightsError, first_line
+from leam.files import sha256_of
+from leam.progress import Progress, silent
 
 CACHE_VARIABLE = "LEAM_CACHE"
 
-# File systems take 255 bytes, some of which ``.part`` and ``.lock`` need.
-_LONGEST = 120
+# File systems allow 255 bytes, some of which ``.part`` and ``.lock`` need.
+_MAX_NAME = 120
+_BLOCK_BYTES = 1 << 18
+_TIMEOUT_SECONDS = 30.0
+# Give up after this many interruptions in a row that gained no data.
+_MAX_TRIES = 3
+_PARTIAL_CONTENT = 206
+_RANGE_NOT_SATISFIABLE = 416
 
 
 def cache_folder() -> Path:
-    """The folder for fetched weights: LEAM_CACHE, or ``leam`` in the user's cache folder."""
+    """The folder for downloaded weights: LEAM_CACHE, or ``leam`` in the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "leam"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "leam"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leam"
+    return platformdirs.user_cache_path("leam", appauthor=False)
 
 
 def cached_path(model: str, url: str) -> Path:
-    """Where the file that a ``url`` names is kept.
+    """Where the file at a URL is cached.
 
     Args:
-        model: The recognizer or parser it belongs to.
-        url: Its last part names the file.
+        model: The recognizer or parser that the file belongs to.
+        url: Its last part is the file's name.
 
     Raises:
-        WeightsError: The ``url`` names no file, or a name that no file should have.
+        WeightsError: The URL does not end in a valid file name.
     """
     try:
         name = PurePosixPath(unquote(urlsplit(url).path)).name
     except ValueError:
         name = ""
-    if name in {"", ".", ".."} or "\\" in name or not name.isprintable() or len(name) > _LONGEST:
+    if name in {"", ".", ".."} or "\\" in name or not name.isprintable() or len(name) > _MAX_NAME:
         raise WeightsError(f"{model}: the url {url} names no file")
     return cache_folder() / model / name
 
 
-Tell = Callable[[int, int | None], None]
-"""Called with the bytes there so far, and all bytes where the server says how many."""
+def fetch(url: str, target: Path, sha256: str | None = None, progress: Progress = silent) -> None:
+    """Download a file unless it exists.
 
-_BLOCK = 1 << 18
-_TIMEOUT = 30.0
-# A connection that breaks is taken up again this often in a row without a single byte gained.
-_TRIES = 3
-_PARTIAL = 206
-_RANGE_WRONG = 416
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: It cannot be read, or is a pipe or a device.
-    """
-    digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fetch(url: str, target: Path, sha256: str | None = None, tell: Tell | None = None) -> None:
-    """Fetch a file, unless it is there.
-
-    It appears under its name only when whole and, where a checksum is given, right; until then it
-    is ``NAME.part`` beside it, and the next call goes on from there. A second process waits for the
-    first and uses its file.
+    The download is written to ``NAME.part``, which an interrupted call leaves for the next one to resume, and is
+    renamed once it is complete and matches the checksum. Concurrent calls for one file, also from other processes,
+    wait for the first.
 
     Args:
         url: ``https`` or ``http``.
-        target: Where the file goes; its folder is made.
-        sha256: What its checksum must be. Without one nothing can tell whether pieces of two tries
-            fit, so a break starts over.
-        tell: Told about progress.
+        target: Where the file goes; missing folders are created.
+        sha256: The expected checksum. Without one, an interrupted download starts over, since nothing could tell
+            whether its pieces belong together.
+        progress: Called with the bytes downloaded so far.
 
     Raises:
-        WeightsError: It cannot be fetched or is not the right file; the message says what to do.
+        WeightsError: The file cannot be downloaded or has another checksum.
     """
     if not _is_address(url):
         raise WeightsError(f"{url}: not an https address")
-    by_hand = f"fetch it by other means and put it at {target}"
+    by_hand = f"download it by other means and put it at {target}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.exists():
-                _fetch_whole(url, target, sha256, tell or (lambda *_: None))
+                _download(url, target, sha256, progress)
     except HTTPError as error:
         raise WeightsError(f"{url}: the server answers {error.code}; {by_hand}") from None
     except (
@@ -111,7 +89,7 @@ def fetch(url: str, target: Path, sha256: str | None = None, tell: Tell | None =
         ConnectionError,
         ValueError,
     ) as error:
-        reason = getattr(error, "reason", error)
+        reason = getattr(error, "reason", None) or first_line(error)
         raise WeightsError(f"{url}: cannot be reached ({reason}); {by_hand}") from None
     except OSError as error:
         raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from None
@@ -124,62 +102,67 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _fetch_whole(url: str, target: Path, sha256: str | None, tell: Tell) -> None:
+def _download(url: str, target: Path, sha256: str | None, progress: Progress) -> None:
     part = target.with_name(f"{target.name}.part")
     if not sha256:
         part.unlink(missing_ok=True)
     tries, before = 0, _size(part)
-    while not _fetch_more(url, part, tell):
+    while not _download_rest(url, part, progress):
         tries = 0 if _size(part) > before else tries + 1
         before = _size(part)
-        if tries == _TRIES:
-            raise WeightsError(f"{url}: breaks off after {before} bytes; the same command goes on")
+        if tries == _MAX_TRIES:
+            raise WeightsError(
+                f"{url}: interrupted after {before} bytes; repeat the command to resume"
+            )
         if not sha256:
             part.unlink(missing_ok=True)
     if sha256 and (found := sha256_of(part)) != sha256:
         part.unlink()
-        raise WeightsError(f"{url}: has sha256 {found}, not {sha256}; nothing is kept")
+        raise WeightsError(f"{url}: has sha256 {found}, not {sha256}; the download was deleted")
     part.replace(target)
 
 
-def _fetch_more(url: str, part: Path, tell: Tell) -> bool:
-    """Append what is missing to the part; whether it is whole now."""
+def _download_rest(url: str, part: Path, progress: Progress) -> bool:
+    """Append what is missing to the partial file; return whether it is complete."""
+    what = f"downloading {part.stem}"
     start = _size(part)
     request = Request(url, headers={"Range": f"bytes={start}-"} if start else {})  # noqa: S310
     try:
-        response = urlopen(request, timeout=_TIMEOUT)  # noqa: S310  the scheme is checked above
+        response = urlopen(request, timeout=_TIMEOUT_SECONDS)  # noqa: S310  fetch checks the scheme
     except HTTPError as error:
-        if error.code == _RANGE_WRONG:
-            return _all_there(error.headers.get("Content-Range", ""), part)
+        if error.code == _RANGE_NOT_SATISFIABLE:
+            return _is_complete(error.headers.get("Content-Range", ""), part)
         raise
     with response:
-        resumed = response.status == _PARTIAL
+        resumed = response.status == _PARTIAL_CONTENT
         start = start if resumed else 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdecimal() else None
         with part.open("ab" if resumed else "wb") as stream:
-            _copy(response, stream.write, lambda done: tell(start + done, total))
+            _copy(response, stream.write, lambda done: progress(what, start + done, total))
             stream.flush()
             os.fsync(stream.fileno())
     return total is None or _size(part) == total
 
 
 def _copy(
-    response: http.client.HTTPResponse, write: Callable[[bytes], int], tell: Callable[[int], None]
+    response: http.client.HTTPResponse,
+    write: Callable[[bytes], int],
+    report: Callable[[int], None],
 ) -> None:
+    """Copy a response block by block; an interruption keeps what has arrived, and the next request resumes."""
     done = 0
     try:
-        while block := response.read(_BLOCK):
+        while block := response.read(_BLOCK_BYTES):
             write(block)
             done += len(block)
-            tell(done)
+            report(done)
     except (http.client.IncompleteRead, ConnectionError, TimeoutError):
-        # What came is kept; the next try goes on from there.
         return
 
 
-def _all_there(content_range: str, part: Path) -> bool:
-    """Whether the server has nothing more, as ``bytes */SIZE`` says; a part too long is dropped."""
+def _is_complete(content_range: str, part: Path) -> bool:
+    """Whether the partial file has the size in ``bytes */SIZE``; a file that is too long is deleted."""
     if content_range.rpartition("/")[2] == str(_size(part)):
         return True
     part.unlink()

@@ -22,7 +22,7 @@ from leam.study.plan import Plan, installed_versions
 from leam.study.store import RunFolder
 from leam.study.worker import Worker
 from leam.version import __version__
-from leam.weights.fetching import sha256_of
+from leam.files import sha256_of
 
 # Slices handed out for each processor: one at work, one waiting, so that nobody idles between two.
 _AHEAD = 2
