@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from leam.faces.detectors import DETECTORS, load_detector
-from leam.recognizers.catalogue import choose, read_shelf
+from leam.recognizers.catalogue import choose, read_catalogue
 from leam.study.check import check_model, read_pairs, verify
 from leam.version import __version__
 
@@ -46,7 +46,7 @@ def measure() -> dict[str, Any]:
     torch.set_num_threads(1)
     assets = Path(os.environ["LEAM_ASSETS"])
     pairs = read_pairs(assets / "lfw" / "pairs.csv")
-    recognizers = [shelved.load() for shelved in choose(read_shelf(folders=[CARDS]), ["all"])]
+    recognizers = [entry.load() for entry in choose(read_catalogue(folders=[CARDS]), ["all"])]
     results: dict[str, Any] = {
         "leam": __version__,
         "torch": torch.__version__,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from leam.recognizers.card import read_card
-from leam.recognizers.catalogue import load_recognizer, read_shelf
+from leam.recognizers.catalogue import load_recognizer, read_catalogue
 
 CARDS = Path(__file__).resolve().parents[2] / "examples" / "cards"
 NAMES = sorted(path.stem for path in CARDS.glob("*.toml"))
@@ -32,7 +32,7 @@ def relative_error(found, wanted):
 
 @pytest.mark.parametrize("name", ["dlib_resnet", *NAMES])
 def test_reproduces_recorded_embeddings(assets, reference, name):
-    recognizer = read_shelf(folders=[CARDS])[name].load()
+    recognizer = read_catalogue(folders=[CARDS])[name].load()
     embeddings = recognizer.embed(inputs(recognizer, reference)).numpy()
     assert relative_error(embeddings, reference[f"embedding_{name}"]) < 1e-5
 

@@ -10,7 +10,7 @@ from leam.errors import InputError, LayerError, LeamError
 from leam.faces.detection import Detector, find_face
 from leam.faces.face import Face
 from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
-from leam.recognizers.catalogue import Shelved, choose, read_shelf
+from leam.recognizers.catalogue import choose, read_catalogue
 from leam.recognizers.recognizer import Recognizer
 from leam.study.jobs import Progress as Tell
 
@@ -72,10 +72,6 @@ def wanted_models(models: str | None, cards: Sequence[Path] | None) -> list[str]
 def load_models(
     wanted: Sequence[str], cards: Sequence[Path] | None, tell: Tell
 ) -> list[Recognizer]:
-    """The recognizers of these names and cards, fetched where need be."""
-
-    def load(shelved: Shelved) -> Recognizer:
-        what = f"fetching {shelved.card.name}"
-        return shelved.load(tell=lambda done, total: tell(what, done, total or done))
-
-    return [load(shelved) for shelved in choose(read_shelf(folders=cards or ()), wanted)]
+    """The recognizers of these names and cards, downloaded if need be."""
+    catalogue = read_catalogue(folders=cards or ())
+    return [entry.load(progress=tell) for entry in choose(catalogue, wanted)]

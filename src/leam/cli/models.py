@@ -19,7 +19,7 @@ from leam.errors import InputError
 from leam.explain.explainer import Explainer
 from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
 from leam.faces.detectors import load_detector
-from leam.recognizers.catalogue import Shelved, read_shelf
+from leam.recognizers.catalogue import CatalogueEntry, read_catalogue
 from leam.study.check import check_model, doubts, read_pairs, verify
 
 models_app = typer.Typer(
@@ -37,17 +37,17 @@ def models_root(
     """List the recognizers at hand, and those that can be fetched."""
     if context.invoked_subcommand:
         return
-    shelf = read_shelf(folders=cards or ())
+    catalogue = read_catalogue(folders=cards or ())
     if as_json:
-        out.print_json(json.dumps({name: listed(shelved) for name, shelved in shelf.items()}))
+        out.print_json(json.dumps({name: listed(entry) for name, entry in catalogue.items()}))
         return
     table = Table(box=None)
     for column in ("name", "architecture", "input", "weights", "licence"):
         table.add_column(column, no_wrap=column == "name")
-    for name, shelved in shelf.items():
-        card = shelved.card
+    for name, entry in catalogue.items():
+        card = entry.card
         size = f"{card.input_size[0]}x{card.input_size[1]}"
-        state = "at hand" if shelved.weights else "to fetch" if card.url else "missing"
+        state = "at hand" if entry.weights else "to fetch" if card.url else "missing"
         checked = "" if card.sha256 else ", no sha256"
         table.add_row(name, card.architecture, size, state + checked, card.license or "not stated")
     out.print(table)
@@ -110,11 +110,11 @@ def models_check(
     print_check(found)
 
 
-def listed(shelved: Shelved) -> dict[str, object]:
+def listed(entry: CatalogueEntry) -> dict[str, object]:
     """A card as ``leam models --json`` prints it."""
     return {
-        **shelved.card.model_dump(mode="json"),
-        "card": str(shelved.path) if shelved.path else None,
-        "weights": str(shelved.weights) if shelved.weights else None,
-        "doubts": list(doubts(shelved.card)),
+        **entry.card.model_dump(mode="json"),
+        "card": str(entry.path) if entry.path else None,
+        "weights": str(entry.weights) if entry.weights else None,
+        "doubts": list(doubts(entry.card)),
     }

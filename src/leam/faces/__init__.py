@@ -1,1 +1,1 @@
-"""From picture files to aligned faces."""
+"""Pictures and faces: reading, detection, alignment, and data sets of people."""

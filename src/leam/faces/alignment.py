@@ -1,4 +1,4 @@
-"""Bring a face into the geometry a recognizer was trained on."""
+"""Align a face: crop and warp it into the geometry that a recognizer was trained on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Matrix = NDArray[np.float64]
 
 TemplateName = Literal["arcface", "dlib"]
 
-# Where the five points of a 112x112 chip lie; InsightFace's reference points, used by nearly every
-# public recognizer.
+# The five points in a 112x112 chip: InsightFace's reference points, which nearly every public recognizer
+# uses.
 _ARCFACE = np.array(
     [
         [38.2946, 51.6963],
@@ -29,7 +29,7 @@ _ARCFACE = np.array(
     ]
 )
 # dlib's mean positions of its five points in the unit square (image_transforms/interpolation.h,
-# get_face_chip_details), brought to a 150x150 chip with the padding of 0.25 that its network was
+# get_face_chip_details), scaled to a 150x150 chip with the padding of 0.25 that its network was
 # trained with.
 _DLIB_UNIT = np.array(
     [
@@ -75,7 +75,7 @@ class Crop:
 
     @property
     def name(self) -> str:
-        """Tells this geometry from others, as part of a file name."""
+        """An identifier of this geometry, usable in file names."""
         parts = (self.template, "x".join(map(str, self.size)), *map(str, self.window or ()))
         return "-".join(parts)
 
@@ -95,10 +95,10 @@ class Crop:
         return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), self.matrix(face))
 
     def from_chip(self, chip: Picture) -> NDArray[np.float32]:
-        """Bring the template's chip ``(side, side, 3)`` to the input ``(h, w, 3)``.
+        """Cut the window out of the template's chip ``(side, side, 3)`` and resize it to the input ``(h, w, 3)``.
 
         Returns:
-            0-255, not rounded: resized values keep their fractions.
+            Values 0-255, float32, not rounded.
         """
         top, left, height, width = self._window()
         inner = chip[top : top + height, left : left + width].astype(np.float32)
@@ -118,7 +118,7 @@ class Crop:
     def _chip_to_input(self) -> Matrix:
         top, left, height, width = self._window()
         scale_y, scale_x = self.size[0] / height, self.size[1] / width
-        # Resizing keeps the corners of the image, not the centres of its first pixels, in place.
+        # Resizing maps the image's corners, not the centres of its corner pixels, onto each other.
         return np.array(
             [
                 [scale_x, 0, (0.5 - left) * scale_x - 0.5],
@@ -130,8 +130,8 @@ class Crop:
 def similarity_transform(source: Points, target: Points) -> Matrix:
     """Least-squares rotation, scale and shift, ``(2, 3)``, between points ``(n, 2)``.
 
-    Umeyama, "Least-squares estimation of transformation parameters between two point patterns",
-    PAMI 1991, in its closed form for the plane.
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, in closed
+    form for the plane.
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
@@ -143,11 +143,11 @@ def similarity_transform(source: Points, target: Points) -> Matrix:
 
 
 def warp(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> Picture:
-    """Resample a picture ``(H, W, 3)`` by an affine map into ``size``, without aliasing."""
+    """Resample a picture ``(H, W, 3)`` by an affine map to ``size`` (height, width), without aliasing."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     factor = int(1 / scale) if scale > 0 else 1
     if factor > 1:
-        # Bilinear sampling reads four pixels however far apart they lie: shrink by averaging first.
+        # Bilinear sampling reads four pixels only, so shrink by averaging first.
         height, width = (max(1, side // factor) for side in picture.shape[:2])
         fy, fx = picture.shape[0] / height, picture.shape[1] / width
         shrunk = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,17 +1,21 @@
-"""A face found in a picture: where it is, and the points that align it."""
+"""A face found in a picture: where it is, the points that align it, and which picture it is from."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.faces.reading import Picture
+from leam.faces.reading import Picture, PictureFile, checksum, read_picture_file
 
 Points = NDArray[np.float64]
 """Points in pixels, ``(n, 2)``, x to the right and y down, the centre of the first pixel at (0, 0)."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom in pixels; may reach beyond the edges of the picture."""
 
 
 @dataclass(frozen=True)
@@ -20,23 +24,65 @@ class Face:
 
     Attributes:
         picture: The whole picture, RGB ``(H, W, 3)`` uint8.
-        box: Left, top, right, bottom in pixels; may reach over the picture's edge.
-        score: The detector's confidence, larger is surer; its scale is the detector's own.
+        box: Left, top, right, bottom in pixels; may reach beyond the edges of the picture.
+        score: The detector's confidence, on the detector's own scale; larger is more certain.
         landmarks: The 68 points of the iBUG scheme, ``(68, 2)`` pixels.
         five_points: Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, ``(5, 2)``.
         corner_points: dlib's five points (both corners of each eye, the base of the nose), ``(5, 2)``.
-        found: How many faces the picture held.
-        path: The file it came from, if any.
+        found: The number of faces in the picture.
+        file: The file that the picture was read from; None for an array.
+        detector: The name of the detector that found the face, if known.
     """
 
     picture: Picture
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: Points
     five_points: Points
     corner_points: Points
     found: int = 1
-    path: Path | None = None
+    file: PictureFile | None = None
+    detector: str | None = None
+
+    @classmethod
+    def read(
+        cls,
+        path: Path,
+        *,
+        box: Box,
+        score: float,
+        landmarks: Points,
+        five_points: Points,
+        corner_points: Points,
+        found: int = 1,
+        detector: str | None = None,
+    ) -> Face:
+        """A face that was found before; its picture is read from the file again.
+
+        Raises:
+            ImageError: The file cannot be read.
+        """
+        picture, file = read_picture_file(path)
+        return cls(
+            picture, box, score, landmarks, five_points, corner_points, found, file, detector
+        )
+
+    @property
+    def path(self) -> Path | None:
+        """The path of the file that the picture was read from; None for an array."""
+        return self.file.path if self.file else None
+
+    @property
+    def source(self) -> PictureFile | None:
+        """The file whose decoded pixels ``picture`` holds; None for an array, and for pixels changed after reading."""
+        return self.file if self.file and self.file.pixels == checksum(self.picture) else None
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes of ``source``, or of the pixels where there is no such file."""
+        if source := self.source:
+            return source.sha256
+        return hashlib.sha256(np.ascontiguousarray(self.picture)).hexdigest()
 
 
 def five_points_of(landmarks: Points) -> Points:

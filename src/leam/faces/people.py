@@ -1,4 +1,4 @@
-"""Whose pictures are whose: a folder of people, or a table."""
+"""Data sets of faces: a folder with one subfolder per person, or a table."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Sample:
 
     Attributes:
         path: The picture's file.
-        image: Names the picture in every output: its path relative to the folder or the table, with forward slashes.
-        person: Whose picture it is.
-        groups: Further columns of the table, such as ``gender``.
+        image: The picture's name in every output: its path relative to the folder or the table, with forward slashes.
+        person: The person's name.
+        groups: Values of the table's other columns, such as ``gender``.
     """
 
     path: Path
@@ -37,17 +37,17 @@ class Sample:
 
 
 def read_people(source: str | Path) -> list[Sample]:
-    """The pictures of a folder with one subfolder a person, or of a CSV file with the columns image and person.
+    """The pictures of a folder with one subfolder per person, or of a CSV file with the columns image and person.
 
-    Files in a subfolder that are hidden or of no picture's suffix are passed over. Pictures named in a table are taken
-    as they are, so that a missing one is reported; relative ones are relative to the table.
+    Hidden files in a subfolder are ignored, as are files without a picture's suffix. Pictures that a table names are
+    not checked here, so that missing ones are reported later; relative paths are relative to the table.
 
     Returns:
         Sorted by person, then image.
 
     Raises:
-        InputError: The source does not exist, holds no pictures, or is a table without the columns; or the name of
-            a file is not text.
+        InputError: The source does not exist, contains no pictures, or is a table without these columns; or a file
+            name is not valid Unicode.
     """
     source = Path(source)
     if source.is_dir():
@@ -62,7 +62,7 @@ def read_people(source: str | Path) -> list[Sample]:
             raise InputError(f"{source}: the name of {name} is not UTF-8; rename it")
     if not samples:
         raise InputError(
-            f"{source}: no pictures found; wanted is one subfolder of pictures for each person"
+            f"{source}: no pictures found; expected one subfolder of pictures per person"
         )
     return sorted(samples, key=lambda sample: (sample.person, sample.image))
 
@@ -70,14 +70,14 @@ def read_people(source: str | Path) -> list[Sample]:
 def draw_people(
     samples: Sequence[Sample], people: int | None, images: int | None, seed: int
 ) -> list[Sample]:
-    """A random part of the people with at least two pictures, and of each one's pictures.
+    """A random sample of the people with at least two pictures, and of each person's pictures.
 
     Args:
         samples: All pictures.
-        people: How many people; all by default. People with a single picture are only taken where no number is given,
-            so that they are reported.
-        images: The most pictures of a person; all by default.
-        seed: Of the draw.
+        people: The number of people; all by default. People with a single picture are kept only if no number is given,
+            so that they are reported as excluded.
+        images: The maximal number of pictures of a person; all by default.
+        seed: Random seed.
     """
     by_person: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -92,11 +92,11 @@ def draw_people(
 
 
 def add_groups(samples: Sequence[Sample], table: str | Path) -> list[Sample]:
-    """Give each picture the further columns of a table of people.
+    """Add the columns of a table of people to each picture's groups.
 
     Args:
         samples: The pictures.
-        table: A CSV file with the column person, one row a person. People it does not name get no groups.
+        table: A CSV file with the column person, one row per person. People missing from it get no groups.
 
     Raises:
         InputError: The table cannot be read, or has no such column.
@@ -136,7 +136,7 @@ def _from_table(table: Path) -> list[Sample]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file's name can be written to a table, as nearly every name can."""
+    """Whether a file name is valid Unicode and can be written to a table."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -145,7 +145,7 @@ def _is_text(name: str) -> bool:
 
 
 def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file whose required columns are there and filled."""
+    """The rows of a CSV file; its required columns must exist and be filled."""
     try:
         with (
             open_regular(table) as stream,
@@ -158,12 +158,12 @@ def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
     missing = [name for name in required if rows and name not in rows[0]]
     if missing:
         raise InputError(
-            f"{table}: the column {missing[0]!r} is missing; wanted are {', '.join(required)}"
+            f"{table}: the column {missing[0]!r} is missing; required: {', '.join(required)}"
         )
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values() or not all(row[name] for name in required):
-            wanted = f"{len(rows[0])} values, {' and '.join(required)} not empty"
-            raise InputError(f"{table}, line {number}: wanted are {wanted}")
+            expected = f"{len(rows[0])} values, {' and '.join(required)} not empty"
+            raise InputError(f"{table}, line {number}: expected {expected}")
         if any("\0" in value for value in row.values()):
-            raise InputError(f"{table}, line {number}: holds a null byte")
+            raise InputError(f"{table}, line {number}: contains a null byte")
     return rows

@@ -19,7 +19,8 @@ from leam.faces.face import Face, Points
 from leam.faces.reading import Picture
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX, label_values
-from leam.weights.fetching import cached_path, fetch, sha256_of
+from leam.files import sha256_of
+from leam.weights.fetching import cached_path, fetch
 
 
 def weights_of(parser: str, url: str, sha256: str) -> Path:

@@ -1,4 +1,4 @@
-"""The recognizer card: all that must be known to use a recognizer, and where it came from."""
+"""The recognizer card: everything needed to use a recognizer, and where it comes from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from leam.errors import CardError
+from leam.errors import CardError, WeightsError, first_line
 from leam.faces.alignment import Crop, TemplateName
-from leam.files import open_regular
+from leam.files import open_regular, sha256_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,51 +27,54 @@ PositiveTriple = tuple[
 
 
 class Card(BaseModel):
-    """What a recognizer is, what it eats, and under which terms it may be used.
+    """Architecture, weights, preprocessing and licence of a recognizer.
 
-    A card is written as a small TOML file, one line a field. Only ``name`` is needed for a module
-    in memory; a model on disk also names its ``architecture`` and its ``file``.
+    A card is a small TOML file, one line per field. A module in memory needs only a ``name``; a model on disk also
+    needs an ``architecture`` and a ``file`` or ``url``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
-    """Names the recognizer on the command line and in every output."""
+    """The recognizer's name on the command line and in every output."""
     architecture: str = "module"
     """``onnx``, a registered architecture, or ``module`` for a torch module in memory."""
     options: dict[str, int | float | str | bool] = {}
-    """What the architecture's builder wants to know, such as ``depth = 50``."""
+    """Options of the architecture, such as ``depth = 50``."""
     file: str | None = None
-    """The weights: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
+    """The weights file: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
     url: str | None = None
-    """Where the file is fetched from on first use."""
+    """Where the file is downloaded from on first use."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """Of the file, in hexadecimal."""
+    """The file's SHA-256, in hexadecimal; verified on loading."""
     bytes: Positive | None = None
-    """Size of the file."""
+    """Size of the file in bytes."""
     input_size: tuple[Side, Side] = (112, 112)
     """Height and width of the input in pixels."""
     template: TemplateName = "arcface"
-    """The alignment that the recognizer was trained with."""
+    """The alignment template that the recognizer was trained with."""
     window: (
         tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Positive, Positive] | None
     ) = None
-    """Top, left, height and width of the part of the chip that is used; all of it by default."""
+    """Top, left, height and width of the used part of the chip; by default the whole chip."""
     channels: Literal["RGB", "BGR"] = "RGB"
     """Order of the colour channels."""
     mean: Triple = (127.5, 127.5, 127.5)
     """Subtracted from 0-255 values, in the order of ``channels``."""
     std: PositiveTriple = (127.5, 127.5, 127.5)
-    """Divides them then."""
+    """Divides the differences."""
     embedding_size: Positive | None = None
-    """Length of the embedding; checked where given."""
+    """Length of the embedding; checked if given."""
     similarity: Similarity = "cosine"
     """Cosine of two embeddings, or minus their Euclidean distance."""
     threshold: float | None = None
-    """The similarity from which two faces count as one person's; negative for ``euclidean``."""
+    """Pairs at or above this similarity count as genuine; negative for ``euclidean``."""
     license: str | None = None
+    """Licence of the weights."""
     source: str | None = None
+    """Where the weights were published."""
     training: str | None = None
+    """Training data and loss."""
 
     @model_validator(mode="after")
     def _window_lies_in_the_chip(self) -> Card:
@@ -79,7 +82,7 @@ class Card(BaseModel):
             top, left, height, width = self.window
             side = self.crop.chip_side
             if top + height > side or left + width > side:
-                raise ValueError(f"window: reaches out of the chip of {side}x{side} pixels")
+                raise ValueError(f"window: exceeds the chip of {side}x{side} pixels")
         return self
 
     @property
@@ -87,11 +90,30 @@ class Card(BaseModel):
         """The geometry of the input."""
         return Crop(self.input_size, self.template, self.window)
 
-    def number(self, option: str, default: float) -> float:
-        """A number among the ``options``.
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the card leaves open, one sentence each."""
+        return (
+            *(() if self.sha256 else ("no sha256: a changed file would not be noticed",)),
+            *(() if self.license else ("no licence stated: ask before you share results",)),
+        )
+
+    def verify(self, path: Path) -> None:
+        """Check a weights file against the card's ``sha256``, if the card has one.
 
         Raises:
-            CardError: It is something else.
+            WeightsError: The file has another checksum.
+        """
+        if self.sha256 and (found := sha256_of(path)) != self.sha256:
+            raise WeightsError(
+                f"{self.name}: {path} has sha256 {found}, not the card's {self.sha256}"
+            )
+
+    def number(self, option: str, default: float) -> float:
+        """The value of an option that is a number.
+
+        Raises:
+            CardError: The value is not a number.
         """
         value = self.options.get(option, default)
         if isinstance(value, bool | str):
@@ -103,16 +125,14 @@ def read_card(path: str | Path) -> Card:
     """Read a card from a TOML file.
 
     Raises:
-        CardError: The file is missing, is not TOML, or a field is wrong; the message names the
-            field.
+        CardError: The file is missing or not TOML, or a field is invalid; the message names the field.
     """
     path = Path(path)
     try:
         with open_regular(path) as stream:
             fields = tomllib.loads(stream.read().decode())
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CardError(f"{path}: not a readable card ({reason})") from None
+        raise CardError(f"{path}: not a readable card ({first_line(error)})") from None
     try:
         return Card.model_validate(fields)
     except ValidationError as error:
@@ -120,7 +140,7 @@ def read_card(path: str | Path) -> Card:
 
 
 def explain_validation(error: ValidationError) -> str:
-    """The first complaint of a failed validation, in one line that names the field."""
+    """The first error of a failed validation, in one line that names the field."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "the card"
     return f"{field}: {first['msg']}"

@@ -1,98 +1,93 @@
-"""The available recognizers: built-in cards and the user's, where their weights are, and how each is loaded."""
+"""The available recognizers: cards that come with the package and the user's own, and where their weights are."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leam.errors import CardError, WeightsError
-from leam.recognizers.architectures import ARCHITECTURES
+from leam.files import package_folder
+from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
-from leam.weights.fetching import Tell, cached_path, fetch, sha256_of
+from leam.weights.fetching import cached_path, fetch
 
 if TYPE_CHECKING:
     import torch
 
     from leam.recognizers.recognizer import Recognizer
 
+DEFAULT = "dlib_resnet"
+ALL = "all"
+"""Stands for every recognizer whose weights are on this machine."""
+
 ASSETS_VARIABLE = "LEAM_ASSETS"
 _ASSETS_PREFIX = f"${ASSETS_VARIABLE}/"
 _PACKAGE_PREFIX = "package:"
 
 
-def locate(card: Card, folder: Path | None = None, tell: Tell | None = None) -> Path:
-    """The path of a card's weights, its checksum verified.
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A recognizer of the catalogue.
 
-    A file that is nowhere on this machine is fetched from the card's ``url`` into the cache.
+    Attributes:
+        card: Its card.
+        path: The card's file; None for a card that comes with the package.
+    """
+
+    card: Card
+    path: Path | None = None
+
+    @property
+    def weights(self) -> Path | None:
+        """The weights file on this machine; None if it must be downloaded or is missing."""
+        return find(self.card, self._folder)
+
+    def load(self, device: torch.device | str = "cpu", progress: Progress = silent) -> Recognizer:
+        """Load the recognizer; see :func:`load_recognizer`."""
+        return load_recognizer(self.card, device=device, folder=self._folder, progress=progress)
+
+    @property
+    def _folder(self) -> Path | None:
+        return Path(os.path.realpath(self.path)).parent if self.path else None
+
+
+Catalogue = dict[str, CatalogueEntry]
+"""Recognizers by name."""
+
+
+def load_recognizer(
+    source: str | Path | Card = DEFAULT,
+    *,
+    device: torch.device | str = "cpu",
+    folder: Path | None = None,
+    progress: Progress = silent,
+) -> Recognizer:
+    """Load a recognizer by name, card file or card.
 
     Args:
-        card: Says where the file is.
-        folder: What a relative path is relative to; the working directory by default.
-        tell: Told about the progress of fetching.
+        source: The name of a built-in card, the path of a ``.toml`` card, or a :class:`Card`.
+        device: The device to run on.
+        folder: The folder that a relative ``file`` of a :class:`Card` is relative to; by default the card file's own.
+        progress: Called while weights are downloaded.
 
     Raises:
-        WeightsError: The file is missing and cannot be fetched, or its SHA-256 is not the card's.
+        CardError: The card is invalid, or no card has this name.
+        ModelError: There is no such architecture.
+        WeightsError: The weights are missing, damaged, or do not fit the architecture.
     """
-    path = find(card, folder)
-    if path is None:
-        if card.url is None:
-            raise WeightsError(f"{card.name}: {_missing(card, folder)}")
-        path = cached_path(card.name, card.url)
-        fetch(card.url, path, card.sha256, tell)
-    if card.sha256 and (found := sha256_of(path)) != card.sha256:
-        raise WeightsError(f"{card.name}: {path} has sha256 {found}, not the card's {card.sha256}")
-    return path
+    if not isinstance(source, Card):
+        source, folder = _find_card(str(source), folder)
+    # Listing recognizers does not need torch.
+    from leam.recognizers.architectures import ARCHITECTURES  # noqa: PLC0415
+    from leam.recognizers.recognizer import Recognizer  # noqa: PLC0415
 
-
-def find(card: Card, folder: Path | None = None) -> Path | None:
-    """Where a card's weights are on this machine, unchecked; None where they are not."""
-    places = [_resolve(card.file, folder)] if card.file else []
-    if card.url:
-        places.append(cached_path(card.name, card.url))
-    return next((path for path in places if path and _is_file(path)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        # A name longer than a file's may be.
-        return False
-
-
-def _resolve(file: str, folder: Path | None) -> Path | None:
-    """The path that a card's ``file`` stands for; None where its package or variable is missing."""
-    if file.startswith(_PACKAGE_PREFIX):
-        package, _, inside = file.removeprefix(_PACKAGE_PREFIX).partition("/")
-        # A dotted name would import its parent.
-        spec = importlib.util.find_spec(package) if package.isidentifier() else None
-        locations = (spec.submodule_search_locations or []) if spec else []
-        return Path(locations[0]) / inside if locations else None
-    if file.startswith(_ASSETS_PREFIX):
-        assets = os.environ.get(ASSETS_VARIABLE)
-        return Path(assets) / file.removeprefix(_ASSETS_PREFIX) if assets else None
-    return (folder or Path()) / file
-
-
-def _missing(card: Card, folder: Path | None) -> str:
-    """Why a card's file cannot be had, and the way out."""
-    if card.file is None:
-        return "the card names no file"
-    if path := _resolve(card.file, folder):
-        return f"{path} does not exist"
-    if card.file.startswith(_ASSETS_PREFIX):
-        inside = card.file.removeprefix(_ASSETS_PREFIX)
-        return f"set {ASSETS_VARIABLE} to the folder that holds {inside}"
-    package = card.file.removeprefix(_PACKAGE_PREFIX).partition("/")[0]
-    return f"the package {package} is not installed; `pip install {package}`"
-
-
-DEFAULT = "dlib_resnet"
+    # A wrong name fails before a download starts.
+    _ = ARCHITECTURES[source.architecture]
+    return Recognizer.load(source, _place(source, folder, progress), device)
 
 
 def builtin_cards() -> dict[str, Card]:
@@ -102,34 +97,84 @@ def builtin_cards() -> dict[str, Card]:
     return {card.name: card for card in map(read_card, paths)}
 
 
-def load_recognizer(
-    source: str | Path | Card = DEFAULT,
-    *,
-    device: torch.device | str = "cpu",
-    folder: Path | None = None,
-    tell: Tell | None = None,
-) -> Recognizer:
-    """Load a recognizer by name, card file or card.
+def read_catalogue(cards: Iterable[Path] = (), folders: Iterable[Path] = ()) -> Catalogue:
+    """The built-in cards and those in files and folders.
 
     Args:
-        source: The name of a built-in card, the path of a ``.toml`` card, or a :class:`Card`.
-        device: Where it runs.
-        folder: What a :class:`Card`'s relative ``file`` is relative to; a card file's own folder by
-            default.
-        tell: Told about the progress where weights are fetched.
+        cards: Card files.
+        folders: Folders whose ``.toml`` files are cards.
 
     Raises:
-        CardError: The card is wrong, or no card has this name.
-        ModelError: The architecture is unknown.
-        WeightsError: The weights are missing, damaged or of another layout.
+        CardError: A folder is missing or contains no card, a card is invalid, or two cards share a name.
     """
-    if not isinstance(source, Card):
-        source, folder = _find_card(str(source), folder)
-    # Listing recognizers must not wait for torch.
-    from leam.recognizers.recognizer import Recognizer  # noqa: PLC0415
+    catalogue = {name: CatalogueEntry(card) for name, card in builtin_cards().items()}
+    for path in [*cards, *(path for folder in folders for path in _cards_in(folder))]:
+        card = read_card(path)
+        other = catalogue.get(card.name)
+        if other and (other.path is None or os.path.realpath(other.path) != os.path.realpath(path)):
+            where = other.path or "the built-in card"
+            raise CardError(f"{path}: the name {card.name} is taken by {where}")
+        catalogue[card.name] = CatalogueEntry(card, path)
+    return catalogue
 
-    module = ARCHITECTURES[source.architecture](source, locate(source, folder, tell))
-    return Recognizer(module, source, device)
+
+def choose(catalogue: Catalogue, wanted: Iterable[str]) -> list[CatalogueEntry]:
+    """The recognizers of these names, each once, in the order of their first mention.
+
+    Args:
+        catalogue: From :func:`read_catalogue`.
+        wanted: Names, paths of card files, or ``all`` for those whose weights are on this machine.
+
+    Raises:
+        CardError: There is no recognizer of this name, or a card is invalid.
+    """
+    chosen: Catalogue = {}
+    for name in wanted:
+        if name == ALL:
+            chosen |= {key: entry for key, entry in catalogue.items() if entry.weights}
+        elif name.endswith(".toml"):
+            card = read_card(name)
+            chosen[card.name] = CatalogueEntry(card, Path(name))
+        elif name in catalogue:
+            chosen[name] = catalogue[name]
+        else:
+            raise CardError(f"{name}: no such recognizer; available: {', '.join(catalogue)}")
+    return list(chosen.values())
+
+
+def find(card: Card, folder: Path | None = None) -> Path | None:
+    """The weights file of a card on this machine, not verified; None if there is none."""
+    places = [_resolve(card.file, folder)] if card.file else []
+    if card.url:
+        places.append(cached_path(card.name, card.url))
+    return next((path for path in places if path and _is_file(path)), None)
+
+
+def locate(card: Card, folder: Path | None = None, progress: Progress = silent) -> Path:
+    """The weights file of a card, its checksum verified; downloaded from the card's ``url`` if need be.
+
+    Args:
+        card: The card.
+        folder: The folder that a relative ``file`` is relative to; by default the working directory.
+        progress: Called while the file is downloaded.
+
+    Raises:
+        WeightsError: The file is missing and cannot be downloaded, or its SHA-256 is not the card's.
+    """
+    path = _place(card, folder, progress)
+    card.verify(path)
+    return path
+
+
+def _place(card: Card, folder: Path | None, progress: Progress) -> Path:
+    """The weights file of a card, downloaded if need be."""
+    if path := find(card, folder):
+        return path
+    if card.url is None:
+        raise WeightsError(f"{card.name}: {_missing(card, folder)}")
+    path = cached_path(card.name, card.url)
+    fetch(card.url, path, card.sha256, progress)
+    return path
 
 
 def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:
@@ -144,83 +189,41 @@ def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:
     return cards[name], folder
 
 
-ALL = "all"
-"""Stands for every recognizer whose weights are at hand."""
-
-
-@dataclass(frozen=True)
-class Shelved:
-    """A card on the shelf.
-
-    Attributes:
-        card: The card.
-        path: Its file; None for one that comes with the package.
-    """
-
-    card: Card
-    path: Path | None = None
-
-    @property
-    def weights(self) -> Path | None:
-        """Where its weights are on this machine; None where they would have to be fetched."""
-        return find(self.card, self._folder)
-
-    def load(self, device: torch.device | str = "cpu", tell: Tell | None = None) -> Recognizer:
-        """The recognizer; see :func:`leam.load_recognizer`."""
-        return load_recognizer(self.card, device=device, folder=self._folder, tell=tell)
-
-    @property
-    def _folder(self) -> Path | None:
-        return Path(os.path.realpath(self.path)).parent if self.path else None
-
-
-def read_shelf(cards: Iterable[Path] = (), folders: Iterable[Path] = ()) -> dict[str, Shelved]:
-    """The built-in cards and those of files and folders, by name.
-
-    Args:
-        cards: Card files.
-        folders: Folders whose ``.toml`` files are cards.
-
-    Raises:
-        CardError: A folder is missing or holds no card, a card is wrong, or two have one name.
-    """
-    shelf = {name: Shelved(card) for name, card in builtin_cards().items()}
-    for path in [*cards, *(path for folder in folders for path in _cards_in(folder))]:
-        card = read_card(path)
-        other = shelf.get(card.name)
-        if other and (other.path is None or os.path.realpath(other.path) != os.path.realpath(path)):
-            where = other.path or "the built-in card"
-            raise CardError(f"{path}: the name {card.name} is taken by {where}")
-        shelf[card.name] = Shelved(card, path)
-    return shelf
-
-
-def choose(shelf: dict[str, Shelved], wanted: Sequence[str]) -> list[Shelved]:
-    """The cards of the wanted names, in that order, each once.
-
-    Args:
-        shelf: From :func:`read_shelf`.
-        wanted: Names, paths of card files, or ``all`` for those whose weights are at hand.
-
-    Raises:
-        CardError: There is no such name, or a card file is wrong.
-    """
-    chosen: dict[str, Shelved] = {}
-    for name in wanted:
-        if name == ALL:
-            chosen |= {key: shelved for key, shelved in shelf.items() if shelved.weights}
-        elif name.endswith(".toml"):
-            card = read_card(name)
-            chosen[card.name] = Shelved(card, Path(name))
-        elif name in shelf:
-            chosen[name] = shelf[name]
-        else:
-            raise CardError(f"{name}: no such recognizer; known are {', '.join(shelf)}")
-    return list(chosen.values())
-
-
 def _cards_in(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.toml"))
     if not paths:
         raise CardError(f"{folder}: no such folder, or no .toml card in it")
     return paths
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # The name is too long for a file.
+        return False
+
+
+def _resolve(file: str, folder: Path | None) -> Path | None:
+    """The path that a card's ``file`` stands for; None if its package is not installed or its variable not set."""
+    if file.startswith(_PACKAGE_PREFIX):
+        package, _, inside = file.removeprefix(_PACKAGE_PREFIX).partition("/")
+        location = package_folder(package)
+        return location / inside if location else None
+    if file.startswith(_ASSETS_PREFIX):
+        assets = os.environ.get(ASSETS_VARIABLE)
+        return Path(assets) / file.removeprefix(_ASSETS_PREFIX) if assets else None
+    return (folder or Path()) / file
+
+
+def _missing(card: Card, folder: Path | None) -> str:
+    """Why a card's file is missing, and what to do."""
+    if card.file is None:
+        return "the card names no file"
+    if path := _resolve(card.file, folder):
+        return f"{path} does not exist"
+    if card.file.startswith(_ASSETS_PREFIX):
+        inside = card.file.removeprefix(_ASSETS_PREFIX)
+        return f"set {ASSETS_VARIABLE} to the folder that holds {inside}"
+    package = card.file.removeprefix(_PACKAGE_PREFIX).partition("/")[0]
+    return f"the package {package} is not installed; `pip install {package}`"

@@ -1,4 +1,4 @@
-"""Download files once into the user's cache: resumable, verified, and safe when several processes want the same file."""
+"""Download files once into the user's cache: resumable, verified, and safe under concurrent calls."""
 
 from __future__ import annotations
 

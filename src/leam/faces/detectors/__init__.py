@@ -1,4 +1,4 @@
-"""The face detectors, one module each."""
+"""Face detectors, one module each."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DEFAULT = "dlib"
 DETECTORS: Registry[Callable[[], Detector]] = Registry(
     "detector", "leam.detectors", package="leam.faces.detectors", error=ModelError
 )
-"""Makers of detectors, by name."""
+"""Detector classes by name; each is called without arguments."""
 
 
 def load_detector(name: str = DEFAULT) -> Detector:
-    """Make a detector ready to use.
+    """Create a detector by name.
 
     Raises:
         ModelError: There is no detector of this name, or it needs a package that is not installed.

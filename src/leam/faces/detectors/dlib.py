@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import dlib
 
-from leam.faces.detection import Box, LandmarkPredictor, by_prominence, too_narrow
+from leam.faces.detection import LandmarkPredictor, by_prominence, too_narrow
 from leam.faces.detectors import DETECTORS
-from leam.faces.face import Face
+from leam.faces.face import Box, Face
 from leam.faces.reading import Picture
 
 
@@ -21,7 +21,7 @@ class DlibDetector:
 
     name = "dlib"
 
-    # The detector's window is 80 pixels: faces from 1/8 of the long side, and on a second look from 1/16.
+    # The detector's window is 80 pixels wide: it finds faces from 1/8 of the longer side, at the second size from 1/16.
     _WORKING_SIDES = (640, 1280)
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class DlibDetector:
         self._landmarks = LandmarkPredictor()
 
     def detect(self, picture: Picture) -> list[Face]:
-        """All faces of an RGB picture ``(H, W, 3)`` uint8, most prominent first; empty where there is none."""
+        """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
         for side in self._WORKING_SIDES:
             boxes = self._boxes(picture, side)
             if boxes:

@@ -1,8 +1,8 @@
 """SCRFD, a convolutional detector with five key points, through onnxruntime.
 
-Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", ICLR 2022. The
-model file is InsightFace's ``scrfd_2.5g_bnkps.onnx`` or another of that family (non-commercial
-research); it is not part of this package.
+Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", ICLR 2022. The model file is
+InsightFace's ``scrfd_2.5g_bnkps.onnx`` or another one of that family, for non-commercial research; it is not part of
+this package.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.errors import ModelError, WeightsError
+from leam.errors import ModelError, WeightsError, first_line
 from leam.faces.detection import LandmarkPredictor, by_prominence, too_narrow
 from leam.faces.detectors import DETECTORS
 from leam.faces.face import Face
@@ -32,17 +32,17 @@ _IN_ASSETS = Path("detectors") / "scrfd_2.5g_bnkps.onnx"
 _SIDE = 640
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
-_SURE = 0.5
-_OVERLAP = 0.4
-# Where dlib's square boxes lie in SCRFD's: side in widths, centre below the centre in heights.
-# Medians over 251 pictures of LFW in which both find one face.
+_MIN_SCORE = 0.5
+_MAX_IOU = 0.4
+# Where dlib's square boxes lie relative to SCRFD's: side in widths, centre below the centre in heights.
+# Medians over 251 pictures of LFW in which both detectors find one face.
 _DLIB_SIDE = 1.08
 _DLIB_DROP = 0.073
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the network sees in one picture, most certain first.
+class Detections:
+    """The network's detections in one picture, the most certain first.
 
     Attributes:
         boxes: Left, top, right, bottom in pixels, ``(n, 4)``.
@@ -65,7 +65,7 @@ class ScrfdDetector:
 
     Raises:
         ModelError: onnxruntime is not installed.
-        WeightsError: The model file is missing or is no SCRFD with key points.
+        WeightsError: The model file is missing or is not an SCRFD with key points.
     """
 
     name = "scrfd"
@@ -77,24 +77,28 @@ class ScrfdDetector:
         self._landmarks = LandmarkPredictor()
 
     def detect(self, picture: Picture) -> list[Face]:
-        """All faces of an RGB picture ``(H, W, 3)`` uint8, most prominent first."""
-        found = self.find(picture)
+        """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
+        detections = self.find(picture)
         faces = [
-            self._landmarks.face(picture, _as_dlib(box), float(score), len(found.scores), points)
-            for box, points, score in zip(found.boxes, found.points, found.scores, strict=True)
+            self._landmarks.face(
+                picture, _as_dlib(box), float(score), len(detections.scores), points
+            )
+            for box, points, score in zip(
+                detections.boxes, detections.points, detections.scores, strict=True
+            )
         ]
         return by_prominence(faces)
 
-    def find(self, picture: Picture) -> Found:
+    def find(self, picture: Picture) -> Detections:
         """Boxes, points and scores of the faces of an RGB picture ``(H, W, 3)`` uint8.
 
         Raises:
-            ModelError: The network cannot run, or gives what SCRFD does not give.
+            ModelError: The network cannot run, or its outputs are not those of SCRFD.
         """
         scale = _SIDE / max(picture.shape[:2])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         if too_narrow(picture, scale):
-            return Found(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))
+            return Detections(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))
         resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
         canvas = np.zeros((_SIDE, _SIDE, 3), dtype=np.float32)
         canvas[: resized.shape[0], : resized.shape[1]] = resized[:_SIDE, :_SIDE]
@@ -102,49 +106,48 @@ class ScrfdDetector:
         try:
             outputs = self._session.run(None, {self._input: inputs})
             return decode(outputs, _SIDE, scale)
-        except Exception as error:  # noqa: BLE001  another network's outputs fail anyhow
-            reason = str(error).partition("\n")[0]
-            raise ModelError(f"scrfd: {self._path} is no SCRFD that can run ({reason})") from None
+        except Exception as error:  # noqa: BLE001  the file may be any other network
+            raise ModelError(
+                f"scrfd: {self._path} is not an SCRFD model that can run ({first_line(error)})"
+            ) from None
 
 
-def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> Found:
-    """The faces in the network's nine outputs, overlapping ones reduced to the surest.
+def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> Detections:
+    """The faces in the network's nine outputs, after non-maximum suppression.
 
     Args:
-        outputs: For strides 8, 16 and 32 the scores ``(n, 1)``, then distances from the anchor to
-            left, top, right, bottom ``(n, 4)``, then offsets of five points ``(n, 10)``, in
-            strides.
+        outputs: For strides 8, 16 and 32 the scores ``(n, 1)``; then the distances from the anchor to left, top,
+            right, bottom ``(n, 4)``; then the offsets of five points ``(n, 10)``; all in strides.
         side: Height and width of the network's input, in pixels.
-        scale: Input pixels for a pixel of the picture.
+        scale: Input pixels per pixel of the picture.
     """
     boxes, points, scores = [], [], []
     for level, stride in enumerate(_STRIDES):
         score, distance, offset = (
             np.asarray(outputs[level + 3 * kind], float) for kind in range(3)
         )
-        numbers = np.isfinite(np.hstack([score, distance, offset])).all(axis=1)
-        kept = (score[:, 0] >= _SURE) & numbers
+        finite = np.isfinite(np.hstack([score, distance, offset])).all(axis=1)
+        kept = (score[:, 0] >= _MIN_SCORE) & finite
         anchors = _anchors(side, stride)[kept]
         near, far = anchors - distance[kept, :2] * stride, anchors + distance[kept, 2:] * stride
         boxes.append(np.hstack([near, far]))
         points.append(anchors[:, None] + offset[kept].reshape(-1, 5, 2) * stride)
         scores.append(score[kept, 0])
-    # Pixel centres: the network's lattice and the picture's are half a pixel apart after scaling.
+    # After scaling, the pixel centres of input and picture are half a pixel apart.
     all_boxes = np.concatenate(boxes) / scale
     all_points = (np.concatenate(points) + 0.5) / scale - 0.5
     all_scores = np.concatenate(scores)
-    chosen = surest(all_boxes, all_scores)
-    return Found(all_boxes[chosen], all_points[chosen], all_scores[chosen])
+    chosen = suppress(all_boxes, all_scores)
+    return Detections(all_boxes[chosen], all_points[chosen], all_scores[chosen])
 
 
-def surest(boxes: Floats, scores: Floats, overlap: float = _OVERLAP) -> NDArray[np.intp]:
-    """Non-maximum suppression: positions of the boxes to keep, surest first.
+def suppress(boxes: Floats, scores: Floats, max_iou: float = _MAX_IOU) -> NDArray[np.intp]:
+    """Non-maximum suppression: positions of the boxes to keep, highest score first.
 
     Args:
         boxes: Left, top, right, bottom, ``(n, 4)``.
         scores: ``(n,)``.
-        overlap: A box whose intersection with a surer one is more than this part of their union
-            goes.
+        max_iou: A box is dropped if its intersection over union with a box of a higher score is larger.
     """
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
     rest = np.argsort(-scores, kind="stable")
@@ -156,19 +159,19 @@ def surest(boxes: Floats, scores: Floats, overlap: float = _OVERLAP) -> NDArray[
         far = np.minimum(boxes[rest, 2:], boxes[best, 2:])
         shared = np.prod(np.maximum(far - near, 0), axis=1)
         union = areas[rest] + areas[best] - shared
-        rest = rest[shared <= overlap * union]
+        rest = rest[shared <= max_iou * union]
     return np.array(kept, dtype=np.intp)
 
 
 def _anchors(side: int, stride: int) -> Floats:
-    """Where a level's predictions start from, in input pixels ``(n, 2)``: two at each place."""
+    """The anchors of a level's predictions in input pixels, ``(n, 2)``, two at each position."""
     rows, columns = np.mgrid[: side // stride, : side // stride]
     centres = np.stack([columns, rows], axis=-1).reshape(-1, 2) * stride
     return np.repeat(centres, _ANCHORS, axis=0).astype(float)
 
 
 def _as_dlib(box: Floats) -> tuple[float, float, float, float]:
-    """The square that dlib's detector would draw, which its shape predictors were trained on."""
+    """The square that dlib's detector would give, which its shape predictors were trained on."""
     left, top, right, bottom = (float(value) for value in box)
     half = (right - left) * _DLIB_SIDE / 2
     x, y = (left + right) / 2, (top + bottom) / 2 + (bottom - top) * _DLIB_DROP
@@ -189,13 +192,13 @@ def _session(path: Path) -> Any:  # noqa: ANN401  onnxruntime is untyped
     except ImportError:
         raise ModelError("scrfd: needs onnxruntime; `pip install leam-xai[scrfd]`") from None
     if not path.is_file():
-        raise WeightsError(f"scrfd: {path} does not exist; {FILE_VARIABLE} can name another")
+        raise WeightsError(f"scrfd: {path} does not exist; set {FILE_VARIABLE} to another path")
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  its errors share no base
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"scrfd: {path} is not an ONNX file ({reason})") from None
-    wanted = 3 * len(_STRIDES)
-    if len(session.get_outputs()) != wanted:
-        raise WeightsError(f"scrfd: {path} is no SCRFD with key points: it lacks its nine outputs")
+        raise WeightsError(f"scrfd: {path} is not an ONNX file ({first_line(error)})") from None
+    if len(session.get_outputs()) != 3 * len(_STRIDES):
+        raise WeightsError(
+            f"scrfd: {path} is not an SCRFD with key points: it lacks its nine outputs"
+        )
     return session

@@ -1,11 +1,13 @@
-"""Fetching from a server that breaks off, lies, or is away."""
+"""Downloads from a server that breaks off, sends wrong files, or cannot be reached; where files are cached."""
 
 import multiprocessing
+import sys
 
+import platformdirs
 import pytest
 
 from leam.errors import WeightsError
-from leam.weights.fetching import fetch
+from leam.weights.fetching import cache_folder, cached_path, fetch
 from serving import DATA, SHA, Handler, serving
 
 
@@ -18,12 +20,12 @@ def left_beside(target):
     return {path.name for path in target.parent.iterdir()} - {"model.bin", "model.bin.lock"}
 
 
-def test_file_arrives_whole_and_progress_is_told(target):
-    told = []
+def test_file_arrives_whole_and_progress_is_reported(target):
+    reports = []
     with serving() as server:
-        fetch(server.url, target, SHA, lambda done, total: told.append((done, total)))
+        fetch(server.url, target, SHA, lambda *report: reports.append(report))
     assert target.read_bytes() == DATA
-    assert told[-1] == (len(DATA), len(DATA))
+    assert reports[-1] == ("downloading model.bin", len(DATA), len(DATA))
     assert not left_beside(target)
 
 
@@ -37,7 +39,7 @@ def test_truncated_body_is_taken_up_where_it_broke_off(target):
 def test_next_call_goes_on_after_giving_up(target):
     with serving(1000, 0, 0, 0) as server:
         with pytest.raises(
-            WeightsError, match="breaks off after 1000 bytes; the same command goes on"
+            WeightsError, match="interrupted after 1000 bytes; repeat the command to resume"
         ):
             fetch(server.url, target, SHA)
         assert not target.exists()
@@ -70,7 +72,7 @@ def test_part_that_is_already_whole_is_used(target):
 def test_wrong_file_is_not_kept(target):
     with (
         serving(data=b"something else") as server,
-        pytest.raises(WeightsError, match="nothing is kept"),
+        pytest.raises(WeightsError, match="the download was deleted"),
     ):
         fetch(server.url, target, SHA)
     assert not target.exists()
@@ -83,14 +85,14 @@ def test_away_says_which_file_to_put_where(target):
     with pytest.raises(WeightsError) as caught:
         fetch(url, target, SHA)
     assert str(caught.value).startswith(url)
-    assert str(caught.value).endswith(f"fetch it by other means and put it at {target}")
+    assert str(caught.value).endswith(f"download it by other means and put it at {target}")
 
 
 def test_not_found_says_so(target, monkeypatch):
     monkeypatch.setattr(Handler, "do_GET", lambda self: self.send_error(404))
     with (
         serving() as server,
-        pytest.raises(WeightsError, match="the server answers 404; fetch it by other means"),
+        pytest.raises(WeightsError, match="the server answers 404; download it by other means"),
     ):
         fetch(server.url, target, SHA)
 
@@ -118,3 +120,27 @@ def test_two_processes_at_once_fetch_it_once(target):
         assert [worker.exitcode for worker in workers] == [0, 0]
         assert server.asked == [None]
     assert target.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/",
+        "https://example.org/a/%2e%2e",
+        "https://x/a%2F..%2F",
+        "https://x/a%5C..%5Cb",
+    ],
+)
+def test_a_url_never_names_a_file_outside_the_cache(url):
+    with pytest.raises(WeightsError, match=r"mine: the url .* names no file"):
+        cached_path("mine", url)
+
+
+def test_the_cache_is_the_systems_own_by_default(monkeypatch, tmp_path):
+    monkeypatch.setenv("LEAM_CACHE", str(tmp_path / "chosen"))
+    assert cache_folder() == tmp_path / "chosen"
+    monkeypatch.delenv("LEAM_CACHE")
+    assert cache_folder() == platformdirs.user_cache_path("leam", appauthor=False)
+    if sys.platform.startswith("linux"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert cache_folder() == tmp_path / "leam"

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from leam.errors import FaceError, WeightsError
 from leam.faces.detection import dlib_model, find_face
+from leam.faces.face import Face
 from leam.faces.reading import read_picture
 
 
@@ -50,3 +54,37 @@ def test_two_equal_faces_are_refused_and_a_small_second_one_is_not(portrait, det
 def test_a_missing_model_file_says_what_to_install():
     with pytest.raises(WeightsError, match="pip install face_recognition_models"):
         dlib_model("no_such_file.dat")
+
+
+def test_a_face_knows_the_bytes_it_was_read_from(portrait, detector, tmp_path):
+    path = tmp_path / "ada.png"
+    path.write_bytes(portrait.read_bytes())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    face = find_face(path, detector)
+    path.write_bytes(b"another picture by now")
+    assert (face.path, face.sha256, face.detector) == (path, sha256, "dlib")
+    assert face.source.sha256 == sha256
+
+
+def test_of_an_array_it_knows_the_pixels(portrait, detector):
+    picture = read_picture(portrait)
+    face = find_face(picture, detector)
+    assert face.path is face.source is None
+    assert face.sha256 == hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def test_changed_pixels_are_no_longer_the_files(portrait, detector):
+    face = find_face(portrait, detector)
+    other = replace(face, picture=face.picture[:, ::-1])
+    assert other.source is None
+    assert other.sha256 == hashlib.sha256(other.picture.tobytes()).hexdigest() != face.sha256
+    face.picture[0, 0] ^= 1
+    assert face.source is None
+
+
+def test_a_face_found_before_is_read_again(portrait, detector):
+    face = find_face(portrait, detector)
+    points = {name: getattr(face, name) for name in ("landmarks", "five_points", "corner_points")}
+    again = Face.read(portrait, box=face.box, score=face.score, found=face.found, **points)
+    np.testing.assert_array_equal(again.picture, face.picture)
+    assert again.file == face.file

@@ -97,3 +97,10 @@ def test_missing_folder_and_tiny(tmp_path):
 def test_unicode_and_spaces_in_names(tmp_path):
     path = save(tmp_path, "Zoë Ångström 写真 (1).png", Image.new("RGB", (40, 30), (1, 2, 3)))
     assert read_picture(path)[0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path):
+    with (tmp_path / "huge.png").open("wb") as stream:
+        stream.truncate((1 << 30) + 1)
+    with pytest.raises(ImageError, match="bytes are too many for a picture"):
+        read_picture(tmp_path / "huge.png")

@@ -7,7 +7,7 @@ from leam.errors import ModelError, WeightsError
 from leam.faces.detection import find_face
 from leam.faces.detectors import DETECTORS, load_detector
 from leam.faces.detectors.dlib import DlibDetector
-from leam.faces.detectors.scrfd import ScrfdDetector, decode, surest
+from leam.faces.detectors.scrfd import ScrfdDetector, decode, suppress
 from leam.faces.reading import read_picture
 
 
@@ -39,7 +39,7 @@ def test_the_unsure_is_left_out():
 def test_suppression_keeps_the_surest_of_overlapping_boxes():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [0, 6, 10, 16]], np.float32)
     # Overlaps with the surest, the second: 9/11, none, and 36/164.
-    assert surest(boxes, np.array([0.7, 0.9, 0.6, 0.8], np.float32)).tolist() == [1, 3, 2]
+    assert suppress(boxes, np.array([0.7, 0.9, 0.6, 0.8], np.float32)).tolist() == [1, 3, 2]
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +85,12 @@ def test_missing_or_wrong_model_file_is_said_so(tmp_path, monkeypatch):
 
 def test_a_recognizer_is_no_detector(assets):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(WeightsError, match=r"is no SCRFD with key points"):
+    with pytest.raises(WeightsError, match=r"is not an SCRFD with key points"):
         ScrfdDetector(assets / "zoo" / "mobileface_v3.onnx")
 
 
 def test_detectors_are_chosen_by_name():
-    assert DETECTORS == ["dlib", "scrfd"]
+    assert list(DETECTORS) == ["dlib", "scrfd"]
     assert isinstance(load_detector("dlib"), DlibDetector)
-    with pytest.raises(ModelError, match=r"cascade: no such detector; known are dlib, scrfd"):
+    with pytest.raises(ModelError, match=r"cascade: no such detector; available: dlib, scrfd"):
         load_detector("cascade")
