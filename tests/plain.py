@@ -1,29 +1,31 @@
-"""Maps by the plain definition, which every shortcut must give."""
+"""Maps by the plain definition, which every backend must equal."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from leam.explain.backends import kernels as loops
-from leam.explain.explainer import Explainer, _Part
+from leam.explain.explainer import Explainer, Maps
+from leam.explain.targets import self_target
 
 
-def plain(explainer: Explainer, chips, target=None):
-    """The maps by the plain definition: every activation and gradient, then the weighting."""
-    arguments = () if target is None else (target,)
-    activations, gradients, embeddings, scores = explainer.differentiate(chips, *arguments)
-    with pytest.MonkeyPatch.context() as without:
-        without.setattr(loops, "INSTALLED", False)
-        raw = [explainer._weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
-        return explainer._maps(_Part(raw, embeddings, scores))
+def plain(explainer: Explainer, chips, target=self_target) -> Maps:
+    """The maps of an explainer's recognizer, layers, weighting and aggregate by the plain definition."""
+    definition = Explainer(
+        explainer.recognizer,
+        layers=[layer.name for layer in explainer.layers],
+        weighting=explainer.weighting,
+        aggregate=explainer.aggregate,
+        backend="plain",
+    )
+    return definition.explain(chips, target)
 
 
-def assert_same(found, wanted) -> None:
-    for one, other in zip(found.layer_maps, wanted.layer_maps, strict=True):
+def assert_same(found: Maps, expected: Maps) -> None:
+    """Equal to 1e-5 of each layer's largest value."""
+    for one, other in zip(found.layer_maps, expected.layer_maps, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5 * float(other.max()), rtol=0)
     torch.testing.assert_close(
-        found.overall, wanted.overall, atol=1e-5 * float(wanted.overall.max()), rtol=0
+        found.overall, expected.overall, atol=1e-5 * float(expected.overall.max()), rtol=0
     )
-    torch.testing.assert_close(found.embeddings, wanted.embeddings)
-    torch.testing.assert_close(found.scores, wanted.scores)
+    torch.testing.assert_close(found.embeddings, expected.embeddings)
+    torch.testing.assert_close(found.scores, expected.scores)

@@ -1,4 +1,4 @@
-"""Choose the layers of a network, and record what they give."""
+"""Choose the layers of a network and record their outputs."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from leam.errors import LayerError
+from leam.recognizers.recognizer import evaluating
 
 CONVOLUTIONS = "convolutions"
 STAGES = "stages"
 
-# Class and register tokens that vision transformers put before (or after) the patches.
+# Vision transformers put at most this many class and register tokens before the patches.
 _MOST_EXTRA_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One output of one module, as the forward pass gives it.
+    """The output of one call of one module.
 
     Attributes:
-        name: The module's name; where a module runs several times, ``name:0``, ``name:1``, ... in the order of calls.
+        name: The module's name; for a module that runs several times ``name:0``, ``name:1``, ... in the order of calls.
         module: The module's name in ``named_modules()``.
-        call: Which of its calls this is, from 0.
+        call: The number of the call, from 0.
         channels: Number of channels.
-        size: Height and width of its grid.
-        extra_tokens: For a transformer's ``(B, N, C)`` output, how many leading tokens (class, registers) are left
-            out when the others are laid back onto the grid; None for a ``(B, C, h, w)`` output.
+        size: Height and width of the grid.
+        extra_tokens: For a transformer's ``(B, N, C)`` output, the number of leading tokens (class, registers) that
+            are dropped before the others are arranged on the grid; None for a ``(B, C, h, w)`` output.
     """
 
     name: str
@@ -43,14 +44,14 @@ class Layer:
 
     @property
     def note(self) -> str:
-        """What was done to the output to make it a grid; empty for a plain feature map."""
+        """How the output was arranged on a grid; empty for an ordinary feature map."""
         if self.extra_tokens is None:
             return ""
         rows, columns = self.size
-        return f"tokens laid onto a {rows}x{columns} grid, {self.extra_tokens} class or register tokens left out"
+        return f"tokens arranged on a {rows}x{columns} grid, {self.extra_tokens} class or register tokens dropped"
 
     def on_grid(self, output: Tensor) -> Tensor:
-        """The output as ``(B, C, h, w)``: itself, or tokens ``(B, N, C)`` laid back onto their grid."""
+        """The output as ``(B, C, h, w)``; tokens ``(B, N, C)`` are arranged on their grid."""
         if self.extra_tokens is None:
             return output
         patches = output[:, self.extra_tokens :].transpose(1, 2)
@@ -59,7 +60,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Output:
-    """What one call of one module gave, in firing order."""
+    """The output of one call of one module."""
 
     module: str
     call: int
@@ -74,11 +75,11 @@ def choose_layers(
     Args:
         module: The network, in the mode in which it will run.
         inputs: One input ``(1, 3, h, w)``; its values do not matter.
-        wanted: ``convolutions`` (every convolution's output that has a grid and reaches the embedding, and a
-            transformer's blocks), ``stages`` (of those the last of each grid size), or module names and globs.
+        wanted: ``convolutions`` (every convolution whose output has a grid and reaches the embedding, and a
+            transformer's blocks), ``stages`` (the last of these for each grid size), or module names and globs.
 
     Returns:
-        The layers: automatic choices and the matches of a glob in firing order, names in the order asked.
+        The layers: automatic choices and the matches of a glob in the order of execution, names in the given order.
 
     Raises:
         LayerError: A name or glob matches nothing, or names a layer that has no grid or does not reach the embedding.
@@ -104,80 +105,76 @@ def choose_layers(
     return tuple(layers[name] for name in names)
 
 
-class Recorded:
-    """The outputs of layers in one forward pass, by layer name."""
+@contextmanager
+def differentiable(module: nn.Module) -> Iterator[None]:
+    """Prepare a network for one forward and one backward pass of this thread.
 
-    def __init__(self) -> None:
-        self.outputs: dict[str, Tensor] = {}
-        self._versions: dict[str, int] = {}
-
-    def add(self, name: str, output: Tensor) -> None:
-        """Keep an output, and remember its state."""
-        self.outputs[name] = output
-        self._versions[name] = output._version  # noqa: SLF001  torch counts in-place writes here alone
-
-    def overwritten(self) -> frozenset[str]:
-        """The names of outputs that a later step wrote into, as an in-place ReLU does."""
-        return frozenset(
-            name
-            for name, output in self.outputs.items()
-            if output._version != self._versions[name]  # noqa: SLF001
-        )
+    Inside the block the module is in evaluation mode, gradients are on, and parameters are frozen, so that no
+    gradients of theirs are computed. All of this is restored afterwards, also after an exception.
+    """
+    # A caller's inference mode would leave nothing to differentiate.
+    with torch.inference_mode(mode=False), torch.enable_grad(), evaluating(module):
+        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for parameter in trainable:
+            parameter.requires_grad_(False)  # noqa: FBT003
+        try:
+            yield
+        finally:
+            for parameter in trainable:
+                parameter.requires_grad_(True)  # noqa: FBT003
 
 
 @contextmanager
-def recording(
-    module: nn.Module, layers: Sequence[Layer], *, copied: frozenset[str] = frozenset()
-) -> Iterator[Recorded]:
-    """Record the outputs of layers during the forward passes inside the block.
+def recording(module: nn.Module, layers: Sequence[Layer]) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of layers during the forward pass inside the block.
 
     Args:
         module: The network.
         layers: What to record.
-        copied: Names of layers whose output a later step overwrites: these are handed on as a copy.
 
     Yields:
-        The outputs, filled by the forward pass. Hooks are gone after the block, also after an exception.
+        The outputs by layer name, filled by the forward pass. The network goes on with copies, so that a later
+        in-place operation does not change them. Hooks are removed after the block, also after an exception.
     """
-    recorded = Recorded()
+    outputs: dict[str, Tensor] = {}
 
-    def heard(name: str, output: Tensor) -> Tensor | None:
-        recorded.add(name, output)
-        return output.clone() if name in copied else None
+    def record(name: str, output: Tensor) -> Tensor:
+        outputs[name] = output
+        return output.clone()
 
-    with listening(module, layers, heard):
-        yield recorded
+    with hooked(module, layers, record):
+        yield outputs
 
 
 @contextmanager
-def listening(
-    module: nn.Module, layers: Sequence[Layer], heard: Callable[[str, Tensor], Tensor | None]
+def hooked(
+    module: nn.Module, layers: Sequence[Layer], hook: Callable[[str, Tensor], Tensor | None]
 ) -> Iterator[None]:
-    """Hear of the outputs of layers during the forward passes inside the block.
+    """Call a hook with the output of each layer during the forward pass inside the block.
 
     Args:
         module: The network.
-        layers: What to listen to.
-        heard: Told a layer's name and its output; gives what is handed on instead, or None for the output itself.
+        layers: The layers.
+        hook: From a layer's name and output to the tensor that the network continues with; None for the output itself.
 
     Yields:
-        Nothing. Hooks are gone after the block, also after an exception.
+        Nothing. Hooks are removed after the block, also after an exception.
     """
-    wanted: dict[str, dict[int, str]] = {}
+    names: dict[str, dict[int, str]] = {}
     for layer in layers:
-        wanted.setdefault(layer.module, {})[layer.call] = layer.name
-    modules = dict(module.named_modules()) if wanted else {}
-    counts = dict.fromkeys(wanted, 0)
+        names.setdefault(layer.module, {})[layer.call] = layer.name
+    modules = dict(module.named_modules()) if names else {}
+    calls = dict.fromkeys(names, 0)
 
     def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-            name = wanted[module_name].get(counts[module_name])
-            counts[module_name] += 1
-            return None if name is None else heard(name, output)
+        def count(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
+            name = names[module_name].get(calls[module_name])
+            calls[module_name] += 1
+            return None if name is None else hook(name, output)
 
-        return hook
+        return count
 
-    handles = [modules[name].register_forward_hook(hook_of(name)) for name in wanted]
+    handles = [modules[name].register_forward_hook(hook_of(name)) for name in names]
     try:
         yield
     finally:
@@ -186,7 +183,7 @@ def listening(
 
 
 def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
-    """Every module's outputs in firing order, and the embedding."""
+    """The outputs of all modules in the order of execution, and the embedding."""
     outputs: list[_Output] = []
     counts: dict[str, int] = {}
 
@@ -194,7 +191,7 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> object:
             outputs.append(_Output(name, counts.get(name, 0), output))
             counts[name] = counts.get(name, 0) + 1
-            # A copy goes on, so that a later in-place step does not hide this output from the graph.
+            # The network goes on with a copy, so that a later in-place operation does not change this output.
             return output.clone() if isinstance(output, Tensor) else None
 
         return hook
@@ -232,7 +229,7 @@ def _layer(name: str, output: _Output, aspect: float) -> Layer | None:
 
 
 def _token_grid(tokens: int, aspect: float) -> tuple[int, tuple[int, int]] | None:
-    """How many leading tokens to leave out so that the others fill a grid of the input's aspect, and that grid."""
+    """The number of leading tokens to drop so that the others fill a grid of the input's aspect ratio, and that grid."""
     for extra in range(_MOST_EXTRA_TOKENS + 1):
         columns = round(math.sqrt((tokens - extra) / aspect)) if tokens > extra else 0
         rows = round(columns * aspect)
@@ -247,7 +244,7 @@ def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> tuple
     def wanted(layer: Layer) -> bool:
         if layer.extra_tokens is None:
             return isinstance(modules[layer.module], nn.Conv2d)
-        # A transformer's blocks stand side by side in a list; their inner parts do not.
+        # A transformer keeps its blocks in a list; the parts of a block are not in one.
         parent = modules[layer.module.rpartition(".")[0]]
         return isinstance(parent, nn.Sequential | nn.ModuleList) and any(
             modules[layer.module].children()
@@ -256,7 +253,7 @@ def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> tuple
     chosen = [layer for layer in layers if wanted(layer)]
     if not chosen:
         raise LayerError(
-            "no convolution or transformer block with a grid reaches the embedding; name layers instead"
+            "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
         )
     if choice == STAGES:
         last = {layer.size: layer for layer in chosen}

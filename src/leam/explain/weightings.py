@@ -1,8 +1,8 @@
-"""From a layer's activations and their gradients to its map.
+"""Weightings: from a layer's activations and their gradients to the layer's raw map.
 
-Each weighting takes activations ``(B, C, h, w)`` and the target's gradients with respect to them, of the same shape,
-and gives ``(B, h, w)``, non-negative. The linear view they share: ``sum(gradient * activation)`` is the first-order
-contribution of a place to the target.
+Each takes activations ``(B, C, h, w)`` and the target's gradients with respect to them, of the same shape, and returns
+``(B, h, w)``, non-negative. To first order, a location contributes ``sum(gradient * activation)`` over channels to the
+target; the weightings differ in which part of that sum they keep.
 """
 
 from __future__ import annotations
@@ -11,14 +11,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from leam.explain.backends import kernels as compiled
 from leam.plugins import Registry
 
 Weighting = Callable[[Tensor, Tensor], Tensor]
-
-POSITIVE = "positive"
-PRODUCTS = frozenset({POSITIVE, "signed", "magnitude", "absolute"})
-"""Weightings to which an activation does not matter where its gradient is zero."""
 
 WEIGHTINGS: Registry[Weighting] = Registry("weighting", "leam.weightings")
 """The weightings by name."""
@@ -26,32 +21,29 @@ WEIGHTINGS: Registry[Weighting] = Registry("weighting", "leam.weightings")
 
 @WEIGHTINGS("signed")
 def signed(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Elementwise products summed over channels, the positive part (HiResCAM; Draelos and Carin 2020)."""
+    """Positive part of the products' sum over channels (HiResCAM; Draelos and Carin 2020)."""
     return (gradients * activations).sum(dim=1).relu_()
 
 
-@WEIGHTINGS(POSITIVE)
+@WEIGHTINGS("positive")
 def positive(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Products with the positive gradients only, the positive part (LayerCAM; Jiang et al., TIP 2021)."""
-    found = compiled.positive(activations, gradients)
-    if found is None:
-        found = gradients.relu().mul_(activations).sum(dim=1).relu_()
-    return found
+    """Positive part of the sum of products with positive gradients only (LayerCAM; Jiang et al., TIP 2021)."""
+    return gradients.relu().mul_(activations).sum(dim=1).relu_()
 
 
 @WEIGHTINGS("channel_mean")
 def channel_mean(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Channels weighted by their mean gradient, the positive part (Grad-CAM; Selvaraju et al., ICCV 2017)."""
+    """Positive part of the channels' sum, weighted by their mean gradients (Grad-CAM; Selvaraju et al., ICCV 2017)."""
     return (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1).relu()
 
 
 @WEIGHTINGS("magnitude")
 def magnitude(activations: Tensor, gradients: Tensor) -> Tensor:
-    """The size of the elementwise contribution, for or against: ``|sum(gradient * activation)|``."""
+    """Absolute value of the products' sum: ``|sum(gradient * activation)|``."""
     return (gradients * activations).sum(dim=1).abs()
 
 
 @WEIGHTINGS("absolute")
 def absolute(activations: Tensor, gradients: Tensor) -> Tensor:
-    """All channels' contributions, for or against, none cancelling another: ``sum |gradient * activation|``."""
+    """Sum of the products' absolute values, so that channels do not cancel: ``sum |gradient * activation|``."""
     return (gradients * activations).abs().sum(dim=1)

@@ -1,0 +1,198 @@
+"""Find the convolutions, normalisations and activations of a network that can run as one operation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from leam.explain.backends._operations import is_activation, is_affine, is_convolution
+from leam.explain.layers import Layer
+from leam.recognizers.onnx.layers import Clamp
+
+# Torch computes the gradients of these slowly.
+_SLOW_ACTIVATIONS = {nn.PReLU, Clamp}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Modules that run one after another, each on the output of the one before and on nothing else.
+
+    Attributes:
+        names: The modules' names in ``named_modules()``.
+        modules: The modules: at most one convolution, then normalisations, then activations.
+    """
+
+    names: tuple[str, ...]
+    modules: tuple[nn.Module, ...]
+
+    @property
+    def convolution(self) -> str | None:
+        """The name of its convolution; None where it has none."""
+        return self.names[0] if is_convolution(self.modules[0]) else None
+
+    @property
+    def unmodified(self) -> bool:
+        """Whether all modules are in evaluation mode, without hooks or another forward function."""
+        return all(map(_unmodified, self.modules))
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether fusion gains time: a lone activation is as fast in torch, but for those with a slow gradient."""
+        first = self.modules[0]
+        lone = len(self.modules) == 1 and is_activation(first)
+        return not lone or type(first) in _SLOW_ACTIVATIONS
+
+
+@dataclass
+class _Call:
+    """One call of a module that may be part of a chain; ``input`` is None where it is not a single tensor."""
+
+    name: str
+    module: nn.Module
+    input: Tensor | None
+    output: object = None
+
+
+@dataclass
+class _Trace(TorchFunctionMode):
+    """Records the calls of modules in a forward pass, and how often each tensor is read."""
+
+    calls: list[_Call] = field(default_factory=list)
+    reads: Counter[int] = field(default_factory=Counter)
+    # The id of an object is unique only while the object lives.
+    alive: list[object] = field(default_factory=list)
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        """Run any function of torch, and count the tensors that it reads."""
+        inputs = [(t, _version(t)) for t in _tensors([*args, *(kwargs or {}).values()])]
+        result = func(*args, **(kwargs or {}))
+        # A shape or a device is no value, and a move to the same device returns the tensor itself.
+        if not self.paused and isinstance(result, Tensor | tuple | list | float):
+            for tensor, version in inputs:
+                if result is not tensor or _version(tensor) != version:
+                    self.read(tensor)
+        return result
+
+    def read(self, tensor: Tensor) -> None:
+        """Count one read."""
+        self.reads[id(tensor)] += 1
+        self.alive.append(tensor)
+
+    def before(self, name: str, module: nn.Module, inputs: tuple[object, ...]) -> object:
+        """Record a call. The module runs on a copy, so that an in-place operation returns another tensor."""
+        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            self.calls.append(_Call(name, module, None))
+            return None
+        self.calls.append(_Call(name, module, inputs[0]))
+        self.read(inputs[0])
+        self.paused = True
+        copy = inputs[0].clone()
+        self.paused = False
+        return (copy,)
+
+    def after(self, output: object) -> None:
+        """Record the output of the last call."""
+        self.calls[-1].output = output
+        self.alive.append(output)
+
+
+def find_chains(
+    module: nn.Module, inputs: Tensor, layers: Sequence[Layer] = ()
+) -> tuple[Chain, ...]:
+    """Find the chains of a network by running it once.
+
+    Only torch's own layers and this package's frozen affine layers are chained: each is called once, in evaluation
+    mode, without hooks, and nothing else reads the tensors in between.
+
+    Args:
+        module: The network, in the mode in which it will run.
+        inputs: One input ``(1, 3, h, w)``; its values do not matter.
+        layers: The layers to be explained; their outputs are not hidden in a chain.
+    """
+    trace, embedding = _traced(module, inputs)
+    times = Counter(call.name for call in trace.calls)
+    calls = [call for call in trace.calls if times[call.name] == 1 and call.input is not None]
+    readers = {id(call.input): call for call in calls}
+    explained = {layer.module for layer in layers}
+    chains: list[Chain] = []
+    taken: set[str] = set()
+    for call in calls:
+        if call.name in taken:
+            continue
+        members = [call]
+        while following := _next(members[-1], trace, readers, embedding):
+            members.append(following)
+        taken.update(member.name for member in members)
+        chain = Chain(tuple(c.name for c in members), tuple(c.module for c in members))
+        hidden = chain.names[1:] if chain.convolution else chain.names
+        if chain.worthwhile and not explained.intersection(hidden):
+            chains.append(chain)
+    return tuple(chains)
+
+
+def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
+    """The trace of a forward pass, and its output."""
+    trace = _Trace()
+    with ExitStack() as hooks, torch.no_grad():
+        for name, child in module.named_modules():
+            if _kind(child) and _unmodified(child):
+
+                def before(m: nn.Module, given: tuple[object, ...], name: str = name) -> object:
+                    return trace.before(name, m, given)
+
+                for handle in (
+                    child.register_forward_pre_hook(before),
+                    child.register_forward_hook(lambda _m, _i, output: trace.after(output)),
+                ):
+                    hooks.callback(handle.remove)
+        with trace:
+            return trace, module(inputs.clone())
+
+
+def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: object) -> _Call | None:
+    """The call that continues a chain: it alone reads the output of this one, and its kind may follow."""
+    if call.output is embedding or trace.reads[id(call.output)] != 1:
+        return None
+    following = readers.get(id(call.output))
+    if following is None or _kind(following.module) < max(_kind(call.module), 2):
+        return None
+    # Limits in a row are limits, but a PReLU with another activation is not one activation.
+    either_prelu = isinstance(call.module, nn.PReLU) or isinstance(following.module, nn.PReLU)
+    return None if is_activation(call.module) and either_prelu else following
+
+
+def _kind(module: nn.Module) -> int:
+    """Its place in a chain: 1 for a convolution, 2 a normalisation, 3 an activation; 0 for anything else."""
+    if is_convolution(module):
+        return 1
+    return 2 if is_affine(module) else 3 * is_activation(module)
+
+
+def _unmodified(module: nn.Module) -> bool:
+    """Whether a module is in evaluation mode, without hooks or another forward function."""
+    state = vars(module)
+    return not (module.training or "forward" in state or any(state.get(kind) for kind in _HOOKS))
+
+
+def _version(tensor: Tensor) -> int:
+    # torch counts in-place writes here alone, and does not count them for tensors of inference mode.
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001
+
+
+def _tensors(values: Sequence[object]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
