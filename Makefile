@@ -1,26 +1,41 @@
-# Two commands for a fresh machine: `make demo` and `make test`.
+# Two commands for a fresh machine: `make demo` and `make test`. Both install into .venv what they need.
 PYTHON ?= python3
 VENV ?= .venv
 # Any torch the package accepts will do; this one is pinned so that pip does not choose a CUDA build of gigabytes.
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
+# A test process for each core. Tests of one `xdist_group` run one after another.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
+PLUGIN := tests/plugin_package
 
-.PHONY: demo test lint check bench bench-quick clean
+.PHONY: demo test test-quick lint check package bench bench-quick clean
 
 demo: $(VENV)/.installed
 	$(BIN)/leam demo --out demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-quick: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs src tests benchmarks training examples
+	$(BIN)/rumdl check .
 
 check: lint test
 
-# Both take PYTHON=, another interpreter that has the package; the peers come with the extra `bench`.
+# Build the sdist and the wheel, install the wheel in a fresh environment outside the tree, and run the demo from it.
+package: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	TORCH='$(TORCH)' PYTHON='$(abspath $(BIN)/python)' .ci/try-wheel dist/*.whl
+
+# Both take PYTHON=, another interpreter that has the package. The other attribution methods need
+# `pip install --group bench`.
 # Weights that cards of the examples name, and faces, lie in the asset folder.
 OTHER := $(filter-out python3,$(PYTHON))
 ASSETS := $(abspath $(or $(LEAM_ASSETS),../shared))
@@ -50,8 +65,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+# The example plug-in is installed in the same command, so that pip takes this tree for the package it depends on.
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml $(wildcard $(PLUGIN)/pyproject.toml)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev --editable . $(PLUGIN:%=$(if $(wildcard $(PLUGIN)/pyproject.toml),--editable %))
 	touch $@
 
 clean:
