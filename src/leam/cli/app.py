@@ -1,84 +1,154 @@
-"""The command ``leam``: its commands, and how mistakes are answered."""
+"""The command ``leam``: its subcommands, its common options and its exit status."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
+from typer.main import get_command
 
-from leam.cli.console import complain, out
-from leam.cli.faces import explain, parse
-from leam.cli.models import models_app
-from leam.cli.study import demo, report, study
-from leam.errors import LeamError
-from leam.explain.memory import keep_freed_memory
-from leam.recognizers.card import explain_validation
+from leam.cli.commands import Entry, LazyGroup
+from leam.cli.console import VERBOSITY
+from leam.cli.failures import INTERRUPTED, answer
+from leam.cli.logs import logging_configured, set_level
 from leam.version import __version__
 
-app = typer.Typer(
-    help="Layer Embedding Activation Mapping: the parts of a face that a recognizer relies on. "
-    "Nothing leaves this machine.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-for command in (explain, study, parse, report, demo):
-    app.command()(command)
-app.add_typer(models_app, name="models")
+# Help is wrapped to the terminal, and not at all where it goes to a file or another program.
+_TERMINAL_WIDTH = 100
+_UNLIMITED = 10_000
 
-_INTERRUPTED = 130
+
+class _Leam(LazyGroup):
+    table = {  # noqa: RUF012  a constant of the class
+        "explain": Entry(
+            "leam.cli.explain:explain", "Show which parts of a face a recognizer relies on."
+        ),
+        "study": Entry(
+            "leam.cli.study:study", "Explain many people and write tables, a summary and a report."
+        ),
+        "parse": Entry("leam.cli.parse:parse", "Label the part of the face at each pixel."),
+        "report": Entry("leam.cli.report:report", "Render the report of a finished study again."),
+        "demo": Entry("leam.cli.demo:demo", "Run everything once on two portraits."),
+        "models": Entry(
+            "leam.cli.models:models_app", "List the available recognizers, or inspect and test one."
+        ),
+    }
+    common = frozenset({"_quiet", "_verbose", "_debug"})
+
+
+app = typer.Typer(
+    cls=_Leam,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error and exit code 1."""
-    keep_freed_memory()
+    """Run the command line. Every error is one line on standard error and a non-zero exit status."""
+    VERBOSITY.reset()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A file name that the terminal's encoding lacks must not stop the work.
+            stream.reconfigure(errors="backslashreplace")
+    with logging_configured():
+        status = _run()
+    if status:
+        sys.exit(status)
+
+
+def _run() -> int:
     try:
-        app()
-    except LeamError as error:
-        complain(error)
-        sys.exit(1)
-    except ValidationError as error:
-        complain(explain_validation(error))
-        sys.exit(1)
-    except OSError as error:
-        # A file or folder that cannot be read or written: a full disk, a missing permission.
-        where = f"{error.filename}: " if error.filename is not None else ""
-        complain(f"{where}{error.strerror or error}")
-        sys.exit(1)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
-            raise
-        complain("not enough memory; finished work is kept, the same command goes on")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        complain("interrupted; finished work is kept, the same command goes on")
-        sys.exit(_INTERRUPTED)
-
-
-def _is_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out; torch and its allocators each have words of their own."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    return any(words in text for words in ("not enough memory", "out of memory", "allocate memory"))
+        status = get_command(app).main(
+            prog_name="leam",
+            standalone_mode=False,
+            terminal_width=None if sys.stdout.isatty() else _UNLIMITED,
+            max_content_width=_TERMINAL_WIDTH,
+        )
+        sys.stdout.flush()
+        if status == INTERRUPTED:
+            return answer(KeyboardInterrupt())
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  every error ends as one line
+        return answer(error)
+    return status if isinstance(status, int) else 0
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(__version__, highlight=False)
+        typer.echo(__version__)
         raise typer.Exit
 
 
+def _be_quiet(wanted: bool) -> None:
+    if wanted:
+        VERBOSITY.quiet = True
+        set_level(logging.ERROR)
+
+
+def _be_verbose(wanted: bool) -> None:
+    if wanted:
+        set_level(logging.INFO)
+
+
+def _debug(wanted: bool) -> None:
+    if wanted:
+        VERBOSITY.debug = True
+        set_level(logging.DEBUG)
+
+
 @app.callback()
-def root(
+def leam(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+    _quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_be_quiet,
+            is_eager=True,
+            expose_value=False,
+            help="Show results and errors only.",
+        ),
+    ] = False,
+    _verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=_be_verbose,
+            is_eager=True,
+            expose_value=False,
+            help="Show details on standard error.",
+        ),
+    ] = False,
+    _debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            callback=_debug,
+            is_eager=True,
+            expose_value=False,
+            help="Show more details, and a traceback on errors.",
         ),
     ] = False,
 ) -> None:
-    """Common options."""
+    """See which parts of a face a face recognition network relies on, layer by layer and person by person.
+
+    All work is done on this machine; nothing is uploaded.
+
+    Examples:
+        leam demo
+        leam explain ada.jpg --out ada
+        leam study faces/ --out run --people 100 --images 2
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,42 +1,143 @@
-"""Where the command line prints, and how it shows progress."""
+"""Output: results on standard output; errors, notes and progress on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
-from leam.study.jobs import Progress as Tell
+from leam.progress import Progress, silent
 
-out = Console()
-err = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+# Seconds before a progress bar appears, and between lines of progress where there is no terminal.
+DELAY = 2.0
+INTERVAL = 60.0
+# Characters of a line that goes to a file or another program.
+_UNLIMITED = 10_000
+
+
+@dataclass
+class Verbosity:
+    """What the user wants to see.
+
+    Attributes:
+        quiet: Results and errors only.
+        debug: A traceback with every error.
+    """
+
+    quiet: bool = False
+    debug: bool = False
+
+    def reset(self) -> None:
+        """Back to the defaults."""
+        self.quiet = self.debug = False
+
+
+VERBOSITY = Verbosity()
+
+
+def say(text: str) -> None:
+    """Print a line of results."""
+    typer.echo(_printable(text))
+
+
+def show_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table. It is wrapped to the terminal, and never where output goes elsewhere."""
+    # Only tables and progress bars need rich, which takes as long to import as all else of the command line.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
 def complain(message: object) -> None:
-    """One red line on standard error, whatever characters a file's name or content brought into it."""
-    line = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message)
-    )
-    err.print(f"leam: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    """Print one line about an error, in red."""
+    colour = None if "NO_COLOR" in os.environ else "red"
+    typer.secho(_printable(f"leam: {message}"), err=True, fg=colour)
+
+
+def note(message: object) -> None:
+    """Print one line that helps but is not a result, unless the user wants quiet."""
+    if not VERBOSITY.quiet:
+        typer.echo(_printable(f"leam: {message}"), err=True)
+
+
+def _printable(text: str) -> str:
+    """The text in one line, control characters of file names and messages escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """A progress bar for each kind of work, on standard error; plain silence where that is no terminal."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+def progress() -> Iterator[Progress]:
+    """Show progress: bars on a terminal, else one line a minute at most. Quick and quiet commands show none."""
+    if VERBOSITY.quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with _bars() as report:
+            yield report
+    else:
+        yield lines_of_progress()
+
+
+def lines_of_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
+    """A callback that prints one line a minute at most."""
+    last = clock()
+
+    def report(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if clock() - last >= INTERVAL:
+            last = clock()
+            note(f"{what}: {done}" if total is None else f"{what}: {done} of {total}")
+
+    return report
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """A progress bar for each kind of work, shown once the work has taken longer than the delay."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+    from rich.markup import escape
+
+    bars = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        tasks = {}
+    tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, everything: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=everything)
-            bars.update(tasks[what], completed=done, total=everything)
+    def report(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(escape(what), total=total)
+        bars.update(tasks[what], completed=done, total=total)
 
-        yield tell
+    timer = threading.Timer(DELAY, bars.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield report
+    finally:
+        timer.cancel()
+        timer.join()
+        bars.stop()

@@ -1,44 +1,56 @@
-"""From what a user names to faces, models, layers and folders."""
+"""From arguments to faces, recognizers, layers and folders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from leam.cli.console import complain
 from leam.errors import InputError, LayerError, LeamError
-from leam.faces.detection import Detector, find_face
-from leam.faces.face import Face
-from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
-from leam.recognizers.catalogue import choose, read_catalogue
-from leam.recognizers.recognizer import Recognizer
-from leam.study.jobs import Progress as Tell
+
+if TYPE_CHECKING:
+    from leam.faces.detection import Detector
+    from leam.faces.face import Face
+    from leam.progress import Progress
+    from leam.recognizers.recognizer import Recognizer
 
 
-def find_faces(images: Sequence[Path], detector: Detector) -> tuple[list[Face], list[LeamError]]:
-    """The faces of the pictures that can be used, and what is wrong with the others."""
+def given(**options: object) -> dict[str, Any]:
+    """The options that were given, so that the library's defaults hold for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def find_faces(pictures: Sequence[Path], detector: Detector) -> tuple[list[Face], list[LeamError]]:
+    """The faces in usable pictures, and the errors of the other pictures.
+
+    Raises:
+        InputError: No picture is usable; the errors of all but the last are printed.
+    """
+    from leam.faces.detection import find_face
+
     faces: list[Face] = []
-    complaints: list[LeamError] = []
-    for image in images:
+    errors: list[LeamError] = []
+    for picture in pictures:
         try:
-            faces.append(find_face(image, detector))
+            faces.append(find_face(picture, detector))
         except InputError as error:
-            complaints.append(error)
+            errors.append(error)
     if not faces:
-        for complaint in complaints[:-1]:
-            complain(complaint)
-        raise complaints[-1]
-    return faces, complaints
+        for earlier in errors[:-1]:
+            complain(earlier)
+        raise errors[-1]
+    return faces, errors
 
 
 def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list[Path]:
-    """Where each face's files go: the folder itself for one, else a subfolder named after the picture."""
+    """The output folder of each face: the folder itself for a single one, else a subfolder named after its picture."""
     if alone:
         return [out_folder]
     names: list[str] = []
     for face in faces:
         stem = face.path.stem if face.path else "face"
-        # The stem of "...jpg" is "..", the folder above.
+        # The stem of "...jpg" is "..", the parent folder.
         stem = stem if stem.strip(".") else "face"
         name, number = stem, 2
         while name in names:
@@ -48,30 +60,40 @@ def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list
 
 
 def check_out(folder: Path, *, force: bool) -> None:
-    """Refuse to write into a folder that is not empty, unless forced."""
+    """Refuse an output folder that is not empty, unless forced.
+
+    Raises:
+        InputError: The folder is not empty, or is a file.
+    """
     if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another --out, or add --force")
 
 
+def split_names(text: str) -> list[str]:
+    """Names separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def split_layers(text: str) -> str | list[str]:
-    """A choice of layers from text with commas between."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    """The choice of layers: one name or several.
+
+    Raises:
+        LayerError: The text contains no name.
+    """
+    names = split_names(text)
     if not names:
-        raise LayerError("--layers: no names given")
+        raise LayerError("--layers: no layer named")
     return names[0] if len(names) == 1 else names
 
 
-def wanted_models(models: str | None, cards: Sequence[Path] | None) -> list[str]:
-    """The names and cards that a study was asked for."""
-    if models is None and not cards:
-        return [DEFAULT_MODEL]
-    names = [name.strip() for name in (models or "").split(",") if name.strip()]
-    return [*names, *map(str, cards or ())]
-
-
 def load_models(
-    wanted: Sequence[str], cards: Sequence[Path] | None, tell: Tell
+    names: Sequence[str | None], cards: Sequence[Path] | None, report: Progress
 ) -> list[Recognizer]:
-    """The recognizers of these names and cards, downloaded if need be."""
+    """Load recognizers by name or card, None standing for the default; downloads missing weights."""
+    from leam.recognizers.catalogue import DEFAULT, choose, read_catalogue
+
     catalogue = read_catalogue(folders=cards or ())
-    return [entry.load(progress=tell) for entry in choose(catalogue, wanted)]
+    return [
+        entry.load(progress=report)
+        for entry in choose(catalogue, [name or DEFAULT for name in names])
+    ]

@@ -1,120 +1,176 @@
-"""``leam models``: the recognizers at hand, their layers, and a check of one."""
+"""``leam models``: the available recognizers, their layers, and a test of one."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from leam.cli.console import out, progress
+from leam.cli.commands import Entry, LazyGroup
+from leam.cli.console import progress, show_json, show_table
 from leam.cli.inputs import load_models, split_layers
-from leam.cli.options import CardsOption, DetectorOption, LayersOption
+from leam.cli.options import (
+    LAYERS_HELP,
+    MODEL_HELP,
+    CardsOption,
+    DetectorOption,
+    JsonOption,
+    recognizer_names,
+)
 from leam.cli.printing import print_check
 from leam.errors import InputError
-from leam.explain.explainer import Explainer
-from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
-from leam.faces.detectors import load_detector
-from leam.recognizers.catalogue import CatalogueEntry, read_catalogue
-from leam.study.check import check_model, doubts, read_pairs, verify
+
+if TYPE_CHECKING:
+    from leam.recognizers.catalogue import CatalogueEntry
+
+
+class _Models(LazyGroup):
+    table = {  # noqa: RUF012  a constant of the class
+        "layers": Entry("leam.cli.models:layers", "List the layers that can be explained."),
+        "check": Entry("leam.cli.models:check", "Test a recognizer before you trust it."),
+    }
+    common = frozenset({"_quiet", "_verbose", "_debug"})
+
 
 models_app = typer.Typer(
-    help="The recognizers at hand.\n\n    leam models --json\n\n    leam models layers dlib_resnet",
-    invoke_without_command=True,
+    cls=_Models, rich_markup_mode=None, invoke_without_command=True, add_completion=False
 )
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help=MODEL_HELP, show_default=False, autocompletion=recognizer_names
+    ),
+]
 
 
 @models_app.callback()
-def models_root(
-    context: typer.Context,
-    cards: CardsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the recognizers at hand, and those that can be fetched."""
+def models(context: typer.Context, cards: CardsOption = None, as_json: JsonOption = False) -> None:
+    """List the available recognizers, or inspect and test one.
+
+    The list names each recognizer's architecture, input size, weights and licence. Weights are installed, or are
+    downloaded on first use.
+
+    Examples:
+        leam models
+        leam models --json
+        leam models layers dlib_resnet
+        leam models check my-model.toml
+    """
     if context.invoked_subcommand:
         return
+    from leam.recognizers.catalogue import read_catalogue
+
     catalogue = read_catalogue(folders=cards or ())
     if as_json:
-        out.print_json(json.dumps({name: listed(entry) for name, entry in catalogue.items()}))
+        show_json({name: listed(entry) for name, entry in catalogue.items()})
         return
-    table = Table(box=None)
-    for column in ("name", "architecture", "input", "weights", "licence"):
-        table.add_column(column, no_wrap=column == "name")
-    for name, entry in catalogue.items():
-        card = entry.card
-        size = f"{card.input_size[0]}x{card.input_size[1]}"
-        state = "at hand" if entry.weights else "to fetch" if card.url else "missing"
-        checked = "" if card.sha256 else ", no sha256"
-        table.add_row(name, card.architecture, size, state + checked, card.license or "not stated")
-    out.print(table)
+    show_table(
+        ("name", "architecture", "input", "weights", "licence"),
+        ([name, *summary(entry)] for name, entry in catalogue.items()),
+    )
 
 
-@models_app.command("layers")
-def models_layers(
-    model: Annotated[str, typer.Argument(help="A recognizer's name or a .toml card.")],
-    layers: LayersOption = "*",
+def layers(
+    model: ModelArgument,
+    layers: Annotated[str, typer.Option(metavar="NAMES", help=LAYERS_HELP)] = "*",
     cards: CardsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the layers of a recognizer that can be explained.
+    """List the layers that can be explained.
 
-    leam models layers dlib_resnet
+    Examples:
+        leam models layers dlib_resnet
+        leam models layers dlib_resnet --layers stages
     """
-    with progress() as tell:
-        explainer = Explainer(load_models([model], cards, tell)[0], layers=split_layers(layers))
-    table = Table("layer", "channels", "size", "note", box=None)
-    for layer in explainer.layers:
-        table.add_row(
-            escape(layer.name), str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note
-        )
-    out.print(table)
+    # The library is imported here, so that help and mistakes are quick.
+    from leam.explain.explainer import Explainer
+
+    with progress() as report:
+        (recognizer,) = load_models([model], cards, report)
+        found = Explainer(recognizer, layers=split_layers(layers)).layers
+    if as_json:
+        show_json([{**asdict(layer), "note": layer.note} for layer in found])
+        return
+    show_table(
+        ("layer", "channels", "size", "note"),
+        (
+            (layer.name, str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note)
+            for layer in found
+        ),
+    )
 
 
-@models_app.command("check")
-def models_check(
-    model: Annotated[str, typer.Argument(metavar="CARD", help="A .toml card or a name.")],
+def check(
+    model: ModelArgument,
     pairs: Annotated[
-        Path | None, typer.Option(help="A CSV of pairs: left, right, same (1 or 0).")
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="A CSV file of genuine and impostor pairs, with the columns left, right and same (1 or 0).",
+        ),
     ] = None,
     faces: Annotated[
-        Path | None, typer.Option(help="The folder that the pairs' pictures are in.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The folder that contains the pictures of --pairs."),
     ] = None,
     cards: CardsOption = None,
-    detector: DetectorOption = DEFAULT_DETECTOR,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    detector: DetectorOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Load a recognizer, verify its file, embed, time it, list its layers, and test it on pairs.
+    """Test a recognizer before you trust it.
 
-    leam models check my-model.toml --pairs pairs.csv --faces lfw/
+    Loads it, verifies its weights, embeds random pictures, measures the time, lists the layers, and reports the
+    verification accuracy if pairs are given.
+
+    Examples:
+        leam models check dlib_resnet
+        leam models check my-model.toml --pairs pairs.csv --faces lfw/
     """
     if (pairs is None) != (faces is None):
-        raise InputError("--pairs and --faces go together")
-    with progress() as tell:
-        (recognizer,) = load_models([model], cards, tell)
+        raise InputError("--pairs and --faces: give both or neither")
+    # The library is imported here, so that help and mistakes are quick.
+    from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
+    from leam.faces.detectors import load_detector
+    from leam.study.model_check import check_model, read_pairs, verify
+
+    with progress() as report:
+        (recognizer,) = load_models([model], cards, report)
         verification = None
         if pairs and faces:
             (verification,) = verify(
                 [recognizer],
                 read_pairs(pairs),
                 faces,
-                load_detector(detector),
-                lambda done, total: tell("finding faces", done, total),
+                load_detector(detector or DEFAULT_DETECTOR),
+                lambda done, total: report("finding faces", done, total),
             )
         found = check_model(recognizer, verification)
     if as_json:
-        out.print_json(json.dumps(asdict(found)))
-        return
-    print_check(found)
+        show_json(asdict(found))
+    else:
+        print_check(found)
 
 
-def listed(entry: CatalogueEntry) -> dict[str, object]:
-    """A card as ``leam models --json`` prints it."""
+def summary(entry: CatalogueEntry) -> list[str]:
+    """A recognizer as ``leam models`` prints it, without its name."""
+    card = entry.card
+    weights = "installed" if entry.weights else "to download" if card.url else "missing"
+    return [
+        card.architecture,
+        f"{card.input_size[0]}x{card.input_size[1]}",
+        weights if card.sha256 else f"{weights}, no sha256",
+        card.license or "not stated",
+    ]
+
+
+def listed(entry: CatalogueEntry) -> dict[str, Any]:
+    """A recognizer as ``leam models --json`` prints it."""
     return {
         **entry.card.model_dump(mode="json"),
         "card": str(entry.path) if entry.path else None,
         "weights": str(entry.weights) if entry.weights else None,
-        "doubts": list(doubts(entry.card)),
+        "warnings": list(entry.card.warnings),
     }

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share. ``{module:NAME}`` in a help text is filled in when help is shown."""
 
 from __future__ import annotations
 
@@ -7,35 +7,99 @@ from typing import Annotated
 
 import typer
 
-from leam.explain.aggregates import AGGREGATES
-from leam.explain.layers import CONVOLUTIONS, STAGES
-from leam.explain.weightings import WEIGHTINGS
-from leam.faces.detectors import DETECTORS
-from leam.parsers import PARSERS
 
-ModelOption = Annotated[
-    str, typer.Option("--model", help="A recognizer's name (see `leam models`) or a .toml card.")
-]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write; it is made.")]
-WeightingOption = Annotated[
-    str, typer.Option(help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.")
-]
-AggregateOption = Annotated[
-    str, typer.Option(help=f"How layers are joined: {', '.join(AGGREGATES)}.")
-]
-LayersOption = Annotated[
-    str,
-    typer.Option(
-        help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between (see `leam models layers`)."
+def recognizer_names() -> list[str]:
+    """Names of the built-in recognizers, for shell completion."""
+    from leam.recognizers.catalogue import builtin_cards
+
+    return list(builtin_cards())
+
+
+def parser_names() -> list[str]:
+    """Names of the parsers, for shell completion."""
+    from leam.parsers import PARSERS
+
+    return list(PARSERS)
+
+
+def detector_names() -> list[str]:
+    """Names of the face detectors, for shell completion."""
+    from leam.faces.detectors import DETECTORS
+
+    return list(DETECTORS)
+
+
+def backend_names() -> list[str]:
+    """Names of the built-in backends, for shell completion."""
+    return ["auto", "plain", "fused"]
+
+
+MODEL_HELP = "A recognizer: a name that `leam models` lists, or the path of a .toml card."
+WEIGHTING_HELP = "How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}."
+AGGREGATE_HELP = "How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}."
+LAYERS_HELP = (
+    "Layers to explain: {leam.explain.layers:CONVOLUTIONS}, {leam.explain.layers:STAGES}, or names and patterns "
+    "separated by commas (see `leam models layers`)."
+)
+TOP_HELP = "Fraction of the pixels that count as critical, above 0 and up to 1."
+BACKEND_HELP = (
+    "Implementation that computes the maps: plain is the definition, fused is faster and agrees with plain to 1e-5, "
+    "auto chooses."
+)
+
+PicturesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PICTURE",
+        help="Pictures. The most prominent face of each is used.",
+        show_default=False,
     ),
 ]
-TopOption = Annotated[float, typer.Option(help="The critical fraction of the pixels.")]
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="FOLDER", help="Output folder; created if missing.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Write into the output folder even if it is not empty.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help=MODEL_HELP,
+        show_default="{leam.recognizers.catalogue:DEFAULT}",
+        autocompletion=recognizer_names,
+    ),
+]
 CardsOption = Annotated[
-    list[Path] | None, typer.Option("--cards", help="A folder of .toml cards; may be repeated.")
+    list[Path] | None,
+    typer.Option(
+        "--cards",
+        metavar="FOLDER",
+        help="A folder of .toml cards that add recognizers. Can be repeated.",
+    ),
 ]
 DetectorOption = Annotated[
-    str, typer.Option("--detector", help=f"Finds the faces: {', '.join(DETECTORS)}.")
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="Face detector: {leam.faces.detectors:DETECTORS}.",
+        show_default="{leam.faces.detectors:DEFAULT}",
+        autocompletion=detector_names,
+    ),
 ]
 ParserOption = Annotated[
-    str, typer.Option("--parser", help=f"Names the regions: {', '.join(PARSERS)}.")
+    str | None,
+    typer.Option(
+        "--parser",
+        metavar="NAME",
+        help="Face parser that labels the regions: {leam.parsers:PARSERS}.",
+        show_default="{leam.parsers:DEFAULT}",
+        autocompletion=parser_names,
+    ),
+]
+NoFacesOption = Annotated[
+    bool, typer.Option("--no-faces", help="Show no picture of a person in the report.")
 ]

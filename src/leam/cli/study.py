@@ -1,42 +1,42 @@
-"""``leam study``, ``leam report`` and ``leam demo``: commands on many pictures."""
+"""``leam study``: many people, many recognizers, and a report."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leam import demo as demonstration
-from leam.cli.console import err, out, progress
-from leam.cli.faces import explain
-from leam.cli.inputs import load_models, wanted_models
+from leam.cli.console import note, progress, say, show_json
+from leam.cli.inputs import given, load_models, split_names
 from leam.cli.options import (
+    AGGREGATE_HELP,
+    BACKEND_HELP,
+    LAYERS_HELP,
+    TOP_HELP,
+    WEIGHTING_HELP,
     CardsOption,
     DetectorOption,
+    JsonOption,
+    NoFacesOption,
     OutOption,
     ParserOption,
+    backend_names,
+    parser_names,
 )
 from leam.cli.printing import print_summary
 from leam.errors import InputError
-from leam.explain.aggregates import AGGREGATES
-from leam.explain.layers import CONVOLUTIONS, STAGES
-from leam.explain.weightings import WEIGHTINGS
-from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
-from leam.faces.people import add_groups, draw_people, read_people
-from leam.metrics.fills import FILLS
-from leam.parsers import DEFAULT as DEFAULT_PARSER
-from leam.recognizers.catalogue import DEFAULT as DEFAULT_MODEL
-from leam.report.page import render_report
-from leam.study.engines import ProcessEngine, RayEngine
-from leam.study.plan import PRESETS, Settings
-from leam.study.run import EngineMaker, plan_study, run_study
-from leam.study.store import RunFolder
 
-_OF_PRESET = "of the preset"
-# Faces times recognizers from which a study takes minutes.
+if TYPE_CHECKING:
+    from leam.study.plan import Settings
+    from leam.study.run import EngineMaker
+
+_PRESET = "set by the preset"
+# From this number of explanations on, a study takes minutes.
 _LONG = 200
 _ENGINES = ("local", "ray")
 
@@ -45,208 +45,255 @@ def study(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="One subfolder of pictures a person, or a CSV with image,person."
+            metavar="SOURCE",
+            help="A folder with one subfolder of pictures per person, or a CSV file with the columns image and person.",
+            show_default=False,
         ),
     ],
     out_folder: OutOption,
     models: Annotated[
         str | None,
         typer.Option(
-            help="Names or .toml cards, with commas between; all for every one at hand.",
-            show_default=DEFAULT_MODEL,
+            metavar="NAMES",
+            help="Recognizers, separated by commas: names that `leam models` lists, paths of .toml cards, or all for "
+            "every recognizer whose weights are installed.",
+            show_default="{leam.recognizers.catalogue:DEFAULT}",
         ),
     ] = None,
     card: Annotated[
-        list[Path] | None, typer.Option("--card", help="A .toml card to study; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--card", metavar="FILE", help="A .toml card of a recognizer. Can be repeated."
+        ),
     ] = None,
     cards: CardsOption = None,
     people: Annotated[
-        int | None, typer.Option(min=1, help="Draw this many people; all by default.")
+        int | None,
+        typer.Option(
+            min=1, metavar="NUMBER", help="Draw this many people at random.", show_default="all"
+        ),
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=2, help="At most this many pictures of each.")
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="NUMBER",
+            help="Use at most this many pictures of each person.",
+            show_default="all",
+        ),
     ] = None,
     preset: Annotated[
         str,
         typer.Option(
-            help="quick; paper, which measures all and takes far longer; reconstruction, whose figures come nearest "
-            "to the paper's."
+            metavar="NAME",
+            help="Set of defaults: quick; paper, which measures everything and takes far longer; or reconstruction, "
+            "whose figures come closest to the paper's.",
         ),
     ] = "quick",
-    panel: Annotated[
+    subset: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="People on whom curves, fills, verification and sanity are measured; 20 with --preset paper.",
-            show_default=_OF_PRESET,
+            metavar="NUMBER",
+            help="Number of people for the costly metrics: occlusion curves, fills, verification, sanity checks.",
+            show_default="20 with --preset paper, else 0",
         ),
     ] = None,
+    panel: Annotated[int | None, typer.Option("--panel", min=0, hidden=True)] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option("--group", help="A column of the people table to compare; may be repeated."),
+        typer.Option(
+            "--group",
+            metavar="COLUMN",
+            help="Compare the groups in this column of the table of people. Can be repeated.",
+        ),
     ] = None,
     people_table: Annotated[
-        Path | None, typer.Option(help="A CSV with person and further columns, such as gender.")
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="A CSV file with the column person and further columns, such as gender.",
+        ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="self, template or contrast.", show_default=_OF_PRESET)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What is explained: self (the embedding), template (the similarity with the person's other pictures), "
+            "or contrast (that, minus the similarity with other people).",
+            show_default=_PRESET,
+        ),
     ] = None,
     weighting: Annotated[
-        str | None,
-        typer.Option(
-            help=f"How a layer's map is made: {', '.join(WEIGHTINGS)}.", show_default=_OF_PRESET
-        ),
+        str | None, typer.Option(metavar="NAME", help=WEIGHTING_HELP, show_default=_PRESET)
     ] = None,
     aggregate: Annotated[
-        str | None,
-        typer.Option(
-            help=f"How layers are joined: {', '.join(AGGREGATES)}.", show_default=_OF_PRESET
-        ),
+        str | None, typer.Option(metavar="NAME", help=AGGREGATE_HELP, show_default=_PRESET)
     ] = None,
     layers: Annotated[
-        str | None,
-        typer.Option(
-            help=f"{CONVOLUTIONS}, {STAGES}, or names and globs with commas between.",
-            show_default=_OF_PRESET,
-        ),
+        str | None, typer.Option(metavar="NAMES", help=LAYERS_HELP, show_default=_PRESET)
     ] = None,
     top: Annotated[
-        float | None,
-        typer.Option(help="The critical fraction of the pixels.", show_default=_OF_PRESET),
+        float | None, typer.Option(metavar="FRACTION", help=TOP_HELP, show_default=_PRESET)
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option(help=f"What hides pixels: {', '.join(FILLS)}.", show_default=_OF_PRESET),
+        typer.Option(
+            metavar="NAME",
+            help="What replaces occluded pixels: {leam.metrics.fills:FILLS}.",
+            show_default=_PRESET,
+        ),
     ] = None,
-    parser: ParserOption = DEFAULT_PARSER,
+    parser: ParserOption = None,
     second_parser: Annotated[
         str | None,
-        typer.Option(help="Another parser, to see how far region shares depend on the parser."),
+        typer.Option(
+            metavar="NAME",
+            help="A second parser, to see how much the shares of regions depend on the parser.",
+            autocompletion=parser_names,
+        ),
     ] = None,
-    detector: DetectorOption = DEFAULT_DETECTOR,
+    detector: DetectorOption = None,
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names)
+    ] = "auto",
     workers: Annotated[
         int,
         typer.Option(
-            min=1, help="Processes that share the work, one thread each: one a core is fastest."
+            min=1,
+            metavar="NUMBER",
+            help="Number of processes, of one thread each; one per core is fastest.",
         ),
     ] = 1,
     engine: Annotated[
-        str, typer.Option(help="local; or ray, which does the work on a Ray cluster.")
+        str,
+        typer.Option(metavar="NAME", help="Where the work is done: local, or ray (a Ray cluster)."),
     ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
-            help="Of the Ray cluster: HOST:PORT or auto.",
-            show_default="RAY_ADDRESS, or a cluster on this machine",
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster, or auto.",
+            show_default="RAY_ADDRESS, else a cluster on this machine",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Random seed.")] = 0,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Throw away another study in the folder.")
+        bool, typer.Option("--restart", help="Delete another study in the output folder first.")
     ] = False,
-    no_faces: Annotated[
-        bool, typer.Option("--no-faces", help="Show nobody's picture in the report.")
-    ] = False,
+    no_faces: NoFacesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Explain, parse and measure many people, and write tables, summary.json and report.html.
+    """Explain many people and write tables, a summary and a report.
 
-    A run that was stopped goes on with the same command.
+    Writes tables, summary.json and report.html into the output folder. Repeat the command to resume a study that was
+    interrupted.
 
+    Examples:
         leam study faces/ --out run --people 100 --images 2
-
         leam study table.csv --out run --models dlib_resnet,my-model.toml
-
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
     """
-    maker = _engine_maker(engine, address, workers)
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: known are {', '.join(PRESETS)}")
-    given = {
-        "panel": panel,
-        "target": target,
-        "weighting": weighting,
-        "aggregate": aggregate,
-        "layers": tuple(layers.split(",")) if layers else None,
-        "top": top,
-        "fill": fill,
-    }
-    settings = Settings.model_validate(
-        {
-            **PRESETS[preset],
-            **{name: value for name, value in given.items() if value is not None},
-            "groups": tuple(group or ()),
-            "parser": parser,
-            "second_parser": second_parser,
-            "detector": detector,
-            "seed": seed,
-        }
+    maker = engine_maker(engine, address, workers)
+    if panel is not None:
+        note("--panel is deprecated and will be removed; use --subset")
+    settings = settings_of(
+        preset,
+        subset=panel if subset is None else subset,
+        target=target,
+        weighting=weighting,
+        aggregate=aggregate,
+        layers=tuple(split_names(layers)) if layers else None,
+        top=top,
+        fill=fill,
+        groups=tuple(group or ()),
+        parser=parser,
+        second_parser=second_parser,
+        detector=detector,
+        backend=None if backend == "auto" else backend,
+        seed=seed,
     )
+    # The library is imported here, so that help and mistakes are quick.
+    from leam.faces.people import add_groups, draw_people, read_people
+    from leam.report.page import render_report
+    from leam.study.run import plan_study, run_study
+    from leam.study.store import RunFolder
+
     samples = draw_people(read_people(source), people, images, seed)
     if people_table:
         samples = add_groups(samples, people_table)
     folder = RunFolder(out_folder)
-    with progress() as tell:
-        tell("loading models", 0, 1)
-        recognizers = load_models(wanted_models(models, card), cards, tell)
-        tell("loading models", 1, 1)
+    with progress() as report:
+        report("loading recognizers", 0, 1)
+        recognizers = load_models(names_of(models, card), cards, report)
+        report("loading recognizers", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
         if engine == "local":
-            _tell_of_idle_cores(workers, len(samples) * len(recognizers))
-        run_study(plan, recognizers, folder, restart=restart, progress=tell, engine=maker)
-        tell("rendering the report", 0, 1)
+            suggest_workers(workers, len(samples) * len(recognizers))
+        run_study(plan, recognizers, folder, restart=restart, progress=report, engine=maker)
+        report("rendering the report", 0, 1)
         page = render_report(folder, faces=not no_faces)
-        tell("rendering the report", 1, 1)
-    print_summary(folder)
-    out.print(f"report: {page}", highlight=False)
+        report("rendering the report", 1, 1)
+    if as_json:
+        summary = json.loads((folder.path / "summary.json").read_bytes())
+        show_json({"folder": str(out_folder), "report": str(page), "summary": summary})
+    else:
+        print_summary(folder)
+        say(f"report: {page}")
 
 
-def _tell_of_idle_cores(workers: int, explanations: int) -> None:
-    cores = os.cpu_count() or 1
-    if workers == 1 < cores and explanations >= _LONG:
-        err.print(f"one of {cores} cores is at work; --workers {cores} takes all", highlight=False)
-
-
-def _engine_maker(engine: str, address: str | None, workers: int) -> EngineMaker | None:
-    """What makes the engine that is asked for; None for the one that works in this process.
+def settings_of(preset: str, **options: object) -> Settings:
+    """The settings of a preset, changed by the options that were given.
 
     Raises:
-        InputError: There is no such engine, or an option belongs to the other one.
+        InputError: There is no such preset, or an option has an invalid value.
+    """
+    from pydantic import ValidationError
+
+    from leam.study.plan import PRESETS, Settings
+
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset}: no such preset; available: {', '.join(PRESETS)}")
+    try:
+        return Settings.model_validate({**PRESETS[preset], **given(**options)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"--{option} {first['input']}: {first['msg']}") from None
+
+
+def names_of(models: str | None, card: Sequence[Path] | None) -> list[str | None]:
+    """The recognizers that a study was asked for; None stands for the default."""
+    if models is None and not card:
+        return [None]
+    return [*split_names(models or ""), *map(str, card or ())]
+
+
+def suggest_workers(workers: int, explanations: int) -> None:
+    """Tell the user of idle cores if the study is long."""
+    cores = os.cpu_count() or 1
+    if workers == 1 < cores and explanations >= _LONG:
+        note(f"using one of {cores} cores; --workers {cores} uses all of them")
+
+
+def engine_maker(engine: str, address: str | None, workers: int) -> EngineMaker | None:
+    """What makes the chosen engine; None for this process alone.
+
+    Raises:
+        InputError: There is no such engine, or an option does not fit it.
     """
     if engine not in _ENGINES:
-        raise InputError(f"--engine {engine}: known are {', '.join(_ENGINES)}")
+        raise InputError(f"--engine {engine}: no such engine; available: {', '.join(_ENGINES)}")
     if engine == "ray":
         if workers > 1:
-            raise InputError(
-                "--workers: belongs to --engine local; a Ray cluster knows its own size"
-            )
+            raise InputError("--workers: only for --engine local; Ray decides the number itself")
+        from leam.study.engines import RayEngine
+
         return partial(RayEngine, address=address)
     if address:
-        raise InputError("--address: belongs to --engine ray")
-    return partial(ProcessEngine, processes=workers) if workers > 1 else None
+        raise InputError("--address: only for --engine ray")
+    if workers == 1:
+        return None
+    from leam.study.engines import ProcessEngine
 
-
-def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished study.")],
-    no_faces: Annotated[bool, typer.Option("--no-faces", help="Show nobody's picture.")] = False,
-) -> None:
-    """Render a study's report.html again.
-
-    leam report run --no-faces
-    """
-    out.print(f"report: {render_report(RunFolder(run), faces=not no_faces)}", highlight=False)
-
-
-def demo(
-    out_folder: OutOption = Path("demo"),
-) -> None:
-    """Explain two portraits that come with Python packages, and run a smoke-sized study on views of them.
-
-    leam demo --out demo
-    """
-    for person, path in demonstration.portraits().items():
-        explain([path], out_folder / "explain" / person, force=True)
-    demonstration.write_views(out_folder / "faces")
-    study(out_folder / "faces", out_folder / "study", restart=True)
-    out.print(
-        "Two people prove nothing: this shows that everything works, and what its output looks like."
-    )
+    return partial(ProcessEngine, processes=workers)

@@ -1,0 +1,42 @@
+"""``leam report``: the report of a finished study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leam.cli.console import progress, say, show_json
+from leam.cli.options import JsonOption, NoFacesOption
+
+
+def report(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Output folder of a finished study.", show_default=False
+        ),
+    ],
+    no_faces: NoFacesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Render the report of a finished study again.
+
+    Writes report.html into the study's folder.
+
+    Examples:
+        leam report run
+        leam report run --no-faces
+    """
+    # The library is imported here, so that help and mistakes are quick.
+    from leam.report.page import render_report
+    from leam.study.store import RunFolder
+
+    with progress() as show:
+        show("rendering the report", 0, 1)
+        page = render_report(RunFolder(run), faces=not no_faces)
+    if as_json:
+        show_json({"report": str(page)})
+    else:
+        say(f"report: {page}")
