@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # A face's two layer maps and its overall map are 113 KB here, its layers' activations 263 KB.
 SCRIPT = """
 import json

@@ -9,6 +9,8 @@ from leam.explain.explainer import Explainer
 from leam.explain.methods import explained
 from leam.planted import REGIONS, Sketch, plant, planted_share, planted_shares
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("planted")]
+
 PLACES = ("left_eye", "mouth", "left_cheek")
 
 

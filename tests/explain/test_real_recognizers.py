@@ -14,6 +14,8 @@ from leam.explain.explainer import Explainer
 from leam.recognizers.catalogue import load_recognizer
 from plain import assert_same, plain
 
+pytestmark = pytest.mark.slow
+
 CARDS = Path(__file__).resolve().parents[2] / "examples" / "cards"
 NAMES = ["dlib_resnet", *sorted(map(str, CARDS.glob("*.toml")))]
 FACES = loops.LEAST_FACES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,10 @@ import pytest
 
 from leam.errors import StudyError
 from small import digests, log_of, study
+
+resource = pytest.importorskip("resource")
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_write_may_be_the_one_that_fills_the_disk(faces, whole, tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from leam.files import sha256_of
 from small import SIDE, digests, log_of, recognizer, study
 from tiny import TinyNet
 
+pytestmark = pytest.mark.slow
+
 
 class Failing(nn.Module):
     """A recognizer that is sound until it is switched, or until it sees a bright face."""

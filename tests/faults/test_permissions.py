@@ -74,6 +74,7 @@ def denied(monkeypatch) -> None:
     monkeypatch.setattr(regular, "_open_at_once", deny)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and links")
 @pytest.mark.usefixtures("denied")
 def test_each_is_one_line_and_nothing_else_is_lost(faces, tmp_path):
     more = tmp_path / "faces"

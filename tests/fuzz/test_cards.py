@@ -14,6 +14,8 @@ from leam.errors import CardError
 from leam.recognizers.card import Card, read_card
 from leam.recognizers.catalogue import load_recognizer
 
+pytestmark = pytest.mark.slow
+
 CARD = (
     'name = "a"\narchitecture = "onnx"\nfile = "m.onnx"\ninput_size = [16, 16]\nchannels = "BGR"\n'
     "mean = [0.0, 1.0, 2.0]\nstd = [1.0, 1.0, 1.0]\nwindow = [1, 2, 50, 60]\nthreshold = 0.4\n"

@@ -15,6 +15,8 @@ from leam.errors import WeightsError
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 
+pytestmark = pytest.mark.slow
+
 SIDE = 12
 
 

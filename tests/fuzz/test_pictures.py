@@ -18,6 +18,8 @@ from leam.faces.detection import find_face
 from leam.faces.detectors.dlib import DlibDetector
 from leam.faces.reading import read_picture
 
+pytestmark = pytest.mark.slow
+
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 

@@ -15,6 +15,8 @@ from leam.study import RunFolder
 from leam.study.plan import Plan
 from small import study, write_faces
 
+pytestmark = pytest.mark.slow
+
 WILD = st.sampled_from(
     [None, True, 0, -1, 10**30, 1e308, "", "x" * 1000, "<b>", "$\\bad{$", "../../x", [], {}]
 )

@@ -13,6 +13,8 @@ from leam.errors import InputError
 from leam.faces.people import Sample, add_groups, read_people
 from leam.study.check import read_pairs
 
+pytestmark = pytest.mark.slow
+
 TABLE = "image,person,gender\na/1.png,Ann,f\nb/2.png,Böb,m\n"
 CELLS = st.one_of(
     st.text(max_size=8),

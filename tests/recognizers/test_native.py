@@ -15,6 +15,8 @@ from leam.recognizers.architectures.mobilefacenet import MobileFaceNet
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 
+pytestmark = pytest.mark.slow
+
 
 def randomised(module):
     """Give every parameter and statistic a value that shows when it lands in the wrong place."""

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 # Imports the package once, then runs the command in a fork of itself for each line it reads: a process like any other
 # that the command is run in, except that it need not wait seconds for its imports.

@@ -26,7 +26,11 @@ from leam.study.plan import Plan
 from mortal import Mortal
 from small import SIDE, digests, log_of, recognizer
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc"),
+]
 TWO = partial(ProcessEngine, processes=2)
 # The command with a person a slice, so that few pictures keep two processes busy.
 COMMAND = """

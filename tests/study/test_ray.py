@@ -28,6 +28,12 @@ from mortal import Mortal
 
 ray = pytest.importorskip("ray")
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(os.name != "posix", reason="workers are killed by a signal"),
+]
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:

@@ -29,6 +29,8 @@ from leam.study.engines import ProcessEngine
 from leam.study.plan import PRESETS
 from tiny import TinyNet
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]
+
 
 def summary_of(folder: RunFolder) -> dict:
     return json.loads((folder.path / "summary.json").read_text())
