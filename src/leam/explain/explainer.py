@@ -128,6 +128,12 @@ class Explainer:
             self.layers = choose_layers(recognizer.module, blank, layers)
         self._compute = BACKENDS[self.backend](recognizer, self.layers, weigh)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        # An explanation records these attributes: they must be the ones that its maps were computed with.
+        if not name.startswith("_") and hasattr(self, "_compute"):
+            raise AttributeError(f"{name}: explainers cannot be changed; create another one")
+        super().__setattr__(name, value)
+
     def explain(self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target) -> Maps:
         """Map what supports the target in each face.
 

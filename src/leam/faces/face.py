@@ -82,7 +82,7 @@ class Face:
         """The SHA-256 of the bytes of ``source``, or of the pixels where there is no such file."""
         if source := self.source:
             return source.sha256
-        return hashlib.sha256(np.ascontiguousarray(self.picture)).hexdigest()
+        return hashlib.sha256(np.ascontiguousarray(self.picture).data).hexdigest()
 
 
 def five_points_of(landmarks: Points) -> Points:

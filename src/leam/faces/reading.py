@@ -52,7 +52,7 @@ class PictureFile:
 
 def checksum(picture: Picture) -> int:
     """The CRC-32 of a picture's pixels: tells whether they are still those that were read."""
-    return zlib.crc32(np.ascontiguousarray(picture))
+    return zlib.crc32(np.ascontiguousarray(picture).data)
 
 
 def read_picture(path: str | Path) -> Picture:

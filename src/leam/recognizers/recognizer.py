@@ -226,9 +226,9 @@ def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return chain(module.named_parameters(), module.named_buffers())
 
 
-def _bytes_of(tensor: Tensor) -> NDArray[np.uint8]:
+def _bytes_of(tensor: Tensor) -> memoryview:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return np.asarray(flat.view(torch.uint8).numpy())
+    return np.asarray(flat.view(torch.uint8).numpy()).data
 
 
 def _crc32_of(module: nn.Module) -> int:

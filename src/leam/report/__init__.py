@@ -1,6 +1,5 @@
-"""Pictures and pages for people."""
+"""The report of a study: one HTML page."""
 
-from leam.report.explanation import write_explanation
 from leam.report.page import render_report
 
-__all__ = ["render_report", "write_explanation"]
+__all__ = ["render_report"]

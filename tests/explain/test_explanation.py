@@ -1,0 +1,279 @@
+"""Single explanations: what is saved, and that it is true however one tries to make it lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+import leam
+from leam.errors import InputError, ModelError
+from leam.explain.explainer import Explainer
+from leam.explain.explanation import Explanation, ExplanationRecord, explain_faces
+from leam.faces.detection import find_face
+from leam.parsers import load_parser
+from leam.parsers.regions import REGIONS
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
+from leam.version import installed_versions
+from tiny import TinyNet, wrap
+
+SIDE = 32
+
+
+def tiny(**fields) -> Recognizer:
+    torch.manual_seed(0)
+    return wrap(TinyNet(SIDE), SIDE, **fields)
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return load_parser()
+
+
+@pytest.fixture
+def face(portrait, detector, tmp_path):
+    path = tmp_path / "ada.png"
+    path.write_bytes(portrait.read_bytes())
+    return find_face(path, detector)
+
+
+def explain(face, parser, recognizer=None, **options) -> Explanation:
+    return explain_faces([face], Explainer(recognizer or tiny()), parser, **options)[0]
+
+
+def saved(explanation, folder) -> dict:
+    explanation.save(folder)
+    return json.loads((folder / "explanation.json").read_text("utf-8"))
+
+
+def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
+    recognizer = tiny(threshold=0.4, channels="BGR")
+    explainer = Explainer(
+        recognizer, layers=["conv2"], weighting="magnitude", aggregate="max", backend="plain"
+    )
+    mate = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    (explanation,) = explain_faces([face], explainer, parser, references=[mate], top=0.05)
+    record = saved(explanation, tmp_path / "out")
+    assert record["versions"] == installed_versions()
+    assert "numba" not in record["versions"]
+    expected = {
+        "schema_version": 1,
+        "image": str(face.path),
+        "image_sha256": hashlib.sha256(face.path.read_bytes()).hexdigest(),
+        "reference": None,
+        "reference_sha256": hashlib.sha256(mate.picture.tobytes()).hexdigest(),
+        "face": {"box": list(face.box), "found": 1, "detector": "dlib"},
+        "model": "tiny",
+        "sha256": recognizer.sha256,
+        "input": {
+            "input_size": [SIDE, SIDE],
+            "template": "arcface",
+            "window": None,
+            "channels": "BGR",
+            "mean": [127.5] * 3,
+            "std": [127.5] * 3,
+        },
+        "similarity_kind": "cosine",
+        "threshold": 0.4,
+        "target": "reference",
+        "score": record["similarity"],
+        "weighting": "magnitude",
+        "aggregate": "max",
+        "backend": "plain",
+        "top": 0.05,
+        "critical_pixels": round(0.05 * SIDE**2),
+        "parser": "landmarks",
+        "layers": [{"name": "conv2", "channels": 5, "size": [16, 16], "empty": False}],
+        "notes": [],
+    }
+    assert {name: record[name] for name in expected} == expected
+    assert ExplanationRecord.model_validate(record) == explanation.record()
+
+
+def test_the_similarity_is_that_of_the_two_faces(face, parser, detector):
+    recognizer = tiny()
+    mate = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    explanation = explain(face, parser, recognizer, references=[mate])
+    chips = np.stack([recognizer.crop.align(one).image for one in (face, mate)])
+    first, second = recognizer.embed(chips)
+    assert explanation.similarity == pytest.approx(float(recognizer.similarity(first, second)))
+
+
+def test_regions_are_sorted_by_share_and_add_up(face, parser):
+    regions = explain(face, parser).regions
+    assert list(regions) == sorted(regions, key=lambda name: -regions[name].share)
+    for part in ("share", "mass", "area"):
+        assert sum(getattr(row, part) for row in regions.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_arrays_and_pictures_are_those_of_the_explanation(face, parser, tmp_path):
+    explanation = explain(face, parser)
+    explanation.save(tmp_path / "new" / "folder")
+    with np.load(tmp_path / "new" / "folder" / "maps.npz") as arrays:
+        assert set(arrays) == {
+            "overall",
+            "critical",
+            "regions",
+            "face",
+            "layer/conv1",
+            "layer/conv2",
+        }
+        np.testing.assert_array_equal(arrays["overall"], explanation.maps.overall[0])
+        np.testing.assert_array_equal(arrays["layer/conv2"], explanation.maps.layer_maps[1][0])
+        np.testing.assert_array_equal(arrays["critical"], explanation.critical)
+        np.testing.assert_array_equal(arrays["regions"], explanation.parsing.regions)
+        np.testing.assert_array_equal(arrays["face"], explanation.chip.image)
+    factor = round(450 / SIDE)
+    with Image.open(tmp_path / "new" / "folder" / "overlay.png") as overlay:
+        assert overlay.size == (3 * SIDE * factor + 16, SIDE * factor)
+    with Image.open(tmp_path / "new" / "folder" / "layers.png") as layers:
+        assert layers.width > layers.height
+
+
+def test_several_faces_give_what_each_gives_alone(face, parser, detector, portrait):
+    other = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    explainer = Explainer(tiny(), backend="plain")
+    both = explain_faces([face, other], explainer, parser)
+    for one, together in zip((face, other), both, strict=True):
+        (alone,) = explain_faces([one], explainer, parser)
+        torch.testing.assert_close(alone.maps.overall, together.maps.overall)
+        assert alone.provenance == together.provenance
+        np.testing.assert_allclose(alone.share, together.share)
+
+
+def test_empty_layers_several_faces_and_tokens_are_noted(face, parser):
+    explanation = explain(dataclasses.replace(face, found=3), parser)
+    empty = explanation.maps.empty.clone()
+    empty[1] = True
+    silent = dataclasses.replace(
+        explanation, maps=dataclasses.replace(explanation.maps, empty=empty)
+    )
+    assert silent.notes == [
+        "3 faces found; the most prominent one is explained",
+        "no support found in 1 of 2 layers: conv2",
+    ]
+    assert [layer.empty for layer in silent.record().layers] == [False, True]
+
+
+def test_a_face_without_any_map_is_refused(face, parser):
+    recognizer = tiny()
+    torch.nn.init.zeros_(recognizer.module.fc.weight)
+    with pytest.raises(ModelError, match=r"ada.png: every layer's map is zero or not finite"):
+        explain(face, parser, recognizer)
+
+
+@pytest.mark.parametrize("top", [0, 1.5])
+def test_a_fraction_that_is_none_is_refused(face, parser, top):
+    with pytest.raises(InputError, match="must be above 0 and at most 1"):
+        explain(face, parser, top=top)
+
+
+def test_a_face_for_each_reference_is_needed(face, parser):
+    with pytest.raises(InputError):
+        explain(face, parser, references=[face, face])
+
+
+# What follows tries to lie.
+
+
+def test_saving_takes_a_folder_and_nothing_that_could_contradict_the_explanation():
+    assert list(inspect.signature(leam.Explanation.save).parameters) == ["self", "folder"]
+    assert list(inspect.signature(leam.Explanation.record).parameters) == ["self"]
+
+
+def test_a_card_cannot_claim_the_weights_of_a_module_in_memory(face, parser, tmp_path):
+    claimed = hashlib.sha256(b"the published weights").hexdigest()
+    explanation = explain(face, parser, tiny(sha256=claimed))
+    assert claimed not in json.dumps(saved(explanation, tmp_path))
+    assert explanation.provenance.sha256 == tiny().sha256
+
+
+def test_a_module_changed_after_loading_is_not_reported_as_the_file(face, parser, dlib_resnet):
+    recognizer = leam.load_recognizer("dlib_resnet")
+    assert explain(face, parser, recognizer).provenance.sha256 == recognizer.card.sha256
+    explainer = Explainer(recognizer)
+    recognizer.module.fc.weight.data.mul_(-1)
+    (changed,) = explain_faces([face], explainer, parser)
+    assert changed.provenance.sha256 not in {recognizer.card.sha256, dlib_resnet.sha256}
+
+
+def test_weights_changed_after_explaining_do_not_change_the_record(face, parser, tmp_path):
+    recognizer = tiny()
+    before = recognizer.sha256
+    explanation = explain(face, parser, recognizer)
+    recognizer.module.fc.weight.data.zero_()
+    assert saved(explanation, tmp_path)["sha256"] == before != recognizer.sha256
+
+
+def test_the_hash_is_of_the_bytes_read_not_of_what_is_there_later(face, parser, tmp_path):
+    read = hashlib.sha256(face.path.read_bytes()).hexdigest()
+    Image.new("RGB", (64, 64)).save(face.path)
+    assert saved(explain(face, parser), tmp_path / "out")["image_sha256"] == read
+
+
+def test_a_changed_picture_is_not_reported_as_the_file(face, parser, tmp_path):
+    blurred = dataclasses.replace(face, picture=face.picture // 2)
+    record = saved(explain(blurred, parser), tmp_path)
+    assert record["image"] is None
+    assert record["image_sha256"] == hashlib.sha256(blurred.picture.tobytes()).hexdigest()
+
+
+def test_pixels_changed_after_explaining_do_not_change_the_record(face, parser, tmp_path):
+    read = hashlib.sha256(face.path.read_bytes()).hexdigest()
+    explanation = explain(face, parser)
+    face.picture[:] = 0
+    record = saved(explanation, tmp_path)
+    assert (record["image"], record["image_sha256"]) == (str(face.path), read)
+
+
+def test_settings_cannot_be_changed_after_the_explainer_was_made():
+    explainer = Explainer(tiny())
+    for name in ("recognizer", "layers", "weighting", "aggregate", "backend"):
+        with pytest.raises(AttributeError, match="create another"):
+            setattr(explainer, name, "other")
+
+
+def test_nothing_of_the_record_can_be_overwritten(face, parser):
+    explanation = explain(face, parser)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        explanation.provenance = None
+    with pytest.raises(ValidationError, match="frozen"):
+        explanation.provenance.parser = "bisenet"
+    with pytest.raises(ValidationError, match="frozen"):
+        explanation.record().top = 0.5
+
+
+def test_the_card_of_a_recognizer_cannot_be_exchanged():
+    recognizer = tiny()
+    with pytest.raises(AttributeError):
+        recognizer.card = Card(name="another")
+
+
+def test_a_record_of_another_version_is_refused(face, parser, tmp_path):
+    record = saved(explain(face, parser), tmp_path)
+    with pytest.raises(ValidationError, match="schema_version"):
+        ExplanationRecord.model_validate({**record, "schema_version": 2})
+
+
+def test_every_field_is_documented():
+    for name, field in ExplanationRecord.model_fields.items():
+        assert field.description, name
+
+
+def test_the_regions_have_the_parsers_names(face, parser):
+    assert set(explain(face, parser).regions) <= set(REGIONS)
+
+
+def test_the_picture_of_the_layers_is_a_png(face, parser):
+    data = io.BytesIO(explain(face, parser)._layer_strip())
+    with Image.open(data) as picture:
+        assert picture.format == "PNG"
