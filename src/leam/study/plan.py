@@ -2,67 +2,75 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from leam.explain.backends import kernels as loops
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.explain.layers import CONVOLUTIONS, STAGES
 from leam.faces.people import Sample
-from leam.metrics.controls import CONTROLS
-from leam.metrics.fills import FILLS
 from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
-from leam.version import __version__
+from leam.results.figures import SCHEMA_VERSION
 
-# People whose images are worked on together: a person's images are never parted.
+# People whose images are worked on together; all images of a person are in one slice.
 PEOPLE_PER_SLICE = 16
-
-_VERSIONED = ("torch", "numpy", "dlib-bin", "opencv-python-headless", "pillow")
 
 
 class Settings(BaseModel):
     """The choices of a study that change its figures."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: Literal["self", "template", "contrast"] = "self"
     """What is explained; see :mod:`leam.explain.targets`."""
     weighting: str = DEFAULT_WEIGHTING
+    """How a layer's activations and gradients become its map."""
     aggregate: str = DEFAULT_AGGREGATE
+    """How the layers' maps become the overall map."""
     layers: tuple[str, ...] = (CONVOLUTIONS,)
+    """Which layers are explained: ``convolutions``, ``stages``, or names and globs."""
+    backend: str = "fused"
+    """What computes the maps: ``fused`` or ``plain``; equal up to rounding."""
     top: float = Field(default=0.01, gt=0, le=1)
-    """The critical fraction of the pixels."""
+    """Fraction of the pixels in the critical mask."""
     fill: str = "black"
-    baselines: tuple[str, ...] = ("scattered", "moved")
+    """What replaces hidden pixels."""
+    controls: tuple[str, ...] = ("scattered", "moved")
+    """Masks that the critical mask is compared with."""
     probes: int | None = Field(default=None, ge=1)
-    """How many pictures of each person have pixels hidden; the others serve as its template. None for all."""
+    """Pictures of each person whose pixels are hidden; the person's other pictures form the template. None for all."""
     transfer: bool = False
-    """Hide each model's critical pixels from every other model too."""
-    panel: int = Field(default=0, ge=0)
-    """People on whose first picture the costly measures are taken: curves, fills, verification, sanity, swaps."""
+    """Hide each recognizer's critical pixels from every other recognizer, too."""
+    subset: int = Field(default=0, ge=0)
+    """People on whose first picture the costly metrics are measured: curves, fills, verification, sanity, swaps."""
     curve: tuple[float, ...] = FRACTIONS
-    """Top fractions at which every mask is judged on the panel."""
-    fills: tuple[str, ...] = tuple(FILLS)
-    """Fills under which every mask is judged on the panel."""
+    """Fractions of the pixels at which every mask is compared on the subset."""
+    fills: tuple[str, ...] = ("black", "mean", "blur", "road")
+    """Fills under which every mask is compared on the subset."""
     groups: tuple[str, ...] = ()
     """Columns of the people table whose values are compared."""
     parser: str = "landmarks"
+    """The face parser that names the regions."""
     second_parser: str | None = None
-    """Another parser, whose region shares stand beside the first one's."""
+    """Another parser, whose region shares are reported beside the first one's."""
     detector: str = "dlib"
+    """The face detector."""
     seed: int = Field(default=0, ge=0)
+    """Random seed."""
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
-    "paper": {"baselines": tuple(CONTROLS), "probes": 1, "transfer": True, "panel": 20},
+    "paper": {
+        "controls": ("scattered", "moved", "moved_on_face", "centre", "other_person", "lowest"),
+        "probes": 1,
+        "transfer": True,
+        "subset": 20,
+    },
     "reconstruction": {
         "target": "template",
         "layers": (STAGES,),
@@ -73,9 +81,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Named settings.
 
-``quick`` is the default, ``paper`` measures all that the paper's study does, and ``reconstruction`` is the variant
-whose figures come nearest to the paper's, read with ``bc.pattern`` and the baseline ``moved``: its distance stands in
-``docs/method.md``. It is a fit to public figures, not the paper's formula.
+``quick`` is the default. ``paper`` measures everything that the paper's study does. ``reconstruction`` is the variant
+whose figures come closest to the paper's, read with ``specificity.pattern`` and the control ``moved``; its distance is
+in ``docs/method.md``. It is a fit to published figures, not the paper's formula.
 """
 
 
@@ -103,12 +111,14 @@ class PlannedModel(BaseModel):
 
 
 class Plan(BaseModel):
-    """All that a study's figures depend on."""
+    """Everything that a study's figures depend on."""
 
     model_config = ConfigDict(frozen=True)
 
-    leam: str = __version__
+    schema_version: int = SCHEMA_VERSION
     versions: dict[str, str]
+    plugins: dict[str, str] = {}
+    """The version of every plug-in that the study uses, by what it adds, such as ``stage brightness``."""
     source: str
     settings: Settings
     models: tuple[PlannedModel, ...]
@@ -134,20 +144,13 @@ class Plan(BaseModel):
         return copied
 
     def model(self, name: str) -> PlannedModel:
-        """The recognizer of this name."""
+        """The planned recognizer of this name."""
         return next(model for model in self.models if model.card.name == name)
 
     def only(self, names: Collection[str]) -> Plan:
         """The same plan with the recognizers of these names alone."""
         kept = tuple(model for model in self.models if model.card.name in names)
         return self.model_copy(update={"models": kept})
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of what the figures depend on besides this package."""
-    versions = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
-    # Its loops round otherwise than torch's steps.
-    return versions | {"numba": version("numba") if loops.INSTALLED else "not installed"}
 
 
 def planned_images(

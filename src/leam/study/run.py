@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar, cast
 
 import torch
 
 from leam.errors import InputError, StudyError
+from leam.explain.aggregates import AGGREGATES
+from leam.explain.backends import BACKENDS
+from leam.explain.weightings import WEIGHTINGS
+from leam.faces.detectors import DETECTORS
 from leam.faces.people import Sample
+from leam.files import sha256_of
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
 from leam.parsers import PARSERS
+from leam.plugins import Registry
+from leam.progress import Progress, silent
+from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.recognizer import Recognizer
-from leam.study.engines import Done, Engine, LocalEngine
-from leam.study.jobs import Job, Kind, Progress, phases
-from leam.study.plan import Plan, PlannedModel, Settings, installed_versions, planned_images
-from leam.study.skipped import FACES, PARSING, usable
+from leam.study.engine import ENGINES, Done, Engine, EngineOptions
+from leam.study.plan import Plan, PlannedModel, Settings, planned_images
+from leam.study.preparation import DETECT, PARSE, usable_images
+from leam.study.schedule import Job, Kind, missing, steps
+from leam.study.stage import STAGES, stages_of
 from leam.study.store import RunFolder
-from leam.study.summary import read_figures, summarise
-from leam.study.tables import write_faces_table
-from leam.study.worker import Worker, explainer_of
-from leam.files import sha256_of
+from leam.study.summary import write_faces_table, write_summary
+from leam.study.worker import explainer_of
+from leam.version import installed_versions
 
-EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer]], Engine]
-"""Makes what does a study's jobs."""
+T = TypeVar("T")
 
 
 def plan_study(
@@ -36,6 +44,12 @@ def plan_study(
 ) -> Plan:
     """Fix what a study will do.
 
+    Args:
+        source: The folder or table that the pictures come from, as it is named in outputs.
+        samples: The pictures.
+        recognizers: The recognizers, each with a name of its own.
+        settings: The study's settings; the defaults otherwise.
+
     Raises:
         InputError: Two recognizers have one name, or a setting names something that does not exist.
     """
@@ -43,28 +57,22 @@ def plan_study(
     names = [recognizer.name for recognizer in recognizers]
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"models {', '.join(names) or 'none'}: wanted is at least one, each with a name of its own"
+            f"recognizers {', '.join(names) or 'none'}: expected at least one, each with a name of its own"
         )
-    for name in (settings.fill, *settings.fills):
-        _check_known(name, FILLS)
-    _check_known(settings.parser, PARSERS)
-    if settings.second_parser:
-        _check_known(settings.second_parser, PARSERS)
-    for name in settings.baselines:
-        _check_known(name, CONTROLS)
     columns = {column for sample in samples for column in sample.groups}
     for column in settings.groups:
         if column not in columns:
             raise InputError(
-                f"group {column}: no such column; known are {', '.join(sorted(columns)) or 'none'}"
+                f"group {column}: no such column; available: {', '.join(sorted(columns)) or 'none'}"
             )
-    return Plan(
+    plan = Plan(
         versions=installed_versions(),
         source=source,
         settings=settings,
         models=tuple(PlannedModel(card=r.card, sha256=r.sha256) for r in recognizers),
         images=planned_images(samples, [_hash(sample.path) for sample in samples]),
     )
+    return plan.model_copy(update={"plugins": _plugins(plan)})
 
 
 def run_study(
@@ -73,46 +81,65 @@ def run_study(
     folder: RunFolder,
     *,
     restart: bool = False,
-    progress: Progress | None = None,
-    engine: EngineMaker | None = None,
+    progress: Progress = silent,
+    engine: str = "local",
+    options: EngineOptions | None = None,
 ) -> None:
     """Do a study, or what is left of it: shards, tables and ``summary.json``.
 
-    Each process works in one thread, so that no byte depends on how many threads share a sum; several cores are used
-    by an engine of several processes. A recognizer that fails is named in ``log.txt`` and under ``failed`` in the
-    summary, and the others go on; the same call tries it again.
+    Each process works in one thread, so that no byte depends on how many threads share a sum; an engine with several
+    processes uses several cores. A recognizer that fails is named in ``log.txt`` and in the summary's ``failed``, and
+    the others go on; the same call tries it again.
 
     Args:
         plan: What to do.
         recognizers: Those of the plan, in its order.
         folder: Where. A study that was stopped goes on from what is finished.
-        restart: Throw away another study's work in the folder.
+        restart: Remove another study's work from the folder.
         progress: Told how far the work is.
-        engine: Makes what does the jobs; by default they are done in this process.
+        engine: What does the jobs; see :data:`leam.study.engine.ENGINES`.
+        options: Of the engine.
 
     Raises:
+        InputError: A recognizer is not the one of the plan, or the engine or one of its options does not exist.
         StudyError: The folder is in use, holds another study, or cannot be written; no picture can be used; or every
             recognizer failed.
         LayerError: A layer choice does not fit one of the recognizers.
     """
-    tell = progress or (lambda _what, _done, _all: None)
+    _check_recognizers(plan, recognizers)
+    make = ENGINES[engine]
     for recognizer in recognizers:
         explainer_of(recognizer, plan.settings)
     with folder.locked(), _one_thread():
         folder.start(plan, restart=restart)
-        failed = _do_all(plan, folder, recognizers, engine or _local, tell)
-        sound = plan.only({m.card.name for m in plan.models} - failed.keys())
-        if not sound.models:
+        workers = make(plan, folder, recognizers, options or EngineOptions())
+        try:
+            failed = _do_all(plan, folder, workers, progress)
+        finally:
+            workers.close()
+        if len(failed) == len(plan.models):
             raise StudyError(
                 f"every recognizer failed; {folder.path}/log.txt says why: {next(iter(failed.values()))}"
             )
-        write_faces_table(sound, folder)
-        figures = {
-            model.card.name: read_figures(folder, model.card.name, place)
-            for place, model in enumerate(plan.models)
-            if model in sound.models
-        }
-        summarise(sound, folder, figures, failed, tell)
+        write_faces_table(plan, folder)
+        write_summary(plan, folder, failed, progress)
+
+
+def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:
+    """Refuse recognizers other than those of the plan: outputs would name the wrong ones."""
+    if [one.name for one in recognizers] != [model.card.name for model in plan.models]:
+        raise InputError(
+            f"recognizers {', '.join(one.name for one in recognizers)}: the plan has "
+            f"{', '.join(model.card.name for model in plan.models)}, in this order"
+        )
+    for recognizer, model in zip(recognizers, plan.models, strict=True):
+        if recognizer.card != model.card:
+            raise InputError(f"{recognizer.name}: its card is not the plan's; plan the study again")
+        if recognizer.sha256 != model.sha256:
+            raise InputError(
+                f"{recognizer.name}: its weights have sha256 {recognizer.sha256}, the plan's {model.sha256}; "
+                "plan the study again"
+            )
 
 
 @contextmanager
@@ -126,70 +153,50 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _do_all(
-    plan: Plan,
-    folder: RunFolder,
-    recognizers: Sequence[Recognizer],
-    make: EngineMaker,
-    tell: Progress,
-) -> dict[str, str]:
+def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -> dict[str, str]:
     """Do all jobs that are not done yet; which recognizers failed, and why."""
     failed: dict[str, str] = {}
-    engine = make(plan, folder, recognizers)
-    try:
-        for phase in phases(plan):
-            wanted = (job for job in phase.jobs if job.name not in failed)
-            todo = list(_unfinished(plan, folder, wanted, failed))
-            finished = len(phase.jobs) - len(todo)
-            tell(phase.title, finished, len(phase.jobs))
-            for done in engine.run(job for job in todo if job.name not in failed):
-                finished += 1
-                tell(phase.title, finished, len(phase.jobs))
-                if done.fault:
-                    _note(folder, failed, done)
-            tell(phase.title, len(phase.jobs), len(phase.jobs))
-            _check_people(plan, folder, phase.jobs[0].kind)
-    finally:
-        engine.close()
+    for step in steps(plan):
+        todo = list(_unfinished(plan, folder, step.jobs, failed))
+        finished = len(step.jobs) - len(todo)
+        progress(step.title, finished, len(step.jobs))
+        for done in engine.run(job for job in todo if job.name not in failed):
+            finished += 1
+            progress(step.title, finished, len(step.jobs))
+            if done.fault:
+                _note(folder, failed, done)
+        progress(step.title, len(step.jobs), len(step.jobs))
+        _check_people(plan, folder, step.kind)
     return failed
 
 
 def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
     """Remember a recognizer's failure, once."""
-    if done.job.kind in {FACES, PARSING}:
-        raise StudyError(f"{done.job.stage}: {done.fault}")
+    if done.job.kind in {DETECT, PARSE}:
+        raise StudyError(f"{done.job.shard}: {done.fault}")
     if done.job.name not in failed:
         failed[done.job.name] = f"{done.job.kind}: {done.fault}"
-        folder.log(f"model {done.job.name}: {failed[done.job.name]}; its figures are left out")
+        folder.log(f"recognizer {done.job.name}: {failed[done.job.name]}; its figures are left out")
 
 
 def _unfinished(
     plan: Plan, folder: RunFolder, jobs: Iterable[Job], failed: dict[str, str]
 ) -> Iterator[Job]:
-    """The jobs whose shard is missing, damaged, or made without a recognizer that has worked since.
-
-    Figures are computed anew: the tables beside them are not known to be whole.
-    """
-    sources = [model.card.name for model in plan.models if model.card.name not in failed]
+    """What of these jobs is missing, damaged, or computed without a recognizer that works again."""
+    working = [model.card.name for model in plan.models if model.card.name not in failed]
+    stages = {stage.name: stage for stage in stages_of(plan)}
     for job in jobs:
-        arrays = folder.read_shard(job.stage, job.index)
-        if arrays is None:
-            if folder.shard(job.stage, job.index).exists():
-                folder.log(f"shard {job.stage}/{job.index}: damaged; done again")
-            yield job
-        elif job.kind == "figures" or (
-            "sources" in arrays and arrays["sources"].tolist() != sources
-        ):
-            yield job
+        if job.name not in failed and (todo := missing(folder, job, stages, working)):
+            yield todo
 
 
 def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
-    """Stop where nobody is left to compare; log what was skipped, once it is known."""
-    if kind not in {FACES, PARSING}:
+    """Stop where nobody is left to compare; log the exclusions once they are known."""
+    if kind not in {DETECT, PARSE}:
         return
-    positions, skipped = usable(plan, folder, parsed=kind == PARSING)
-    if kind == PARSING or not positions:
-        for one in skipped:
+    positions, exclusions = usable_images(plan, folder, parsed=kind == PARSE)
+    if kind == PARSE or not positions:
+        for one in exclusions:
             folder.log(f"picture {one.image}: {one.reason}")
     if not positions:
         raise StudyError(
@@ -197,13 +204,42 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
         )
 
 
-def _local(plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer]) -> Engine:
-    return LocalEngine(Worker(plan, folder, recognizers, alone=True))
+def _plugins(plan: Plan) -> dict[str, str]:
+    """The plug-ins that a study uses, by what they add; unknown names are refused.
+
+    Raises:
+        InputError, ModelError: A setting names something that does not exist.
+    """
+    settings = plan.settings
+    parsers = [settings.parser, *([settings.second_parser] if settings.second_parser else [])]
+    used: list[tuple[Registry[object], str]] = [
+        *_named(DETECTORS, [settings.detector]),
+        *_named(PARSERS, parsers),
+        *_named(WEIGHTINGS, [settings.weighting]),
+        *_named(AGGREGATES, [settings.aggregate]),
+        *_named(BACKENDS, [settings.backend]),
+        *_named(FILLS, [settings.fill, *settings.fills]),
+        *_named(CONTROLS, settings.controls),
+        *_named(STAGES, [stage.name for stage in stages_of(plan)]),
+    ]
+    found = {f"{registry.kind} {name}": registry.origin(name) for registry, name in used}
+    for model in plan.models:
+        # A module in memory has no architecture to look up.
+        if (name := model.card.architecture) in ARCHITECTURES:
+            found[f"architecture {name}"] = ARCHITECTURES.origin(name)
+    return {what: origin for what, origin in found.items() if origin != "leam"}
 
 
-def _check_known(name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        raise InputError(f"{name}: unknown; known are {', '.join(known)}")
+def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Registry[object], str]]:
+    """Names with their registry.
+
+    Raises:
+        LeamError: A name is unknown.
+    """
+    for name in names:
+        if name not in registry:
+            registry[name]
+        yield cast("Registry[object]", registry), name
 
 
 def _hash(path: Path) -> str | None:

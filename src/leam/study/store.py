@@ -7,29 +7,27 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from polars.io.plugins import register_io_source
 from pydantic import ValidationError
 
 from leam.errors import StudyError
 from leam.files import open_regular
+from leam.results.shards import S, Shard
 from leam.study.plan import Plan
-
-Arrays = dict[str, NDArray[Any]]
 
 _PLAN = "run.json"
 # What a kill in the middle of writing leaves behind begins so.
 _PART = ".part-"
-# The array that says which piece of work a shard is.
+# The array that names the stage and the slice of a shard.
 _OF = "of"
 # Rows of a table that are compressed together: said here, so that a file's bytes depend on its rows alone.
 _ROW_GROUP = 2**18
@@ -106,19 +104,43 @@ class RunFolder:
             lock.release()
 
     def shard(self, stage: str, index: int) -> Path:
-        """Where a piece of work is kept."""
+        """The file of a shard.
+
+        Args:
+            stage: The stage, with what it was done for: ``occlusion/dlib_resnet``.
+            index: The slice.
+        """
         return self.path / "shards" / stage / f"{index:05d}.npz"
 
     def read_shard(
-        self, stage: str, index: int, names: Sequence[str] | None = None
-    ) -> Arrays | None:
-        """A finished piece of work; None where there is none, or where it is damaged and must be done again.
+        self, kind: type[S], stage: str, index: int, only: Collection[str] | None = None
+    ) -> S | None:
+        """A finished shard; None where there is none, it is damaged, or its slice has no usable face.
 
         Args:
-            stage: The kind of work.
+            kind: Its type.
+            stage: As for :meth:`shard`.
             index: The slice.
-            names: The arrays wanted; all by default.
+            only: The fields that are wanted; all by default.
         """
+        found = self._read(kind, stage, index, only)
+        return found if isinstance(found, kind) else None
+
+    def has_shard(self, kind: type[Shard], stage: str, index: int) -> bool:
+        """Whether a shard is finished and whole; also where its slice has no usable face."""
+        return self._read(kind, stage, index, None) is not None
+
+    def write_shard(self, stage: str, index: int, shard: Shard | None) -> None:
+        """Write a shard atomically; None for a slice without a usable face."""
+        arrays = {} if shard is None else shard.arrays()
+        stream = io.BytesIO()
+        # The name inside the file tells a copy under another name.
+        np.savez(stream, allow_pickle=False, **{_OF: np.array(f"{stage}/{index}")}, **arrays)
+        self._write(self.shard(stage, index), stream.getvalue())
+
+    def _read(
+        self, kind: type[S], stage: str, index: int, only: Collection[str] | None
+    ) -> S | Literal["empty"] | None:
         try:
             # The file is opened here, since np.load leaves a damaged one open.
             with (
@@ -127,18 +149,13 @@ class RunFolder:
             ):
                 if str(arrays[_OF]) != f"{stage}/{index}":
                     return None
-                wanted = [n for n in arrays.files if n != _OF] if names is None else names
-                empty = len(arrays.files) == 1
-                return {} if empty else {name: arrays[name] for name in wanted}
+                names = [name for name in arrays.files if name != _OF]
+                if not names:
+                    return "empty"
+                wanted = {name: arrays[name] for name in names if only is None or name in only}
+                return kind.of(wanted, only)
         except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
             return None
-
-    def write_shard(self, stage: str, index: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep a piece of work, whole or not at all."""
-        stream = io.BytesIO()
-        # What it is of, so that a copy under another name is not taken for it.
-        np.savez(stream, allow_pickle=False, **{_OF: np.array(f"{stage}/{index}")}, **arrays)
-        self._write(self.shard(stage, index), stream.getvalue())
 
     def log(self, line: str) -> None:
         """Add a line to ``log.txt``, with the time: one for each thing that went wrong."""
@@ -266,22 +283,20 @@ def _sink(first: pl.DataFrame, parts: Iterator[pl.DataFrame], stream: BinaryIO) 
 
 
 def _difference(old: Plan, new: Plan) -> str | None:
-    """What differs between two plans, in words; None where nothing does."""
-    if old.leam != new.leam:
-        return f"version of leam ({old.leam}, now {new.leam})"
-    if old.versions != new.versions:
-        changed = next(
-            name for name in new.versions if old.versions.get(name) != new.versions[name]
-        )
-        return f"version of {changed} ({old.versions.get(changed)}, now {new.versions[changed]})"
-    if old.settings != new.settings:
-        changed = next(
-            name for name in type(new.settings).model_fields
-            if getattr(old.settings, name) != getattr(new.settings, name)
-        )  # fmt: skip
-        return f"{changed} ({getattr(old.settings, changed)}, now {getattr(new.settings, changed)})"
+    """The first difference between two plans, in words; None where there is none."""
+    for what, before, now in (
+        ("version of", old.versions, new.versions),
+        ("version of the plug-in for", old.plugins, new.plugins),
+    ):
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                return f"{what} {name} ({before.get(name)}, now {now.get(name)})"
+    for name in type(new.settings).model_fields:
+        before, now = getattr(old.settings, name), getattr(new.settings, name)
+        if before != now:
+            return f"{name} ({before}, now {now})"
     if old.models != new.models:
-        return "choice of models, or changed weights or cards"
+        return "choice of recognizers, or changed weights or cards"
     if old.images != new.images or old.people_per_slice != new.people_per_slice:
         return "choice of pictures, or changed pictures"
     return None

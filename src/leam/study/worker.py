@@ -1,42 +1,64 @@
-"""Does a study's jobs, one by one, wherever it runs: each leaves one shard in the run folder."""
+"""Does a study's jobs, one by one, wherever it runs: each leaves its shards in the run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from leam.errors import LeamError, StudyError, first_line
+from leam.errors import StudyError
 from leam.explain.explainer import Explainer
-from leam.explain.targets import template
-from leam.faces.alignment import Crop
 from leam.faces.detection import Detector
 from leam.faces.detectors import load_detector
+from leam.metrics.verification import best_threshold
 from leam.parsers import load_parser
 from leam.parsers.parsing import Parser, Parsing
-from leam.recognizers.recognizer import Recognizer
-from leam.study.album import Album, Page
-from leam.study.found import restore_face, search_faces
-from leam.study.jobs import Job, Kind
-from leam.study.measuring import measure_slice
-from leam.study.panel import choose_panel, examine_slice, threshold_of
+from leam.recognizers.recognizer import Recognizer, similarity
+from leam.results.shards import S, Shard, axes, joined
+from leam.results.summary import RecognizerSummary
+from leam.study.chips import ChipBatch, ChipLoader
+from leam.study.explained import EXPLAIN, TEMPLATES, Explained, PersonTemplates
 from leam.study.plan import Plan, Settings
-from leam.study.skipped import FACES, PARSING, usable
-from leam.study.store import Arrays, RunFolder
-from leam.study.summary import keep_figures, model_figures
-from leam.study.tables import write_model_tables
-from leam.study.transfer import transfer_slice
+from leam.study.preparation import (
+    DETECT,
+    PARSE,
+    Parsings,
+    detect_faces,
+    parse_faces,
+    read_detections,
+    usable_images,
+)
+from leam.study.run_data import RunData
+from leam.study.scene import Scene, seeded
+from leam.study.schedule import SUMMARISE, Job
+from leam.study.stage import Stage, stages_of
+from leam.study.store import RunFolder
+
+# Slices whose embeddings set the threshold of verification.
+_THRESHOLD_SLICES = 64
+
+
+@dataclass(frozen=True)
+class StoredFigures(Shard):
+    """The figures of one recognizer."""
+
+    json: Annotated[NDArray[np.uint8], axes("byte", doc="``RecognizerSummary`` as JSON.")]
 
 
 class Worker:
-    """All that one process needs for a study's jobs.
+    """Everything that one process needs for a study's jobs.
 
     Args:
         plan: The study.
         folder: Its folder.
         recognizers: Those of the plan.
-        alone: It does all jobs in their order, so that it is known which slice comes next.
+        alone: It does all jobs in their order, so that it can load the next slice ahead.
 
     Raises:
         LayerError: A layer choice does not fit one of the recognizers.
@@ -51,202 +73,220 @@ class Worker:
         alone: bool = False,
     ) -> None:
         self.plan, self.folder, self._alone = plan, folder, alone
-        # Choices that cannot work fail here, before hours of work.
+        # Settings that cannot work fail here, before hours of work.
         self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
         self._crops = {r.crop.name: r.crop for r in recognizers}
-        self._detector: Detector | None = None
+        self._stages = {stage.name: stage for stage in stages_of(plan)}
         self._parsers: dict[str, Parser] = {}
-        self._album: Album | None = None
         # What depends on the whole study is looked up once, not for every job.
-        self._found: frozenset[int] | None = None
-        self._positions: list[int] | None = None
-        self._chosen: frozenset[int] | None = None
-        self._known: dict[str, dict[int, torch.Tensor]] = {}
+        self._templates: dict[str, dict[int, Tensor]] = {}
         self._thresholds: dict[str, float] = {}
-        self._do: dict[Kind, Callable[[Job], Arrays]] = {
-            "faces": self._faces,
-            "parsing": self._parse,
-            "templates": self._templates,
-            "maps": self._maps,
-            "transfer": self._transfer,
-            "panel": self._panel,
-            "figures": self._figures,
-        }
 
     def do(self, job: Job) -> None:
-        """Do a job and keep its result.
+        """Do a job and store its result.
 
         Raises:
             StudyError: The run folder cannot be read or written: the study must stop.
             ModelError: The recognizer cannot do it.
         """
-        self.folder.write_shard(job.stage, job.index, self._do[job.kind](job))
+        special: dict[str, Callable[[Job], Shard]] = {
+            DETECT: self._detect,
+            PARSE: self._parse,
+            SUMMARISE: self._summarise,
+        }
+        if job.kind in special:
+            self.folder.write_shard(job.shard, job.index, special[job.kind](job))
+        else:
+            self._measure(job)
 
     def close(self) -> None:
         """Stop what still runs in the background."""
-        if self._album:
-            self._album.close()
+        if "_loader" in vars(self):
+            self._loader.close()
 
-    def _faces(self, job: Job) -> Arrays:
-        self._detector = self._detector or load_detector(self.plan.settings.detector)
+    def _detect(self, job: Job) -> Shard:
         part = self.plan.slices[job.index]
-        return search_faces(self.plan.images[part.start : part.stop], self._detector)
+        return detect_faces(self.plan.images[part.start : part.stop], self._detector)
 
-    def _parse(self, job: Job) -> Arrays:
-        name, crop_name = job.name.split("/")
+    def _parse(self, job: Job) -> Shard:
+        name, crop = job.name.split("/")
         if name not in self._parsers:
             self._parsers[name] = load_parser(name)
-        if self._found is None:
-            self._found = frozenset(usable(self.plan, self.folder, parsed=False)[0])
-        parser, crop = self._parsers[name], self._crops[crop_name]
-        return parse_slice(self.plan, self.folder, job.index, parser, crop, self._found)
-
-    def _templates(self, job: Job) -> Arrays:
-        recognizer = self._explainers[job.name].recognizer
-        page = self._page(job.index)
-        if not page.subjects:
-            return {}
-        embeddings = recognizer.embed(page.chips[recognizer.crop].images)
-        people = np.array([subject.person for subject in page.subjects])
-        templates = [
-            template(embeddings[torch.from_numpy(people == one)], recognizer.card.similarity)
-            for one in dict.fromkeys(people.tolist())
-        ]
-        return {"template": torch.stack(templates).cpu().numpy()}
-
-    def _maps(self, job: Job) -> Arrays:
-        explainer, settings = self._explainers[job.name], self.plan.settings
-        page, crop = self._page(job.index), explainer.recognizer.crop
-        if not page.subjects:
-            return {}
-        second = settings.second_parser
-        return measure_slice(
-            page.subjects,
-            page.chips[crop],
-            explainer,
-            self._parsings(settings.parser, crop, job.index),
-            settings,
-            self._parsings(second, crop, job.index) if second else None,
-            self._others(job) if settings.target == "contrast" else None,
+        return parse_faces(
+            self.plan,
+            read_detections(self.folder, job.index),
+            job.index,
+            self._parsers[name],
+            self._crops[crop],
+            self._detected,
         )
 
-    def _transfer(self, job: Job) -> Arrays:
-        recognizer = self._explainers[job.name].recognizer
-        page = self._page(job.index)
-        if not page.subjects:
-            return {}
-        wanted = ["position", "density", "matrix"]
-        own = [*wanted, "embedding", "critical", "drop"]
-        shards = {
-            name: self.folder.read_shard(
-                f"maps/{name}", job.index, own if name == job.name else wanted
-            )
-            for name in (model.card.name for model in self.plan.models)
+    def _measure(self, job: Job) -> None:
+        """Compute and store the shards of several stages on one slice under one recognizer."""
+        stages = [self._stages[name] for name in job.stages]
+        batch = self._loader.batch(job.index)
+        if not batch.subjects:
+            for stage in stages:
+                self.folder.write_shard(f"{stage.name}/{job.name}", job.index, None)
+            return
+        scene = self._scene(job, batch)
+        by_maps = [stage for stage in stages if stage.uses_maps()]
+        for stage, shard in zip(by_maps, _of_maps(by_maps, scene), strict=True):
+            self.folder.write_shard(f"{stage.name}/{job.name}", job.index, shard)
+        for stage in stages:
+            if not stage.uses_maps():
+                found = stage.of_slice(scene)
+                self.folder.write_shard(f"{stage.name}/{job.name}", job.index, found)
+
+    def _summarise(self, job: Job) -> Shard:
+        """Write a recognizer's tables, and compute its figures from them."""
+        run, model = RunData(self.plan, self.folder), self.plan.model(job.name)
+        for stage in self._stages.values():
+            if (frames := stage.tabulate(run, job.name)) is not None:
+                self.folder.write_table(f"{stage.name}/{job.name}", frames)
+        found = {
+            name: figures
+            for name, stage in self._stages.items()
+            if (figures := stage.summarise(run, job.name)) is not None
         }
-        sources = {name: arrays for name, arrays in shards.items() if arrays}
-        return transfer_slice(
-            page.subjects, page.chips[recognizer.crop], recognizer, sources, self.plan.settings
+        summary = RecognizerSummary(
+            similarity=model.card.similarity, sha256=model.sha256, figures=found
         )
+        return StoredFigures(np.frombuffer(summary.model_dump_json().encode(), dtype=np.uint8))
 
-    def _panel(self, job: Job) -> Arrays:
+    def _scene(self, job: Job, batch: ChipBatch) -> Scene:
         explainer = self._explainers[job.name]
-        crop = explainer.recognizer.crop
-        if self._chosen is None:
-            self._chosen = choose_panel(self.plan, self._usable())
-        panel = self._chosen
-        if panel.isdisjoint(self.plan.slices[job.index]):
-            return {}
-        page = self._page(job.index)
-        if job.name not in self._thresholds:
-            self._thresholds[job.name] = threshold_of(
-                self.plan, self.folder, job.name, explainer.recognizer.card.similarity
-            )
-        arrays = self.folder.read_shard(job.stage.replace("panel", "maps", 1), job.index)
-        if arrays is None:
-            raise StudyError(f"{self.folder.path}: the maps of {job.name} disappeared")
-        return examine_slice(
-            page,
-            panel,
-            explainer,
-            arrays,
-            self._parsings(self.plan.settings.parser, crop, job.index),
-            self.plan.settings,
-            self._thresholds[job.name],
+
+        def parsed(parser: str) -> list[Parsing]:
+            stage = f"{PARSE}/{parser}/{explainer.recognizer.crop.name}"
+            parsings = self.folder.read_shard(Parsings, stage, job.index)
+            if parsings is None:
+                raise StudyError(f"{self.folder.path}: the parsing by {parser} disappeared")
+            start = self.plan.slices[job.index].start
+            return [parsings.parsing(subject.position - start) for subject in batch.subjects]
+
+        def read(
+            kind: type[S], stage: str, recognizer: str, only: Sequence[str] | None
+        ) -> S | None:
+            return self.folder.read_shard(kind, f"{stage}/{recognizer}", job.index, only)
+
+        return Scene(
+            plan=self.plan,
+            index=job.index,
+            explainer=explainer,
+            batch=batch,
+            parsed=parsed,
+            read=read,
+            others=lambda: self._templates_elsewhere(job),
+            subset=lambda: self._subset,
+            threshold=lambda: self._threshold(job.name),
+            recognizers=[model.card.name for model in self.plan.models],
         )
 
-    def _figures(self, job: Job) -> Arrays:
-        write_model_tables(self.plan, self.folder, job.name)
-        return keep_figures(model_figures(self.plan, self.folder, job.name, self._usable()))
+    @cached_property
+    def _detector(self) -> Detector:
+        return load_detector(self.plan.settings.detector)
 
+    @cached_property
+    def _detected(self) -> frozenset[int]:
+        """Positions of the pictures with a usable face, before parsing."""
+        return frozenset(usable_images(self.plan, self.folder, parsed=False)[0])
+
+    @cached_property
     def _usable(self) -> list[int]:
-        if self._positions is None:
-            self._positions, _ = usable(self.plan, self.folder)
-        return self._positions
+        return usable_images(self.plan, self.folder)[0]
 
-    def _page(self, index: int) -> Page:
-        if self._album is None:
-            self._album = Album(self.plan, self.folder, self._usable(), ahead=self._alone)
-        return self._album.page(index)
+    @cached_property
+    def _loader(self) -> ChipLoader:
+        return ChipLoader(self.plan, self.folder, self._usable, ahead=self._alone)
 
-    def _parsings(self, parser: str, crop: Crop, index: int) -> list[Parsing]:
-        """The regions of a slice's usable faces; recognizers that share a crop share them."""
-        arrays = self.folder.read_shard(f"{PARSING}/{parser}/{crop.name}", index)
-        if arrays is None:
-            raise StudyError(f"{self.folder.path}: the parsing by {parser} disappeared")
-        start = self.plan.slices[index].start
-        rows = [subject.position - start for subject in self._page(index).subjects]
-        return [
-            Parsing(arrays["labels"][row], arrays["confidence"][row].astype(np.float32))
-            for row in rows
-        ]
+    @cached_property
+    def _subset(self) -> frozenset[int]:
+        return choose_subset(self.plan, self._usable)
 
-    def _others(self, job: Job) -> torch.Tensor | None:
-        """Templates of the people outside a job's slice."""
-        if job.name not in self._known:
-            self._known[job.name] = {
-                index: torch.from_numpy(arrays["template"])
+    def _threshold(self, recognizer: str) -> float:
+        if recognizer not in self._thresholds:
+            self._thresholds[recognizer] = threshold_of(RunData(self.plan, self.folder), recognizer)
+        return self._thresholds[recognizer]
+
+    def _templates_elsewhere(self, job: Job) -> Tensor | None:
+        """Templates of the people outside a job's slice; None where there are none."""
+        if job.name not in self._templates:
+            self._templates[job.name] = {
+                index: torch.from_numpy(shard.template)
                 for index in range(len(self.plan.slices))
-                if (arrays := self.folder.read_shard(f"templates/{job.name}", index))
+                if (
+                    shard := self.folder.read_shard(
+                        PersonTemplates, f"{TEMPLATES}/{job.name}", index
+                    )
+                )
             }
-        found = [t for index, t in self._known[job.name].items() if index != job.index]
+        found = [t for index, t in self._templates[job.name].items() if index != job.index]
         return torch.cat(found) if found else None
 
 
 def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
-    """An explainer with a study's choices.
+    """An explainer with a study's settings.
 
     Raises:
         LayerError: The layer choice does not fit the recognizer.
     """
     layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
     return Explainer(
-        recognizer, layers=layers, weighting=settings.weighting, aggregate=settings.aggregate
+        recognizer,
+        layers=layers,
+        weighting=settings.weighting,
+        aggregate=settings.aggregate,
+        backend=settings.backend,
     )
 
 
-def parse_slice(
-    plan: Plan, folder: RunFolder, index: int, parser: Parser, crop: Crop, wanted: frozenset[int]
-) -> Arrays:
-    """The regions of a slice's faces in one crop.
+def choose_subset(plan: Plan, positions: Sequence[int]) -> frozenset[int]:
+    """The first usable picture of each person of the subset, who are drawn with the study's seed.
 
-    Returns:
-        For the ``n`` pictures of the slice: ``labels (n, h, w)`` uint8 and ``confidence (n, h, w)`` float16, zero
-        where there is no usable face; ``reason (n,)``, why the parser failed, empty where it did not.
+    Args:
+        plan: The study.
+        positions: Of the usable pictures.
     """
-    faces = folder.read_shard(FACES, index)
-    if faces is None:
-        raise StudyError(f"{folder.shard(FACES, index)}: disappeared while the study ran")
-    part = plan.slices[index]
-    labels = np.zeros((len(part), *crop.size), dtype=np.uint8)
-    confidence = np.zeros((len(part), *crop.size), dtype=np.float16)
-    reasons = [""] * len(part)
-    for row, position in enumerate(part):
-        if position not in wanted:
+    first: dict[str, int] = {}
+    for position in positions:
+        first.setdefault(plan.images[position].person, position)
+    people = list(first)
+    # The key is part of every earlier study's draw.
+    drawn = seeded("panel", plan.settings.seed).permutation(len(people))[: plan.settings.subset]
+    return frozenset(first[people[index]] for index in drawn)
+
+
+def threshold_of(run: RunData, recognizer: str) -> float:
+    """The similarity that best separates genuine from impostor pairs, within slices of the study.
+
+    At most 64 slices are used, so that it does not grow with the study. NaN where no similarity is finite.
+    """
+    kind = run.plan.model(recognizer).card.similarity
+    scores, genuine = [], []
+    for index, _ in enumerate(run.plan.slices[:_THRESHOLD_SLICES]):
+        explained = run.folder.read_shard(
+            Explained, f"{EXPLAIN}/{recognizer}", index, ["position", "embedding"]
+        )
+        if explained is None:
             continue
-        try:
-            parsing = parser.parse(restore_face(plan.images[position], faces, row), crop)
-        except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
-            reasons[row] = f"the parser {parser.name} failed: {first_line(error)}"
-        else:
-            labels[row], confidence[row] = parsing.labels, parsing.confidence
-    return {"labels": labels, "confidence": confidence, "reason": np.array(reasons, dtype=str)}
+        embeddings = torch.from_numpy(explained.embedding)
+        people = np.array([run.plan.images[position].person for position in explained.position])
+        first, second = np.triu_indices(len(people), 1)
+        scores.append(similarity(embeddings[first], embeddings[second], kind).double().numpy())
+        genuine.append(people[first] == people[second])
+    values, truth = np.concatenate(scores), np.concatenate(genuine)
+    known = np.isfinite(values)
+    return best_threshold(values[known], truth[known]) if known.any() else float("nan")
+
+
+def _of_maps(stages: Sequence[Stage[Shard]], scene: Scene) -> list[Shard]:
+    """The shards of stages that are computed from maps, in one pass over the faces."""
+    parts: list[list[Shard]] = [[] for _ in stages]
+    for batch in scene.maps() if stages else ():
+        for stage, found in zip(stages, parts, strict=True):
+            part = stage.of_maps(batch)
+            if part is None:
+                raise StudyError(f"the stage {stage.name} gives nothing for a batch of maps")
+            found.append(part)
+    return [joined(found) for found in parts]

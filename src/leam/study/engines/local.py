@@ -1,12 +1,45 @@
-"""Jobs done one after the other in this process."""
+"""Jobs done on this machine: one after the other in this process, or by several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import multiprocessing
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
 
-from leam.study.engines.engine import Done, attempt
-from leam.study.jobs import Job
+from leam.errors import InputError
+from leam.explain.memory import worker_environment
+from leam.recognizers.recognizer import Recognizer
+from leam.study.dispatch import DispatchEngine
+from leam.study.engine import ENGINES, Done, Engine, EngineOptions, attempt, begin_process
+from leam.study.plan import Plan
+from leam.study.schedule import Job
+from leam.study.store import RunFolder
 from leam.study.worker import Worker
+
+_Task = Future[list[Done]]
+
+_worker: Worker | None = None
+
+
+@ENGINES("local")
+def local(
+    plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], options: EngineOptions
+) -> Engine:
+    """This machine: this process for one worker, else a process for each.
+
+    Raises:
+        InputError: An address is given.
+    """
+    if options.address:
+        raise InputError("--address: belongs to --engine ray")
+    if options.workers > 1:
+        return ProcessEngine(plan, folder, recognizers, options.workers)
+    return LocalEngine(Worker(plan, folder, recognizers, alone=True))
 
 
 class LocalEngine:
@@ -21,5 +54,103 @@ class LocalEngine:
             yield attempt(self._worker, job)
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop loading in the background."""
         self._worker.close()
+
+
+class ProcessEngine(DispatchEngine[_Task]):
+    """Does jobs in processes of their own, one thread each; a process that dies is replaced.
+
+    Args:
+        plan: The study.
+        folder: Its folder.
+        recognizers: Those of the plan; each process gets a copy.
+        processes: How many.
+    """
+
+    tries = 2
+
+    def __init__(
+        self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], processes: int
+    ) -> None:
+        super().__init__()
+        self._started = (plan, folder.path, list(recognizers))
+        self._processes = processes
+        # A pool for each process: where several share one, it breaks for all of them when one dies.
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: dict[_Task, ProcessPoolExecutor] = {}
+
+    def close(self) -> None:
+        """End the processes."""
+        for pool in (*self._idle, *self._busy.values()):
+            pool.shutdown(cancel_futures=True)
+
+    def _room(self) -> int:
+        # No slice waits for a process, so that a fault is heeded soon.
+        return self._processes
+
+    def _submit(self, part: list[Job]) -> _Task:
+        pool = self._idle.pop() if self._idle else self._new_pool()
+        try:
+            # A pool starts its process at the first submission.
+            with _environment(worker_environment()):
+                task = pool.submit(_work, part)
+        except BrokenProcessPool:
+            # It died while it waited.
+            return self._submit(part)
+        self._busy[task] = pool
+        return task
+
+    def _first(self, running: Collection[_Task]) -> _Task:
+        return next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+
+    def _result(self, task: _Task) -> list[Done] | str:
+        try:
+            found = task.result()
+        except BrokenProcessPool:
+            del self._busy[task]
+            return "the process died, perhaps for lack of memory"
+        self._idle.append(self._busy.pop(task))
+        return found
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            1,
+            # A forked process would inherit the locks of torch's threads.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start,
+            initargs=self._started,
+        )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the processes that are started inside the block; a user's own values stay."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
+    global _worker  # noqa: PLW0603  the process's own state
+    Thread(target=_end_with_parent, daemon=True).start()
+    begin_process()
+    _worker = Worker(plan, RunFolder(folder), recognizers)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone: killed without warning, that one could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(jobs: Sequence[Job]) -> list[Done]:
+    if _worker is None:
+        raise RuntimeError("the process was not started by its engine")
+    return [attempt(_worker, job) for job in jobs]

@@ -14,20 +14,34 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from leam.errors import InputError, StudyError, first_line
+from leam.files import sha256_of
 from leam.recognizers.recognizer import Recognizer
-from leam.study.engines.engine import Done, attempt, begin_process
-from leam.study.engines.handing import HandingEngine
-from leam.study.jobs import Job
-from leam.study.plan import Plan, installed_versions
+from leam.study.dispatch import DispatchEngine
+from leam.study.engine import ENGINES, Done, Engine, EngineOptions, attempt, begin_process
+from leam.study.plan import Plan
+from leam.study.schedule import Job
 from leam.study.store import RunFolder
 from leam.study.worker import Worker
-from leam.version import __version__
-from leam.files import sha256_of
+from leam.version import installed_versions
 
-# Slices handed out for each processor: one at work, one waiting, so that nobody idles between two.
+# Slices dispatched for each processor: one at work, one waiting, so that nobody idles between two.
 _AHEAD = 2
 # Seconds that a cluster has to accept a connection, and workers to stop.
 _PATIENCE = 10.0
+
+
+@ENGINES("ray")
+def ray(
+    plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], options: EngineOptions
+) -> Engine:
+    """A Ray cluster.
+
+    Raises:
+        InputError: Workers are given, Ray is not installed, or no cluster answers at the address.
+    """
+    if options.workers > 1:
+        raise InputError("--workers: belongs to --engine local; a Ray cluster knows its own size")
+    return RayEngine(plan, folder, recognizers, options.address)
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Setup:
     recognizers: Sequence[Recognizer]
 
 
-class RayEngine(HandingEngine[Any]):
+class RayEngine(DispatchEngine[Any]):
     """Does jobs on a Ray cluster, one thread each; the slice of a worker that dies is done by another.
 
     Args:
@@ -214,8 +228,8 @@ def start_worker(setup: Setup) -> Worker:
             f"{setup.folder}: the {where} does not see this study there; "
             "choose an --out on storage that every machine has under the same path"
         )
-    here = {"leam": __version__, **installed_versions()}
-    for name, wanted in {"leam": setup.plan.leam, **setup.plan.versions}.items():
+    here = installed_versions()
+    for name, wanted in setup.plan.versions.items():
         if here.get(name) != wanted:
             raise StudyError(
                 f"the {where} has {name} {here.get(name)}, the study {wanted}; "

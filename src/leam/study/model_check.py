@@ -17,7 +17,6 @@ from leam.faces.alignment import Crop
 from leam.faces.detection import Detector, find_face
 from leam.faces.reading import Picture
 from leam.metrics.verification import best_threshold
-from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer, evaluating
 
 Told = Callable[[int, int], None]
@@ -64,7 +63,7 @@ class ModelCheck:
         embedding_size: Length of its embedding.
         milliseconds: Of embedding one face in a batch of 16, the median of five runs.
         layers: Every convolution with a grid that reaches the embedding, in firing order.
-        doubts: What the card leaves open.
+        warnings: What the card leaves open.
         verification: Where pairs were given.
     """
 
@@ -73,7 +72,7 @@ class ModelCheck:
     embedding_size: int
     milliseconds: float
     layers: tuple[Layer, ...]
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     verification: Verification | None = None
 
 
@@ -101,16 +100,8 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
         size,
         float(np.median(seconds)) / _BATCH * _MILLISECONDS,
         layers,
-        doubts(recognizer.card),
+        recognizer.card.warnings,
         verification,
-    )
-
-
-def doubts(card: Card) -> tuple[str, ...]:
-    """What a card leaves open, a sentence each."""
-    return (
-        *(() if card.sha256 else ("no sha256: a changed file would not be noticed",)),
-        *(() if card.license else ("no licence stated: ask before you share results",)),
     )
 
 

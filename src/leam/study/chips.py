@@ -1,4 +1,4 @@
-"""The faces of a study, aligned slice by slice: each picture is read once for all recognizers."""
+"""The aligned faces of a study, slice by slice: each picture is read once for all recognizers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.errors import StudyError
 from leam.faces.alignment import Crop
 from leam.faces.reading import Picture
-from leam.study.found import restore_face
 from leam.study.plan import Plan
-from leam.study.skipped import FACES
+from leam.study.preparation import read_detections
 from leam.study.store import RunFolder
-from leam.study.subject import Subject
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A usable face of the study.
+
+    Attributes:
+        position: Of its picture in the plan.
+        person: Whose it is.
+        image: The picture's name.
+    """
+
+    position: int
+    person: str
+    image: str
 
 
 @dataclass(frozen=True)
 class Chips:
-    """The faces of a slice as one recognizer sees them.
+    """Aligned faces in one crop.
 
     Attributes:
         images: RGB ``(n, h, w, 3)`` uint8.
@@ -33,7 +45,7 @@ class Chips:
 
 
 @dataclass(frozen=True)
-class Page:
+class ChipBatch:
     """The usable faces of a slice.
 
     Attributes:
@@ -47,15 +59,14 @@ class Page:
     landmarks: NDArray[np.float64]
 
 
-class Album:
-    """Aligned faces by slice; one slice is kept, so that all that is done with it reads its pictures once.
+class ChipLoader:
+    """Loads aligned faces by slice; the current slice is kept for all work that is done with it.
 
     Args:
         plan: The study.
-        folder: Its folder, with the faces found.
-        positions: Positions of the pictures that can be used.
-        ahead: Read the next slice while one is worked on: for who does all slices in order. Where slices are handed
-            out to several processes, the next one is another's.
+        folder: Its folder, with the detections.
+        positions: Positions of the usable pictures.
+        ahead: Load the next slice in the background: for a process that does all slices in order.
     """
 
     def __init__(
@@ -63,52 +74,46 @@ class Album:
     ) -> None:
         self._plan, self._folder, self._positions = plan, folder, frozenset(positions)
         self._crops = list(dict.fromkeys(model.card.crop for model in plan.models))
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="album")
-        self._pages: dict[int, Future[Page]] = {}
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chips")
+        self._batches: dict[int, Future[ChipBatch]] = {}
         self._slices = 2 if ahead else 1
 
-    def page(self, index: int) -> Page:
+    def batch(self, index: int) -> ChipBatch:
         """The faces of a slice.
 
         Raises:
-            StudyError: The slice has not been searched for faces.
+            StudyError: The slice has no detections.
             ImageError: A picture can no longer be read.
         """
         wanted = range(index, min(index + self._slices, len(self._plan.slices)))
-        for other in self._pages.keys() - set(wanted):
-            self._pages.pop(other).cancel()
+        for other in self._batches.keys() - set(wanted):
+            self._batches.pop(other).cancel()
         for one in wanted:
-            self._start(one)
-        return self._pages[index].result()
+            if one not in self._batches:
+                load: Callable[[int], ChipBatch] = self._load
+                self._batches[one] = self._reader.submit(load, one)
+        return self._batches[index].result()
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop loading in the background."""
         self._reader.shutdown(cancel_futures=True)
 
-    def _start(self, index: int) -> None:
-        if index not in self._pages:
-            read: Callable[[int], Page] = self._read
-            self._pages[index] = self._reader.submit(read, index)
-
-    def _read(self, index: int) -> Page:
-        arrays = self._folder.read_shard(FACES, index)
-        if arrays is None:
-            raise StudyError(f"{self._folder.shard(FACES, index)}: disappeared while the study ran")
-        part = self._plan.slices[index]
+    def _load(self, index: int) -> ChipBatch:
+        detections = read_detections(self._folder, index)
+        images, part = self._plan.images, self._plan.slices[index]
         positions = [position for position in part if position in self._positions]
         aligned: dict[Crop, list[tuple[Picture, NDArray[np.float64]]]] = {}
         for position in positions:
-            # Only what is cut out of a picture is kept, however large the picture.
-            face = restore_face(self._plan.images[position], arrays, position - part.start)
+            # Only the chips are kept, however large the picture.
+            face = detections.face(images[position], position - part.start)
             for crop in self._crops:
                 chip = crop.align(face)
                 aligned.setdefault(crop, []).append((chip.image, chip.matrix))
-        images = self._plan.images
-        return Page(
+        return ChipBatch(
             [Subject(p, images[p].person, images[p].image) for p in positions],
             {
                 crop: Chips(np.stack([i for i, _ in chips]), np.stack([m for _, m in chips]))
                 for crop, chips in aligned.items()
             },
-            arrays["landmarks"][[position - part.start for position in positions]],
+            detections.landmarks[[position - part.start for position in positions]],
         )

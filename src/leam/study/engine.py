@@ -1,16 +1,19 @@
-"""What every engine can do."""
+"""Where a study's jobs are done: in this process, in several, or on many machines. The shards are the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from leam.errors import LeamError, StudyError, first_line
-from leam.explain.memory import keep_freed_memory
-from leam.study.jobs import Job
+from leam.plugins import Registry
+from leam.recognizers.recognizer import Recognizer
+from leam.study.plan import Plan
+from leam.study.schedule import Job
+from leam.study.store import RunFolder
 from leam.study.worker import Worker
 
 
@@ -39,14 +42,36 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release everything that is held."""
         ...
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """What a user may say of an engine.
+
+    Attributes:
+        workers: Processes on this machine.
+        address: Of a cluster.
+    """
+
+    workers: int = 1
+    address: str | None = None
+
+
+EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer], EngineOptions], Engine]
+"""Makes an engine for a study that has begun.
+
+Raises an InputError for options that the engine does not have, or a package that is not installed.
+"""
+
+ENGINES: Registry[EngineMaker] = Registry("engine", "leam.engines", package="leam.study.engines")
+"""Makers of engines, by name."""
+
+
 def begin_process() -> None:
-    """What a process of an engine's own begins with: one thread, so that no byte depends on how many there are."""
+    """Prepare a process of an engine: one thread, so that no byte depends on the number of threads."""
     torch.set_num_threads(1)
-    keep_freed_memory()
 
 
 def attempt(worker: Worker, job: Job) -> Done:

@@ -1,4 +1,4 @@
-"""Slices handed out to processes that may die, and handed out again."""
+"""Slices dispatched to processes that may die, and dispatched again."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Collection, Hashable, Iterable, Iterator
 from itertools import groupby
 from typing import ClassVar, Generic, TypeVar
 
-from leam.study.engines.engine import Done
-from leam.study.jobs import Job
+from leam.study.engine import Done
+from leam.study.schedule import Job
 
 Task = TypeVar("Task", bound=Hashable)
-"""What an engine knows a slice by while it is being done."""
+"""By what an engine knows a slice while it is being worked on."""
 
 
-class HandingEngine(ABC, Generic[Task]):
-    """Does jobs in other processes, a slice at a time each; what a process died over is handed out again, job by job.
+class DispatchEngine(ABC, Generic[Task]):
+    """Does jobs in other processes, one slice at a time each; after a process has died, its jobs are dispatched again.
 
-    An engine of this kind says how a slice is handed out, how many may be, and what became of one.
+    A subclass says how a slice is dispatched, how many may be at once, and what became of one.
     """
 
     tries: ClassVar[int]
-    """How often a job is handed out before it counts as a fault."""
+    """How often a job is dispatched before it counts as a fault."""
 
     def __init__(self) -> None:
         self._running: dict[Task, tuple[list[Job], int]] = {}
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs; those of one slice by one process, so that its pictures are read once."""
+        """Do the jobs; one process does those of one slice, so that its pictures are read once."""
         slices = ((list(group), 0) for _, group in groupby(jobs, key=lambda job: job.index))
         again: deque[tuple[list[Job], int]] = deque()
         while True:
@@ -45,30 +45,30 @@ class HandingEngine(ABC, Generic[Task]):
             if isinstance(found, list):
                 yield from found
             elif tries < self.tries:
-                # Each job by itself, so that one that always kills its process takes no other with it.
+                # Each job alone, so that one that always kills its process does not affect the others.
                 again.extend(([job], tries) for job in part)
             else:
                 yield from (Done(job, f"{found}, {tries} times") for job in part)
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what still runs, and let go of what is held."""
+        """Stop what still runs, and release everything that is held."""
 
     @abstractmethod
     def _room(self) -> int:
-        """How many slices may be handed out now."""
+        """How many slices may be dispatched now."""
 
     @abstractmethod
     def _submit(self, part: list[Job]) -> Task:
-        """Hand out a slice's jobs."""
+        """Dispatch a slice's jobs."""
 
     @abstractmethod
     def _first(self, running: Collection[Task]) -> Task:
-        """One of these that is over; wait for it."""
+        """Wait for one of these to be over."""
 
     @abstractmethod
     def _result(self, task: Task) -> list[Done] | str:
-        """What became of a slice's jobs, or how the process was lost that did them.
+        """What became of a slice's jobs, or how their process was lost.
 
         Raises:
             StudyError: The study must stop.

@@ -1,0 +1,141 @@
+"""Typed arrays: what a stage of a study stores of a slice of faces."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+Arrays = dict[str, NDArray[Any]]
+"""Arrays by name, as a file holds them."""
+
+S = TypeVar("S", bound="Shard")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of an array: names, which stand for one length in all arrays of a shard, or fixed lengths.
+
+    Attributes:
+        names: One entry per axis.
+        doc: What the array holds, with its unit or range.
+        summed: A sum over the faces: parts of a slice are added, not concatenated.
+    """
+
+    names: tuple[str | int, ...]
+    doc: str
+    summed: bool = False
+
+
+def axes(*names: str | int, doc: str, summed: bool = False) -> Axes:
+    """Describe an array in the annotation of a shard's field."""
+    return Axes(names, doc, summed)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Name, type and axes of one array of a shard."""
+
+    name: str
+    dtype: np.dtype[Any]
+    axes: Axes
+
+
+class Shard:
+    """The arrays that one stage stores of one slice; subclasses are frozen dataclasses of annotated arrays.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Brightness(Shard):
+        ...     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
+        ...     mean: Annotated[NDArray[np.float32], axes("face", doc="Mean brightness, 0-255.")]
+    """
+
+    def arrays(self) -> Arrays:
+        """The arrays by name, checked.
+
+        Raises:
+            ValueError: An array has another type or shape than its field says.
+        """
+        found = {spec.name: np.asarray(getattr(self, spec.name)) for spec in specs(type(self))}
+        _check(type(self), found)
+        return found
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]], only: Collection[str] | None = None) -> Self:
+        """A shard from arrays that were read from a file.
+
+        Args:
+            arrays: By name.
+            only: The fields that are wanted; reading another one of the result raises an AttributeError.
+
+        Raises:
+            ValueError: An array is missing, or has another type or shape than its field says.
+        """
+        wanted = [spec.name for spec in specs(cls) if only is None or spec.name in only]
+        for name in wanted:
+            if name not in arrays:
+                raise ValueError(f"{cls.__name__}: the array {name} is missing")
+        found = {name: arrays[name] for name in wanted}
+        _check(cls, found)
+        shard = object.__new__(cls)
+        for name, array in found.items():
+            object.__setattr__(shard, name, array)
+        return shard
+
+
+def joined(parts: Sequence[S]) -> S:
+    """Shards of one type as one: along the axis of faces, or added where a field is a sum."""
+    kind = type(parts[0])
+    found: Arrays = {}
+    for spec in specs(kind):
+        values = [getattr(part, spec.name) for part in parts]
+        found[spec.name] = (
+            np.sum(values, axis=0) if spec.axes.summed else _concatenated(spec, values)
+        )
+    return kind.of(found)
+
+
+def specs(kind: type[Shard]) -> tuple[Spec, ...]:
+    """The arrays of a shard type, in the order of its fields.
+
+    Raises:
+        TypeError: A field is not annotated as an array with axes.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for field in dataclasses.fields(cast("Any", kind)):
+        hint = hints[field.name]
+        described = [extra for extra in get_args(hint)[1:] if isinstance(extra, Axes)]
+        if get_origin(hint) is not Annotated or not described:
+            raise TypeError(f"{kind.__name__}.{field.name}: annotate it as an array with axes(...)")
+        scalar = get_args(get_args(get_args(hint)[0])[1])[0]
+        found.append(Spec(field.name, np.dtype(scalar), described[0]))
+    return tuple(found)
+
+
+def _concatenated(spec: Spec, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    # What does not run along the faces, such as the names of the layers, is the same in all parts.
+    return np.concatenate(values) if spec.axes.names[:1] == ("face",) else values[0]
+
+
+def _check(kind: type[Shard], arrays: Mapping[str, NDArray[Any]]) -> None:
+    lengths: dict[str | int, int] = {}
+    for spec in specs(kind):
+        if spec.name not in arrays:
+            continue
+        array, where = arrays[spec.name], f"{kind.__name__}.{spec.name}"
+        same = array.dtype.kind == "U" if spec.dtype.kind == "U" else array.dtype == spec.dtype
+        if not same:
+            raise ValueError(f"{where}: is {array.dtype}, not {spec.dtype}")
+        if array.ndim != len(spec.axes.names):
+            raise ValueError(f"{where}: has {array.ndim} axes, not {len(spec.axes.names)}")
+        for axis, length in zip(spec.axes.names, array.shape, strict=True):
+            wanted = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
+            if length != wanted:
+                raise ValueError(f"{where}: {length} along {axis}, not {wanted}")

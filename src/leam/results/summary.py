@@ -1,0 +1,186 @@
+"""``summary.json``: all figures of a study, typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
+
+from leam.errors import StudyError, first_line
+from leam.results.figures import SCHEMA_VERSION, Figures, Model, UnknownFigures
+
+Kinds = Mapping[str, type[Figures]]
+"""The figures' types by the name of their stage."""
+
+F = TypeVar("F", bound=Figures)
+
+_DIGITS = 8
+
+
+def _typed(value: object, info: ValidationInfo) -> object:
+    """Figures from a file as the types that the context names."""
+    if not isinstance(value, dict):
+        return value
+    kinds: Kinds = (info.context or {}).get("kinds", {})
+    return {
+        name: kinds.get(name, UnknownFigures).model_validate(one) if isinstance(one, dict) else one
+        for name, one in value.items()
+    }
+
+
+FiguresByStage = Annotated[dict[str, SerializeAsAny[Figures]], BeforeValidator(_typed)]
+
+
+class Exclusion(Model):
+    """A picture that was not used."""
+
+    image: str
+    """Its name in the study."""
+    reason: str = Field(min_length=1)
+    """Why."""
+
+
+class Failure(Model):
+    """A recognizer that could not be measured."""
+
+    recognizer: str
+    """Its name."""
+    reason: str
+    """Why."""
+
+
+class RecognizerSummary(Model):
+    """The figures of one recognizer."""
+
+    similarity: str
+    """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
+    sha256: str
+    """SHA-256 of the recognizer's weights."""
+    figures: FiguresByStage
+    """By the name of the stage."""
+
+    def get(self, kind: type[F]) -> F | None:
+        """The figures of this type; None where they were not measured."""
+        return _only(self.figures, kind)
+
+
+class Summary(Model):
+    """Everything that a study found, as ``summary.json`` holds it.
+
+    Every estimate is a mean with its 95 % interval (bootstrap over people) and the number of people it rests on; null
+    where there is nothing to estimate from. Numbers have eight significant digits.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this layout."""
+    versions: dict[str, str]
+    """Versions of LEAM, Python and the packages that figures depend on."""
+    settings: dict[str, Any]
+    """The settings of the study, see ``run.json``."""
+    people: int = Field(ge=0)
+    """People with at least two usable pictures."""
+    images: int = Field(ge=0)
+    """Usable pictures."""
+    exclusions: list[Exclusion]
+    """Pictures that were not used."""
+    failed: list[Failure]
+    """Recognizers that could not be measured."""
+    recognizers: dict[str, RecognizerSummary] = Field(min_length=1)
+    """Figures by the name of the recognizer."""
+    figures: FiguresByStage
+    """Figures of all recognizers together, by the name of the stage."""
+
+    def get(self, kind: type[F]) -> F | None:
+        """The study's figures of this type; None where they were not measured."""
+        return _only(self.figures, kind)
+
+    def each(self, kind: type[F]) -> dict[str, F]:
+        """Every recognizer's figures of this type, by the recognizer's name."""
+        found = {name: one.get(kind) for name, one in self.recognizers.items()}
+        return {name: figures for name, figures in found.items() if figures is not None}
+
+    def to_json(self) -> str:
+        """The summary as it stands in its file."""
+        return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, kinds: Kinds) -> Summary:
+        """Read a summary.
+
+        Args:
+            text: The file's content.
+            kinds: The types of figures by stage; figures of other stages are kept as :class:`UnknownFigures`.
+
+        Raises:
+            StudyError: It is damaged, or of another version.
+        """
+        try:
+            loaded = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StudyError(f"not JSON ({first_line(error)})") from None
+        version = loaded.get("schema_version", 1) if isinstance(loaded, dict) else None
+        if version != SCHEMA_VERSION:
+            raise StudyError(
+                f"schema version {version}, but this version of LEAM reads {SCHEMA_VERSION}; run the study again"
+            )
+        try:
+            return cls.model_validate(loaded, context={"kinds": kinds})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(map(str, first["loc"]))
+            raise StudyError(f"{field}: {first['msg']}") from None
+
+
+def schema(recognizer_kinds: Kinds, study_kinds: Kinds) -> dict[str, Any]:
+    """The JSON Schema of ``summary.json`` with the figures of these stages."""
+    one = create_model(
+        "RecognizerSummary",
+        __base__=RecognizerSummary,
+        __doc__=RecognizerSummary.__doc__,
+        figures=(_by_stage("RecognizerFigures", recognizer_kinds), ...),
+    )
+    whole = create_model(
+        "Summary",
+        __base__=Summary,
+        __doc__=Summary.__doc__,
+        recognizers=(dict[str, one], Field(min_length=1)),
+        figures=(_by_stage("StudyFigures", study_kinds), ...),
+    )
+    found = TypeAdapter(whole).json_schema()
+    found["properties"]["schema_version"]["const"] = SCHEMA_VERSION
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def rounded(value: Any) -> Any:  # noqa: ANN401  JSON of any depth
+    """JSON with eight significant digits: the last ones of a sum depend on the order a machine adds in."""
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _only(figures: Mapping[str, Figures], kind: type[F]) -> F | None:
+    return next((one for one in figures.values() if type(one) is kind), None)
+
+
+def _by_stage(name: str, kinds: Kinds) -> type[Model]:
+    fields: dict[str, Any] = {
+        stage: (kind, Field(default=None, description=_first_paragraph(kind)))
+        for stage, kind in kinds.items()
+    }
+    return create_model(name, __base__=Model, __doc__="Figures by the name of the stage.", **fields)
+
+
+def _first_paragraph(kind: type[Figures]) -> str:
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())

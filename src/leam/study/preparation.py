@@ -1,0 +1,218 @@
+"""Before anything is explained: find the face of each picture, parse it, and say which pictures are excluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leam.errors import InputError, LeamError, StudyError, first_line
+from leam.faces.alignment import Crop
+from leam.faces.detection import Detector, find_face
+from leam.faces.face import Face
+from leam.parsers.parsing import Parser, Parsing
+from leam.results.shards import Shard, axes
+from leam.results.summary import Exclusion
+from leam.study.plan import Plan, PlannedImage
+from leam.study.store import RunFolder
+
+DETECT: Final = "detect"
+PARSE: Final = "parse"
+
+_POINTS = {"landmarks": 68, "five_points": 5, "corner_points": 5}
+
+
+@dataclass(frozen=True)
+class Detections(Shard):
+    """The faces of a slice's pictures; NaN where a picture has none."""
+
+    reason: Annotated[
+        NDArray[np.str_], axes("face", doc="Why the picture cannot be used; empty where it can.")
+    ]
+    box: Annotated[
+        NDArray[np.float64],
+        axes("face", 4, doc="Left, top, right and bottom of the face, in pixels."),
+    ]
+    score: Annotated[NDArray[np.float64], axes("face", doc="The detector's confidence.")]
+    found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
+    landmarks: Annotated[
+        NDArray[np.float64], axes("face", 68, 2, doc="iBUG's 68 points, in pixels of the picture.")
+    ]
+    five_points: Annotated[
+        NDArray[np.float64], axes("face", 5, 2, doc="Eyes, nose tip and mouth corners, in pixels.")
+    ]
+    corner_points: Annotated[
+        NDArray[np.float64], axes("face", 5, 2, doc="dlib's five points, in pixels.")
+    ]
+
+    def face(self, image: PlannedImage, row: int) -> Face:
+        """A detected face, its picture read again.
+
+        Raises:
+            ImageError: The picture can no longer be read.
+        """
+        left, top, right, bottom = self.box[row].tolist()
+        return Face.read(
+            Path(image.path),
+            box=(left, top, right, bottom),
+            score=float(self.score[row]),
+            found=int(self.found[row]),
+            **{name: getattr(self, name)[row] for name in _POINTS},
+        )
+
+
+@dataclass(frozen=True)
+class Parsings(Shard):
+    """The regions of a slice's faces in one crop; zero where there is no usable face."""
+
+    labels: Annotated[
+        NDArray[np.uint8], axes("face", "row", "column", doc="Positions in ``LABELS``.")
+    ]
+    confidence: Annotated[
+        NDArray[np.float16], axes("face", "row", "column", doc="The parser's confidence, 0-1.")
+    ]
+    reason: Annotated[
+        NDArray[np.str_], axes("face", doc="Why the parser failed; empty where it did not.")
+    ]
+
+    def parsing(self, row: int) -> Parsing:
+        """The parsing of one face."""
+        return Parsing(self.labels[row], self.confidence[row].astype(np.float32))
+
+
+def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detections:
+    """Search pictures for their faces."""
+    faces: list[Face | None] = []
+    reasons: list[str] = []
+    for image in images:
+        try:
+            faces.append(find_face(image.path, detector))
+            reasons.append("")
+        except InputError as error:
+            faces.append(None)
+            reasons.append(str(error).removeprefix(f"{image.path}: "))
+    return Detections(
+        reason=np.array(reasons, dtype=str),
+        box=np.array([face.box if face else (np.nan,) * 4 for face in faces], dtype=np.float64),
+        score=np.array([face.score if face else np.nan for face in faces], dtype=np.float64),
+        found=np.array([face.found if face else 0 for face in faces], dtype=np.int64),
+        **{
+            name: np.array(
+                [getattr(face, name) if face else np.full((count, 2), np.nan) for face in faces],
+                dtype=np.float64,
+            )
+            for name, count in _POINTS.items()
+        },
+    )
+
+
+def parse_faces(
+    plan: Plan,
+    detections: Detections,
+    index: int,
+    parser: Parser,
+    crop: Crop,
+    wanted: frozenset[int],
+) -> Parsings:
+    """The regions of a slice's faces in one crop.
+
+    Args:
+        plan: The study.
+        detections: Of the slice.
+        index: The slice.
+        parser: Names the regions.
+        crop: The geometry.
+        wanted: Positions of the pictures with a usable face.
+    """
+    part = plan.slices[index]
+    labels = np.zeros((len(part), *crop.size), dtype=np.uint8)
+    confidence = np.zeros((len(part), *crop.size), dtype=np.float16)
+    reasons = [""] * len(part)
+    for row, position in enumerate(part):
+        if position not in wanted:
+            continue
+        try:
+            parsing = parser.parse(detections.face(plan.images[position], row), crop)
+        except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
+            reasons[row] = f"the parser {parser.name} failed: {first_line(error)}"
+        else:
+            labels[row], confidence[row] = parsing.labels, parsing.confidence
+    return Parsings(labels, confidence, np.array(reasons, dtype=str))
+
+
+def parsings_of(plan: Plan) -> list[str]:
+    """What faces are parsed with: ``PARSER/CROP`` for each parser of a study and each crop of its recognizers."""
+    settings = plan.settings
+    parsers = dict.fromkeys([settings.parser, settings.second_parser or settings.parser])
+    crops = dict.fromkeys(model.card.crop.name for model in plan.models)
+    return [f"{parser}/{crop}" for parser, crop in product(parsers, crops)]
+
+
+def read_detections(folder: RunFolder, index: int) -> Detections:
+    """The detections of a slice.
+
+    Raises:
+        StudyError: There are none.
+    """
+    found = folder.read_shard(Detections, DETECT, index)
+    if found is None:
+        raise StudyError(f"{folder.shard(DETECT, index)}: disappeared; run the study again")
+    return found
+
+
+def usable_images(
+    plan: Plan, folder: RunFolder, *, parsed: bool = True
+) -> tuple[list[int], list[Exclusion]]:
+    """Positions of the usable pictures, and the others with their reasons.
+
+    Args:
+        plan: The study.
+        folder: Its folder.
+        parsed: Also exclude pictures that a parser failed on.
+
+    Raises:
+        StudyError: Not every picture has been searched for faces, or parsed.
+    """
+    reasons = _reasons(plan, folder, Detections, DETECT)
+    _exclude_single(plan, reasons)
+    if parsed:
+        for name in parsings_of(plan):
+            for position, reason in enumerate(_reasons(plan, folder, Parsings, f"{PARSE}/{name}")):
+                reasons[position] = reasons[position] or reason
+        _exclude_single(plan, reasons)
+    excluded = [
+        Exclusion(image=image.image, reason=reason)
+        for image, reason in zip(plan.images, reasons, strict=True)
+        if reason
+    ]
+    return [position for position, reason in enumerate(reasons) if not reason], excluded
+
+
+def _reasons(
+    plan: Plan, folder: RunFolder, kind: type[Detections | Parsings], stage: str
+) -> list[str]:
+    """For each picture why a stage could not use it; empty where it could."""
+    reasons: list[str] = []
+    for index, _ in enumerate(plan.slices):
+        shard = folder.read_shard(kind, stage, index, ["reason"])
+        if shard is None:
+            raise StudyError(
+                f"{folder.path}: the study is not finished; run it again with the same command"
+            )
+        reasons.extend(str(reason) for reason in shard.reason)
+    return reasons
+
+
+def _exclude_single(plan: Plan, reasons: list[str]) -> None:
+    """Exclude the pictures of people with only one: there is nothing to compare it with."""
+    counts: dict[str, int] = {}
+    for image, reason in zip(plan.images, reasons, strict=True):
+        counts[image.person] = counts.get(image.person, 0) + (not reason)
+    for position, image in enumerate(plan.images):
+        if not reasons[position] and counts[image.person] == 1:
+            reasons[position] = f"the only usable picture of {image.person}"

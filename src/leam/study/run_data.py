@@ -1,0 +1,161 @@
+"""A study's stored results, read back for tables, figures and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from leam.metrics.statistics import (
+    Estimate,
+    Numbers,
+    bootstrap_means,
+    cohens_d_paired,
+    finite,
+    person_means,
+    sign_flip_p,
+)
+from leam.parsers import load_parser
+from leam.parsers.regions import LABELS, REGIONS
+from leam.progress import Progress, silent
+from leam.results.figures import PairedDifference
+from leam.results.shards import S
+from leam.study.plan import Plan, Settings
+from leam.study.preparation import Detections, read_detections, usable_images
+from leam.study.store import RunFolder
+
+T = TypeVar("T")
+
+OVERALL = "overall"
+"""What tables call the overall map, among the names of layers."""
+
+
+class RunData:
+    """The shards and tables of a study.
+
+    Args:
+        plan: The study, with the recognizers that work.
+        folder: Its folder.
+        progress: Told how far long work is.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress = silent) -> None:
+        self.plan, self.folder, self.progress = plan, folder, progress
+        # Only the last is kept, since it may be large.
+        self._computed: dict[tuple[str, ...], object] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The study's settings."""
+        return self.plan.settings
+
+    @property
+    def recognizers(self) -> list[str]:
+        """The names of the recognizers."""
+        return [model.card.name for model in self.plan.models]
+
+    @cached_property
+    def people(self) -> dict[str, int]:
+        """The people with usable pictures, numbered in order."""
+        positions, _ = usable_images(self.plan, self.folder)
+        names = dict.fromkeys(self.plan.images[position].person for position in positions)
+        return {name: number for number, name in enumerate(names)}
+
+    def once(self, key: tuple[str, ...], compute: Callable[[], T]) -> T:
+        """What a function gives, computed once: for work that a table and figures share."""
+        if key not in self._computed:
+            self._computed = {key: compute()}
+        return cast("T", self._computed[key])
+
+    def detections(self) -> Iterator[tuple[range, Detections]]:
+        """The detections of every slice, with the positions of its pictures."""
+        for index, part in enumerate(self.plan.slices):
+            yield part, read_detections(self.folder, index)
+
+    def shards(
+        self, kind: type[S], stage: str, recognizer: str, only: Collection[str] | None = None
+    ) -> Iterator[S]:
+        """The finished, non-empty shards of a stage, in order.
+
+        Args:
+            kind: Their type.
+            stage: The stage's name.
+            recognizer: The recognizer's name.
+            only: The fields that are wanted; all by default.
+        """
+        for index, _ in enumerate(self.plan.slices):
+            shard = self.folder.read_shard(kind, f"{stage}/{recognizer}", index, only)
+            if shard is not None:
+                yield shard
+
+    def table(
+        self,
+        stage: str,
+        recognizer: str,
+        columns: Sequence[str] | None = None,
+        where: pl.Expr | None = None,
+    ) -> pl.DataFrame:
+        """A stage's table of a recognizer, or the part of it that is wanted.
+
+        Raises:
+            StudyError: It is missing or damaged.
+        """
+        return self.folder.read_table(f"{stage}/{recognizer}", columns, where)
+
+    def regions(self, parser: str | None = None) -> list[str]:
+        """The regions that a parser can name, in the order of ``REGIONS``; the study's parser by default."""
+        given = set(load_parser(parser or self.settings.parser).labels)
+        named = {label.region for label in LABELS if label.name in given}
+        return [region for region in REGIONS if region in named]
+
+    def owners(self, positions: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Whose the pictures at some positions are, as numbers, ``(n,)``."""
+        people = [self.plan.images[int(position)].person for position in positions]
+        found: NDArray[np.int64] = np.unique(people, return_inverse=True)[1]
+        return found
+
+    def estimate(self, values: NDArray[np.floating], owners: NDArray[np.int64]) -> Estimate:
+        """The mean of values ``(n,)`` with its interval over people; ``owners (n,)`` says whose each is."""
+        return self.estimates(values[:, None], owners)[0]
+
+    def estimates(self, values: NDArray[np.floating], owners: NDArray[np.int64]) -> list[Estimate]:
+        """The same for each column of values ``(n, c)``, at little more than the cost of one."""
+        return bootstrap_means(values, owners, self.settings.seed)
+
+    def paired(self, differences: Numbers, owners: NDArray[np.int64]) -> PairedDifference:
+        """A paired difference ``(n,)`` over people, with p by flipping signs and its effect size."""
+        people = int(owners.max(initial=-1)) + 1
+        means = person_means(differences.astype(np.float64), owners, people)
+        return PairedDifference(
+            difference=self.estimate(differences, owners),
+            p=finite(sign_flip_p(means, self.settings.seed)),
+            d=finite(cohens_d_paired(means)),
+        )
+
+    def column_estimates(self, rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Estimate]:
+        """The means of a table's columns over its people."""
+        people = rows["person"].rank("dense").to_numpy().astype(np.int64)
+        values = rows.select(pl.col(columns).cast(pl.Float64)).to_numpy()
+        return dict(zip(columns, self.estimates(values, people), strict=True))
+
+    def who(self, positions: NDArray[np.integer]) -> dict[str, pl.Series]:
+        """The columns ``person`` and ``image`` of the pictures at some positions, one row each."""
+        found, rows = np.unique(positions, return_inverse=True)
+        images = [self.plan.images[position] for position in found]
+        return {
+            "person": pl.Series([i.person for i in images], dtype=pl.String).gather(rows),
+            "image": pl.Series([i.image for i in images], dtype=pl.String).gather(rows),
+        }
+
+
+def mean_of_known(values: Numbers, axis: int) -> Numbers:
+    """The mean along an axis of the values that are finite; NaN where none is."""
+    known = np.isfinite(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0.0).sum(axis=axis)
+    means: Numbers = np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    return means

@@ -1,0 +1,274 @@
+"""What a stage may ask about a slice of faces under one recognizer; everything is computed when first asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.errors import StudyError
+from leam.explain.explainer import Explainer, Maps
+from leam.explain.targets import (
+    Target,
+    contrast_target,
+    nearest,
+    reference_target,
+    self_target,
+    template,
+)
+from leam.parsers.parsing import Parsing
+from leam.recognizers.card import Similarity
+from leam.recognizers.recognizer import Recognizer
+from leam.results.shards import S
+from leam.study.chips import ChipBatch, Chips, Subject
+from leam.study.explained import EXPLAIN, Explained
+from leam.study.plan import Plan, Settings
+
+BATCH = 32
+"""Faces that are explained at once."""
+
+# How many nearest impostors the contrast target pushes away from.
+_IMPOSTORS = 5
+
+
+@dataclass(frozen=True)
+class MapBatch:
+    """Explained faces of a slice.
+
+    Attributes:
+        maps: Their maps.
+        images: The aligned faces, RGB ``(b, h, w, 3)`` uint8.
+        matrices: From picture to chip pixels, ``(b, 2, 3)``.
+        subjects: The faces.
+        parsings: Their regions.
+        settings: The study's settings.
+    """
+
+    maps: Maps
+    images: NDArray[np.uint8]
+    matrices: NDArray[np.float64]
+    subjects: Sequence[Subject]
+    parsings: Sequence[Parsing]
+    settings: Settings
+
+    def layers_by_size(self) -> Iterator[tuple[list[int], Tensor]]:
+        """The layer maps that share a grid: their places among the layers, and ``(L_s, b, h, w)`` on the processor."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for place, layer in enumerate(self.maps.layer_maps):
+            sizes.setdefault((layer.shape[1], layer.shape[2]), []).append(place)
+        for places in sizes.values():
+            yield places, torch.stack([self.maps.layer_maps[place] for place in places]).cpu()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The usable faces of a slice under one recognizer: whole people, each with at least two pictures.
+
+    Attributes:
+        plan: The study.
+        index: The slice.
+        explainer: Explains the recognizer with the study's settings.
+        batch: The faces.
+        parsed: From a parser's name to the regions of the faces.
+        read: Reads a stored shard of this slice: its type, the stage, the recognizer, and the fields wanted.
+        others: Templates of the people outside this slice, ``(n, D)``; None where the target does not need them.
+        subset: Positions of the pictures of the subset.
+        threshold: The similarity from which two faces count as one person's.
+        recognizers: Names of all recognizers of the study that work.
+    """
+
+    plan: Plan
+    index: int
+    explainer: Explainer
+    batch: ChipBatch
+    parsed: Callable[[str], Sequence[Parsing]]
+    read: Callable[[type[S], str, str, Sequence[str] | None], S | None]
+    others: Callable[[], Tensor | None]
+    subset: Callable[[], frozenset[int]]
+    threshold: Callable[[], float]
+    recognizers: Sequence[str]
+
+    @property
+    def settings(self) -> Settings:
+        """The study's settings."""
+        return self.plan.settings
+
+    @property
+    def recognizer(self) -> Recognizer:
+        """The recognizer."""
+        return self.explainer.recognizer
+
+    @property
+    def kind(self) -> Similarity:
+        """The recognizer's similarity."""
+        return self.recognizer.card.similarity
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """The ``n`` faces."""
+        return self.batch.subjects
+
+    @property
+    def chips(self) -> Chips:
+        """The faces as the recognizer sees them."""
+        return self.batch.chips[self.recognizer.crop]
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Positions of the pictures in the plan, ``(n,)``."""
+        return np.array([subject.position for subject in self.subjects], dtype=np.int64)
+
+    @property
+    def people(self) -> NDArray[np.str_]:
+        """Whose each face is, ``(n,)``."""
+        return np.array([subject.person for subject in self.subjects])
+
+    @property
+    def probes(self) -> NDArray[np.intp]:
+        """Rows of the faces whose pixels are hidden."""
+        return probe_rows(self.people, self.settings.probes)
+
+    @property
+    def subset_rows(self) -> NDArray[np.intp]:
+        """Rows of the faces of the subset."""
+        return np.flatnonzero(np.isin(self.positions, list(self.subset())))
+
+    @cached_property
+    def parsings(self) -> Sequence[Parsing]:
+        """The regions of the faces."""
+        return self.parsed(self.settings.parser)
+
+    @cached_property
+    def explained(self) -> Explained:
+        """The stored maps of the faces, without sums over faces."""
+        fields = ["layers", "position", "matrix", "embedding", "density", "critical", "empty"]
+        found = self.stored(Explained, EXPLAIN, fields)
+        if found is None:
+            raise StudyError(f"the maps of {self.recognizer.name} disappeared; run the study again")
+        return found
+
+    @cached_property
+    def mates(self) -> Tensor:
+        """For each face the template of the same person's other faces, ``(n, D)``."""
+        embeddings = torch.from_numpy(self.explained.embedding)
+        return templates_of_others(embeddings, self.people, self.kind)
+
+    @cached_property
+    def embeddings(self) -> Tensor:
+        """The embeddings of the faces, ``(n, D)``."""
+        return self.recognizer.embed(self.chips.images)
+
+    def stored(
+        self,
+        kind: type[S],
+        stage: str,
+        only: Sequence[str] | None = None,
+        recognizer: str | None = None,
+    ) -> S | None:
+        """A shard of this slice that an earlier stage stored.
+
+        Args:
+            kind: Its type.
+            stage: The stage's name.
+            only: The fields that are wanted; all by default.
+            recognizer: Another recognizer's; this one's by default.
+        """
+        return self.read(kind, stage, recognizer or self.recognizer.name, only)
+
+    def maps(self) -> Iterator[MapBatch]:
+        """The maps of all faces, in batches."""
+        targets = self._targets()
+        for start in range(0, len(self.subjects), BATCH):
+            rows = slice(start, start + BATCH)
+            images = self.chips.images[rows]
+            yield MapBatch(
+                self.explainer.explain(images, targets(rows)),
+                images,
+                self.chips.matrices[rows],
+                self.subjects[rows],
+                self.parsings[rows],
+                self.settings,
+            )
+
+    def explain(self, rows: NDArray[np.intp]) -> Callable[[Tensor], Tensor]:
+        """A function from chips ``(b, h, w, 3)`` of some faces, changed or not, to their overall maps ``(b, h, w)``.
+
+        The faces are explained by the study's target; for ``contrast`` by the similarity with the own template.
+        """
+        target: Target = self_target
+        if self.settings.target != "self":
+            target = reference_target(self.mates[torch.from_numpy(rows)], self.kind)
+        return lambda chips: self.explainer.explain(chips, target).overall.cpu()
+
+    def generator(self, key: str) -> np.random.Generator:
+        """A random generator that depends on a name and the study's seed alone, not on what ran before."""
+        return seeded(key, self.settings.seed)
+
+    def _targets(self) -> Callable[[slice], Target]:
+        """A function from a slice of the faces to the target that explains them."""
+        if self.settings.target == "self":
+            return lambda _rows: self_target
+        templates = templates_of_others(self.embeddings, self.people, self.kind)
+        if self.settings.target == "template":
+            return lambda rows: reference_target(templates[rows], self.kind)
+        return lambda rows: contrast_target(
+            templates[rows], self._nearest_impostors(templates, rows), self.kind
+        )
+
+    def _nearest_impostors(self, templates: Tensor, rows: slice) -> Tensor:
+        """The templates of the nearest other people of some faces, ``(b, K, D)``."""
+        people = self.people
+        names = list(dict.fromkeys(people.tolist()))
+        own, outside = person_templates(self.embeddings, people, self.kind), self.others()
+        found = []
+        for row in range(*rows.indices(len(people))):
+            neighbours = own[[name != people[row] for name in names]]
+            candidates = neighbours if outside is None else torch.cat([neighbours, outside])
+            found.append(nearest(templates[row : row + 1], candidates, _IMPOSTORS, self.kind)[0])
+        return torch.stack(found)
+
+
+def probe_rows(people: NDArray[np.str_], probes: int | None) -> NDArray[np.intp]:
+    """Rows of each person's first pictures, at most ``probes``; of all where that is None."""
+    seen: dict[str, int] = {}
+    rows = []
+    for row, person in enumerate(people.tolist()):
+        seen[person] = seen.get(person, 0) + 1
+        if probes is None or seen[person] <= probes:
+            rows.append(row)
+    return np.array(rows, dtype=np.intp)
+
+
+def next_person(people: NDArray[np.str_], row: int) -> int | None:
+    """The row of the next face of another person, around the slice; None where there is no other person."""
+    others = [i for i in np.roll(range(len(people)), -row) if people[i] != people[row]]
+    return int(others[0]) if others else None
+
+
+def templates_of_others(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
+    """For each face the template of the same person's other faces, ``(n, D)``."""
+    rows = []
+    for row, person in enumerate(people):
+        same = torch.from_numpy(people == person)
+        same[row] = False
+        rows.append(template(embeddings[same], kind))
+    return torch.stack(rows)
+
+
+def person_templates(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
+    """The template of each person, ``(people, D)``, in the order of their first faces."""
+    names = dict.fromkeys(people.tolist())
+    return torch.stack(
+        [template(embeddings[torch.from_numpy(people == name)], kind) for name in names]
+    )
+
+
+def seeded(key: str, seed: int) -> np.random.Generator:
+    """A random generator that depends on a name and a seed alone, not on what ran before."""
+    return np.random.default_rng([seed, zlib.crc32(key.encode())])

@@ -1,0 +1,124 @@
+"""What a study has to do: pieces of work that depend on nothing but the plan and on earlier phases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
+from itertools import product
+from typing import Final, Literal
+
+from leam.results.shards import Shard
+from leam.study.plan import Plan
+from leam.study.preparation import DETECT, PARSE, Detections, Parsings, parsings_of
+from leam.study.stage import PHASES, Phase, Stage, stages_of
+from leam.study.store import RunFolder
+
+SUMMARISE: Final = "summarise"
+
+Kind = Literal["detect", "parse", "embed", "explain", "compare", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The missing work of one kind on one slice of the faces, or on all shards of one recognizer.
+
+    Attributes:
+        kind: What is done: a phase, or what comes before and after.
+        name: With what: a recognizer, or a parser and a crop; empty for detection.
+        index: The slice; of a summary, the recognizer's place in the plan.
+        stages: The stages whose shards are missing; empty where the kind says it all.
+    """
+
+    kind: Kind
+    name: str
+    index: int
+    stages: tuple[str, ...] = ()
+
+    @property
+    def shard(self) -> str:
+        """The folder of the shard of a kind without stages."""
+        return f"{self.kind}/{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True)
+class Step:
+    """Jobs that can be done in any order, once the steps before are finished.
+
+    Attributes:
+        kind: What they do.
+        title: What a progress bar says.
+        jobs: Slice by slice, so that a slice's pictures are read once for everything that is done with them.
+    """
+
+    kind: Kind
+    title: str
+    jobs: Sequence[Job]
+
+
+def steps(plan: Plan) -> Iterator[Step]:
+    """All work of a study, in order; the jobs of one step at a time, since a large study has millions."""
+    recognizers = [model.card.name for model in plan.models]
+    yield _step(DETECT, "finding faces", [""], plan)
+    yield _step(PARSE, "parsing", parsings_of(plan), plan)
+    for phase, title in PHASES.items():
+        if stages := [stage.name for stage in stages_in(plan, phase)]:
+            yield _step(phase, title, recognizers, plan, tuple(stages))
+    jobs = [Job(SUMMARISE, name, place) for place, name in enumerate(recognizers)]
+    yield Step(SUMMARISE, "computing figures", jobs)
+
+
+def stages_in(plan: Plan, phase: Phase) -> list[Stage[Shard]]:
+    """The stages of a phase that store shards, each after those of the phase that it needs."""
+    found = {stage.name: stage for stage in stages_of(plan) if stage.shard and stage.phase == phase}
+    order = TopologicalSorter(
+        {name: [need for need in stage.needs if need in found] for name, stage in found.items()}
+    )
+    return [found[name] for name in order.static_order()]
+
+
+def missing(
+    folder: RunFolder, job: Job, stages: Mapping[str, Stage[Shard]], recognizers: list[str]
+) -> Job | None:
+    """What of a job is still to be done; None where nothing is.
+
+    Figures are computed anew: the tables beside them are not known to be whole.
+
+    Args:
+        folder: The study's folder.
+        job: The job.
+        stages: The study's stages by name.
+        recognizers: Names of the recognizers that have not failed.
+    """
+    if job.kind == SUMMARISE:
+        return job
+    if job.kind in {DETECT, PARSE}:
+        kind: type[Shard] = Detections if job.kind == DETECT else Parsings
+        return None if _is_done(folder, kind, job.shard, job.index) else job
+    todo = tuple(
+        name for name in job.stages if not _is_current(folder, stages[name], job, recognizers)
+    )
+    return replace(job, stages=todo) if todo else None
+
+
+def _is_current(folder: RunFolder, stage: Stage[Shard], job: Job, recognizers: list[str]) -> bool:
+    kind = stage.shard or Shard
+    if not _is_done(folder, kind, f"{stage.name}/{job.name}", job.index):
+        return False
+    shard = folder.read_shard(kind, f"{stage.name}/{job.name}", job.index)
+    return shard is None or stage.is_current(shard, recognizers)
+
+
+def _is_done(folder: RunFolder, kind: type[Shard], stage: str, index: int) -> bool:
+    done = folder.has_shard(kind, stage, index)
+    if not done and folder.shard(stage, index).exists():
+        folder.log(f"shard {stage}/{index}: damaged; computed again")
+    return done
+
+
+def _step(
+    kind: Kind, title: str, names: Sequence[str], plan: Plan, stages: tuple[str, ...] = ()
+) -> Step:
+    slices = range(len(plan.slices))
+    jobs = [Job(kind, name, index, stages) for index, name in product(slices, names)]
+    return Step(kind, title, jobs)

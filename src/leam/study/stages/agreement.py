@@ -1,0 +1,137 @@
+"""Whether recognizers rely on the same parts of the same face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import cluster, map_agreement, profile_divergences, rank_agreement
+from leam.metrics.statistics import Estimate
+from leam.results.figures import Figures
+from leam.results.shards import Shard
+from leam.study.explained import EXPLAIN, Explained
+from leam.study.masks import carried_maps
+from leam.study.plan import Plan
+from leam.study.run_data import RunData
+from leam.study.scene import probe_rows
+from leam.study.stage import STAGES, Stage
+from leam.study.stages.regions import RegionShares
+
+Matrix = list[list[Estimate]]
+
+_KINDS = ("critical", "rank", "regions")
+
+
+class AgreementFigures(Figures):
+    """How alike the recognizers' maps of the same face are, carried into the first recognizer's geometry."""
+
+    recognizers: list[str]
+    """The rows and columns of the matrices."""
+    critical: Matrix
+    """Bhattacharyya coefficient of critical masks."""
+    rank: Matrix
+    """Rank correlation of whole maps."""
+    regions: Matrix
+    """Jensen-Shannon divergence of region profiles, in bits."""
+    divergence: Estimate
+    """Mean of ``regions`` over pairs of recognizers, to stand beside the divergence of a recognizer's layers."""
+    order: list[str]
+    """The recognizers as they stand along the tree of clusters by ``critical``."""
+    merges: list[list[float]]
+    """SciPy's linkage of the recognizers by ``critical``: two clusters, their distance, and their size."""
+
+
+@STAGES("agreement")
+class Agreement(Stage[Shard]):
+    """Compares the maps of every two recognizers on the study's probes, and clusters the recognizers."""
+
+    name = "agreement"
+    title = "agreement of recognizers"
+    needs = (EXPLAIN, "regions")
+    figures = AgreementFigures
+
+    def applies(self, plan: Plan) -> bool:
+        """Where there are several recognizers."""
+        return len(plan.models) > 1
+
+    def summarise_study(self, run: RunData) -> AgreementFigures:
+        """The matrices over people, and the clusters."""
+        names = run.recognizers
+        # Agreement is symmetric: one number per face is kept for every two recognizers.
+        first, second = np.triu_indices(len(names))
+        found: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in _KINDS}
+        positions: list[int] = []
+        slices = len(run.plan.slices)
+        for index, (maps, shares) in enumerate(_slices(run)):
+            run.progress("comparing recognizers", index, slices)
+            people = np.array([run.plan.images[p].person for p in maps[0].position])
+            rows = probe_rows(people, run.settings.probes)
+            for kind, agreement in _compare(rows, maps, shares, run.settings.top).items():
+                found[kind].append(agreement.float().numpy()[:, first, second])
+            positions.extend(maps[0].position[rows].tolist())
+        run.progress("comparing recognizers", slices, slices)
+        owners = run.owners(positions)
+        values = {kind: np.concatenate(parts) for kind, parts in found.items()}
+        matrices = {
+            kind: _matrix(run.estimates(pairs, owners), len(names))
+            for kind, pairs in values.items()
+        }
+        means = np.array([[cell.mean or 0.0 for cell in row] for row in matrices["critical"]])
+        clusters = cluster(means)
+        return AgreementFigures(
+            recognizers=names,
+            **matrices,
+            divergence=run.estimate(values["regions"][:, first != second].mean(axis=1), owners),
+            order=[names[index] for index in clusters.order],
+            merges=clusters.merges.round(6).tolist(),
+        )
+
+
+def _matrix(pairs: list[Estimate], count: int) -> Matrix:
+    """A symmetric matrix of ``count`` rows, given above the diagonal row by row."""
+    places = np.zeros((count, count), dtype=int)
+    places[np.triu_indices(count)] = np.arange(len(pairs))
+    return [[pairs[place] for place in row] for row in np.maximum(places, places.T).tolist()]
+
+
+def _slices(run: RunData) -> Iterator[tuple[list[Explained], list[RegionShares]]]:
+    """Every recognizer's maps and region shares of each slice."""
+    for index, _ in enumerate(run.plan.slices):
+        maps, shares = [], []
+        for name in run.recognizers:
+            one = run.folder.read_shard(
+                Explained, f"{EXPLAIN}/{name}", index, ["position", "density", "matrix"]
+            )
+            other = run.folder.read_shard(RegionShares, f"regions/{name}", index, ["mass"])
+            if one is not None and other is not None:
+                maps.append(one)
+                shares.append(other)
+        if len(maps) == len(run.recognizers):
+            yield maps, shares
+
+
+def _compare(
+    rows: NDArray[np.intp],
+    maps: Sequence[Explained],
+    shares: Sequence[RegionShares],
+    top: float,
+) -> dict[str, Tensor]:
+    """The agreement of the recognizers' maps of some faces, ``(n, M, M)`` each; NaN where a recognizer has no map."""
+    size = (maps[0].density.shape[1], maps[0].density.shape[2])
+    targets = maps[0].matrix[rows]
+    carried = torch.stack([carried_maps(one, rows, targets, size) for one in maps])
+    critical = map_agreement(critical_mask(carried, top))
+    silent = carried.sum(dim=(2, 3)).T == 0
+    critical[silent[:, :, None].expand_as(critical)] = torch.nan
+    critical[silent[:, None, :].expand_as(critical)] = torch.nan
+    profiles = torch.from_numpy(np.stack([one.mass[rows, 0] for one in shares], axis=1))
+    return {
+        "critical": critical,
+        "rank": rank_agreement(carried),
+        "regions": profile_divergences(profiles),
+    }

@@ -1,0 +1,133 @@
+"""What hiding the critical pixels does to the similarity, beside the controls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from leam.explain.masks import pixel_count
+from leam.metrics.statistics import Estimate
+from leam.results.figures import Figures, PairedDifference
+from leam.results.shards import Shard, axes
+from leam.study.explained import EXPLAIN
+from leam.study.masks import CRITICAL, mask_drops, masks_of
+from leam.study.run_data import RunData
+from leam.study.scene import Scene
+from leam.study.stage import STAGES, Stage
+
+
+@dataclass(frozen=True)
+class Occluded(Shard):
+    """Similarities of a slice's probes with the template of their person's other pictures."""
+
+    position: Annotated[
+        NDArray[np.int64], axes("probe", doc="Position of the probe's picture in the plan.")
+    ]
+    clean: Annotated[NDArray[np.float32], axes("probe", doc="The similarity before.")]
+    drop: Annotated[
+        NDArray[np.float32],
+        axes("probe", "mask", doc="Similarity drop under the critical mask, then each control."),
+    ]
+
+
+class OcclusionFigures(Figures):
+    """What hiding the critical pixels does to the similarity with the person's other pictures."""
+
+    fraction: float
+    """Fraction of the pixels that is hidden."""
+    fill: str
+    """What replaces them."""
+    drop: Estimate
+    """Similarity drop under the critical mask, in the recognizer's units."""
+    controls: dict[str, Estimate]
+    """Similarity drop under each control with as many pixels."""
+    margins: dict[str, PairedDifference]
+    """By how much the critical mask's drop exceeds each control's."""
+
+
+@STAGES("occlusion")
+class Occlusion(Stage[Occluded]):
+    """Hides the critical pixels, or a control's, and measures the similarity drop."""
+
+    name = "occlusion"
+    title = "occlusion of the critical pixels"
+    needs = (EXPLAIN,)
+    shard = Occluded
+    figures = OcclusionFigures
+    columns = {
+        "person": "Whose picture it is.",
+        "image": "The picture's name; a probe: all pictures, or the first ones of each person.",
+        "mask": "``critical``, or the control.",
+        "fraction": "Fraction of the pixels that is hidden.",
+        "pixels": "Their number.",
+        "clean": "Similarity with the template of the person's other pictures.",
+        "drop": "Similarity drop; in units of distance for a Euclidean recognizer.",
+        "model": "The recognizer.",
+    }
+
+    def of_slice(self, scene: Scene) -> Occluded:
+        """The similarity drops of a slice's probes; NaN where a map is empty."""
+        explained, rows, mate = scene.explained, scene.probes, scene.mates
+        clean = torch.from_numpy(explained.embedding)
+        picked = torch.from_numpy(rows)
+        drops = mask_drops(
+            scene.chips.images[rows],
+            masks_of(scene, rows, explained.masks, explained.density),
+            clean[picked],
+            mate[picked],
+            scene.recognizer,
+            scene.settings.fill,
+        )
+        drops[:, explained.empty[rows, 0]] = np.nan
+        return Occluded(
+            position=scene.positions[rows],
+            clean=scene.recognizer.similarity(clean, mate)[picked].numpy(),
+            drop=drops.T,
+        )
+
+    def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
+        """One row per probe and mask."""
+        settings = run.settings
+        kinds = [CRITICAL, *settings.controls]
+        size = run.plan.model(recognizer).card.crop.size
+        pixels = pixel_count(math.prod(size), settings.top)
+        for found in run.shards(Occluded, self.name, recognizer):
+            probes = len(found.position)
+            yield pl.DataFrame(
+                {
+                    **run.who(np.repeat(found.position, len(kinds))),
+                    "mask": kinds * probes,
+                    "fraction": [settings.top] * probes * len(kinds),
+                    "pixels": [pixels] * probes * len(kinds),
+                    "clean": np.repeat(found.clean, len(kinds)),
+                    "drop": found.drop.ravel(),
+                }
+            ).with_columns(pl.lit(recognizer).alias("model"))
+
+    def summarise(self, run: RunData, recognizer: str) -> OcclusionFigures:
+        """The drops over people, and by how much the critical mask's exceeds each control's."""
+        settings = run.settings
+        table = run.table(self.name, recognizer, ["person", "mask", "drop"])
+        rows = {
+            mask: table.filter(pl.col("mask") == mask) for mask in (CRITICAL, *settings.controls)
+        }
+        drops = {m: run.column_estimates(one, ["drop"])["drop"] for m, one in rows.items()}
+        own = rows[CRITICAL]["drop"].to_numpy()
+        people = rows[CRITICAL]["person"].rank("dense").to_numpy().astype(np.int64) - 1
+        return OcclusionFigures(
+            fraction=settings.top,
+            fill=settings.fill,
+            drop=drops.pop(CRITICAL),
+            controls=drops,
+            margins={
+                mask: run.paired(own - rows[mask]["drop"].to_numpy(), people)
+                for mask in settings.controls
+            },
+        )

@@ -1,0 +1,91 @@
+"""Whether the map depends on what the network has learnt: layers are randomised, on the subset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from leam.metrics.robustness import cascade
+from leam.metrics.statistics import Estimate
+from leam.results.figures import Figures, Model
+from leam.results.shards import Shard, axes, joined
+from leam.study.explained import EXPLAIN
+from leam.study.run_data import RunData
+from leam.study.scene import Scene
+from leam.study.stage import STAGES, SubsetStage
+
+_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Randomised(Shard):
+    """Similarity of each map to itself as layers are randomised from the top down."""
+
+    position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
+    rank: Annotated[
+        NDArray[np.float64], axes("face", "step", doc="Rank correlation with the true map.")
+    ]
+    ssim: Annotated[
+        NDArray[np.float64], axes("face", "step", doc="Structural similarity to the true map.")
+    ]
+
+
+class SanityFigures(Figures):
+    """Similarity of the map to itself as layers lose what they have learnt."""
+
+    class Step(Model):
+        """After some of the layers were randomised."""
+
+        randomised: float
+        """Fraction of the layers, from the top down."""
+        rank: Estimate
+        """Rank correlation with the true map."""
+        ssim: Estimate
+        """Structural similarity to the true map."""
+
+    steps: list[Step]
+    """In the order of randomisation, the last with all layers."""
+
+
+@STAGES("sanity")
+class Sanity(SubsetStage[Randomised]):
+    """Randomises the network layer by layer, and compares the maps with the true ones."""
+
+    name = "sanity"
+    title = "cascading randomisation"
+    needs = (EXPLAIN,)
+    shard = Randomised
+    figures = SanityFigures
+
+    def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Randomised:
+        """The maps of some faces under ever more random networks."""
+        explain, chips = scene.explain(rows), torch.from_numpy(scene.chips.images[rows])
+        module = scene.recognizer.module
+        found = cascade(module, lambda: explain(chips), scene.settings.seed, _STEPS)
+        return Randomised(
+            position=scene.positions[rows],
+            rank=np.stack([one.rank for one in found], axis=1),
+            ssim=np.stack([one.ssim for one in found], axis=1),
+        )
+
+    def summarise(self, run: RunData, recognizer: str) -> SanityFigures | None:
+        """The similarities over the subset's people."""
+        parts = list(run.shards(Randomised, self.name, recognizer))
+        if not parts:
+            return None
+        found = joined(parts)
+        owners, steps = run.owners(found.position), found.rank.shape[1]
+        return SanityFigures(
+            steps=[
+                SanityFigures.Step(
+                    randomised=(step + 1) / steps,
+                    rank=run.estimate(found.rank[:, step], owners),
+                    ssim=run.estimate(found.ssim[:, step], owners),
+                )
+                for step in range(steps)
+            ]
+        )

@@ -1,0 +1,285 @@
+"""Whether a recognizer's maps belong to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from leam.explain.masks import critical_mask
+from leam.metrics.overlap import bhattacharyya
+from leam.metrics.specificity import (
+    Block,
+    Chance,
+    Pool,
+    Specificity,
+    chance_level,
+    person_maps,
+)
+from leam.metrics.statistics import NOTHING, Estimate, finite
+from leam.results.figures import Figures, Model
+from leam.results.shards import Shard
+from leam.study.explained import EXPLAIN, Explained
+from leam.study.run_data import RunData
+from leam.study.scene import seeded
+from leam.study.stage import STAGES, Stage
+from leam.study.stages.regions import RegionShares
+
+OPERANDS = {
+    "critical": "critical masks",
+    "dense": "whole maps",
+    "regions": "shares of the critical mask in each region",
+    "halves": "critical masks of person maps, each the mean over half of a person's pictures",
+    "pattern": "a picture's critical mask and that of the mean map of all its person's pictures, or another person's; "
+    "partly the overlap of a picture with itself, so that it has no chance level",
+}
+"""What is compared by its Bhattacharyya coefficient."""
+
+# Slices whose people are compared with each other: people of far-apart names meet, and memory does not grow.
+_SLICES_PER_GROUP = 4
+# Groups of people among whom identities are permuted: enough for a chance level, however large the study.
+_CHANCE_GROUPS = 64
+_BINS = 40
+
+
+class SpecificityFigures(Figures):
+    """Bhattacharyya coefficients of maps of the same person and of different people."""
+
+    class Chance(Model):
+        """What the figures are when identities are permuted among the pictures."""
+
+        genuine: Estimate
+        """Mean coefficient of genuine pairs, and where 95 % of the permutations lie."""
+        auc: Estimate
+        """The AUC in the same way."""
+
+    class Pairs(Model):
+        """How many pairs were compared."""
+
+        genuine: int
+        """Pairs of pictures of one person: all of them."""
+        impostor: int
+        """Pairs of pictures of two people, within groups of people drawn with the seed."""
+
+    class Histogram(Model):
+        """How the coefficients are distributed."""
+
+        edges: list[float]
+        """Edges of the bins."""
+        genuine: list[float]
+        """Fraction of the genuine pairs in each bin."""
+        impostor: list[float]
+        """Fraction of the impostor pairs in each bin."""
+
+    class Operand(Model):
+        """One kind of maps that is compared."""
+
+        genuine: Estimate
+        """Mean coefficient of genuine pairs."""
+        impostor: Estimate
+        """Mean coefficient of impostor pairs."""
+        auc: Estimate
+        """Probability that a genuine pair's coefficient exceeds an impostor pair's; 0.5 by chance."""
+        d_prime: Estimate
+        """Standard deviations between genuine and impostor pairs."""
+        chance: SpecificityFigures.Chance
+        """The same when identities are permuted."""
+        p: float | None
+        """Probability that permuted identities give an AUC at least as high."""
+        pairs: SpecificityFigures.Pairs
+        """Number of pairs."""
+        histogram: SpecificityFigures.Histogram
+        """Distribution of the coefficients."""
+
+    operands: dict[str, Operand]
+    """By what is compared: ``critical``, ``dense``, ``regions``, ``halves`` and ``pattern``."""
+
+
+@STAGES("specificity")
+class PersonSpecificity(Stage[Shard]):
+    """Compares the maps of genuine and impostor pairs."""
+
+    name = "specificity"
+    title = "person specificity"
+    needs = (EXPLAIN, "regions")
+    figures = SpecificityFigures
+    columns = {
+        "person": "The person.",
+        "model": "The recognizer.",
+        **{
+            f"{operand}_{kind}": f"Mean coefficient of the person's {kind} pairs: {what}."
+            for operand, what in OPERANDS.items()
+            for kind in ("genuine", "impostor")
+        },
+    }
+
+    def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
+        """One row per person: the mean coefficients with the person's own and with other people's maps."""
+        columns: dict[str, object] = {
+            "person": list(run.people),
+            "model": [recognizer] * len(run.people),
+        }
+        found, _ = _pooled(run, recognizer)
+        for operand, one in found.items():
+            genuine, impostor = one.of_people()
+            columns[f"{operand}_genuine"], columns[f"{operand}_impostor"] = genuine, impostor
+        yield pl.DataFrame(columns)
+
+    def summarise(self, run: RunData, recognizer: str) -> SpecificityFigures:
+        """The figures of every operand."""
+        found, first = _pooled(run, recognizer)
+        seed = run.settings.seed
+        return SpecificityFigures(
+            operands={
+                operand: _operand(found[operand], first[operand], seed) for operand in OPERANDS
+            }
+        )
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The maps of some people.
+
+    Attributes:
+        dense: Each overall map times its number of pixels, ``(n, h, w)`` float16.
+        critical: The critical masks, ``(n, h, w)`` bool.
+        share: Part of the critical mask in each region, ``(n, R)``.
+        empty: True where there is no map, ``(n,)``.
+        person: Whose each face is, as a number, ``(n,)``.
+    """
+
+    dense: NDArray[np.float16]
+    critical: NDArray[np.bool_]
+    share: NDArray[np.float32]
+    empty: NDArray[np.bool_]
+    person: NDArray[np.int64]
+
+
+def _pooled(run: RunData, recognizer: str) -> tuple[dict[str, Specificity], dict[str, list[Block]]]:
+    """The coefficients of every operand, and the blocks among which identities are permuted; computed once."""
+
+    def pool() -> tuple[dict[str, Specificity], dict[str, list[Block]]]:
+        seed = run.settings.seed
+        pools = {operand: Pool(len(run.people), seed) for operand in OPERANDS}
+        first: dict[str, list[Block]] = {operand: [] for operand in OPERANDS}
+        for number, group in enumerate(_groups(run, recognizer)):
+            for operand, block in _blocks(group, run).items():
+                pools[operand].add(block)
+                if number < _CHANCE_GROUPS:
+                    first[operand].append(block)
+        return {operand: one.found() for operand, one in pools.items()}, first
+
+    return run.once(("specificity", recognizer), pool)
+
+
+def _groups(run: RunData, recognizer: str) -> Iterator[_Group]:
+    """A recognizer's maps in groups of whole people: some slices each, drawn with the study's seed."""
+    slices = run.plan.slices
+    order = seeded("groups", run.settings.seed).permutation(len(slices))
+    fields = ["position", "density", "critical", "empty"]
+    for start in range(0, len(order), _SLICES_PER_GROUP):
+        parts = []
+        for index in sorted(order[start : start + _SLICES_PER_GROUP].tolist()):
+            maps = run.folder.read_shard(Explained, f"{EXPLAIN}/{recognizer}", index, fields)
+            shares = run.folder.read_shard(RegionShares, f"regions/{recognizer}", index, ["share"])
+            if maps is not None and shares is not None:
+                parts.append((maps, shares.share[:, 0].copy()))
+        if not parts:
+            continue
+        positions = np.concatenate([maps.position for maps, _ in parts])
+        yield _Group(
+            dense=np.concatenate([maps.density for maps, _ in parts]),
+            critical=np.concatenate([maps.masks for maps, _ in parts]),
+            share=np.concatenate([share for _, share in parts]),
+            empty=np.concatenate([maps.empty[:, 0] for maps, _ in parts]),
+            person=np.array(
+                [run.people[run.plan.images[position].person] for position in positions]
+            ),
+        )
+
+
+def _blocks(group: _Group, run: RunData) -> dict[str, Block]:
+    """A group's coefficients for each operand."""
+    dense, top = torch.from_numpy(group.dense), run.settings.top
+    operands = {
+        "critical": torch.from_numpy(group.critical),
+        "dense": dense,
+        "regions": torch.from_numpy(group.share)[:, None],
+    }
+    blocks = {
+        name: Block(_coefficients(maps, group.empty), group.person)
+        for name, maps in operands.items()
+    }
+    halves, owner = person_maps(dense, group.person, run.settings.seed)
+    masks = critical_mask(halves, top)
+    # The halves' owners are numbered among the people of the group with two maps or more.
+    names, counts = np.unique(group.person[~group.empty], return_counts=True)
+    blocks["halves"] = Block(
+        _coefficients(masks, np.zeros(len(masks), dtype=bool)), names[counts > 1][owner]
+    )
+    blocks["pattern"] = _patterns(group, top)
+    return blocks
+
+
+def _patterns(group: _Group, top: float) -> Block:
+    """Pictures against the mean maps of people: a block of both in which only such pairs count."""
+    known = np.flatnonzero(~group.empty)
+    people, owner = np.unique(group.person[known], return_inverse=True)
+    sums = torch.zeros(len(people), *group.dense.shape[1:])
+    sums.index_add_(0, torch.from_numpy(owner), torch.from_numpy(group.dense[known]).float())
+    means = sums / torch.from_numpy(np.bincount(owner)).float()[:, None, None]
+    between = bhattacharyya(torch.from_numpy(group.critical[known]), critical_mask(means, top))
+    pictures, count = len(known), len(known) + len(people)
+    coefficients = np.full((count, count), np.nan)
+    coefficients[:pictures, pictures:] = between.numpy()
+    coefficients[pictures:, :pictures] = between.numpy().T
+    return Block(coefficients, np.concatenate([group.person[known], people]))
+
+
+def _coefficients(maps: Tensor, empty: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Bhattacharyya coefficients between all maps, ``(n, n)``; NaN where there is no map."""
+    found = bhattacharyya(maps, maps).numpy().astype(np.float64)
+    found[empty] = np.nan
+    found[:, empty] = np.nan
+    return found
+
+
+def _operand(found: Specificity, blocks: list[Block], seed: int) -> SpecificityFigures.Operand:
+    chance = Chance(NOTHING, NOTHING, np.nan)
+    if all(np.isfinite(np.diag(block.overlaps)).any() for block in blocks):
+        chance = chance_level(blocks, seed)
+    estimates = found.estimates(seed)
+    return SpecificityFigures.Operand(
+        genuine=estimates["same"],
+        impostor=estimates["different"],
+        auc=estimates["auc"],
+        d_prime=estimates["d_prime"],
+        chance=SpecificityFigures.Chance(genuine=chance.same, auc=chance.auc),
+        p=finite(chance.p),
+        pairs=SpecificityFigures.Pairs(
+            genuine=len(found.same), impostor=int(found.counts.sum() / 2)
+        ),
+        histogram=_histogram(found),
+    )
+
+
+def _histogram(found: Specificity) -> SpecificityFigures.Histogram:
+    """The distribution of the coefficients in bins from 0 to the largest one."""
+    values = np.concatenate([found.same, found.different])
+    highest = float(values.max()) if len(values) and values.max() > 0 else 1.0
+    edges = np.linspace(0, highest, _BINS + 1)
+
+    def fractions(coefficients: NDArray[np.float64]) -> list[float]:
+        counts = np.histogram(coefficients, edges)[0] / max(len(coefficients), 1)
+        return [round(float(value), 6) for value in counts]
+
+    return SpecificityFigures.Histogram(
+        edges=[round(float(edge), 6) for edge in edges],
+        genuine=fractions(found.same),
+        impostor=fractions(found.different),
+    )

@@ -1,0 +1,27 @@
+"""Templates of all people, from which the ``contrast`` target takes the nearest impostors."""
+
+from __future__ import annotations
+
+from leam.study.explained import TEMPLATES, PersonTemplates
+from leam.study.plan import Plan
+from leam.study.scene import Scene, person_templates
+from leam.study.stage import STAGES, Stage
+
+
+@STAGES(TEMPLATES)
+class Templates(Stage[PersonTemplates]):
+    """The template of every person, before anything is explained."""
+
+    name = TEMPLATES
+    title = "templates of people"
+    phase = "embed"
+    shard = PersonTemplates
+
+    def applies(self, plan: Plan) -> bool:
+        """Where the target is ``contrast``."""
+        return plan.settings.target == "contrast"
+
+    def of_slice(self, scene: Scene) -> PersonTemplates:
+        """The templates of a slice's people."""
+        found = person_templates(scene.embeddings, scene.people, scene.kind)
+        return PersonTemplates(template=found.cpu().numpy())

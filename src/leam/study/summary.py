@@ -1,0 +1,142 @@
+"""All figures of a finished study, in one file; read back for the command line and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import polars as pl
+
+from leam.errors import StudyError
+from leam.metrics.fairness import head_pose
+from leam.progress import Progress
+from leam.results.summary import (
+    Failure,
+    RecognizerSummary,
+    Summary,
+    schema,
+)
+from leam.study.plan import Plan
+from leam.study.preparation import usable_images
+from leam.study.run_data import RunData
+from leam.study.schedule import SUMMARISE
+from leam.study.stage import recognizer_kinds, stages_of, study_kinds
+from leam.study.store import RunFolder
+from leam.study.worker import StoredFigures
+
+FACES_COLUMNS = {
+    "person": "Whose picture it is.",
+    "image": "The picture's name.",
+    "sha256": "SHA-256 of the file; null where it could not be read.",
+    "reason": "Why the picture was excluded; empty where it was used.",
+    "found": "Number of faces in the picture.",
+    "left": "Left edge of the face, in pixels.",
+    "top": "Top edge.",
+    "right": "Right edge.",
+    "bottom": "Bottom edge.",
+    "yaw": "Turn of the head to the side, a proxy; 0 straight on.",
+    "pitch": "Turn of the head up or down, a proxy; about 0.5 straight on.",
+    "roll": "Slope of the line between the eyes, in radians.",
+}
+"""The columns of ``tables/faces.parquet``; ``group_NAME`` follows for each further column of the people table."""
+
+
+def write_faces_table(plan: Plan, folder: RunFolder) -> None:
+    """Write ``tables/faces.parquet``, one row per picture."""
+    folder.write_table("faces", _faces(RunData(plan, folder)))
+
+
+def write_summary(
+    plan: Plan, folder: RunFolder, failed: Mapping[str, str], progress: Progress
+) -> Summary:
+    """Write ``summary.json`` of a finished study, and its schema.
+
+    Args:
+        plan: The study, with all its recognizers.
+        folder: Its folder, with all tables and figures.
+        failed: The recognizers that failed, and why.
+        progress: Told how far the work is.
+    """
+    working = plan.only({model.card.name for model in plan.models} - failed.keys())
+    run = RunData(working, folder, progress)
+    positions, exclusions = usable_images(plan, folder)
+    summary = Summary(
+        versions=plan.versions,
+        settings=plan.settings.model_dump(mode="json"),
+        people=len(run.people),
+        images=len(positions),
+        exclusions=exclusions,
+        failed=[Failure(recognizer=name, reason=reason) for name, reason in failed.items()],
+        recognizers={
+            model.card.name: _stored_figures(folder, model.card.name, place)
+            for place, model in enumerate(plan.models)
+            if model.card.name not in failed
+        },
+        figures={
+            stage.name: figures
+            for stage in stages_of(working)
+            if (figures := stage.summarise_study(run)) is not None
+        },
+    )
+    folder.write_text("summary.schema.json", json.dumps(summary_schema(), indent=1) + "\n")
+    folder.write_text("summary.json", summary.to_json())
+    return summary
+
+
+def read_summary(folder: RunFolder) -> Summary:
+    """The summary of a finished study.
+
+    Raises:
+        StudyError: It is missing, damaged, or of another version.
+    """
+    path = folder.path / "summary.json"
+    try:
+        text = path.read_bytes()
+    except OSError:
+        raise StudyError(
+            f"{path}: missing; finish the study with the same `leam study` command"
+        ) from None
+    try:
+        return Summary.from_json(text, {**recognizer_kinds(), **study_kinds()})
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from None
+
+
+def summary_schema() -> dict[str, object]:
+    """The JSON Schema of ``summary.json``, with the figures of all installed stages."""
+    return schema(recognizer_kinds(), study_kinds())
+
+
+def _stored_figures(folder: RunFolder, name: str, place: int) -> RecognizerSummary:
+    shard = folder.read_shard(StoredFigures, f"{SUMMARISE}/{name}", place)
+    if shard is None:
+        raise StudyError(f"{folder.path}: the figures of {name} disappeared; run the study again")
+    return RecognizerSummary.model_validate_json(
+        shard.json.tobytes(), context={"kinds": recognizer_kinds()}
+    )
+
+
+def _faces(run: RunData) -> Iterator[pl.DataFrame]:
+    plan = run.plan
+    reasons = {one.image: one.reason for one in usable_images(plan, run.folder)[1]}
+    groups = sorted({name for image in plan.images for name in image.groups})
+    for part, detections in run.detections():
+        images, pose = plan.images[part.start : part.stop], head_pose(detections.landmarks)
+        yield pl.DataFrame(
+            {
+                "person": [image.person for image in images],
+                "image": [image.image for image in images],
+                # All hashes of a slice may be missing.
+                "sha256": pl.Series([image.sha256 for image in images], dtype=pl.String),
+                "reason": [reasons.get(image.image, "") for image in images],
+                "found": detections.found,
+                **dict(zip(("left", "top", "right", "bottom"), detections.box.T, strict=True)),
+                **dict(zip(("yaw", "pitch", "roll"), pose.T, strict=True)),
+                **{
+                    f"group_{name}": pl.Series(
+                        [image.groups.get(name) for image in images], dtype=pl.String
+                    )
+                    for name in groups
+                },
+            }
+        )
