@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-
 __version__ = "0.1.0"
 
 # Everything between a picture file and a map: decoding, alignment, the network, and arithmetic.
@@ -13,11 +10,16 @@ _PACKAGES = ("torch", "numpy", "dlib-bin", "opencv-python-headless", "pillow")
 
 def installed_versions() -> dict[str, str]:
     """Versions of LEAM, Python and the packages that figures depend on, by name."""
+    import platform  # noqa: PLC0415
+
     packages = {name: _version(name) for name in _PACKAGES}
     return {"leam": __version__, "python": platform.python_version(), **packages}
 
 
 def _version(package: str) -> str:
+    # Every import of the package imports this module.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,6 +103,9 @@ class Crop:
         inner = chip[top : top + height, left : left + width].astype(np.float32)
         if (height, width) == self.size:
             return inner
+        # Listing recognizers does not need cv2.
+        import cv2  # noqa: PLC0415
+
         size = (self.size[1], self.size[0])
         return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
@@ -144,6 +146,8 @@ def similarity_transform(source: Points, target: Points) -> Matrix:
 
 def warp(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> Picture:
     """Resample a picture ``(H, W, 3)`` by an affine map to ``size`` (height, width), without aliasing."""
+    import cv2  # noqa: PLC0415
+
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     factor = int(1 / scale) if scale > 0 else 1
     if factor > 1:
