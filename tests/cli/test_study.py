@@ -1,0 +1,151 @@
+"""``leam study``, ``leam report`` and ``leam demo``."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from leam.cli.study import engine_maker, names_of, settings_of
+from leam.errors import InputError
+
+
+def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
+    (faces / "Grace Hopper" / "cut.jpg").write_bytes(
+        (faces / "Grace Hopper" / "0.jpg").read_bytes()[:2000]
+    )
+    run = tmp_path / "run"
+    result = spawn("study", "faces", "--out", "run", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "2 people, 4 faces" in result.stdout
+    assert result.stdout.splitlines()[-1] == "report: run/report.html"
+    page = (run / "report.html").read_text()
+    assert "cut.jpg" in page
+    # The page loads nothing.
+    assert not re.search(r"(src|href)=.(?!data:|#)[^\s>]", page)
+    (run / "report.html").unlink()
+    monkeypatch.chdir(tmp_path)
+    report = leam("report", run, "--no-faces", "--json")
+    assert json.loads(report.stdout) == {"report": str(run / "report.html")}
+    anonymous = (run / "report.html").read_text()
+    assert len(anonymous) < len(page)
+    assert "top" in complaint(leam("study", "faces", "--out", "run", "--top", 0.05))
+    again = leam("study", "faces", "--out", "run", "--json")
+    found = json.loads(again.stdout)
+    assert found["report"] == "run/report.html"
+    assert found["summary"] == json.loads((run / "summary.json").read_text())
+    assert not again.stderr
+
+
+def test_a_long_study_in_one_process_suggests_workers(leam, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("leam.cli.study._LONG", 5)
+    hint = "using one of 3 cores; --workers 3 uses all of them"
+    assert hint not in leam("study", "faces", "--out", "run").stderr
+    monkeypatch.setattr("leam.cli.study._LONG", 4)
+    assert hint in leam("study", "faces", "--out", "run").stderr
+    assert not leam("study", "faces", "--out", "run", "--quiet").stderr
+
+
+def test_mistakes_of_study(leam, complaint, monkeypatch, tmp_path, portrait):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "mine.txt").write_text("mine")
+    (tmp_path / "faces" / "Ann").mkdir(parents=True)
+    (tmp_path / "faces" / "Ann" / "a.png").write_bytes(portrait.read_bytes())
+    for arguments, message in (
+        (("empty", "--out", "run"), "empty: no pictures found"),
+        (("nowhere", "--out", "run"), "nowhere: no such folder or table"),
+        (("faces", "--out", "foreign"), "foreign: "),
+        (("faces", "--out", "run"), "no person with two usable pictures"),
+        (("faces", "--out", "run2", "--models", ","), "at least one"),
+        (("faces", "--out", "run2", "--target", "reference"), "--target reference: "),
+        (("faces", "--out", "run2", "--top", 2), "--top 2.0: "),
+        (("faces", "--out", "run2", "--preset", "all"), "--preset all: no such preset; available: quick, paper"),
+        (("faces", "--out", "run2", "--parser", "best"), "best: no such parser"),
+        (("faces", "--out", "run2", "--fill", "best"), "best: no such fill"),
+        (("faces", "--out", "run2", "--backend", "best"), "best: no such backend"),
+        (("faces", "--out", "run2", "--group", "age"), "group age: no such column"),
+        (("faces", "--out", "run2", "--people-table", "no.csv"), "no.csv: "),
+        (("faces", "--out", "run2", "--card", "mine.txt"), "mine.txt: no such recognizer"),
+        (("faces", "--out", "run2", "--engine", "spark"), "--engine spark: no such engine; available: local, ray"),
+    ):  # fmt: skip
+        assert message in complaint(leam("study", *arguments)), arguments
+    assert "foreign" in complaint(leam("report", tmp_path / "foreign"))
+
+
+def test_engines_and_their_options():
+    assert engine_maker("local", None, 1) is None
+    assert engine_maker("local", None, 2).keywords == {"processes": 2}
+    with pytest.raises(InputError, match="--workers: only for --engine local"):
+        engine_maker("ray", None, 2)
+    with pytest.raises(InputError, match="--address: only for --engine ray"):
+        engine_maker("local", "auto", 1)
+
+
+def test_settings_are_the_presets_changed_by_options():
+    paper = settings_of("paper")
+    assert (paper.subset, paper.seed) == (20, 0)
+    changed = settings_of("paper", subset=0, seed=3, backend="plain", groups=("gender",))
+    assert (changed.subset, changed.seed, changed.backend) == (0, 3, "plain")
+    assert changed.groups == ("gender",)
+    assert changed.transfer
+    with pytest.raises(InputError, match=r"--subset -1: "):
+        settings_of("quick", subset=-1)
+
+
+def test_recognizers_by_name_and_card(tmp_path):
+    assert names_of(None, None) == [None]
+    assert names_of("a, b", [tmp_path]) == ["a", "b", str(tmp_path)]
+    assert names_of(None, [tmp_path]) == [str(tmp_path)]
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """The settings that ``leam study`` would use."""
+    found = []
+
+    def stop(_source, _samples, _recognizers, settings):
+        found.append(settings)
+        raise InputError("stopped")
+
+    monkeypatch.setattr("leam.study.run.plan_study", stop)
+    return found
+
+
+def test_panel_is_the_old_name_of_subset(leam, settings, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    result = leam("study", "faces", "--out", "run", "--panel", 1)
+    assert result.stderr.splitlines() == [
+        "leam: --panel is deprecated and will be removed; use --subset",
+        "leam: stopped",
+    ]
+    assert leam("study", "faces", "--out", "run", "--subset", 2).stderr == "leam: stopped\n"
+    assert [one.subset for one in settings] == [1, 2]
+    assert "--panel" not in leam("study", "--help").stdout
+
+
+def test_options_reach_the_settings(leam, settings, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    options = (
+        "--layers stages,conv --weighting signed --aggregate last --top 0.1 --fill mean --seed 4"
+    )
+    leam("study", "faces", "--out", "run", *options.split(), "--backend", "plain")
+    leam("study", "faces", "--out", "run", "--backend", "auto")
+    (one, two) = settings
+    assert (one.layers, one.weighting, one.aggregate) == (("stages", "conv"), "signed", "last")
+    assert (one.top, one.fill, one.seed, one.backend) == (0.1, "mean", 4, "plain")
+    assert two == settings_of("quick")
+
+
+def test_demo(leam, tmp_path):
+    result = leam("demo", "--out", tmp_path / "demo")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Two people prove nothing" in result.stdout
+    assert (tmp_path / "demo" / "study" / "report.html").is_file()
+    assert (tmp_path / "demo" / "explain" / "Grace Hopper" / "layers.png").is_file()
+    # The demo may overwrite its own output.
+    assert leam("demo", "--out", tmp_path / "demo").returncode == 0
