@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from leam.cli.study import engine_maker, names_of, settings_of
+from leam.cli.study import names_of, settings_of
 from leam.errors import InputError
 
 
@@ -71,19 +71,12 @@ def test_mistakes_of_study(leam, complaint, monkeypatch, tmp_path, portrait):
         (("faces", "--out", "run2", "--group", "age"), "group age: no such column"),
         (("faces", "--out", "run2", "--people-table", "no.csv"), "no.csv: "),
         (("faces", "--out", "run2", "--card", "mine.txt"), "mine.txt: no such recognizer"),
-        (("faces", "--out", "run2", "--engine", "spark"), "--engine spark: no such engine; available: local, ray"),
+        (("faces", "--out", "run2", "--address", "auto"), "--address: "),
+        (("faces", "--out", "run2", "--engine", "ray", "--workers", 2), "--workers: "),
+        (("faces", "--out", "run2", "--engine", "spark"), "spark: no such engine; available: local, ray"),
     ):  # fmt: skip
         assert message in complaint(leam("study", *arguments)), arguments
     assert "foreign" in complaint(leam("report", tmp_path / "foreign"))
-
-
-def test_engines_and_their_options():
-    assert engine_maker("local", None, 1) is None
-    assert engine_maker("local", None, 2).keywords == {"processes": 2}
-    with pytest.raises(InputError, match="--workers: only for --engine local"):
-        engine_maker("ray", None, 2)
-    with pytest.raises(InputError, match="--address: only for --engine ray"):
-        engine_maker("local", "auto", 1)
 
 
 def test_settings_are_the_presets_changed_by_options():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,12 +32,10 @@ from leam.errors import InputError
 
 if TYPE_CHECKING:
     from leam.study.plan import Settings
-    from leam.study.run import EngineMaker
 
 _PRESET = "set by the preset"
 # From this number of explanations on, a study takes minutes.
 _LONG = 200
-_ENGINES = ("local", "ray")
 
 
 def study(
@@ -167,7 +164,7 @@ def study(
     ] = 1,
     engine: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Where the work is done: local, or ray (a Ray cluster)."),
+        typer.Option(metavar="NAME", help="Where the work is done: {leam.study.engine:ENGINES}."),
     ] = "local",
     address: Annotated[
         str | None,
@@ -194,7 +191,6 @@ def study(
         leam study table.csv --out run --models dlib_resnet,my-model.toml
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
     """
-    maker = engine_maker(engine, address, workers)
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
     settings = settings_of(
@@ -216,6 +212,7 @@ def study(
     # The library is imported here, so that help and mistakes are quick.
     from leam.faces.people import add_groups, draw_people, read_people
     from leam.report.page import render_report
+    from leam.study.engine import EngineOptions
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
@@ -230,7 +227,15 @@ def study(
         plan = plan_study(str(source), samples, recognizers, settings)
         if engine == "local":
             suggest_workers(workers, len(samples) * len(recognizers))
-        run_study(plan, recognizers, folder, restart=restart, progress=report, engine=maker)
+        run_study(
+            plan,
+            recognizers,
+            folder,
+            restart=restart,
+            progress=report,
+            engine=engine,
+            options=EngineOptions(workers=workers, address=address),
+        )
         report("rendering the report", 0, 1)
         page = render_report(folder, faces=not no_faces)
         report("rendering the report", 1, 1)
@@ -274,26 +279,3 @@ def suggest_workers(workers: int, explanations: int) -> None:
     cores = os.cpu_count() or 1
     if workers == 1 < cores and explanations >= _LONG:
         note(f"using one of {cores} cores; --workers {cores} uses all of them")
-
-
-def engine_maker(engine: str, address: str | None, workers: int) -> EngineMaker | None:
-    """What makes the chosen engine; None for this process alone.
-
-    Raises:
-        InputError: There is no such engine, or an option does not fit it.
-    """
-    if engine not in _ENGINES:
-        raise InputError(f"--engine {engine}: no such engine; available: {', '.join(_ENGINES)}")
-    if engine == "ray":
-        if workers > 1:
-            raise InputError("--workers: only for --engine local; Ray decides the number itself")
-        from leam.study.engines import RayEngine
-
-        return partial(RayEngine, address=address)
-    if address:
-        raise InputError("--address: only for --engine ray")
-    if workers == 1:
-        return None
-    from leam.study.engines import ProcessEngine
-
-    return partial(ProcessEngine, processes=workers)
