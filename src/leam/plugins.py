@@ -11,10 +11,10 @@ plug-in is an installed package that names its things as entry points in the reg
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import find_spec
 from typing import TypeVar, cast
 
@@ -67,11 +67,12 @@ class Registry(Mapping[str, T]):
             LeamError: There is none (the registry's ``error``), or a plug-in cannot be imported.
         """
         self._import_all()
+        plugins = self._plugins()
         if name not in self._things and name in self._modules():
             import_module(f"{self._package}.{name}")
-        if name not in self._things and name in self._plugins():
+        if name not in self._things and name in plugins:
             # A plug-in's module may use the decorator, too; what that registered stays.
-            self._things.setdefault(name, self._load(self._plugins()[name]))
+            self._things.setdefault(name, self._load(plugins[name]))
         if name not in self._things:
             raise self._error(f"{name}: no such {self.kind}; available: {', '.join(self)}")
         return self._things[name]
@@ -100,20 +101,52 @@ class Registry(Mapping[str, T]):
         return _modules_of(self._package) if self._package and self._one_each else []
 
     def _plugins(self) -> dict[str, EntryPoint]:
+        """The entry points of installed packages by name.
+
+        Raises:
+            PluginError: One has the name of a built-in thing, or of another package's.
+        """
         if self._entry_points is None:
-            self._entry_points = {point.name: point for point in entry_points(group=self.group)}
+            found: dict[str, EntryPoint] = {}
+            for point in _installed(self.group):
+                builtin = point.name in self._modules() or _is_builtin(self._things.get(point.name))
+                if builtin or found.get(point.name, point) != point:
+                    other = "built in" if builtin else f"also that of {_package_of(found[point.name])}"
+                    raise PluginError(
+                        f"{_package_of(point)}: the name of its {self.kind} {point.name} is {other}; "
+                        "uninstall one of them"
+                    )
+                found[point.name] = point
+            self._entry_points = found
         return self._entry_points
 
     def _load(self, point: EntryPoint) -> T:
         try:
             thing: T = point.load()
         except Exception as error:
-            package = point.dist.name if point.dist else point.value
             raise PluginError(
-                f"{package}: its {self.kind} {point.name} cannot be imported ({first_line(error)}); "
+                f"{_package_of(point)}: its {self.kind} {point.name} cannot be imported ({first_line(error)}); "
                 "update or uninstall that package"
             ) from error
         return thing
+
+
+def _installed(group: str) -> Iterable[EntryPoint]:
+    return _entry_points().select(group=group)
+
+
+@cache
+def _entry_points() -> EntryPoints:
+    """The entry points of all installed packages, read once."""
+    return entry_points()
+
+
+def _package_of(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def _is_builtin(thing: object) -> bool:
+    return getattr(thing, "__module__", "").startswith("leam.")
 
 
 @cache

@@ -6,7 +6,7 @@ class that an installed package names in the entry point group ``leam.measures``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
 from leam.plugins import Registry
@@ -138,22 +138,22 @@ STAGES: Registry[type[Stage[Shard]]] = Registry(
 
 def stages_of(plan: Plan) -> list[Stage[Shard]]:
     """The stages of a study, in the order of their names."""
-    found = [STAGES[name]() for name in STAGES]
-    return sorted((stage for stage in found if stage.applies(plan)), key=lambda stage: stage.name)
+    found = [STAGES[name]() for name in sorted(STAGES)]
+    return [stage for stage in found if stage.applies(plan)]
 
 
-def recognizer_kinds() -> dict[str, type[Figures]]:
-    """The types of the figures of one recognizer, by stage."""
-    return _kinds(of_study=False)
+def recognizer_kinds(names: Iterable[str] | None = None) -> dict[str, type[Figures]]:
+    """The types of the figures of one recognizer, by stage; of all installed stages, or of those named."""
+    return _kinds(names, of_study=False)
 
 
-def study_kinds() -> dict[str, type[Figures]]:
-    """The types of the figures of all recognizers together, by stage."""
-    return _kinds(of_study=True)
+def study_kinds(names: Iterable[str] | None = None) -> dict[str, type[Figures]]:
+    """The types of the figures of all recognizers together, by stage; likewise."""
+    return _kinds(names, of_study=True)
 
 
-def _kinds(*, of_study: bool) -> dict[str, type[Figures]]:
-    found = {name: STAGES[name] for name in sorted(STAGES)}
+def _kinds(names: Iterable[str] | None, *, of_study: bool) -> dict[str, type[Figures]]:
+    found = {name: STAGES[name] for name in sorted(STAGES if names is None else names)}
     return {
         name: stage.figures
         for name, stage in found.items()

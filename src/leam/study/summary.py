@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
@@ -102,9 +102,10 @@ def read_summary(folder: RunFolder) -> Summary:
         raise StudyError(f"{path}: {error}") from None
 
 
-def summary_schema() -> dict[str, object]:
-    """The JSON Schema of ``summary.json``, with the figures of all installed stages."""
-    return schema(recognizer_kinds(), study_kinds())
+def summary_schema(stages: Iterable[str] | None = None) -> dict[str, object]:
+    """The JSON Schema of ``summary.json`` with the figures of all installed stages, or of those named."""
+    names = None if stages is None else list(stages)
+    return schema(recognizer_kinds(names), study_kinds(names))
 
 
 def _stored_figures(folder: RunFolder, name: str, place: int) -> RecognizerSummary:

@@ -1,0 +1,31 @@
+"""A weighting, an aggregate and an attribution method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from leam.explain.aggregates import distribution, upsample
+from leam.explain.methods import Chips, Method
+from leam.recognizers.recognizer import Recognizer
+
+
+def squared(activations: Tensor, gradients: Tensor) -> Tensor:
+    """The squared contributions summed over channels."""
+    return (gradients * activations).square().sum(dim=1)
+
+
+def median(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The median over the layers."""
+    return torch.stack([upsample(layer, size) for layer in maps]).median(dim=0).values
+
+
+def darkness(_recognizer: Recognizer) -> Method:
+    """Dark pixels, whatever the recognizer."""
+
+    def method(chips: Chips, _mates: Tensor) -> Tensor:
+        return distribution(255 - torch.as_tensor(chips).float().mean(dim=3))
+
+    return method
