@@ -1,4 +1,4 @@
-"""The demonstration: two portraits that come with Python packages, several views of each."""
+"""Pictures for the demo: altered copies of two portraits that come with Python packages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leam.errors import InputError
 from leam.faces.reading import Picture, read_picture
 from leam.files import packaged_file
 
-# Package, file inside it, and who is shown. NASA and the US Navy: both public domain.
+# Package, file in it, and name of the person. Both are in the public domain (NASA, US Navy).
 _PORTRAITS = (
     ("skimage", "data/astronaut.png", "Eileen Collins"),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "Grace Hopper"),
@@ -22,23 +22,30 @@ _VIEWS = 6
 
 
 def portraits() -> dict[str, Path]:
-    """The two portraits by the name of who is shown.
+    """The files of the two portraits by the person's name.
 
     Raises:
-        InputError: A package that carries one is not installed.
+        InputError: A package that contains one is not installed.
     """
     found = {}
     for package, inside, person in _PORTRAITS:
         path = packaged_file(package, inside)
         if path is None:
             way_out = _EXTRA.get(package, f"pip install {package}")
-            raise InputError(f"the demo needs the portrait that {package} carries; `{way_out}`")
+            raise InputError(
+                f"the demo needs a portrait from the package {package}; run `{way_out}`"
+            )
         found[person] = path
     return found
 
 
 def write_views(folder: Path, seed: int = 0) -> None:
-    """Write several views of each portrait, a subfolder for each person: small shifts and turns, light, blur, noise."""
+    """Write copies of each portrait into one subfolder per person: moved, rotated, brightened, blurred, with noise.
+
+    Args:
+        folder: The folder to write into; created if missing.
+        seed: Random seed.
+    """
     generator = np.random.default_rng(seed)
     for person, path in portraits().items():
         target = folder / person

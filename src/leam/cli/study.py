@@ -117,7 +117,7 @@ def study(
         typer.Option(
             metavar="NAME",
             help="What is explained: self (the embedding), template (the similarity with the person's other pictures), "
-            "or contrast (that, minus the similarity with other people).",
+            "or contrast (that, minus the similarity with the nearest other people).",
             show_default=_PRESET,
         ),
     ] = None,
