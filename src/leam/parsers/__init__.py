@@ -19,11 +19,11 @@ DEFAULT = "landmarks"
 PARSERS: Registry[Callable[[], Parser]] = Registry(
     "parser", "leam.parsers", package="leam.parsers.builtin", error=ModelError
 )
-"""Makers of parsers, by name."""
+"""Parser classes and functions by name; each is called without arguments."""
 
 
 def load_parser(name: str = DEFAULT) -> Parser:
-    """Make a parser ready to use.
+    """Create a parser by name.
 
     Raises:
         ModelError: There is no parser of this name, or it needs a package that is not installed.

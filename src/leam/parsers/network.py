@@ -1,4 +1,4 @@
-"""Parsers that are networks: where their weights are, the view of the head they see, and how scores become labels."""
+"""Parsers that are networks: their weights, the view of the head that they see, and labels from their scores."""
 
 from __future__ import annotations
 
@@ -13,30 +13,41 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from leam.errors import ModelError, WeightsError
+from leam.errors import ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop, Matrix, similarity_transform, transform_points, warp
 from leam.faces.face import Face, Points
 from leam.faces.reading import Picture
+from leam.files import sha256_of
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX, label_values
-from leam.files import sha256_of
 from leam.weights.fetching import cached_path, fetch
+
+Network = Callable[[Tensor], Tensor]
+"""From RGB pictures ``(n, 3, side, side)``, 0-255, to class scores ``(n, classes, h, w)``."""
+
+# The five points in a head view of side one: the means over the frames of CelebAMask-HQ, made symmetric, and drawn
+# together a little, so that the view covers such a frame even when the points deviate from the means.
+_FIVE_POINTS = np.array(
+    [[0.3884, 0.4830], [0.6116, 0.4830], [0.5, 0.6125], [0.3994, 0.7161], [0.6006, 0.7161]]
+)
+# Pixels that are labelled at a time: the class probabilities of a whole photograph would take gigabytes.
+_MAX_PIXELS = 1 << 18
 
 
 def weights_of(parser: str, url: str, sha256: str) -> Path:
-    """The weights of a parser: the file that ``LEAM_<PARSER>`` names, else the public one.
+    """The weights of a parser: the file that ``LEAM_<PARSER>`` names, or the public one.
 
-    The public file is fetched into the user's cache on first use. A file that the variable names
-    may be another one, and is taken as it is.
+    The public file is downloaded into the user's cache on first use and verified. A file that the variable names is
+    used as it is.
 
     Args:
         parser: The parser's name.
-        url: The public file.
-        sha256: Its checksum.
+        url: The public file's URL.
+        sha256: The public file's checksum.
 
     Raises:
-        WeightsError: The variable names no file, or the public one cannot be fetched or is not the
-            right one.
+        WeightsError: The variable's file does not exist, or the public file cannot be downloaded or has another
+            checksum.
     """
     variable = f"LEAM_{parser.upper()}"
     if named := os.environ.get(variable):
@@ -48,25 +59,14 @@ def weights_of(parser: str, url: str, sha256: str) -> Path:
     try:
         fetch(url, path, sha256)
     except WeightsError as error:
-        raise WeightsError(f"{parser}: {error}; or name your file in {variable}") from None
+        raise WeightsError(f"{parser}: {error}; or set {variable} to a file of your own") from None
     if (found := sha256_of(path)) != sha256:
         raise WeightsError(f"{parser}: {path} has sha256 {found}, not {sha256}; remove it")
     return path
 
 
-Network = Callable[[Tensor], Tensor]
-"""From RGB pictures ``(n, 3, side, side)``, 0-255, to class scores ``(n, classes, h, w)``."""
-
-# Where the five points lie in a head view of side one: the means over CelebAMask-HQ's frames, made
-# symmetrical, and drawn a little together, so that the whole of such a frame is seen although the
-# points scatter around their means.
-_FIVE_POINTS = np.array(
-    [[0.3884, 0.4830], [0.6116, 0.4830], [0.5, 0.6125], [0.3994, 0.7161], [0.6006, 0.7161]]
-)
-
-
 def head_matrix(five_points: Points, side: int) -> Matrix:
-    """The map from picture pixels to a view of the head with its hair and neck, ``(2, 3)``.
+    """The affine map from picture pixels to a view of the head with hair and neck, ``(2, 3)``.
 
     Args:
         five_points: Eyes, nose tip and mouth corners in the picture, ``(5, 2)`` pixels.
@@ -75,20 +75,22 @@ def head_matrix(five_points: Points, side: int) -> Matrix:
     return similarity_transform(five_points, _FIVE_POINTS * side - 0.5)
 
 
-# Pixels labelled at a time: the probabilities of a whole photograph would fill gigabytes.
-_BLOCK = 1 << 18
+def inverse(matrix: Matrix) -> Matrix:
+    """The inverse of an affine map, ``(2, 3)``."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.hstack([linear, (-linear @ matrix[:, 2])[:, None]])
 
 
 @dataclass(frozen=True)
 class HeadParser:
-    """A parser that looks at the head, as far as the picture shows it, and labels any crop.
+    """A network that parses a view of the head; its labels are transferred to any crop.
 
     Attributes:
         name: The parser's name.
-        labels: The label of each of the network's classes.
-        side: Height and width of the view that the network sees.
-        network: Scores the classes.
-        view: The geometry of the view, from five points and the side.
+        labels: The label of each class of the network.
+        side: Height and width of the network's input.
+        network: From the view to class scores.
+        view: From the five points and the side to the affine map from picture to view.
     """
 
     name: str
@@ -100,11 +102,11 @@ class HeadParser:
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry.
 
-        Confidence is the network's softmax. Beyond the picture's edge all is background for
-        certain; beyond the view, it is background with confidence 0.
+        Confidence is the network's softmax. Beyond the picture's edge, the label is background with confidence 1;
+        beyond the view, background with confidence 0.
 
         Raises:
-            ModelError: The network cannot run, or gives something else than a score of each class.
+            ModelError: The network cannot run, or its output is not one finite score per class.
         """
         view = self.view(face.five_points, self.side)
         picture = warp(face.picture, view, (self.side, self.side))
@@ -116,7 +118,7 @@ class HeadParser:
         table = label_values(self.labels)
         for rows in _blocks(crop.size):
             points = transform_points(to_picture, _pixels(rows, crop.size[1]))
-            best, highest, seen = _likeliest(
+            best, highest, seen = _most_probable(
                 probabilities, transform_points(view, points), self.side
             )
             inside = _within(face.picture, points)
@@ -132,18 +134,17 @@ class HeadParser:
                 scores = self.network(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  networks from files fail in any way
-            reason = (str(error) or type(error).__name__).partition("\n")[0]
-            raise ModelError(f"{where} cannot run ({reason})") from None
+        except Exception as error:  # noqa: BLE001  a network from a file may raise anything
+            raise ModelError(f"{where} cannot run ({first_line(error)})") from None
         if scores.ndim != 4 or scores.shape[:2] != (1, len(self.labels)):  # noqa: PLR2004
             raise ModelError(f"{where} gives {tuple(scores.shape)}, not {len(self.labels)} classes")
         if not torch.isfinite(scores).all():
-            raise ModelError(f"{where} gives scores that are no numbers")
+            raise ModelError(f"{where} gives scores that are not finite")
         return scores
 
 
 def _shrunk(values: Tensor, side: int, view: Matrix, to_picture: Matrix) -> Tensor:
-    """Average values ``(classes, h, w)`` of a view that are much finer than a crop's pixels."""
+    """Downsample values ``(classes, h, w)`` of a view that are finer than the crop's pixels, without aliasing."""
     scale = np.sqrt(abs(np.linalg.det(view[:, :2]) * np.linalg.det(to_picture[:, :2])))
     factor = int(scale * values.shape[-1] / side)
     if factor <= 1:
@@ -152,13 +153,13 @@ def _shrunk(values: Tensor, side: int, view: Matrix, to_picture: Matrix) -> Tens
     return functional.interpolate(values[None], size, mode="bilinear", antialias=True)[0]
 
 
-def _likeliest(
+def _most_probable(
     probabilities: Tensor, points: Points, side: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """The likeliest class at points ``(h, w, 2)`` of a view, by bilinear interpolation.
+    """The most probable class at points ``(h, w, 2)`` of a view, by bilinear interpolation.
 
     Returns:
-        Each ``(h, w)``: the class, its probability, and whether the point lies within the view.
+        The class, its probability, and whether the point lies in the view, ``(h, w)`` each.
     """
     # grid_sample's coordinates run from -1 to 1 between the outer edges of the border pixels.
     grid = torch.from_numpy((points + 0.5) / side * 2 - 1).float()
@@ -170,9 +171,9 @@ def _likeliest(
 
 
 def _blocks(size: tuple[int, int]) -> Iterator[slice]:
-    """The rows of a map, few enough at a time for all classes' probabilities to fit in memory."""
+    """Blocks of rows that are small enough for the probabilities of all classes to fit in memory."""
     height, width = size
-    step = max(1, _BLOCK // width)
+    step = max(1, _MAX_PIXELS // width)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 
@@ -184,13 +185,7 @@ def _pixels(rows: slice, width: int) -> Points:
 
 
 def _within(picture: Picture, points: Points) -> NDArray[np.bool_]:
-    """Which points ``(h, w, 2)`` in picture pixels show something of the picture."""
+    """Which points ``(h, w, 2)`` in picture pixels lie in the picture."""
     height, width = picture.shape[:2]
     x, y = points[..., 0], points[..., 1]
     return np.asarray((x > -1) & (y > -1) & (x < width) & (y < height), dtype=np.bool_)
-
-
-def inverse(matrix: Matrix) -> Matrix:
-    """The affine map back, ``(2, 3)``."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.hstack([linear, (-linear @ matrix[:, 2])[:, None]])

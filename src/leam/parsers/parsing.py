@@ -13,16 +13,18 @@ from leam.faces.alignment import Crop, Matrix
 from leam.faces.face import Face
 from leam.parsers.regions import LABELS, REGION_OF, REGIONS
 
+Counts = NDArray[np.int64]
+"""Numbers of pixels by their labels in two maps, ``(labels, labels)``: rows for one map, columns for the other."""
+
 
 @dataclass(frozen=True)
 class Parsing:
     """The parts of one aligned face.
 
     Attributes:
-        labels: Positions in :data:`leam.parsers.regions.LABELS`, ``(h, w)`` uint8, in the crop's
-            geometry.
-        confidence: The parser's probability of each pixel's label, ``(h, w)`` float32 in [0, 1];
-            ones where a parser has no opinion of itself.
+        labels: Positions in :data:`leam.parsers.regions.LABELS`, ``(h, w)`` uint8, in the crop's geometry.
+        confidence: The parser's probability of each pixel's label, ``(h, w)`` float32 in [0, 1]; 1 for parsers that
+            give none.
     """
 
     labels: NDArray[np.uint8]
@@ -35,7 +37,7 @@ class Parsing:
 
 
 class Parser(Protocol):
-    """Names the part of the face that each pixel shows."""
+    """Labels each pixel with the part of the face that it shows."""
 
     @property
     def name(self) -> str:
@@ -44,7 +46,7 @@ class Parser(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names that it can give."""
+        """The labels that it distinguishes."""
         ...
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
@@ -53,13 +55,28 @@ class Parser(Protocol):
 
 
 @dataclass(frozen=True)
+class Frame(Crop):
+    """The crop that is the whole picture: a parser given this crop labels the whole picture."""
+
+    @classmethod
+    def of(cls, face: Face) -> Frame:
+        """The frame of a face's picture."""
+        height, width = face.picture.shape[:2]
+        return cls(size=(height, width))
+
+    def matrix(self, face: Face) -> Matrix:  # noqa: ARG002  the same for every face
+        """The identity, ``(2, 3)``."""
+        return np.eye(2, 3)
+
+
+@dataclass(frozen=True)
 class RegionArea:
-    """One region of one parsing.
+    """A region of a parsing.
 
     Attributes:
         region: A name of :data:`leam.parsers.regions.REGIONS`.
         area: The part of the pixels that it covers, in [0, 1].
-        confidence: The parser's mean confidence over them, in [0, 1]; NaN where it covers none.
+        confidence: The parser's mean confidence in these pixels, in [0, 1]; NaN if there are none.
     """
 
     region: str
@@ -78,38 +95,19 @@ def region_table(parsing: Parsing) -> list[RegionArea]:
     ]
 
 
-@dataclass(frozen=True)
-class Frame(Crop):
-    """A crop that leaves the picture as it is: pass it to a parser to label the whole picture."""
-
-    @classmethod
-    def of(cls, face: Face) -> Frame:
-        """The frame of the picture that a face lies in."""
-        height, width = face.picture.shape[:2]
-        return cls(size=(height, width))
-
-    def matrix(self, face: Face) -> Matrix:  # noqa: ARG002  the same for every face
-        """The identity, ``(2, 3)``."""
-        return np.eye(2, 3)
-
-
-Counts = NDArray[np.int64]
-"""Pixels by their two labels, ``(labels, labels)``: rows of one map, columns of the other."""
-
-
 def confusion(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Counts:
-    """Count the pixels of every pair of labels in two maps ``(h, w)``; counts may be added."""
+    """The confusion matrix of two label maps ``(h, w)``; matrices of several faces may be added."""
     size = len(LABELS)
     pairs = one.astype(np.int64).ravel() * size + other.ravel()
     return np.bincount(pairs, minlength=size**2).reshape(size, size)
 
 
 def merged(counts: Counts, parts: Sequence[int]) -> Counts:
-    """Counts by coarser parts.
+    """A confusion matrix by regions or groups.
 
     Args:
         counts: By labels, ``(labels, labels)``.
-        parts: The part that each label belongs to: ``REGION_OF`` or ``GROUP_OF``.
+        parts: The region or group of each label: ``REGION_OF`` or ``GROUP_OF``.
 
     Returns:
         ``(parts, parts)``.
@@ -119,12 +117,12 @@ def merged(counts: Counts, parts: Sequence[int]) -> Counts:
 
 
 def accuracy(counts: Counts) -> float:
-    """The part of the pixels whose two labels are the same."""
+    """The part of the pixels with the same label in both maps."""
     return float(np.trace(counts) / counts.sum())
 
 
 def f1(counts: Counts) -> NDArray[np.float64]:
-    """F1 (Dice) of each part, ``2 |A and B| / (|A| + |B|)``; NaN for one that is in neither."""
+    """F1 (Dice) of each part, ``2 |A and B| / (|A| + |B|)``; NaN for a part that is in neither map."""
     either = counts.sum(axis=0) + counts.sum(axis=1)
     with np.errstate(invalid="ignore"):
         return np.asarray(2 * np.diag(counts) / either, dtype=np.float64)

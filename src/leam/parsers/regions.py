@@ -1,13 +1,12 @@
 """The parts of a face: one list of names, shared by every parser, metric and picture.
 
-Three levels, each a partition of the face: **labels** as parsers draw them (``left_eye``),
-**regions** with left and right merged (``eyes``), and eleven coarse **groups** (``mouth`` holds
-lips and inner mouth). Left and right are as seen in the picture, and are merged by default because
-parsers trained with mirrored images confuse them.
+There are three levels, each a partition of the face: **labels** as parsers draw them (``left_eye``), **regions** with
+left and right merged (``eyes``), and eleven coarse **groups** (``mouth`` includes the lips). Left and right are as seen
+in the picture; metrics use regions, because parsers that were trained with mirrored images confuse the sides.
 
-The class lists of public parsers are translated to these labels by name: indices mean another part
-in every parser. The data sets name sides as the person has them (their ``l_eye`` lies to the right
-in the picture); here each ``l_`` becomes ``right_``.
+The classes of public parsers are translated to these labels by name, since their indices differ between parsers. The
+data sets name sides from the person's point of view (their ``l_eye`` lies on the right of the picture), so that each
+``l_`` becomes ``right_``.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from leam.errors import ModelError
 
 @dataclass(frozen=True)
 class Label:
-    """A part of the face as a parser draws it.
+    """A part of the face that parsers distinguish.
 
     Attributes:
-        name: As in a parser's class list, after translation by name.
-        region: The part with left and right merged.
-        group: The coarse part.
-        colour: RGB, 0-255, the same for a whole region.
+        name: The label's name.
+        region: The region that it belongs to.
+        group: The coarse group that it belongs to.
+        colour: RGB, 0-255, the same for all labels of a region.
     """
 
     name: str
@@ -60,23 +59,22 @@ LABELS: tuple[Label, ...] = (
     Label("hat", "hat", "accessories", (40, 140, 90)),
     Label("clothes", "clothes", "clothes", (110, 130, 150)),
 )
-"""Every label; a label map's values are positions in this tuple."""
+"""All labels; the values of a label map are positions in this tuple."""
 
 INDEX: dict[str, int] = {label.name: index for index, label in enumerate(LABELS)}
-"""The value a label has in a label map."""
+"""The value of each label in a label map."""
 
 REGIONS: tuple[str, ...] = tuple(dict.fromkeys(label.region for label in LABELS))
-"""The regions, left and right merged."""
+"""The regions: left and right merged."""
 
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(label.group for label in LABELS))
 """The eleven coarse groups."""
 
 REGION_OF: tuple[int, ...] = tuple(REGIONS.index(label.region) for label in LABELS)
-"""For each label, the position of its region in ``REGIONS``."""
+"""The position in ``REGIONS`` of each label's region."""
 
 GROUP_OF: tuple[int, ...] = tuple(GROUPS.index(label.group) for label in LABELS)
-"""For each label, the position of its group in ``GROUPS``."""
-
+"""The position in ``GROUPS`` of each label's group."""
 
 ORDERS: dict[str, tuple[str, ...]] = {
     family: tuple(names.split())
@@ -92,7 +90,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
         " l_lip r_brow hat hair mouth neck cloth l_eye earring",
     }.items()
 }
-"""The classes of each family of parsers, as its authors name them, in the order of its outputs."""
+"""The classes of each family of parsers under their authors' names, in the order of the network's outputs."""
 
 _LABEL_OF = {
     "background": "background",
@@ -133,22 +131,23 @@ _LABEL_OF = {
 
 
 def translate(classes: Sequence[str]) -> tuple[str, ...]:
-    """The label that each class of a parser stands for.
+    """The label of each class of a parser.
 
     Args:
-        classes: Class names as CelebAMask-HQ, FaRL or LaPa write them; a file extension is ignored.
+        classes: Class names of CelebAMask-HQ, FaRL or LaPa; a suffix ``.png`` is ignored.
 
     Raises:
-        ModelError: A name is none of theirs.
+        ModelError: A class is unknown.
     """
     names = [name.removesuffix(".png") for name in classes]
     unknown = [name for name in names if name not in _LABEL_OF]
     if unknown:
-        known = ", ".join(_LABEL_OF)
-        raise ModelError(f"{unknown[0]}: not a class of a known face parser; known are {known}")
+        raise ModelError(
+            f"{unknown[0]}: not a class of a known face parser; available: {', '.join(_LABEL_OF)}"
+        )
     return tuple(_LABEL_OF[name] for name in names)
 
 
 def label_values(labels: Sequence[str]) -> NDArray[np.uint8]:
-    """A table from class to label: the value in a label map of each label, ``(classes,)``."""
+    """The values of labels in a label map, ``(classes,)``: a table from a network's class to the label's value."""
     return np.array([INDEX[label] for label in labels], dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""What ``leam parse`` writes: label maps, overlays and region areas."""
+"""Write a parsed picture: label map, overlay and region areas."""
 
 from __future__ import annotations
 
@@ -18,26 +18,11 @@ from leam.parsers.regions import LABELS
 
 _COLOURS = np.array([label.colour for label in LABELS], dtype=np.uint8)
 _STRENGTH = 0.6
-
-
-def overlay(picture: Picture, parsing: Parsing) -> Picture:
-    """Lay the colours of the labels over a picture ``(h, w, 3)`` of the parsing's size."""
-    mixed = (1 - _STRENGTH) * picture + _STRENGTH * _COLOURS[parsing.labels]
-    return np.round(mixed).astype(np.uint8)
-
-
-def write_labels(parsing: Parsing, path: Path) -> None:
-    """Write a palette PNG: its pixels are positions in ``LABELS``, its colours the labels'."""
-    image = Image.fromarray(parsing.labels)
-    image.putpalette(_COLOURS.ravel().tolist())
-    image.save(path)
-
-
 _DIGITS = 6
 
 
 class RegionRow(TypedDict):
-    """A region's part of the pixels, and the mean confidence there; None where it has none."""
+    """The part of the pixels that a region covers, and the mean confidence in them; None if it covers none."""
 
     area: float
     confidence: float | None
@@ -50,9 +35,9 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
     """Parse the picture of a face and write ``labels.png``, ``overlay.png`` and ``areas.json``.
 
     Args:
-        face: Its whole picture is parsed.
-        parser: Names the regions.
-        folder: Written into; made if missing.
+        face: The face; its whole picture is parsed.
+        parser: The parser.
+        folder: The folder to write into; created if missing.
 
     Returns:
         Area and mean confidence of each region of the 112x112 chip, by name.
@@ -65,7 +50,8 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
     write_labels(whole, folder / "labels.png")
     Image.fromarray(overlay(face.picture, whole)).save(folder / "overlay.png")
     areas = {
-        "image": str(face.path) if face.path else None,
+        "image": str(face.source.path) if face.source else None,
+        "image_sha256": face.sha256,
         "parser": parser.name,
         "labels": [label.name for label in LABELS],
         "picture": _areas(whole),
@@ -73,6 +59,19 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
     }
     (folder / "areas.json").write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
     return _areas(chip)
+
+
+def overlay(picture: Picture, parsing: Parsing) -> Picture:
+    """A picture ``(h, w, 3)`` of the parsing's size, tinted with the colours of the labels."""
+    mixed = (1 - _STRENGTH) * picture + _STRENGTH * _COLOURS[parsing.labels]
+    return np.round(mixed).astype(np.uint8)
+
+
+def write_labels(parsing: Parsing, path: Path) -> None:
+    """Write a PNG whose pixels are positions in ``LABELS`` and whose palette has the labels' colours."""
+    image = Image.fromarray(parsing.labels)
+    image.putpalette(_COLOURS.ravel().tolist())
+    image.save(path)
 
 
 def _areas(parsing: Parsing) -> Areas:

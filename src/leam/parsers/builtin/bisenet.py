@@ -1,8 +1,8 @@
-"""BiSeNet face parsers, from the checkpoints that people have (Yu et al., BiSeNet, ECCV 2018).
+"""BiSeNet face parsers from public checkpoints (Yu et al., BiSeNet, ECCV 2018).
 
-The layouts are those of yakhyo/face-parsing (ResNet-18 and ResNet-34, ``.pt`` and ``.onnx``) and of
-zllrunning/face-parsing.PyTorch (ResNet-18, ``.pth``). All were trained on CelebAMask-HQ frames of
-512 pixels, a data set for non-commercial research.
+Reads the layouts of yakhyo/face-parsing (ResNet-18 and ResNet-34, ``.pt`` and ``.onnx``) and of
+zllrunning/face-parsing.PyTorch (ResNet-18, ``.pth``). All were trained on 512-pixel frames of CelebAMask-HQ, a data set
+for non-commercial research.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.errors import ModelError, WeightsError
+from leam.errors import ModelError, WeightsError, first_line
 from leam.parsers import PARSERS
 from leam.parsers.network import HeadParser, Network, weights_of
 from leam.parsers.regions import ORDERS, translate
@@ -22,18 +22,18 @@ from leam.weights.checkpoints import fill, read_state, without_prefix
 
 _SIDE = 512
 _CLASSES = len(ORDERS["bisenet"])
-# ResNet-18. As other public projects pin it; the file could not be fetched here. No checksum is
-# known for the .pt beside it, which would need no extra.
+# ResNet-18. The checksum is the one that other public projects pin. The .pt file beside it would not need an extra, but
+# its checksum is not known.
 _URL = "https://github.com/yakhyo/face-parsing/releases/download/weights/resnet18.onnx"
 _SHA256 = "0d9bd318e46987c3bdbfacae9e2c0f461cae1c6ac6ea6d43bbe541a91727e33f"
-# Blocks in each of the four stages, told apart by a key that only the deeper network has.
+# Blocks in each of the four stages. Only the deeper network has the key below.
 _RESNET_18, _RESNET_34 = (2, 2, 2, 2), (3, 4, 6, 3)
 _ONLY_IN_34 = "fpn.backbone.layer1.2.conv1.weight"
-# A key of either layout.
+# A key that both layouts have.
 _IN_BOTH = "ffm.conv1.weight"
-# Heads that only training uses, and the classifier of ImageNet.
+# Heads that are used in training only, and the ImageNet classifier.
 _UNUSED = re.compile(r"conv_out16\.|conv_out32\.|fpn\.backbone\.fc\.")
-# From zllrunning's names to yakhyo's, in this order.
+# From zllrunning's names to yakhyo's, applied in this order.
 _RENAMES = (
     (r"^cp\.resnet\.", "fpn.backbone."),
     (r"^cp\.", "fpn."),
@@ -48,10 +48,10 @@ _RENAMES = (
 
 @PARSERS("bisenet")
 def bisenet() -> HeadParser:
-    """Nineteen classes from the BiSeNet file that ``LEAM_BISENET`` names, else the public ONNX.
+    """Nineteen classes, from the BiSeNet file that ``LEAM_BISENET`` names or the public ONNX file.
 
     Raises:
-        WeightsError: The file cannot be had, is damaged, or of another layout.
+        WeightsError: The file is missing, damaged, or has another layout.
         ModelError: An ONNX file needs ``onnxruntime``, which is not installed.
     """
     return read_bisenet(weights_of("bisenet", _URL, _SHA256))
@@ -61,7 +61,7 @@ def read_bisenet(path: Path) -> HeadParser:
     """The parser from a checkpoint (any suffix) or an ONNX graph (``.onnx``).
 
     Raises:
-        WeightsError: The file is damaged, or of another layout.
+        WeightsError: The file is damaged or has another layout.
         ModelError: An ONNX file needs ``onnxruntime``, which is not installed.
     """
     network = _onnx_network(path) if path.suffix == ".onnx" else _torch_network(path)
@@ -76,11 +76,11 @@ def _torch_network(path: Path) -> Network:
 
 
 def canonical(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A checkpoint of either layout under yakhyo's names, without what inference does not use."""
+    """A checkpoint of either layout under yakhyo's names, without the tensors that are used in training only."""
     renamed = {}
     for name, value in state.items():
         for pattern, replacement in _RENAMES:
-            name = re.sub(pattern, replacement, name)  # noqa: PLW2901  each rename works on the one before
+            name = re.sub(pattern, replacement, name)  # noqa: PLW2901  renames are chained
         if not _UNUSED.match(name):
             renamed[name] = value
     return renamed
@@ -94,9 +94,9 @@ def _onnx_network(path: Path) -> Network:
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         source, target = session.get_inputs()[0].name, session.get_outputs()[0].name
-    except Exception as error:  # noqa: BLE001  onnxruntime has no common base of its errors
+    except Exception as error:  # noqa: BLE001  the errors of onnxruntime have no common base
         raise WeightsError(
-            f"{path}: not an ONNX graph that can run ({str(error).splitlines()[0]})"
+            f"{path}: not an ONNX graph that can run ({first_line(error)})"
         ) from None
 
     def network(pictures: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def _onnx_network(path: Path) -> Network:
 
 
 def normalised(pictures: Tensor) -> Tensor:
-    """RGB 0-255 as networks trained on ImageNet expect it."""
+    """RGB 0-255, normalised with the mean and standard deviation of ImageNet."""
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None] * 255
     deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None] * 255
     return (pictures - mean) / deviation
@@ -153,7 +153,7 @@ class _Output(nn.Module):
 
 
 class _Refinement(nn.Module):
-    """A convolution whose channels are weighed by their own averages."""
+    """A convolution with channel attention: channels are weighted by their own averages."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class _Refinement(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Joins fine and context features, and adds the channels that their averages call for."""
+    """Fuses fine and context features, with channel attention."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""The project's own parser: a small U-Net with a wide view of the head, its weights in the package.
+"""The project's own parser: a small U-Net whose weights come with the package.
 
-``training/`` trained it on CelebAMask-HQ, and ``docs/models/compact.md`` is its card.
+``training/`` contains its training on CelebAMask-HQ, ``docs/models/compact.md`` its model card.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.errors import WeightsError
+from leam.errors import WeightsError, first_line
 from leam.parsers import PARSERS
 from leam.parsers.network import HeadParser
 from leam.parsers.regions import translate
@@ -35,7 +35,7 @@ def read_compact(path: Path) -> HeadParser:
     """The parser from a weights file.
 
     Raises:
-        WeightsError: The file is missing, damaged, or of another layout.
+        WeightsError: The file is missing, damaged, or has another layout.
     """
     try:
         with safe_open(path, framework="pt") as stored:
@@ -49,17 +49,16 @@ def read_compact(path: Path) -> HeadParser:
     except FileNotFoundError:
         raise WeightsError(f"{path}: not found; install the package again") from None
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        line = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not the weights of compact ({line})") from None
+        raise WeightsError(f"{path}: not the weights of compact ({first_line(error)})") from None
     return HeadParser("compact", translate(classes), side, network.eval())
 
 
 class CompactNet(nn.Module):
     """Scores of every class at half the input's resolution.
 
-    The encoder halves four times. Dense convolutions serve the fine levels, where they are cheap;
-    at the coarsest, depthwise 5x5 convolutions and a global average let each position see the whole
-    head. The decoder adds each level's features to the upsampled coarser ones.
+    The encoder downsamples four times. The finer levels have few channels and use dense convolutions; at the coarsest
+    level, depthwise 5x5 convolutions and a global average widen the receptive field to the whole head. The decoder adds
+    each level's features to the upsampled features of the next coarser level.
     """
 
     def __init__(self, classes: int, widths: tuple[int, int, int, int] = (24, 48, 96, 96)) -> None:
@@ -109,7 +108,7 @@ def _normed(
 
 
 class _Residual(nn.Module):
-    """Two dense 3x3 convolutions beside an identity."""
+    """A residual block of two dense 3x3 convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -134,7 +133,7 @@ class _Wide(nn.Module):
 
 
 class _Global(nn.Module):
-    """Adds what the whole picture says to every position."""
+    """Adds global context: a projection of the average features to every position."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -145,7 +144,7 @@ class _Global(nn.Module):
 
 
 class _Up(nn.Module):
-    """Upsamples coarse features twofold, adds the finer level's, and mixes them."""
+    """Upsamples coarse features by two, adds those of the finer level, and mixes them."""
 
     def __init__(self, coarse: int, fine: int, width: int) -> None:
         super().__init__()

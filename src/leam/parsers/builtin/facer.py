@@ -1,7 +1,7 @@
 """FaRL face parsers (Zheng et al., CVPR 2022) as TorchScript, from FacePerceiver/facer's releases.
 
-The file is all that is needed; the package ``pyfacer`` is not. The model ``celebm`` was trained on
-CelebAMask-HQ, which is for non-commercial research.
+The package ``pyfacer`` is not needed. The model ``celebm`` was trained on CelebAMask-HQ, a data set for non-commercial
+research.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leam.errors import WeightsError
+from leam.errors import WeightsError, first_line
 from leam.faces.alignment import Matrix, similarity_transform
 from leam.faces.face import Points
 from leam.parsers import PARSERS
@@ -24,18 +24,18 @@ _URL = (
     "https://github.com/FacePerceiver/facer/releases/download/models-v1/"
     "face_parsing.farl.celebm.main_ema_181500_jit.pt"
 )
-# As other public projects pin it; the file could not be fetched here.
+# The checksum is the one that other public projects pin.
 _SHA256 = "bbc1f0e9f68c80eb83a0b23f33850d1e10f2ec1eda96884112d111c2c1f15c79"
 
 
 @PARSERS("facer")
 def facer() -> HeadParser:
-    """Nineteen classes from the TorchScript file that ``LEAM_FACER`` names, else the public one.
+    """Nineteen classes, from the TorchScript file that ``LEAM_FACER`` names or the public one of 647 MB.
 
-    TorchScript is code: name only a file that you trust. The public one has 647 MB.
+    TorchScript is code: name only a file that you trust.
 
     Raises:
-        WeightsError: The file cannot be had, or is not TorchScript.
+        WeightsError: The file is missing or is not TorchScript.
     """
     return read_facer(weights_of("facer", _URL, _SHA256))
 
@@ -49,11 +49,10 @@ def read_facer(path: Path) -> HeadParser:
     try:
         script = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{path}: not a TorchScript file ({line})") from None
+        raise WeightsError(f"{path}: not a TorchScript file ({first_line(error)})") from None
 
     def network(pictures: Tensor) -> Tensor:
-        # The script normalises pictures of 0-1 itself, and returns features beside the scores.
+        # The script takes pictures in [0, 1], normalises them itself, and returns features beside the scores.
         scores: Tensor = script(pictures / 255)[0]
         return scores
 
@@ -62,10 +61,10 @@ def read_facer(path: Path) -> HeadParser:
 
 
 def celeba_hq_frame(five_points: Points, side: int) -> Matrix:
-    """The map from picture pixels to CelebA-HQ's frame of a face, ``(2, 3)``.
+    """The affine map from picture pixels to CelebA-HQ's frame of a face, ``(2, 3)``.
 
-    The frame is a square, upright between eyes and mouth; twice the distance of the eyes, or 1.8
-    times that from eyes to mouth, reaches from its centre to its sides (Karras et al., ICLR 2018,
+    The frame is a square, aligned with the axis from eyes to mouth. From its centre to its sides it is twice the
+    distance between the eyes, or 1.8 times the distance from eyes to mouth if that is larger (Karras et al., ICLR 2018,
     appendix C).
 
     Args:
@@ -80,6 +79,6 @@ def celeba_hq_frame(five_points: Points, side: int) -> Matrix:
     below = np.array([-right[1], right[0]])
     centre = eyes + 0.1 * down
     corners = np.stack([centre - right - below, centre + right - below, centre + right + below])
-    # Corners are outer edges, half a pixel beyond the centres of the first and last pixels.
+    # The frame ends at the outer edges of its pixels, half a pixel beyond their centres.
     target = np.array([[0, 0], [side, 0], [side, side]]) - 0.5
     return similarity_transform(corners, target)

@@ -1,4 +1,4 @@
-"""A parser that needs no weights: regions are polygons over the 68 landmarks."""
+"""A parser without weights: regions are polygons over the 68 landmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leam.parsers import PARSERS
 from leam.parsers.parsing import Parsing
 from leam.parsers.regions import INDEX
 
-# Polygons over the 68 points, painted in this order, later over earlier.
+# Polygons over the 68 points, painted in this order.
 _POLYGONS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("nose", (27, 31, 32, 33, 34, 35)),
     ("left_eye", tuple(range(36, 42))),
@@ -24,12 +24,13 @@ _POLYGONS: tuple[tuple[str, tuple[int, ...]], ...] = (
 _BROWS = (("left_brow", tuple(range(17, 22))), ("right_brow", tuple(range(22, 27))))
 # Sub-pixel precision of polygon corners: 4 bits.
 _SHIFT = 4
-# The landmarks end at the brows. The hairline lies about this far above them, in units of
-# brow-to-chin height.
+# The landmarks end at the brows. The hairline is assumed this far above them, in units of the height from chin to
+# brows.
 _FOREHEAD = 0.45
-# A brow is a line of points; it is drawn this thick, in units of the distance between the eyes.
+# Thickness of a brow, whose landmarks form a line, in units of the distance between the eyes.
 _BROW_THICKNESS = 0.14
-# The points run down the bridge and along the nostrils' base; the wings reach this much further.
+# The landmarks run down the bridge and along the base of the nostrils. The wings of the nose extend beyond them by this
+# part of the base's width.
 _WING = 0.28
 
 
@@ -37,8 +38,8 @@ _WING = 0.28
 class LandmarkParser:
     """The parts of the face, forehead and background as polygons over dlib's 68 landmarks.
 
-    It knows no hair, ears, glasses, neck or clothes: what lies outside the outline of the landmarks
-    is background, and hair over the forehead counts as forehead.
+    Hair, ears, glasses, neck and clothes are not recognized: everything outside the landmarks' outline is background,
+    and hair over the forehead is forehead.
     """
 
     name = "landmarks"
@@ -91,5 +92,5 @@ def paint(labels: NDArray[np.uint8], polygon: Points, name: str) -> None:
 
 
 def _fixed(points: Points) -> NDArray[np.int32]:
-    """Pixels as fixed-point integers, as OpenCV draws them."""
+    """Pixel coordinates as the fixed-point integers that OpenCV draws with."""
     return np.round(points * (1 << _SHIFT)).astype(np.int32)

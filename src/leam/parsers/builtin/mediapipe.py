@@ -1,6 +1,6 @@
-"""A parser from MediaPipe's 478 face points, through ``mediapipe``, an extra.
+"""A parser from the 478 points of MediaPipe's face mesh; needs the extra ``mediapipe``.
 
-Its model file ``face_landmarker.task`` (Apache-2.0) is not in the package's wheels any more.
+The wheels of ``mediapipe`` no longer contain the model file ``face_landmarker.task`` (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.errors import FaceError, ModelError, WeightsError
+from leam.errors import FaceError, ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop, transform_points, warp
 from leam.faces.face import Face, Points
 from leam.parsers import PARSERS
@@ -23,10 +23,10 @@ _URL = (
     "https://storage.googleapis.com/mediapipe-models/"
     "face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 )
-# As other public projects pin it; the file could not be fetched here.
+# The checksum is the one that other public projects pin.
 _SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _SIDE = 512
-# Rings of points of the face mesh, painted in this order, later over earlier.
+# Polygons over points of the face mesh, painted in this order.
 _LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 _RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 _RINGS: dict[str, tuple[int, ...]] = {
@@ -65,14 +65,14 @@ _RINGS: dict[str, tuple[int, ...]] = {
 class MediaPipeParser:
     """The parts of the face, forehead and background as polygons over MediaPipe's face mesh.
 
-    It knows no hair, ears, glasses, neck or clothes; these are background.
+    Hair, ears, glasses, neck and clothes are not recognized; they are background.
 
     Args:
-        task: The model file; by default the one that ``LEAM_MEDIAPIPE`` names, else the public one.
+        task: The model file; by default the one that ``LEAM_MEDIAPIPE`` names, or the public one.
 
     Raises:
         ModelError: ``mediapipe`` is not installed.
-        WeightsError: The model file cannot be had or is damaged.
+        WeightsError: The model file is missing or damaged.
     """
 
     name = "mediapipe"
@@ -94,14 +94,13 @@ class MediaPipeParser:
         try:
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
-            line = str(error).strip().splitlines()[0]
-            raise WeightsError(f"{task}: not a face landmarker ({line})") from None
+            raise WeightsError(f"{task}: not a face landmarker ({first_line(error)})") from None
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry; confidence is one everywhere.
 
         Raises:
-            FaceError: MediaPipe finds no face where there should be one.
+            FaceError: MediaPipe finds no face.
             ModelError: MediaPipe cannot run.
         """
         points = transform_points(crop.matrix(face), self._points(face))
@@ -111,15 +110,14 @@ class MediaPipeParser:
         return Parsing(labels, np.ones(crop.size, dtype=np.float32))
 
     def _points(self, face: Face) -> Points:
-        """The mesh in the picture, ``(478, 2)``, looked for in a view of this face alone."""
+        """The face mesh in picture pixels, ``(478, 2)``, detected in a view of this face only."""
         view = head_matrix(face.five_points, _SIDE)
         picture = warp(face.picture, view, (_SIDE, _SIDE))
         try:
             found = self._landmarker.detect(self._image(self._format, picture)).face_landmarks
         except (RuntimeError, ValueError) as error:
-            line = str(error).strip().partition("\n")[0]
             raise ModelError(
-                f"{face.path or 'the picture'}: parser mediapipe cannot run ({line})"
+                f"{face.path or 'the picture'}: parser mediapipe cannot run ({first_line(error)})"
             ) from None
         if not found:
             raise FaceError(f"{face.path or 'the picture'}: no face found by mediapipe")

@@ -1,7 +1,6 @@
-"""SegFormer face parsers through ``transformers``, an extra (Xie et al., NeurIPS 2021).
+"""SegFormer face parsers (Xie et al., NeurIPS 2021); needs the extra ``segformer``.
 
-``jonathandinu/face-parsing`` is the public one: trained on CelebAMask-HQ, which is for
-non-commercial research.
+The public model ``jonathandinu/face-parsing`` was trained on CelebAMask-HQ, a data set for non-commercial research.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from leam.errors import ModelError, WeightsError
+from leam.errors import ModelError, WeightsError, first_line
 from leam.parsers import PARSERS
 from leam.parsers.builtin.bisenet import normalised
 from leam.parsers.network import HeadParser, Network
 from leam.parsers.regions import translate
 
 VARIABLE = "LEAM_SEGFORMER"
-"""Names a folder with ``config.json`` and weights, or a model on the hub."""
+"""Environment variable that names a folder with ``config.json`` and weights, or a model on the Hugging Face hub."""
 
 _PUBLIC = "jonathandinu/face-parsing"
 _SIDE = 512
@@ -26,17 +25,17 @@ _SIDE = 512
 
 @PARSERS("segformer")
 def segformer() -> HeadParser:
-    """The classes that the model's own ``id2label`` names.
+    """The classes in the model's own ``id2label``.
 
     Raises:
         ModelError: ``transformers`` is not installed, or a class has an unknown name.
-        WeightsError: The model is not at hand and cannot be fetched.
+        WeightsError: The model is not on this machine and cannot be downloaded.
     """
     return read_segformer(os.environ.get(VARIABLE, _PUBLIC))
 
 
 def read_segformer(source: str) -> HeadParser:
-    """The parser from a folder or a name on the hub; errors as for :func:`segformer`."""
+    """The parser from a folder or from a model on the hub; errors as for :func:`segformer`."""
     try:
         from transformers import SegformerForSemanticSegmentation  # noqa: PLC0415  an extra
     except ImportError:
@@ -45,10 +44,9 @@ def read_segformer(source: str) -> HeadParser:
         ) from None
     try:
         model: Any = SegformerForSemanticSegmentation.from_pretrained(source)
-    except Exception as error:  # noqa: BLE001  the hub's client has no common base of its errors
-        line = str(error).strip().splitlines()[0]
+    except Exception as error:  # noqa: BLE001  the errors of the hub's client have no common base
         raise WeightsError(
-            f"segformer: {source} cannot be loaded; set {VARIABLE} to a folder with it ({line})"
+            f"segformer: {source} cannot be loaded; set {VARIABLE} to a folder with it ({first_line(error)})"
         ) from None
     names = model.config.id2label
     labels = translate([names[index] for index in range(len(names))])

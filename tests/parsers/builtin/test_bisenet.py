@@ -12,7 +12,7 @@ from leam.parsers import load_parser
 from leam.parsers.builtin.bisenet import canonical, normalised, read_bisenet
 from leam.parsers.regions import ORDERS, translate
 
-MANIFESTS = Path(__file__).parent / "manifests"
+MANIFESTS = Path(__file__).parents[1] / "manifests"
 
 
 def random_state(layout, seed=0):

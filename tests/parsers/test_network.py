@@ -1,13 +1,19 @@
+"""Parsers that are networks: their view of the head, their labels, and their weights."""
+
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
+from leam.errors import WeightsError
 from leam.faces.alignment import Crop, transform_points
 from leam.faces.face import Face
-from leam.parsers import network as head
-from leam.parsers.network import HeadParser, head_matrix, inverse
+from leam.parsers import load_parser, network
+from leam.parsers.network import HeadParser, head_matrix, inverse, weights_of
 from leam.parsers.parsing import Frame
 from leam.parsers.regions import INDEX
+from serving import DATA, SHA, serving
 
 FIVE = np.array([[110.0, 120], [150, 121], [131, 145], [114, 168], [147, 169]])
 
@@ -52,7 +58,7 @@ def test_a_crop_shows_what_the_frame_shows(picture):
     face, crop = face_of(picture), Crop()
     chip = parser.parse(face, crop)
     frame = parser.parse(face, Frame.of(face))
-    at = transform_points(inverse(crop.matrix(face)), head._pixels(slice(0, 112), 112))
+    at = transform_points(inverse(crop.matrix(face)), network._pixels(slice(0, 112), 112))
     x, y = np.round(at).astype(int).transpose(2, 0, 1)
     same = chip.labels == frame.labels[y, x]
     assert same.mean() > 0.98
@@ -62,7 +68,7 @@ def test_outside_the_view_nothing_is_claimed(picture):
     parser = HeadParser("all nose", ("skin", "nose"), 64, by_red(-1))
     face = face_of(picture)
     parsing = parser.parse(face, Frame.of(face))
-    points = transform_points(head_matrix(FIVE, 64), head._pixels(slice(0, 260), 250))
+    points = transform_points(head_matrix(FIVE, 64), network._pixels(slice(0, 260), 250))
     outside = ((points < -0.5) | (points > 63.5)).any(axis=-1)
     assert outside.any()
     assert (parsing.labels[outside] == INDEX["background"]).all()
@@ -85,7 +91,7 @@ def test_blocks_change_nothing(picture, monkeypatch):
     parser = HeadParser("red", ("skin", "nose"), 64, by_red(130))
     face = face_of(picture)
     whole = parser.parse(face, Frame.of(face))
-    monkeypatch.setattr(head, "_BLOCK", 1000)
+    monkeypatch.setattr(network, "_MAX_PIXELS", 1000)
     blocks = parser.parse(face, Frame.of(face))
     assert (whole.labels == blocks.labels).all()
     assert (whole.confidence == blocks.confidence).all()
@@ -128,5 +134,46 @@ def test_inverse_undoes():
 
 
 def test_head_matrix_puts_the_template_on_itself():
-    five = head._FIVE_POINTS * 200 - 0.5
+    five = network._FIVE_POINTS * 200 - 0.5
     np.testing.assert_allclose(head_matrix(five, 200), np.eye(2, 3), atol=1e-9)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEAM_CACHE", str(tmp_path / "cache"))
+    for parser in ("BISENET", "FACER", "MEDIAPIPE"):
+        monkeypatch.delenv(f"LEAM_{parser}", raising=False)
+    return tmp_path / "cache"
+
+
+def test_the_public_file_is_fetched_once_and_checked_each_time(cache):
+    with serving() as server:
+        path = weights_of("facer", server.url, SHA)
+        url = server.url
+    assert path == cache / "facer" / "model.bin"
+    assert path.read_bytes() == DATA
+    assert weights_of("facer", url, SHA) == path
+    path.write_bytes(b"something else")
+    with pytest.raises(WeightsError, match=rf"facer: .*model\.bin has sha256 \w+, not {SHA}"):
+        weights_of("facer", url, SHA)
+
+
+def test_a_named_file_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "mine.pt").write_bytes(b"mine")
+    monkeypatch.setenv("LEAM_FACER", str(tmp_path / "mine.pt"))
+    assert weights_of("facer", "http://127.0.0.1:1/model.bin", SHA) == tmp_path / "mine.pt"
+
+
+@pytest.mark.parametrize("parser", ["bisenet", "facer", "mediapipe"])
+def test_offline_says_which_file_to_put_where_or_which_variable_to_set(parser, cache, monkeypatch):
+    if parser == "mediapipe":
+        pytest.importorskip("mediapipe")
+    module = importlib.import_module(f"leam.parsers.builtin.{parser}")
+    monkeypatch.setattr(module, "_URL", "http://127.0.0.1:1/released.bin")
+    with pytest.raises(WeightsError) as raised:
+        load_parser(parser)
+    message = str(raised.value)
+    assert message.startswith(f"{parser}: http://127.0.0.1:1/released.bin: cannot be reached")
+    assert message.endswith(
+        f"put it at {cache / parser / 'released.bin'}; or set LEAM_{parser.upper()} to a file of your own"
+    )
