@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import TypeVar, cast
 
@@ -132,13 +132,7 @@ class Registry(Mapping[str, T]):
 
 
 def _installed(group: str) -> Iterable[EntryPoint]:
-    return _entry_points().select(group=group)
-
-
-@cache
-def _entry_points() -> EntryPoints:
-    """The entry points of all installed packages, read once."""
-    return entry_points()
+    return entry_points(group=group)
 
 
 def _package_of(point: EntryPoint) -> str:

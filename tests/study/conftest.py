@@ -9,10 +9,9 @@ import pytest
 from leam.demo import write_views
 from leam.faces.people import Sample, read_people
 from leam.recognizers.recognizer import Recognizer
-from leam.study.plan import Settings
+from leam.study.plan import Plan, Settings
 from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
-from leam.study.plan import Plan
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,12 @@ import pytest
 from leam.faces.people import read_people
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
-from leam.study import RunFolder, plan_study, run_study
-from leam.study.engines import Done, ProcessEngine
-from leam.study.engines.handing import HandingEngine
-from leam.study.jobs import Job
+from leam.study.dispatch import DispatchEngine
+from leam.study.engine import Done, EngineOptions
 from leam.study.plan import Plan
+from leam.study.run import plan_study, run_study
+from leam.study.schedule import Job
+from leam.study.store import RunFolder
 from mortal import Mortal
 from small import SIDE, digests, log_of, recognizer
 
@@ -31,12 +31,13 @@ pytestmark = [
     pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc"),
 ]
-TWO = partial(ProcessEngine, processes=2)
+TWO = EngineOptions(workers=2)
 # The command with a person a slice, so that few pictures keep two processes busy.
 COMMAND = """
-from leam.cli import main, study
-plan_study = study.plan_study
-study.plan_study = lambda *args: plan_study(*args).model_copy(update={"people_per_slice": 1})
+from leam.cli import main
+from leam.study import run
+plan_study = run.plan_study
+run.plan_study = lambda *args: plan_study(*args).model_copy(update={"people_per_slice": 1})
 if __name__ == "__main__":
     main()
 """
@@ -94,7 +95,7 @@ def test_a_killed_worker_changes_no_byte(faces, undisturbed, dlib_resnet, tmp_pa
             killed.append(max(workers_of(os.getpid())))
             os.kill(killed[0], signal.SIGKILL)
 
-    run_study(plan_of(faces, [dlib_resnet]), [dlib_resnet], folder, engine=TWO, progress=kill)
+    run_study(plan_of(faces, [dlib_resnet]), [dlib_resnet], folder, options=TWO, progress=kill)
     assert len(killed) == 1
     assert digests(folder.path) == undisturbed
     assert not log_of(folder.path)
@@ -109,7 +110,7 @@ def test_workers_end_with_a_killed_parent_and_the_same_command_goes_on(
     command = [sys.executable, str(tmp_path / "leam1.py"), "study", str(faces), "--out", str(run)]
     command += ["--workers", "2"]
     with subprocess.Popen(command) as process:
-        while not list(run.glob("shards/parsing/*/*/*.npz")):
+        while not list(run.glob("shards/parse/*/*/*.npz")):
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.01)
         workers = list(workers_of(process.pid))
@@ -133,12 +134,12 @@ def test_a_recognizer_that_kills_every_worker_takes_nothing_with_it(faces, tmp_p
     samples = [sample for sample in read_people(faces) if sample.person in {"0", "3"}]
     with_it, without = tmp_path / "with", tmp_path / "without"
     both = [mortal, sound]
-    run_study(plan_study("faces", samples, both), both, RunFolder(with_it), engine=TWO)
+    run_study(plan_study("faces", samples, both), both, RunFolder(with_it), options=TWO)
     run_study(plan_study("faces", samples, [sound]), [sound], RunFolder(without))
-    why = "maps: the process died, perhaps for lack of memory, 2 times"
-    assert log_of(with_it) == [f"model mortal: {why}; its figures are left out"]
+    why = "explain: the process died, perhaps for lack of memory, 2 times"
+    assert log_of(with_it) == [f"recognizer mortal: {why}; its figures are left out"]
     found, wanted = (json.loads((run / "summary.json").read_text()) for run in (with_it, without))
-    assert found["failed"] == [{"model": "mortal", "reason": why}]
+    assert found["failed"] == [{"recognizer": "mortal", "reason": why}]
     assert found | {"failed": []} == wanted
     found, wanted = digests(with_it), digests(without)
     tables = {name for name in found | wanted if name.startswith("tables")}
@@ -146,7 +147,7 @@ def test_a_recognizer_that_kills_every_worker_takes_nothing_with_it(faces, tmp_p
     assert all(found[name] == wanted[name] for name in tables)
 
 
-class Fragile(HandingEngine[int]):
+class Fragile(DispatchEngine[int]):
     """Does nothing, and loses every part that has a certain job in it."""
 
     tries = 3
@@ -173,8 +174,8 @@ class Fragile(HandingEngine[int]):
         return "lost" if self.fatal in part else [Done(job) for job in part]
 
 
-def test_what_was_lost_is_handed_out_again_job_by_job():
-    jobs = [Job("maps", name, index) for index in range(3) for name in "ab"]
+def test_what_was_lost_is_dispatched_again_job_by_job():
+    jobs = [Job("explain", name, index) for index in range(3) for name in "ab"]
     engine = Fragile(jobs[1])
     done = list(engine.run(iter(jobs)))
     assert sorted(engine.parts, key=str) == sorted(

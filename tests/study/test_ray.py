@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from leam.cli.study import _engine_maker
 from leam.errors import InputError, StudyError
 from leam.faces.people import read_people
+from leam.files import sha256_of
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
-from leam.study import RunFolder, Settings, plan_study, run_study
-from leam.study.engines import RayEngine
-from leam.study.engines.ray import Setup, start_worker
-from leam.study.jobs import Job
-from leam.study.plan import Plan
-from leam.files import sha256_of
+from leam.study.engine import ENGINES, EngineOptions
+from leam.study.engines.ray import RayEngine, Setup, start_worker
+from leam.study.plan import Plan, Settings
+from leam.study.run import plan_study, run_study
+from leam.study.schedule import Job
+from leam.study.store import RunFolder
 from mortal import Mortal
 
 ray = pytest.importorskip("ray")
@@ -56,7 +56,7 @@ def slices(views, tmp_path_factory) -> Plan:
         (folder / f"{i // 2}").mkdir(exist_ok=True)
         shutil.copy(picture, folder / f"{i // 2}" / picture.name)
     recognizer = mortal(folder)
-    plan = plan_study("views", read_people(folder), [recognizer], Settings(transfer=True, panel=2))
+    plan = plan_study("views", read_people(folder), [recognizer], Settings(transfer=True, subset=2))
     return plan.model_copy(update={"people_per_slice": 1})
 
 
@@ -90,7 +90,7 @@ def test_a_killed_worker_changes_no_byte(cluster, slices, tmp_path):
     run_study(slices, [mortal(tmp_path)], local)
     grave = tmp_path / "grave"
     assert not grave.exists()
-    run_study(slices, [mortal(tmp_path)], spread, engine=RayEngine)
+    run_study(slices, [mortal(tmp_path)], spread, engine="ray")
     assert grave.exists()
     assert digests(spread) == digests(local)
     assert any(name.endswith(".parquet") for name in digests(spread))
@@ -101,7 +101,7 @@ def test_a_slice_that_kills_every_worker_is_a_fault(cluster, slices, tmp_path, m
     folder = begun(tmp_path / "run", slices)
     engine = RayEngine(slices, folder, [])
     monkeypatch.setattr(engine, "_work", ray.remote(num_cpus=1, max_retries=0)(_die))
-    (done,) = engine.run([Job("maps", "mortal", 0)])
+    (done,) = engine.run([Job("explain", "mortal", 0, ("explain",))])
     engine.close()
     assert (
         done.fault
@@ -115,10 +115,10 @@ def _die(_setup, _jobs):
 
 def test_what_stops_a_study_on_a_worker_stops_it_here(cluster, slices, tmp_path):
     folder = begun(tmp_path / "run", slices)
-    other = slices.model_copy(update={"leam": "0.0"})
+    other = slices.model_copy(update={"versions": {**slices.versions, "leam": "0.0"}})
     engine = RayEngine(other, folder, [])
     with pytest.raises(StudyError, match=r"Ray worker on .* has leam .*, the study 0.0"):
-        list(engine.run([Job("faces", "", 0)]))
+        list(engine.run([Job("detect", "", 0)]))
     engine.close()
 
 
@@ -149,7 +149,7 @@ def test_ray_is_an_extra(slices, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("address", "why"), [("nowhere", "wanted is HOST:PORT"), ("127.0.0.1:{port}", "refused")]
+    ("address", "why"), [("nowhere", "expected HOST:PORT"), ("127.0.0.1:{port}", "refused")]
 )
 def test_an_address_where_no_cluster_answers(slices, tmp_path, monkeypatch, address, why):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
@@ -161,12 +161,9 @@ def test_an_address_where_no_cluster_answers(slices, tmp_path, monkeypatch, addr
             RayEngine(slices, folder, [], address=address)
 
 
-def test_options_of_the_other_engine_are_refused():
-    assert _engine_maker("local", None, 1) is None
-    assert _engine_maker("ray", "head:6379", 1).keywords == {"address": "head:6379"}
-    with pytest.raises(InputError, match="--engine slurm: known are local, ray"):
-        _engine_maker("slurm", None, 1)
+def test_options_of_the_other_engine_are_refused(slices, tmp_path):
+    folder = begun(tmp_path / "run", slices)
     with pytest.raises(InputError, match="--address: belongs to --engine ray"):
-        _engine_maker("local", "head:6379", 1)
+        ENGINES["local"](slices, folder, [], EngineOptions(address="head:6379"))
     with pytest.raises(InputError, match="--workers: belongs to --engine local"):
-        _engine_maker("ray", None, 2)
+        ENGINES["ray"](slices, folder, [], EngineOptions(workers=2))

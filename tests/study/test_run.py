@@ -1,10 +1,10 @@
+"""Whole studies, small and real."""
+
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import replace
-from functools import partial
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,29 +15,42 @@ import pytest
 import torch
 from torch import nn
 
-from leam.errors import InputError, LayerError, StudyError
+from leam.errors import InputError, LayerError, ModelError, StudyError
 from leam.faces.people import add_groups, draw_people, read_people
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
 from leam.metrics.occlusion import FRACTIONS
+from leam.plugins import Registry
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
-from leam.report import render_report
-from leam.study import RunFolder, Settings, plan_study, run_study
-from leam.study.engines import ProcessEngine
-from leam.study.plan import PRESETS
+from leam.report.page import render_report
+from leam.results.summary import Summary
+from leam.study.engine import EngineOptions
+from leam.study.plan import PRESETS, Settings
+from leam.study.run import plan_study, run_study
+from leam.study.stages.agreement import AgreementFigures
+from leam.study.stages.curves import CurveFigures
+from leam.study.stages.groups import GroupFigures
+from leam.study.stages.layers import LayerFigures
+from leam.study.stages.occlusion import OcclusionFigures
+from leam.study.stages.regions import RegionFigures
+from leam.study.stages.sanity import SanityFigures
+from leam.study.stages.second_parser import SecondParserFigures
+from leam.study.stages.specificity import SpecificityFigures
+from leam.study.stages.stability import StabilityFigures
+from leam.study.stages.swap import SwapFigures
+from leam.study.stages.transfer import TransferFigures
+from leam.study.stages.verification import VerificationFigures
+from leam.study.store import RunFolder
+from leam.study.summary import read_summary, summary_schema
 from tiny import TinyNet
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]
 
 
-def summary_of(folder: RunFolder) -> dict:
+def json_of(folder: RunFolder) -> dict:
     return json.loads((folder.path / "summary.json").read_text())
-
-
-def schema() -> dict:
-    return json.loads((resources.files("leam.study") / "summary.schema.json").read_text())
 
 
 def digests(folder: RunFolder) -> dict[str, str]:
@@ -54,26 +67,42 @@ def digests(folder: RunFolder) -> dict[str, str]:
 
 
 def test_summary_keeps_its_contract(finished):
-    summary = summary_of(finished)
-    jsonschema.validate(summary, schema())
-    assert summary["people"] == 2
-    assert summary["images"] == 12
-    reasons = {one["path"]: one["reason"] for one in summary["skipped"]}
+    jsonschema.validate(json_of(finished), summary_schema())
+    summary = read_summary(finished)
+    assert (summary.people, summary.images) == (2, 12)
+    reasons = {one.image: one.reason for one in summary.exclusions}
     assert set(reasons) == {"Grace Hopper/broken.jpg", "Solo/only.png"}
     assert "not a picture" in reasons["Grace Hopper/broken.jpg"]
     assert reasons["Solo/only.png"] == "the only usable picture of Solo"
 
 
 def test_the_schema_refuses_what_is_not_the_contract(finished):
-    summary = summary_of(finished)
-    del summary["models"]["dlib_resnet"]["bc"]["critical"]["same"]["low"]
+    summary = json_of(finished)
+    figures = summary["recognizers"]["dlib_resnet"]["figures"]
+    del figures["specificity"]["operands"]["critical"]["genuine"]["low"]
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(summary, schema())
+        jsonschema.validate(summary, summary_schema())
+
+
+def test_an_older_or_damaged_summary_is_refused_in_a_line(finished, tmp_path):
+    found = json_of(finished)
+    for broken, why in (
+        ({key: value for key, value in found.items() if key != "schema_version"}, "version 1, but"),
+        (found | {"schema_version": 99}, "version 99, but"),
+        (found | {"people": -1}, "people: "),
+        ([], "version None, but"),
+    ):
+        (tmp_path / "summary.json").write_text(json.dumps(broken))
+        with pytest.raises(StudyError, match=rf"summary\.json: .*{why}"):
+            read_summary(RunFolder(tmp_path))
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(StudyError, match=r"summary\.json: not JSON"):
+        read_summary(RunFolder(tmp_path))
 
 
 def test_views_of_one_face_have_more_alike_maps_than_two_faces(finished):
-    bc = summary_of(finished)["models"]["dlib_resnet"]["bc"]
-    assert bc["critical"]["same"]["mean"] > bc["critical"]["different"]["mean"]
+    found = read_summary(finished).each(SpecificityFigures)["dlib_resnet"].operands["critical"]
+    assert found.genuine.mean > found.impostor.mean
 
 
 def test_tables_are_tidy_and_agree_with_the_summary(finished):
@@ -83,9 +112,9 @@ def test_tables_are_tidy_and_agree_with_the_summary(finished):
     for column in ("share", "mass", "area"):
         np.testing.assert_allclose(sums[column], 1, atol=1e-5)
     nose = overall.filter(pl.col("region") == "nose")
-    figures = summary_of(finished)["models"]["dlib_resnet"]["regions"]["nose"]
-    assert figures["share"]["mean"] == pytest.approx(nose["share"].mean(), rel=1e-5)
-    assert figures["share"]["n"] == 2
+    figures = read_summary(finished).each(RegionFigures)["dlib_resnet"].regions["nose"]
+    assert figures.share.mean == pytest.approx(nose["share"].mean(), rel=1e-5)
+    assert figures.share.n == 2
     layers = table["layer"].unique().to_list()
     assert len(layers) == 28
     assert table.height == 12 * 28 * overall["region"].n_unique()
@@ -110,7 +139,7 @@ def test_a_study_works_in_one_thread_and_leaves_the_number_as_it_was(plan, dlib_
 
 def test_two_processes_end_with_the_same_bytes(finished, plan, dlib_resnet, tmp_path):
     folder = RunFolder(tmp_path / "run")
-    run_study(plan, [dlib_resnet], folder, engine=partial(ProcessEngine, processes=2))
+    run_study(plan, [dlib_resnet], folder, options=EngineOptions(workers=2))
     assert digests(folder) == digests(finished)
 
 
@@ -136,7 +165,7 @@ def test_a_study_in_parts_ends_with_the_same_bytes(finished, plan, dlib_resnet, 
 def test_finished_work_is_not_done_again_and_damaged_work_is(finished, plan, dlib_resnet, tmp_path):
     folder = RunFolder(tmp_path / "run")
     run_study(plan, [dlib_resnet], folder)
-    shard = folder.shard("maps/dlib_resnet", 0)
+    shard = folder.shard("explain/dlib_resnet", 0)
     before = shard.stat().st_mtime_ns
     run_study(plan, [dlib_resnet], folder)
     assert shard.stat().st_mtime_ns == before
@@ -192,9 +221,9 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
 
 
 def test_choices_that_cannot_work_fail_before_the_work(samples, dlib_resnet, tmp_path):
-    with pytest.raises(InputError, match="wanted is at least one"):
+    with pytest.raises(InputError, match="expected at least one"):
         plan_study("views", samples, [dlib_resnet, dlib_resnet])
-    with pytest.raises(InputError, match="glitter: unknown"):
+    with pytest.raises(InputError, match="glitter: no such fill; available: "):
         plan_study("views", samples, [dlib_resnet], Settings(fill="glitter"))
     wrong = plan_study("views", samples, [dlib_resnet], Settings(layers=("nothing",)))
     with pytest.raises(LayerError, match="layer nothing: no such layer"):
@@ -202,15 +231,15 @@ def test_choices_that_cannot_work_fail_before_the_work(samples, dlib_resnet, tmp
     assert not (tmp_path / "run").exists()
 
 
-def test_a_model_may_bear_the_name_of_a_stage(samples, tmp_path):
+def test_a_recognizer_may_have_the_name_of_a_stage(samples, tmp_path):
     torch.manual_seed(0)
     recognizers = [
-        Recognizer(TinyNet(112), Card(name=name)) for name in ("faces", "parsing", "transfer")
+        Recognizer(TinyNet(112), Card(name=name)) for name in ("detect", "parse", "transfer")
     ]
     few = draw_people(samples, 2, 2, 0)
     folder = RunFolder(tmp_path / "run")
     run_study(plan_study("views", few, recognizers, Settings(transfer=True)), recognizers, folder)
-    assert set(summary_of(folder)["models"]) == {"faces", "parsing", "transfer"}
+    assert set(read_summary(folder).recognizers) == {"detect", "parse", "transfer"}
 
 
 def test_no_usable_person(dlib_resnet, tmp_path):
@@ -224,163 +253,154 @@ def test_no_usable_person(dlib_resnet, tmp_path):
 @pytest.mark.parametrize("target", ["template", "contrast"])
 def test_other_targets_run(samples, dlib_resnet, tmp_path, target):
     few = draw_people(samples, 2, 2, 0)
-    plan = plan_study(
-        "views", few, [dlib_resnet], Settings(target=target, baselines=("scattered",))
-    )
+    plan = plan_study("views", few, [dlib_resnet], Settings(target=target, controls=("scattered",)))
     folder = RunFolder(tmp_path / "run")
     run_study(plan, [dlib_resnet], folder)
-    jsonschema.validate(summary_of(folder), schema())
+    jsonschema.validate(json_of(folder), summary_schema())
 
 
 @pytest.fixture(scope="module")
-def twenty(assets, dlib_resnet, tmp_path_factory) -> dict:
+def twenty(assets, dlib_resnet, tmp_path_factory) -> Summary:
     """The summary of twenty people under two recognizers, with everything that can be measured."""
     lfw = assets / "lfw"
     samples = add_groups(draw_people(read_people(lfw / "people"), 20, 2, 0), lfw / "people.csv")
     cards = Path(__file__).parents[2] / "examples" / "cards"
     recognizers = [dlib_resnet, load_recognizer(cards / "mobilefacenet_xiaoccer.toml")]
     settings = Settings(
-        **{**PRESETS["paper"], "panel": 4}, groups=("gender",), second_parser="compact"
+        **{**PRESETS["paper"], "subset": 4}, groups=("gender",), second_parser="compact"
     )
     folder = RunFolder(tmp_path_factory.mktemp("twenty") / "run")
     run_study(plan_study("lfw", samples, recognizers, settings), recognizers, folder)
     render_report(folder)
-    summary = summary_of(folder)
-    jsonschema.validate(summary, schema())
-    return summary
+    jsonschema.validate(json_of(folder), summary_schema())
+    return read_summary(folder)
 
 
 def test_twenty_people_end_to_end(twenty):
-    summary = twenty
-    assert (summary["people"], summary["images"]) == (20, 40)
-    model = summary["models"]["dlib_resnet"]
-    assert model["bc"]["critical"]["same"]["mean"] > model["bc"]["critical"]["different"]["mean"]
-    assert model["occlusion"]["drop"]["mean"] > model["occlusion"]["baselines"]["moved"]["mean"]
-    nose = model["regions"]["nose"]
-    assert nose["share"]["mean"] > nose["area"]["mean"]
-    assert sum(region["area"]["mean"] for region in model["regions"].values()) == pytest.approx(
-        1, abs=1e-6
-    )
+    assert (twenty.people, twenty.images) == (20, 40)
+    one = twenty.recognizers["dlib_resnet"]
+    critical = one.get(SpecificityFigures).operands["critical"]
+    assert critical.genuine.mean > critical.impostor.mean
+    occlusion = one.get(OcclusionFigures)
+    assert occlusion.drop.mean > occlusion.controls["moved"].mean
+    regions = one.get(RegionFigures).regions
+    assert regions["nose"].share.mean > regions["nose"].area.mean
+    assert sum(region.area.mean for region in regions.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
-    for model in twenty["models"].values():
-        curve = model["occlusion"]["curve"]
-        assert curve == model["curves"]["black"]
-        assert [point["fraction"] for point in curve["critical"]] == list(FRACTIONS)
-        assert {point["n"] for point in curve["critical"]} == {4}
-        drops = [point["mean"] for point in curve["critical"]]
+    for name, figures in twenty.each(CurveFigures).items():
+        curve = figures.curves["black"]["critical"]
+        assert [point.fraction for point in curve] == list(FRACTIONS)
+        assert {point.value.n for point in curve} == {4}
+        drops = [point.value.mean for point in curve]
         assert drops[-1] > drops[FRACTIONS.index(0.01)] > drops[0]
-        assert set(model["curves"]) == set(FILLS)
-        occlusion = model["occlusion"]
-        assert set(occlusion["baselines"]) == set(occlusion["margins"]) == set(CONTROLS)
-        # Another person's mask is no random one: models look at much the same places in everybody.
-        random = {k: found for k, found in occlusion["baselines"].items() if k != "other_person"}
-        assert occlusion["drop"]["mean"] > max(found["mean"] for found in random.values())
-        for name, found in random.items():
-            difference = occlusion["drop"]["mean"] - found["mean"]
-            assert occlusion["margins"][name]["difference"]["mean"] == pytest.approx(difference)
+        assert set(figures.curves) == {"black", "mean", "blur", "road"} <= set(FILLS)
+        occlusion = twenty.recognizers[name].get(OcclusionFigures)
+        assert (
+            set(occlusion.controls) == set(occlusion.margins) == set(PRESETS["paper"]["controls"])
+        )
+        assert set(occlusion.controls) <= set(CONTROLS)
+        # Another person's mask is not random: recognizers rely on much the same places in everybody.
+        random = {k: found for k, found in occlusion.controls.items() if k != "other_person"}
+        assert occlusion.drop.mean > max(found.mean for found in random.values())
+        for control, found in random.items():
+            difference = occlusion.drop.mean - found.mean
+            assert occlusion.margins[control].difference.mean == pytest.approx(difference)
 
 
-def test_the_panel_is_looked_at_closely(twenty):
-    for model in twenty["models"].values():
-        for way in ("deletion", "insertion"):
-            for order in ("map", "random"):
-                found = model["verification"][way][order]
-                heights = [point["mean"] for point in found["curve"]]
+def test_the_subset_is_measured(twenty):
+    for one in twenty.recognizers.values():
+        verification = one.get(VerificationFigures)
+        for way in (verification.deletion, verification.insertion):
+            for curve in (way.map, way.random):
+                heights = [point.value.mean for point in curve.points]
                 assert len(heights) == 11
                 area = np.mean([(a + b) / 2 for a, b in pairwise(heights)])
-                assert found["area"]["mean"] == pytest.approx(area)
-        whole = model["verification"]["deletion"]["map"]["curve"][0]["mean"]
-        assert whole == model["verification"]["insertion"]["random"]["curve"][-1]["mean"]
-        steps = [step["rank"]["mean"] for step in model["sanity"]]
+                assert curve.area.mean == pytest.approx(area)
+        whole = verification.deletion.map.points[0].value.mean
+        assert whole == verification.insertion.random.points[-1].value.mean
+        steps = one.get(SanityFigures).steps
         assert len(steps) == 5
-        assert steps[-1] < 0.9
-        assert 0 < model["stability"]["max_sensitivity"]["mean"] < 2
-        assert model["stability"]["flip_consistency"]["mean"] > 0.3
+        assert steps[-1].rank.mean < 0.9
+        stability = one.get(StabilityFigures)
+        assert 0 < stability.max_sensitivity.mean < 2
+        assert stability.flip_consistency.mean > 0.3
         # What was exchanged is found: the area of a region's ROC curve is 0.5 by chance.
-        assert min(found["mean"] for found in model["swap"].values()) > 0.6
+        assert min(found.mean for found in one.get(SwapFigures).regions.values()) > 0.6
 
 
-def test_masks_transfer_and_their_diagonal_is_the_models_own_drop(twenty):
-    transfer = twenty["transfer"]
-    assert transfer["masks"] == [*transfer["models"], "scattered"]
-    for row, name in enumerate(transfer["models"]):
-        own = twenty["models"][name]["occlusion"]["drop"]["mean"]
+def test_the_diagonal_of_the_transfer_is_the_recognizers_own_drop(twenty):
+    transfer = twenty.get(TransferFigures)
+    assert transfer.masks == [*transfer.recognizers, "scattered"]
+    for row, name in enumerate(transfer.recognizers):
+        own = twenty.recognizers[name].get(OcclusionFigures).drop.mean
         # The diagonal goes through a map kept in half precision.
-        assert transfer["drop"][row][row]["mean"] == pytest.approx(own, rel=0.05)
-        targets = transfer["targets"][name]
-        assert targets["own"] == transfer["drop"][row][row]
-        others = [cell["mean"] for i, cell in enumerate(transfer["drop"][row][:-1]) if i != row]
-        assert targets["others"]["mean"] == pytest.approx(np.mean(others), rel=1e-5)
+        assert transfer.drop[row][row].mean == pytest.approx(own, rel=0.05)
+        target = transfer.targets[name]
+        assert target.own == transfer.drop[row][row]
+        others = [cell.mean for i, cell in enumerate(transfer.drop[row][:-1]) if i != row]
+        assert target.others.mean == pytest.approx(np.mean(others), rel=1e-5)
 
 
 def test_agreement_is_symmetric_and_complete_with_itself(twenty):
-    agreement = twenty["agreement"]
-    means = np.array([[found["mean"] for found in row] for row in agreement["critical"]])
+    agreement = twenty.get(AgreementFigures)
+    means = np.array([[found.mean for found in row] for row in agreement.critical])
     np.testing.assert_allclose(np.diag(means), 1, atol=1e-5)
     np.testing.assert_allclose(means, means.T)
-    assert sorted(agreement["order"]) == sorted(agreement["models"])
-    assert len(agreement["merges"]) == len(agreement["models"]) - 1
-    ranks = np.array([[found["mean"] for found in row] for row in agreement["rank"]])
+    assert sorted(agreement.order) == sorted(agreement.recognizers)
+    assert len(agreement.merges) == len(agreement.recognizers) - 1
+    ranks = np.array([[found.mean for found in row] for row in agreement.rank])
     np.testing.assert_allclose(np.diag(ranks), 1, atol=1e-5)
-    assert agreement["regions"][0][0]["mean"] == pytest.approx(0, abs=1e-6)
-    assert agreement["divergence"]["mean"] == pytest.approx(agreement["regions"][0][1]["mean"])
+    assert agreement.regions[0][0].mean == pytest.approx(0, abs=1e-6)
+    assert agreement.divergence.mean == pytest.approx(agreement.regions[0][1].mean)
 
 
 def test_groups_and_their_gap(twenty):
-    groups = twenty["groups"]["gender"]
-    assert set(groups) <= {"female", "male"}
-    gaps = twenty["gaps"]["gender"]
+    found = twenty.get(GroupFigures).columns["gender"]
+    assert set(found.groups) <= {"female", "male"}
     # The second parser sees what the first does not.
-    assert gaps["covariates"] == ["yaw", "pitch", "roll", "glasses", "hair", "hat"]
-    if len(groups) == 2:
-        assert len(gaps["gaps"]) == 2 * 5
-    for row in gaps["gaps"]:
+    assert found.covariates == ["yaw", "pitch", "roll", "glasses", "hair", "hat"]
+    if len(found.groups) == 2:
+        assert len(found.gaps) == 2 * 5
+    for row in found.gaps:
         first, second = (
-            groups[row[side]]["drop"][row["model"]]["mean"]
-            if row["of"] == "drop"
-            else groups[row[side]]["share"][row["model"]][row["of"]]["mean"]
-            for side in ("first", "second")
+            found.groups[group].drop[row.recognizer].mean
+            if row.of == "drop"
+            else found.groups[group].share[row.recognizer][row.of].mean
+            for group in (row.first, row.second)
         )
-        assert row["difference"]["mean"] == pytest.approx(first - second, abs=1e-6)
-        assert row["p_adjusted"] >= row["p"]
-        fewest = min(groups[v]["people"] for v in groups)
-        assert (
-            row["matched_on_all"]["difference"]["n"] <= row["matched"]["difference"]["n"] <= fewest
-        )
+        assert row.difference.mean == pytest.approx(first - second, abs=1e-6)
+        assert row.p_adjusted >= row.p
+        fewest = min(group.people for group in found.groups.values())
+        assert row.matched_on_all.difference.n <= row.matched.difference.n <= fewest
 
 
 def test_a_second_parser_moves_shares_and_they_still_sum_to_one(twenty):
-    for model in twenty["models"].values():
-        second = model["second_parser"]
+    for one in twenty.recognizers.values():
+        second, first = one.get(SecondParserFigures).regions, one.get(RegionFigures).regions
         assert {"hair", "neck", "forehead"} <= set(second)
-        assert sum(found["share"]["mean"] for found in second.values()) == pytest.approx(
-            1, abs=1e-4
-        )
-        moved = second["nose"]["share"]["mean"] - model["regions"]["nose"]["share"]["mean"]
-        assert second["nose"]["moved"]["mean"] == pytest.approx(moved, abs=1e-6)
-        assert sum(abs(found["moved"]["mean"]) for found in second.values()) > 0.01
+        total = sum(found.share.mean for found in second.values())
+        assert total == pytest.approx(1, abs=1e-4)
+        moved = second["nose"].share.mean - first["nose"].share.mean
+        assert second["nose"].moved.mean == pytest.approx(moved, abs=1e-6)
+        assert sum(abs(found.moved.mean) for found in second.values()) > 0.01
 
 
 def test_layers_differ_in_their_focus(twenty):
-    layers = twenty["models"]["dlib_resnet"]["layers"]
-    assert [layer["depth"] for layer in layers.values()] == sorted(
-        layer["depth"] for layer in layers.values()
-    )
-    divergence = twenty["models"]["dlib_resnet"]["layer_divergence"]
-    matrix = np.array(divergence["matrix"])
+    figures = twenty.each(LayerFigures)["dlib_resnet"]
+    layers = list(figures.layers.values())
+    assert [layer.depth for layer in layers] == sorted(layer.depth for layer in layers)
+    matrix = np.array(figures.divergences)
     assert matrix.shape == (len(layers), len(layers))
     upper = matrix[np.triu_indices(len(layers), 1)]
     # Pairs in which a layer has no map for a face count for the other faces only.
-    assert upper.min() < divergence["mean"]["mean"] < upper.max()
-    assert divergence["mean"]["mean"] == pytest.approx(upper.mean(), rel=0.3)
-    noses = [layer["regions"]["nose"]["mean"] for layer in layers.values()]
+    assert upper.min() < figures.divergence.mean < upper.max()
+    assert figures.divergence.mean == pytest.approx(upper.mean(), rel=0.3)
+    noses = [layer.regions["nose"].mean for layer in layers]
     assert max(noses) > 1.5 * min(noses)
-    for layer in layers.values():
-        assert sum(found["mean"] for found in layer["regions"].values()) == pytest.approx(
-            1, abs=1e-4
-        )
+    for layer in layers:
+        assert sum(found.mean for found in layer.regions.values()) == pytest.approx(1, abs=1e-4)
 
 
 class Silent(nn.Module):
@@ -404,18 +424,74 @@ def test_a_recognizer_that_returns_nan_costs_its_own_figures_only(samples, tmp_p
     silent = Recognizer(module, Card(name="silent"))
     other = Recognizer(TinyNet(112), Card(name="sound"))
     few = [replace(s, groups={"kind": s.person}) for s in draw_people(samples, 2, 4, 0)]
-    settings = Settings(**{**PRESETS["paper"], "panel": 2, "fills": ("black",)}, groups=("kind",))
+    settings = Settings(**{**PRESETS["paper"], "subset": 2, "fills": ("black",)}, groups=("kind",))
     folder = RunFolder(tmp_path / "run")
     recognizers = [silent, other]
     run_study(plan_study("views", few, recognizers, settings), recognizers, folder)
-    summary = summary_of(folder)
-    jsonschema.validate(summary, schema())
+    jsonschema.validate(json_of(folder), summary_schema())
     render_report(folder)
-    found = summary["models"]["silent"]["occlusion"]["drop"]
-    assert (found["mean"] is None) == (limit > 1)
-    assert summary["models"]["sound"]["occlusion"]["drop"]["n"] == 2
+    found = read_summary(folder).each(OcclusionFigures)
+    assert (found["silent"].drop.mean is None) == (limit > 1)
+    assert found["sound"].drop.n == 2
 
 
 def test_an_unknown_group_is_refused(samples, dlib_resnet):
-    with pytest.raises(InputError, match="group height: no such column; known are none"):
+    with pytest.raises(InputError, match="group height: no such column; available: none"):
         plan_study("views", samples, [dlib_resnet], Settings(groups=("height",)))
+
+
+def test_a_recognizer_that_is_not_the_plans_is_refused(samples, tmp_path):
+    """Outputs would bear the name and the checksum of another recognizer."""
+    few = draw_people(samples, 2, 2, 0)
+    torch.manual_seed(0)
+    one, other = Recognizer(TinyNet(112), Card(name="a")), Recognizer(TinyNet(112), Card(name="b"))
+    plan = plan_study("views", few, [one, other])
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(InputError, match="the plan has a, b, in this order"):
+        run_study(plan, [other, one], folder)
+    with pytest.raises(InputError, match="the plan has a, b"):
+        run_study(plan, [one], folder)
+    renamed = Recognizer(other.module, Card(name="a"))
+    with pytest.raises(InputError, match="a: its weights have sha256"):
+        run_study(plan, [renamed, other], folder)
+    with torch.no_grad():
+        one.module.fc.bias += 1
+    with pytest.raises(InputError, match=r"a: its weights have sha256 .* plan the study again"):
+        run_study(plan, [one, other], folder)
+    recarded = Recognizer(other.module, Card(name="b", mean=(0, 0, 0)))
+    plan = plan_study("views", few, [one, other])
+    with pytest.raises(InputError, match="b: its card is not the plan's"):
+        run_study(plan, [one, recarded], folder)
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "why"),
+    [
+        ({"fills": ("glitter",)}, InputError, "glitter: no such fill"),
+        ({"controls": ("glitter",)}, InputError, "glitter: no such control"),
+        ({"weighting": "glitter"}, InputError, "glitter: no such weighting"),
+        ({"aggregate": "glitter"}, InputError, "glitter: no such aggregate"),
+        ({"backend": "glitter"}, InputError, "glitter: no such backend"),
+        ({"parser": "glitter"}, ModelError, "glitter: no such parser"),
+        ({"second_parser": "glitter"}, ModelError, "glitter: no such parser"),
+        ({"detector": "glitter"}, ModelError, "glitter: no such detector"),
+    ],
+)
+def test_every_name_in_the_settings_is_checked(samples, dlib_resnet, settings, error, why):
+    with pytest.raises(error, match=why):
+        plan_study("views", samples, [dlib_resnet], Settings(**settings))
+
+
+def test_an_unknown_engine_is_refused(plan, dlib_resnet, tmp_path):
+    with pytest.raises(InputError, match=r"glitter: no such engine; available: .*local"):
+        run_study(plan, [dlib_resnet], RunFolder(tmp_path / "run"), engine="glitter")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_presets_name_what_there_is():
+    fields: tuple[tuple[str, Registry[object]], ...] = (("controls", CONTROLS), ("fills", FILLS))
+    for name, preset in PRESETS.items():
+        settings = Settings.model_validate(preset)
+        for field, registry in fields:
+            assert set(getattr(settings, field)) <= set(registry), name

@@ -11,8 +11,7 @@ import polars as pl
 import pytest
 
 from leam.errors import StudyError
-from leam.study import RunFolder
-from leam.study.store import _sink
+from leam.study.store import RunFolder, _sink
 
 
 def parts(count: int = 3) -> Iterator[pl.DataFrame]:

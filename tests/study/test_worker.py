@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from leam.study import RunFolder
-from leam.study.jobs import Job
+from leam.study.explained import PersonTemplates
+from leam.study.schedule import Job
+from leam.study.store import RunFolder
 from leam.study.worker import Worker
 from planned import planned
 
@@ -23,9 +24,9 @@ def reads(monkeypatch) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     read = RunFolder.read_shard
 
-    def noted(self, stage, index, names=None):
+    def noted(self, kind, stage, index, only=None):
         found.append((stage, index))
-        return read(self, stage, index, names)
+        return read(self, kind, stage, index, only)
 
     monkeypatch.setattr(RunFolder, "read_shard", noted)
     return found
@@ -35,14 +36,16 @@ def test_templates_of_others_are_read_once(plan, tmp_path, reads):
     folder = RunFolder(tmp_path)
     for index in range(4):
         template = np.full((1, 2), index, dtype=np.float32)
-        folder.write_shard("templates/one", index, {"template": template} if index != 2 else {})
+        folder.write_shard(
+            "templates/one", index, PersonTemplates(template) if index != 2 else None
+        )
     worker = Worker(plan, folder, [])
     for index, others in enumerate([[1, 3], [0, 3], [0, 1, 3], [0, 1]]):
-        found = worker._others(Job("maps", "one", index))
+        found = worker._templates_elsewhere(Job("explain", "one", index))
         torch.testing.assert_close(found, torch.tensor([[o, o] for o in others]).float())
     assert reads == [("templates/one", index) for index in range(4)]
 
 
 def test_nobody_else(tmp_path):
     worker = Worker(planned("aabb", 2), RunFolder(tmp_path), [])
-    assert worker._others(Job("maps", "one", 0)) is None
+    assert worker._templates_elsewhere(Job("explain", "one", 0)) is None

@@ -189,7 +189,7 @@ def _knock(address: str) -> None:
         return
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if not parts.hostname or not parts.port:
-        raise ValueError("wanted is HOST:PORT or auto")
+        raise ValueError("expected HOST:PORT or auto")
     socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE).close()
 
 

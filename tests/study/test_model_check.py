@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from leam.errors import InputError
-from leam.study.check import Pair, check_model, doubts, read_pairs, verify
+from leam.study.model_check import Pair, check_model, read_pairs, verify
 
 
 def test_a_check_embeds_times_and_lists(tiny):
@@ -16,12 +16,12 @@ def test_a_check_embeds_times_and_lists(tiny):
     assert found.milliseconds > 0
 
 
-def test_doubts_name_what_a_card_leaves_open(tiny):
-    assert [doubt.partition(":")[0] for doubt in doubts(tiny.card)] == [
+def test_warnings_name_what_a_card_leaves_open(tiny):
+    assert [warning.partition(":")[0] for warning in tiny.card.warnings] == [
         "no sha256",
         "no licence stated",
     ]
-    assert not doubts(tiny.card.model_copy(update={"sha256": "0" * 64, "license": "MIT"}))
+    assert not tiny.card.model_copy(update={"sha256": "0" * 64, "license": "MIT"}).warnings
 
 
 def test_pairs_are_read(tmp_path):

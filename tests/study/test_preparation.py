@@ -1,13 +1,13 @@
-"""Which pictures count, by shards that were written by hand."""
+"""Which pictures are used, by shards that were written by hand."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
+import shards
 from leam.errors import StudyError
-from leam.study import RunFolder
-from leam.study.skipped import usable
+from leam.study.preparation import usable_images
+from leam.study.store import RunFolder
 from planned import planned
 
 CROP = "arcface-4x4"
@@ -22,25 +22,25 @@ def plan():
 def folder(plan, tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path)
     for index, part in enumerate(plan.slices):
-        reason = np.array(["no face" if position == 2 else "" for position in part])
-        folder.write_shard("faces", index, {"reason": reason})
-        reason = np.array(["no region" if position in {0, 2} else "" for position in part])
-        folder.write_shard(f"parsing/landmarks/{CROP}", index, {"reason": reason})
+        reasons = ["no face" if position == 2 else "" for position in part]
+        folder.write_shard("detect", index, shards.detections(len(part), reasons))
+        reasons = ["no region" if position in {0, 2} else "" for position in part]
+        folder.write_shard(f"parse/landmarks/{CROP}", index, shards.parsings(len(part), reasons))
     return folder
 
 
 def test_before_parsing(plan, folder):
-    positions, skipped = usable(plan, folder, parsed=False)
+    positions, exclusions = usable_images(plan, folder, parsed=False)
     assert positions == [0, 1, 3, 4, 5, 6]
-    assert [(one.image, one.reason) for one in skipped] == [
+    assert [(one.image, one.reason) for one in exclusions] == [
         ("b/2", "no face"), ("d/7", "the only usable picture of d"),
     ]  # fmt: skip
 
 
 def test_after_parsing_and_nobody_is_left_alone(plan, folder):
-    positions, skipped = usable(plan, folder)
+    positions, exclusions = usable_images(plan, folder)
     assert positions == [3, 4, 5, 6]
-    assert {one.image: one.reason for one in skipped} == {
+    assert {one.image: one.reason for one in exclusions} == {
         "a/0": "no region",
         "a/1": "the only usable picture of a",
         "b/2": "no face",
@@ -48,8 +48,8 @@ def test_after_parsing_and_nobody_is_left_alone(plan, folder):
     }
 
 
-@pytest.mark.parametrize("stage", ["faces", f"parsing/landmarks/{CROP}"])
+@pytest.mark.parametrize("stage", ["detect", f"parse/landmarks/{CROP}"])
 def test_a_study_that_is_not_finished(plan, folder, stage):
     folder.shard(stage, 3).unlink()
     with pytest.raises(StudyError, match="not finished; run it again"):
-        usable(plan, folder)
+        usable_images(plan, folder)
