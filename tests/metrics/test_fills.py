@@ -33,7 +33,7 @@ def test_the_mean_is_the_chips():
 
 
 def test_one_hidden_pixel_becomes_the_weighted_mean_of_its_neighbours(monkeypatch):
-    monkeypatch.setattr("leam.measures.fills._NOISE", 0.0)
+    monkeypatch.setattr("leam.metrics.fills._NOISE", 0.0)
     mask = np.zeros(MASK.shape, dtype=bool)
     mask[5, 7] = True
     near = CHIP[4:7, 6:9].astype(float)
@@ -43,7 +43,7 @@ def test_one_hidden_pixel_becomes_the_weighted_mean_of_its_neighbours(monkeypatc
 
 
 def test_at_the_corner_the_neighbours_that_exist_share_the_weight(monkeypatch):
-    monkeypatch.setattr("leam.measures.fills._NOISE", 0.0)
+    monkeypatch.setattr("leam.metrics.fills._NOISE", 0.0)
     mask = np.zeros(MASK.shape, dtype=bool)
     mask[0, 0] = True
     chip = CHIP.astype(float)
@@ -52,7 +52,7 @@ def test_at_the_corner_the_neighbours_that_exist_share_the_weight(monkeypatch):
 
 
 def test_every_hidden_pixel_solves_its_equation(monkeypatch):
-    monkeypatch.setattr("leam.measures.fills._NOISE", 0.0)
+    monkeypatch.setattr("leam.metrics.fills._NOISE", 0.0)
     filled = road(CHIP, MASK).astype(float)
     for row, column in zip(*np.nonzero(MASK), strict=True):
         total, weights = np.zeros(3), 0.0
@@ -73,5 +73,5 @@ def test_the_noise_is_small():
 
 
 def test_an_unknown_fill_is_named():
-    with pytest.raises(InputError, match="pink: no such fill; known are black"):
+    with pytest.raises(InputError, match="pink: no such fill; available: black"):
         occlude(CHIP, MASK, "pink")

@@ -1,10 +1,10 @@
-"""Drops and their curves, by hand on a recognizer that sums pixels."""
+"""Similarity drops and their curves, by hand on a recognizer that averages pixels."""
 
 import numpy as np
 import pytest
 import torch
 
-from leam.metrics.occlusion import FRACTIONS, drop, hide, occlusion_curve
+from leam.metrics.occlusion import FRACTIONS, drop, hide, occlusion_curve, transfer_drops
 
 RANDOM = np.random.default_rng(0)
 CHIPS = RANDOM.integers(1, 256, (3, 20, 20, 3), dtype=np.uint8)
@@ -47,3 +47,22 @@ def test_a_curve_hides_the_top_pixels_of_each_fraction():
         after = embed(chip.reshape(1, 20, 20, 3))
         wanted = drop(mates[:1], after, mates[:1], "cosine").item()
         assert curve[row, 0].item() == pytest.approx(wanted, abs=1e-6)
+
+
+SMALL = RANDOM.integers(1, 256, (3, 8, 8, 3), dtype=np.uint8)
+
+
+def flatten(chips):
+    return torch.from_numpy(chips.astype(np.float32)).mean(dim=3).flatten(1)
+
+
+def test_a_row_holds_each_sources_drops():
+    masks = RANDOM.random((2, 3, 8, 8)) < 0.3
+    masks[1, 2] = False
+    clean = flatten(SMALL)
+    mates = clean.roll(1, dims=0)
+    found = transfer_drops(SMALL, masks, mates, flatten, "euclidean")
+    for source in range(2):
+        wanted = drop(clean, flatten(hide(SMALL, masks[source])), mates, "euclidean")
+        torch.testing.assert_close(found[source][:2], wanted[:2])
+    assert found[1, 2].isnan()

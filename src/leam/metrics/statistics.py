@@ -1,34 +1,43 @@
-"""Estimates with intervals over people, effect sizes, and permutation tests."""
+"""Estimates with intervals over people, effect sizes, rank statistics and permutation tests.
+
+Everywhere, NaN counts as absent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
 
 REPEATS = 2000
+"""Resamples of a bootstrap."""
 LEVEL = 0.95
-# Resamples worked on at once: few, so that memory stays flat as people grow and a block of weights fits the cache.
+"""Level of confidence intervals."""
+PERMUTATIONS = 10_000
+"""Random permutations of a permutation test."""
+
+# Resamples per block: few, so that memory does not grow with the people and a block of weights fits the cache.
 _BLOCK = 10
-# Resamples of up to this many numbers, a byte each, are kept for the next figure.
-_KEPT = 64_000_000
+# Resamples of up to this many numbers of one byte are kept for the next figure.
+_MAX_KEPT = 64_000_000
+# Numbers that a permutation test works on at once, which bounds its memory.
+_MAX_PERMUTED = 1_000_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its interval.
+    """A figure with its 95 % confidence interval over people.
 
     Attributes:
-        mean: The mean.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-        n: Number of people it rests on.
+        mean: The figure; None if there is nothing to estimate it from.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: Number of people.
     """
 
     mean: float | None
@@ -37,10 +46,7 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """As it stands in ``summary.json``: None where there is nothing to estimate from.
-
-        Eight digits are kept: the last ones of a sum depend on the order a machine adds in.
-        """
+        """The estimate as in ``summary.json``, rounded to eight digits: further ones depend on the order of additions."""
         return {
             name: float(f"{value:.8g}") if isinstance(value, float) else value
             for name, value in asdict(self).items()
@@ -48,24 +54,25 @@ class Estimate:
 
 
 NOTHING = Estimate(None, None, None, 0)
+"""The estimate from no data."""
 
 
 def finite(value: float) -> float | None:
-    """A number as JSON can hold it: None for NaN and infinity."""
+    """A number that JSON can represent: None for NaN and infinity."""
     return value if np.isfinite(value) else None
 
 
 def bootstrap_mean(
     values: Numbers, people: NDArray[np.integer], seed: int, repeats: int = REPEATS
 ) -> Estimate:
-    """The mean of values, with a percentile interval from resampling whole people.
+    """The mean of values, with a percentile interval from a cluster bootstrap over people.
 
-    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13; people are the clusters.
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13.
 
     Args:
-        values: ``(n,)``; NaN counts as absent.
-        people: Whose each value is, ``(n,)``.
-        seed: Of the resampling.
+        values: ``(n,)``.
+        people: The person of each value, ``(n,)``.
+        seed: Random seed.
         repeats: Number of resamples.
     """
     return bootstrap_means(values[:, None], people, seed, repeats)[0]
@@ -74,9 +81,9 @@ def bootstrap_mean(
 def bootstrap_means(
     values: NDArray[np.floating], people: NDArray[np.integer], seed: int, repeats: int = REPEATS
 ) -> list[Estimate]:
-    """The same for each column of values ``(n, c)``, from one draw of the resamples.
+    """:func:`bootstrap_mean` of each column of values ``(n, c)``.
 
-    A column's figures are those that it has alone: columns with values of the same people share the draws.
+    Each column gets the estimate that it would get alone; columns with values of the same people share the resamples.
     """
     if not values.shape[1]:
         return []
@@ -105,21 +112,21 @@ def bootstrap_means(
 def bootstrap_difference(
     first: Numbers, second: Numbers, seed: int, repeats: int = REPEATS
 ) -> Estimate:
-    """The difference of two groups' means over people, each group resampled by itself.
+    """The difference of two groups' means, with a percentile interval from resampling each group.
 
     Args:
-        first: One value a person of the first group, ``(a,)``; NaN counts as absent.
-        second: The same for the second group, ``(b,)``.
-        seed: Of the resampling.
+        first: One value per person of the first group, ``(a,)``.
+        second: One value per person of the second group, ``(b,)``.
+        seed: Random seed.
         repeats: Number of resamples.
 
     Returns:
-        ``mean(first) - mean(second)``; ``n`` counts the people of both groups.
+        ``mean(first) - mean(second)``; ``n`` is the number of people in both groups.
     """
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
     if not len(first) or not len(second):
         return NOTHING
-    # The groups' resamples must not be the same draws.
+    # The groups' resamples must be independent.
     seeds = np.random.SeedSequence(seed).spawn(2)
     means = [
         np.concatenate([w @ values / len(values) for w in resamples(len(values), own, repeats)])
@@ -130,11 +137,11 @@ def bootstrap_difference(
 
 
 def person_means(values: Numbers, person: NDArray[np.integer], people: int) -> Numbers:
-    """The mean of each person's values ``(n,)``, ``(people,)``; NaN where a person has none.
+    """The mean of each person's values, ``(people,)``; NaN for a person without values.
 
     Args:
-        values: ``(n,)``; NaN counts as absent.
-        person: Whose each value is, ``(n,)``, in [0, people).
+        values: ``(n,)``.
+        person: The person of each value, ``(n,)``, in [0, people).
         people: Number of people.
     """
     present = np.isfinite(values)
@@ -148,35 +155,15 @@ def person_means(values: Numbers, person: NDArray[np.integer], people: int) -> N
 def resamples(
     people: int, seed: int | np.random.SeedSequence, repeats: int = REPEATS
 ) -> Iterator[Numbers]:
-    """How often each person is drawn in each resample, in blocks of ``(<=10, people)``."""
-    if isinstance(seed, int) and people * repeats <= _KEPT:
+    """How often each person is drawn in each resample, in blocks ``(<=10, people)``."""
+    if isinstance(seed, int) and people * repeats <= _MAX_KEPT:
         yield from (block.astype(np.float64) for block in _kept(people, seed, repeats))
     else:
         yield from _drawn(people, seed, repeats)
 
 
-def _drawn(people: int, seed: int | np.random.SeedSequence, repeats: int) -> Iterator[Numbers]:
-    generator = np.random.default_rng(seed)
-    for start in range(0, repeats, _BLOCK):
-        # Drawing people and counting them is far faster than a multinomial draw of the counts.
-        drawn = (
-            generator.integers(people, size=people, dtype=np.uint32)
-            for _ in range(min(_BLOCK, repeats - start))
-        )
-        yield np.stack([np.bincount(one, minlength=people) for one in drawn]).astype(np.float64)
-
-
-@lru_cache(maxsize=2)
-def _kept(people: int, seed: int, repeats: int) -> tuple[NDArray[np.uint8], ...]:
-    """The same, kept: a study asks for the same resamples hundreds of times, and drawing them costs most.
-
-    No one is drawn 256 times: among so many people that they could be, the odds are below 1 in 10^500.
-    """
-    return tuple(block.astype(np.uint8) for block in _drawn(people, seed, repeats))
-
-
 def estimate(value: float, draws: Numbers, people: int) -> Estimate:
-    """A value with the percentile interval of its draws ``(repeats,)``; NaN draws are left out."""
+    """A value with the percentile interval of its resampled values ``(repeats,)``; NaN is ignored."""
     tail = 100 * (1 - LEVEL) / 2
     if not np.isfinite(draws).any():
         return Estimate(value, None, None, people)
@@ -188,10 +175,10 @@ def cohens_d_paired(differences: Numbers) -> float:
     """Mean paired difference in units of its own standard deviation (Cohen's d_z, 1988).
 
     Args:
-        differences: One a person, ``(P,)``; NaN counts as absent.
+        differences: One per person, ``(P,)``.
 
     Returns:
-        NaN with fewer than two differences, or where all are equal.
+        NaN with fewer than two differences, or if all are equal.
     """
     differences = differences[np.isfinite(differences)]
     return _ratio(differences.mean(), differences.std(ddof=1)) if len(differences) > 1 else np.nan
@@ -201,11 +188,11 @@ def cohens_d(first: Numbers, second: Numbers) -> float:
     """Difference of two groups' means in units of their pooled standard deviation (Cohen 1988).
 
     Args:
-        first: One value a person of the first group, ``(a,)``; NaN counts as absent.
-        second: The same for the second group, ``(b,)``.
+        first: One value per person of the first group, ``(a,)``.
+        second: One value per person of the second group, ``(b,)``.
 
     Returns:
-        NaN with fewer than two values in a group, or where nothing varies.
+        NaN with fewer than two values in a group, or if all values are equal.
     """
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
     if min(len(first), len(second)) < 2:  # noqa: PLR2004
@@ -215,30 +202,29 @@ def cohens_d(first: Numbers, second: Numbers) -> float:
 
 
 def cliffs_delta(first: Numbers, second: Numbers) -> float:
-    """How much oftener a value of the first group is larger than smaller (Cliff 1993).
+    """The probability that a value of the first group is the larger one minus that it is the smaller one (Cliff 1993).
 
     Args:
-        first: ``(a,)``; NaN counts as absent.
+        first: ``(a,)``.
         second: ``(b,)``.
 
     Returns:
-        In [-1, 1]; NaN where a group is empty.
+        In [-1, 1]; NaN if a group is empty.
     """
     return 2 * auc(first, second) - 1
 
 
 def auc(higher: Numbers, lower: Numbers) -> float:
-    """Area under the ROC curve: the chance that a value of ``higher`` exceeds one of ``lower``.
+    """Area under the ROC curve: the probability that a value of ``higher`` exceeds one of ``lower``; ties count half.
 
-    Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 1982. Ties
-    count half.
+    Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 1982.
 
     Args:
-        higher: ``(a,)``; NaN counts as absent.
+        higher: ``(a,)``.
         lower: ``(b,)``.
 
     Returns:
-        In [0, 1], 0.5 by chance; NaN where a group is empty.
+        In [0, 1], 0.5 by chance; NaN if a group is empty.
     """
     higher, lower = higher[np.isfinite(higher)], np.sort(lower[np.isfinite(lower)])
     if not len(higher) or not len(lower):
@@ -249,15 +235,17 @@ def auc(higher: Numbers, lower: Numbers) -> float:
 
 
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Numbers:
-    """Rank correlation along the last axis (Spearman 1904), equal values sharing their mean rank.
+    """Rank correlation along the last axis (Spearman 1904); ties get their mean rank.
 
     Args:
         first: ``(..., n)``.
         second: The same shape.
 
     Returns:
-        ``(...)`` in [-1, 1]; NaN where one side is constant.
+        ``(...)`` in [-1, 1]; NaN if one side is constant.
     """
+    from scipy.stats import rankdata  # noqa: PLC0415  slow to import
+
     a, b = (rankdata(values, axis=-1) for values in (first, second))
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -267,75 +255,50 @@ def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Numbe
     return correlations
 
 
-def _ratio(difference: float, deviation: float) -> float:
-    return float(difference / deviation) if deviation > 0 else np.nan
-
-
-PERMUTATIONS = 10_000
-# Permutations worked on at once, so that memory stays flat.
-_PERMUTED_AT_ONCE = 200
-
-
 def sign_flip_p(differences: Numbers, seed: int, repeats: int = PERMUTATIONS) -> float:
-    """Two-sided p-value of a mean paired difference: under chance each pair's sign may be flipped.
+    """Two-sided p-value of a mean paired difference; under the null hypothesis each sign is random.
 
-    Fisher, "The Design of Experiments", 1935, drawn at random; the observed signs count as one draw
-    (Phipson and Smyth 2010), so that p is never below ``1 / (repeats + 1)``.
+    Fisher, "The Design of Experiments", 1935. Exact if there are at most ``repeats`` combinations of signs; otherwise
+    with random signs, the observed ones counting as one draw (Phipson and Smyth 2010), so that p is never below
+    ``1 / (repeats + 1)``.
 
     Args:
-        differences: One a person, ``(P,)``; NaN counts as absent.
-        seed: Of the draws.
-        repeats: Number of draws.
+        differences: One per person, ``(P,)``.
+        seed: Random seed.
+        repeats: Number of permutations.
 
     Returns:
-        In (0, 1]; NaN where there is no difference to test.
+        In (0, 1]; NaN without a difference.
     """
     differences = differences[np.isfinite(differences)]
-    generator = np.random.default_rng(seed)
-    draws = (
-        generator.integers(0, 2, size=(size, len(differences))) * 2.0 @ differences
-        - differences.sum()
-        for size in _blocks(repeats)
-    )
-    return _p_value(differences.sum(), draws, repeats) if len(differences) else np.nan
+    return _permutation_p((differences,), _absolute_sum, "samples", seed, repeats)
 
 
 def label_permutation_p(
     first: Numbers, second: Numbers, seed: int, repeats: int = PERMUTATIONS
 ) -> float:
-    """Two-sided p-value of the difference of two groups' means: under chance labels are exchanged.
+    """Two-sided p-value of the difference of two groups' means; under the null hypothesis the labels are random.
 
-    Pitman, "Significance tests which may be applied to samples from any populations", 1937, drawn
-    at random; counted as in :func:`sign_flip_p`.
+    Pitman, "Significance tests which may be applied to samples from any populations", 1937; exact or with random
+    permutations as in :func:`sign_flip_p`.
 
     Args:
-        first: One value a person of the first group, ``(a,)``; NaN counts as absent.
-        second: The same for the second group, ``(b,)``.
-        seed: Of the draws.
-        repeats: Number of draws.
+        first: One value per person of the first group, ``(a,)``.
+        second: One value per person of the second group, ``(b,)``.
+        seed: Random seed.
+        repeats: Number of permutations.
 
     Returns:
-        In (0, 1]; NaN where a group is empty.
+        In (0, 1]; NaN if a group is empty.
     """
-    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    if not len(first) or not len(second):
-        return np.nan
-    pooled = np.concatenate([first, second])
-    generator = np.random.default_rng(seed)
-
-    def draws() -> Iterator[Numbers]:
-        for size in _blocks(repeats):
-            shuffled = generator.permuted(np.broadcast_to(pooled, (size, len(pooled))), axis=1)
-            yield shuffled[:, : len(first)].mean(axis=1) - shuffled[:, len(first) :].mean(axis=1)
-
-    return _p_value(first.mean() - second.mean(), draws(), repeats)
+    groups = first[np.isfinite(first)], second[np.isfinite(second)]
+    return _permutation_p(groups, _absolute_difference, "independent", seed, repeats)
 
 
 def benjamini_hochberg(p_values: Numbers) -> Numbers:
-    """p-values corrected for their number, so that 0.05 bounds the part of false discoveries.
+    """p-values corrected for their number, so that rejecting below 0.05 keeps the false discovery rate at 5 %.
 
-    Benjamini and Hochberg, "Controlling the false discovery rate", JRSS B 1995, in its step-up
-    form.
+    Benjamini and Hochberg, "Controlling the false discovery rate", JRSS B 1995, in its step-up form.
 
     Args:
         p_values: Any shape; NaN stays NaN and is not counted.
@@ -343,25 +306,65 @@ def benjamini_hochberg(p_values: Numbers) -> Numbers:
     Returns:
         The same shape, in [0, 1], never below the given values.
     """
+    from scipy.stats import false_discovery_control  # noqa: PLC0415  slow to import
+
     adjusted = np.full(p_values.shape, np.nan)
     present = np.isfinite(p_values)
-    given = p_values[present]
-    order = np.argsort(given)[::-1]
-    ranks = np.arange(len(given), 0, -1)
-    stepped = np.minimum.accumulate(np.append(1.0, given[order] * (len(given) / ranks)))[1:]
-    corrected = np.empty_like(given)
-    corrected[order] = stepped
-    adjusted[present] = corrected
+    if present.any():
+        adjusted[present] = false_discovery_control(p_values[present], method="bh")
     return adjusted
 
 
-def _blocks(repeats: int) -> Iterator[int]:
-    for start in range(0, repeats, _PERMUTED_AT_ONCE):
-        yield min(_PERMUTED_AT_ONCE, repeats - start)
+def _drawn(people: int, seed: int | np.random.SeedSequence, repeats: int) -> Iterator[Numbers]:
+    generator = np.random.default_rng(seed)
+    for start in range(0, repeats, _BLOCK):
+        # Drawing people and counting them is much faster than drawing multinomial counts.
+        drawn = (
+            generator.integers(people, size=people, dtype=np.uint32)
+            for _ in range(min(_BLOCK, repeats - start))
+        )
+        yield np.stack([np.bincount(one, minlength=people) for one in drawn]).astype(np.float64)
 
 
-def _p_value(observed: float, draws: Iterator[Numbers], repeats: int) -> float:
-    # Sums in another order differ in their last bits, and must still count as equal.
-    bound = abs(observed) * (1 - 1e-12)
-    extreme = sum(int((np.abs(block) >= bound).sum()) for block in draws)
-    return (1 + extreme) / (1 + repeats)
+@lru_cache(maxsize=2)
+def _kept(people: int, seed: int, repeats: int) -> tuple[NDArray[np.uint8], ...]:
+    """The blocks of :func:`_drawn`, cached: a study needs the same resamples hundreds of times.
+
+    One byte per count is enough: the probability that a person is drawn 256 times or more is below 10^-500.
+    """
+    return tuple(block.astype(np.uint8) for block in _drawn(people, seed, repeats))
+
+
+def _ratio(difference: float, deviation: float) -> float:
+    return float(difference / deviation) if deviation > 0 else np.nan
+
+
+def _permutation_p(
+    samples: tuple[Numbers, ...],
+    statistic: Callable[..., Numbers],
+    kind: str,
+    seed: int,
+    repeats: int,
+) -> float:
+    if not all(len(values) for values in samples):
+        return np.nan
+    from scipy.stats import permutation_test  # noqa: PLC0415  slow to import
+
+    result = permutation_test(
+        samples,
+        statistic,
+        permutation_type=kind,
+        alternative="greater",
+        n_resamples=repeats,
+        batch=max(1, _MAX_PERMUTED // sum(map(len, samples))),
+        random_state=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def _absolute_sum(values: Numbers, axis: int) -> Numbers:
+    return np.asarray(np.abs(values.sum(axis=axis)))
+
+
+def _absolute_difference(first: Numbers, second: Numbers, axis: int) -> Numbers:
+    return np.asarray(np.abs(first.mean(axis=axis) - second.mean(axis=axis)))

@@ -1,4 +1,4 @@
-"""Every baseline hides as many pixels as the critical mask, and knows only what it says."""
+"""Every control hides as many pixels as the critical mask, and knows only what it claims."""
 
 import cv2
 import numpy as np

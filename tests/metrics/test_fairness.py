@@ -1,4 +1,4 @@
-"""Group gaps, and gaps that go when people are matched."""
+"""Group differences, and differences that vanish when people are matched."""
 
 import numpy as np
 import pytest
