@@ -1,0 +1,203 @@
+"""Write docs/outputs.md and docs/summary.schema.json from the models of what is written.
+
+python scripts/generate_docs.py           # write both
+python scripts/generate_docs.py --check   # compare, and exit with 1 where one is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from leam.explain.explanation import ExplanationRecord
+from leam.metrics.statistics import Estimate
+from leam.results.shards import Shard, specs
+from leam.results.summary import RecognizerSummary, Summary
+from leam.study.preparation import Detections, Parsings
+from leam.study.stage import PHASES, STAGES, Stage
+from leam.study.summary import FACES_COLUMNS, summary_schema
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+INTRODUCTION = """# Output files
+
+This page is generated from the source code by `scripts/generate_docs.py`; a test compares the two.
+
+## `leam explain --out DIR`
+
+| file | content |
+|---|---|
+| `explanation.json` | everything that made the explanation, and its numbers; see below |
+| `maps.npz` | `overall (h, w)` float32, sums to 1; `critical (h, w)` bool; `regions (h, w)` uint8, positions in \
+`leam.REGIONS`; `face (h, w, 3)` uint8; `layer/NAME (h_l, w_l)` float32, sums to 1, or 0 where a layer has no map |
+| `overlay.png` | the face; the overall map with region outlines; the critical pixels |
+| `layers.png` | every layer's map, early to late, and the overall map last |
+
+"""
+
+STUDY = """## `leam study --out RUN`
+
+| file | content |
+|---|---|
+| `run.json` | the plan: versions, plug-ins, settings, recognizers and pictures with their SHA-256. A folder is \
+resumed only by the same plan |
+| `shards/STAGE/NAME/NNNNN.npz` | finished work on one slice of the faces, written atomically; the arrays are listed \
+below |
+| `tables/*.parquet` | the tables below |
+| `summary.json` | every figure, typed; its JSON Schema is `summary.schema.json` beside it, and \
+[summary.schema.json](summary.schema.json) for the built-in stages |
+| `report.html` | one file that needs no network |
+| `log.txt` | a line with the time for every excluded picture, failed recognizer and damaged shard |
+
+An estimate is `{"mean", "low", "high", "n"}`: the mean, its 95 % interval (bootstrap over people), and the number of
+people; null where there is nothing to estimate from. `schema_version` is checked on reading: an older summary is
+refused with one line.
+
+Shards hold embeddings, landmarks and maps: treat a run folder as biometric data. Recognizers that share a crop share
+one parsing. Tables and `summary.json` have the same bytes however often a study was stopped, and on however many
+processes it ran.
+
+"""
+
+
+def main() -> None:
+    """Write or compare the generated files."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="Compare only.")
+    check = parser.parse_args().check
+    stale = []
+    for name, text in documents().items():
+        path = DOCS / name
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            stale.append(name)
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.exit(f"out of date: {', '.join(stale)}; run `python {sys.argv[0]}`")
+
+
+def documents() -> dict[str, str]:
+    """The generated files by name, with the built-in stages alone."""
+    names = [name for name in sorted(STAGES) if STAGES.origin(name) == "leam"]
+    schema = json.dumps(summary_schema(names), indent=1) + "\n"
+    return {"outputs.md": _outputs(names), "summary.schema.json": schema}
+
+
+def _outputs(names: list[str]) -> str:
+    stages = [STAGES[name] for name in names]
+    parts = [
+        INTRODUCTION,
+        "### `explanation.json`\n\n",
+        *_fields(ExplanationRecord),
+        STUDY,
+        "## Tables\n\n",
+        *_table("faces", FACES_COLUMNS, "one row per picture"),
+        *(
+            line
+            for stage in stages
+            if stage.columns
+            for line in _table(f"{stage.name}/RECOGNIZER", stage.columns, _what(stage))
+        ),
+        "`group_NAME` in `faces` holds each further column of the people table.\n\n",
+        "## `summary.json`\n\n",
+        *_fields(Summary, leaves=("recognizers", "figures")),
+        "Each entry of `recognizers` has\n\n",
+        *_fields(RecognizerSummary, leaves=("figures",)),
+        *(line for stage in stages for line in _figures(stage)),
+        "## Shards\n\n",
+        *_shard("detect", Detections),
+        *_shard("parse/PARSER/CROP", Parsings),
+        *(
+            line
+            for stage in stages
+            if stage.shard is not None
+            for line in _shard(f"{stage.name}/RECOGNIZER", stage.shard, PHASES[stage.phase])
+        ),
+    ]
+    # Docstrings are in reStructuredText, where code has two backticks.
+    return "".join(parts).replace("``", "`").rstrip("\n") + "\n"
+
+
+def _what(stage: type[Stage[Shard]]) -> str:
+    return (stage.__doc__ or "").strip().splitlines()[0].rstrip(".").lower()
+
+
+def _table(name: str, columns: Mapping[str, str], what: str) -> Iterator[str]:
+    yield f"### `tables/{name}.parquet`: {what}\n\n| column | meaning |\n|---|---|\n"
+    for column, meaning in columns.items():
+        yield f"| `{column}` | {meaning} |\n"
+    yield "\n"
+
+
+def _figures(stage: type[Stage[Shard]]) -> Iterator[str]:
+    if stage.figures is None:
+        return
+    where = "figures" if stage.of_study() else "recognizers.NAME.figures"
+    yield f"### `{where}.{stage.name}`\n\n{_paragraph(stage.figures)}\n\n"
+    yield from _fields(stage.figures)
+
+
+def _shard(name: str, kind: type[Shard], phase: str | None = None) -> Iterator[str]:
+    after = f" ({phase})" if phase else ""
+    yield f"### `shards/{name}`{after}\n\n{_paragraph(kind)}\n\n| array | type | axes | content |\n|---|---|---|---|\n"
+    for spec in specs(kind):
+        dtype = "text" if spec.dtype.kind == "U" else spec.dtype.name
+        yield f"| `{spec.name}` | {dtype} | {', '.join(map(str, spec.axes.names))} | {spec.axes.doc} |\n"
+    yield "\n"
+
+
+def _fields(kind: type[BaseModel], leaves: tuple[str, ...] = ()) -> Iterator[str]:
+    yield "| key | type | meaning |\n|---|---|---|\n"
+    yield from _rows(kind, "", leaves)
+    yield "\n"
+
+
+def _rows(kind: type[BaseModel], prefix: str, leaves: tuple[str, ...]) -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        path = f"{prefix}{name}"
+        type_name, inner, suffix = _described(field.annotation)
+        yield f"| `{path}` | {type_name} | {' '.join((field.description or '').split())} |\n"
+        if inner is not None and name not in leaves:
+            yield from _rows(inner, f"{path}{suffix}.", ())
+
+
+def _described(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:  # noqa: ANN401, PLR0911  one return a kind
+    """A type in words, the model inside it, and how its keys are reached."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _described(arguments[0])
+    if annotation is Estimate:
+        return "estimate", None, ""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "object", annotation, ""
+    if origin in {dict, Mapping}:
+        inner, model, suffix = _described(arguments[1])
+        return f"{inner} by name", model, f".NAME{suffix}"
+    if origin is list:
+        inner, model, suffix = _described(arguments[0])
+        return f"list of {inner}", model, f"[]{suffix}"
+    if origin is tuple:
+        return f"{len(arguments)} x {_described(arguments[0])[0]}", None, ""
+    if arguments and type(None) in arguments:
+        inner, model, suffix = _described(next(one for one in arguments if one is not type(None)))
+        return f"{inner} or null", model, suffix
+    names = {str: "text", int: "integer", float: "number", bool: "true or false"}
+    if annotation in names:
+        return names[annotation], None, ""
+    return ("text" if all(isinstance(one, str) for one in arguments) else "value"), None, ""
+
+
+def _paragraph(kind: type) -> str:
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+
+
+if __name__ == "__main__":
+    main()
