@@ -24,8 +24,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from recording import arguments, record
 
-from leam.report.drawing import INK, SERIES
-from leam.report.plotting import STYLE
+from leam.explain.pictures import INK
+from leam.report.charts import SERIES
+from leam.report.drawing import STYLE
 
 Times = dict[str, float]
 """Seconds, by how many there were."""

@@ -1,4 +1,4 @@
-"""The pictures of a study's report that show faces."""
+"""Photographs of a report: mean faces and maps, and the faces of people with their maps."""
 
 from __future__ import annotations
 
@@ -10,163 +10,174 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from leam.errors import LeamError, StudyError
-from leam.faces.alignment import Crop
-from leam.faces.reading import Picture
-from leam.report import figures
-from leam.report.drawing import data_uri, enlarge, figure_png, figure_svg, grid, jpeg, overlay
-from leam.study.found import restore_face
-from leam.study.plan import Plan
-from leam.study.skipped import FACES
-from leam.study.store import RunFolder
-from leam.study.tables import shards
+from leam.errors import ImageError, StudyError
+from leam.explain.pictures import enlarge, overlay
+from leam.faces.reading import Picture as Pixels
+from leam.report.parts import Picture
+from leam.study.explained import EXPLAIN, Explained
+from leam.study.preparation import read_detections
+from leam.study.run_data import RunData
 
 # People in each gallery, images of each, and the side of each picture in pixels.
-_GALLERY_PEOPLE = 6
+GALLERY_PEOPLE = 6
 _GALLERY_IMAGES = 2
 _GALLERY_SIDE = 112
+_MOST_LAYERS = 36
+_GAP = 4
 
 
 @dataclass(frozen=True)
-class ModelPictures:
-    """A model's pictures, ready for the page."""
+class MeanMaps:
+    """Means over all faces of a study, for one recognizer.
 
-    name: str
-    mean_map: str
-    focus: str | None
-    layers: str
-    layer_count: int
-    most: str | None
-    least: str | None
+    Attributes:
+        face: The aligned faces, ``(h, w, 3)`` uint8.
+        overall: The overall maps, ``(h, w)``.
+        layers: The maps of each layer, early to late, ``(L, s, s)``.
+    """
+
+    face: Pixels
+    overall: NDArray[np.float64]
+    layers: NDArray[np.float64]
 
 
-def model_pictures(plan: Plan, folder: RunFolder, name: str, *, faces: bool) -> ModelPictures:
-    """A model's pictures, from its shards and tables.
+@dataclass(frozen=True)
+class Gallery:
+    """People with the most, or the least, person-specific maps; the most extreme first."""
+
+    most: list[Picture]
+    least: list[Picture]
+
+
+def mean_maps(run: RunData, recognizer: str) -> MeanMaps:
+    """The mean face and the mean maps of a recognizer.
 
     Raises:
-        StudyError: No shard of the model is left.
+        StudyError: The recognizer's shards are missing.
     """
-    mean_face, density, layers = _means(plan, folder, name)
-    small = _shrink(mean_face, layers.shape[1:])
-    focus = _focus(folder, name, len(layers))
-    return ModelPictures(
-        name=name,
-        mean_map=data_uri(
-            jpeg(np.hstack([enlarge(p, 2) for p in (mean_face, overlay(mean_face, density))])),
-            "jpeg",
-        ),
-        focus=None if focus.is_empty() else figure_svg(figures.layer_focus(focus, len(layers))),
-        layers=data_uri(figure_png(figures.layer_maps(small, layers))),
-        layer_count=len(layers),
-        most=_gallery(plan, folder, name, descending=True) if faces else None,
-        least=_gallery(plan, folder, name, descending=False) if faces else None,
-    )
-
-
-def _means(
-    plan: Plan, folder: RunFolder, name: str
-) -> tuple[Picture, NDArray[np.float64], NDArray[np.float64]]:
-    """Over all faces: the mean chip ``(h, w, 3)``, overall map ``(h, w)`` and layer maps ``(L, s, s)``."""
-    sums: list[NDArray[np.float64]] = []
+    face = overall = layers = None
     count = 0
-    for part in shards(plan, folder, f"maps/{name}", ["face_sum", "density", "layer_sum"]):
-        density = part["density"]
-        found = [
-            array.astype(np.float64)
-            for array in (
-                part["face_sum"],
-                density.sum(axis=0, dtype=np.float64),
-                part["layer_sum"],
-            )
-        ]
-        sums = [a + b for a, b in zip(sums, found, strict=True)] if sums else found
-        count += len(density)
-    if not count:
-        raise StudyError(f"{folder.path}: the maps of {name} are gone; run the study again")
-    face, density, layers = (total / count for total in sums)
-    return np.round(face).astype(np.uint8), density, layers
-
-
-def _focus(folder: RunFolder, name: str, layers: int) -> pl.DataFrame:
-    """Mean ``mass`` and ``area`` of each ``region`` at each ``depth``, read layer by layer to spare memory."""
-    return pl.concat(
-        folder.read_table(
-            f"regions/{name}",
-            ["depth", "region", "mass", "area"],
-            (pl.col("depth") == depth) & ~pl.col("empty"),
+    fields = ["face_sum", "density", "layer_sum"]
+    for part in run.shards(Explained, EXPLAIN, recognizer, fields):
+        density = part.density.sum(axis=0, dtype=np.float64)
+        face = part.face_sum if face is None else face + part.face_sum
+        overall = density if overall is None else overall + density
+        # The sums of slices are added in double precision.
+        found = part.layer_sum.astype(np.float64)
+        layers = found if layers is None else layers + found
+        count += len(part.density)
+    if face is None or overall is None or layers is None:
+        raise StudyError(
+            f"{run.folder.path}: the maps of {recognizer} disappeared; run the study again"
         )
-        .group_by("depth", "region", maintain_order=True)
-        .agg(pl.col("mass", "area").mean())
-        for depth in range(1, layers + 1)
-    )
+    return MeanMaps(np.round(face / count).astype(np.uint8), overall / count, layers / count)
 
 
-def _gallery(plan: Plan, folder: RunFolder, name: str, *, descending: bool) -> str | None:
-    """Faces and maps of the people whose maps are most (or least) their own; None where pictures are gone."""
+def overall_picture(means: MeanMaps, recognizer: str) -> Picture:
+    """The mean face, and the mean overall map on it."""
+    sides = [enlarge(one, 2) for one in (means.face, overlay(means.face, means.overall))]
+    return Picture(jpeg(np.hstack(sides)), f"Mean face and mean map of {recognizer}", recognizer)
+
+
+def layer_pictures(means: MeanMaps, recognizer: str) -> list[Picture]:
+    """The mean maps of up to 36 layers on the mean face, from early to late, with the layer's number below each."""
+    count = len(means.layers)
+    chosen = np.unique(np.linspace(0, count - 1, min(_MOST_LAYERS, count)).round().astype(int))
+    face = _resized(means.face, means.layers.shape[1:])
+    return [
+        Picture(
+            jpeg(enlarge(overlay(face, means.layers[place]), 2)),
+            f"Mean map of layer {place + 1} of {recognizer}",
+            str(place + 1),
+        )
+        for place in chosen.tolist()
+    ]
+
+
+def gallery(run: RunData, recognizer: str) -> Gallery:
+    """People whose maps are most, and least, like their own compared with other people's.
+
+    People are ranked by the mean Bhattacharyya coefficient of their critical masks in genuine pairs minus that in
+    impostor pairs. A gallery is empty where a picture can no longer be read; the second one also where the study has
+    so few people that both would show the same ones.
+    """
+    columns = ["person", "critical_genuine", "critical_impostor"]
     table = (
-        folder.read_table(f"people/{name}")
-        .select("person", "critical_same", "critical_different")
+        run.table("specificity", recognizer, columns)
         .drop_nulls()
         .drop_nans()
-        .with_columns((pl.col("critical_same") - pl.col("critical_different")).alias("margin"))
+        .with_columns(margin=pl.col("critical_genuine") - pl.col("critical_impostor"))
+        .sort("margin", "person", descending=[True, False])
     )
-    if not descending and table.height < 2 * _GALLERY_PEOPLE:
-        return None  # the same people would be shown twice
-    people = (
-        table.sort("margin", "person", descending=[descending, False])["person"]
-        .head(_GALLERY_PEOPLE)
-        .to_list()
-    )
-    crop = plan.model(name).card.crop
-    rows: list[list[Picture]] = []
-    for person in people:
-        try:
-            cells = list(_person(plan, folder, name, person, crop))
-        except LeamError:
-            return None
-        rows.append(
-            [
-                _square(picture)
-                for chip, values in cells
-                for picture in (chip, overlay(chip, values.astype(float)))
-            ]
+    least = table.sort("margin", "person").head(GALLERY_PEOPLE)
+    try:
+        return Gallery(
+            most=list(_people(run, recognizer, table.head(GALLERY_PEOPLE))),
+            least=list(_people(run, recognizer, least))
+            if table.height >= 2 * GALLERY_PEOPLE
+            else [],
         )
-    columns = 2 * _GALLERY_IMAGES
-    cells_flat = [cell for row in rows if len(row) == columns for cell in row]
-    return data_uri(jpeg(grid(cells_flat, 2 * columns)), "jpeg") if cells_flat else None
+    except ImageError:
+        return Gallery([], [])
 
 
-def _person(
-    plan: Plan, folder: RunFolder, name: str, person: str, crop: Crop
-) -> Iterator[tuple[Picture, NDArray[np.float16]]]:
-    """A person's first faces and their maps."""
+def _people(run: RunData, recognizer: str, rows: pl.DataFrame) -> Iterator[Picture]:
+    for person, genuine, impostor in rows.select(
+        "person", "critical_genuine", "critical_impostor"
+    ).iter_rows():
+        cells = [
+            _resized(cell, (_GALLERY_SIDE, _GALLERY_SIDE))
+            for face, values in _explained_faces(run, recognizer, person)
+            for cell in (face, overlay(face, values))
+        ]
+        if cells:
+            yield Picture(
+                jpeg(_beside(cells)),
+                "Faces of one person, each with its map",
+                f"genuine {genuine:.3f}, impostor {impostor:.3f}",
+            )
+
+
+def _explained_faces(
+    run: RunData, recognizer: str, person: str
+) -> Iterator[tuple[Pixels, NDArray[np.float64]]]:
+    """A person's first aligned faces with their maps."""
+    plan = run.plan
     first = next(p for p, image in enumerate(plan.images) if image.person == person)
     index = next(i for i, part in enumerate(plan.slices) if first in part)
-    arrays = folder.read_shard(f"maps/{name}", index, ["position", "density"]) or {}
-    mine = [
-        (int(position), density)
-        for position, density in zip(arrays["position"], arrays["density"], strict=True)
+    part = run.folder.read_shard(
+        Explained, f"{EXPLAIN}/{recognizer}", index, ["position", "density"]
+    )
+    if part is None:
+        raise StudyError(
+            f"{run.folder.path}: the maps of {recognizer} disappeared; run the study again"
+        )
+    detections = read_detections(run.folder, index)
+    crop = plan.model(recognizer).card.crop
+    rows = [
+        row
+        for row, position in enumerate(part.position.tolist())
         if plan.images[position].person == person
     ]
-    for position, density in mine[:_GALLERY_IMAGES]:
-        yield _chip(plan, folder, position, crop), density
+    for row in rows[:_GALLERY_IMAGES]:
+        position = int(part.position[row])
+        face = detections.face(plan.images[position], position - plan.slices[index].start)
+        yield crop.align(face).image, part.density[row].astype(np.float64)
 
 
-def _chip(plan: Plan, folder: RunFolder, position: int, crop: Crop) -> Picture:
-    index = next(i for i, part in enumerate(plan.slices) if position in part)
-    arrays = folder.read_shard(FACES, index)
-    if arrays is None:
-        raise StudyError(f"{folder.path}: the study is not finished")
-    return crop.align(
-        restore_face(plan.images[position], arrays, position - plan.slices[index].start)
-    ).image
+def jpeg(picture: Pixels) -> bytes:
+    """A picture ``(h, w, 3)`` as a JPEG file."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 88]
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)[1])
 
 
-def _square(picture: Picture) -> Picture:
-    return _shrink(picture, (_GALLERY_SIDE, _GALLERY_SIDE))
+def _beside(pictures: list[Pixels]) -> Pixels:
+    """Pictures of one size side by side, on white."""
+    gap = np.full((pictures[0].shape[0], _GAP, 3), 255, dtype=np.uint8)
+    cells = [part for picture in pictures for part in (gap, picture)]
+    return np.hstack(cells[1:])
 
 
-def _shrink(picture: NDArray[np.uint8], size: tuple[int, ...]) -> Picture:
-    return np.asarray(
-        cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8
-    )
+def _resized(picture: Pixels, size: tuple[int, ...]) -> Pixels:
+    resized = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,0 +1,284 @@
+"""The charts of a report as data: what is drawn, with its labels and colours. :mod:`leam.report.drawing` draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from leam.explain.pictures import INK, MUTED
+from leam.metrics.statistics import Estimate
+
+__all__ = [
+    "INK",
+    "MASK_COLOURS",
+    "MUTED",
+    "SERIES",
+    "Chart",
+    "Expected",
+    "Histogram",
+    "Histograms",
+    "Line",
+    "LinePanel",
+    "Lines",
+    "Matrix",
+    "Panel",
+    "Reference",
+    "RegionMap",
+    "Rows",
+    "Series",
+    "Tree",
+    "colours",
+]
+
+SERIES = (
+    "#c2410c",
+    "#2563a8",
+    "#6b8e23",
+    "#7c4d9e",
+    "#b7791f",
+    "#0f766e",
+    "#9f1239",
+    "#475569",
+    "#4d7c0f",
+    "#a16207",
+)
+"""Colours of the series of a chart."""
+MASK_COLOURS = {
+    "critical": "#c2410c",
+    "scattered": "#64748b",
+    "moved": "#94a3b8",
+    "moved_on_face": "#2563a8",
+    "centre": "#0f766e",
+    "other_person": "#7c4d9e",
+    "lowest": "#b7791f",
+}
+"""Colours of masks by name."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Estimates under one label.
+
+    Attributes:
+        label: What the legend calls them.
+        estimates: One per row of the panel.
+        colour: Their colour, or one colour per row.
+    """
+
+    label: str
+    estimates: Sequence[Estimate]
+    colour: str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What each row would show by chance, as a tick across it.
+
+    Attributes:
+        label: What the legend calls it.
+        values: One per row; None for no tick.
+    """
+
+    label: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A vertical line with its interval as a band, for comparison with all rows."""
+
+    label: str
+    estimate: Estimate
+    colour: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows with means and 95 % intervals.
+
+    Attributes:
+        rows: Their labels, from top to bottom.
+        series: What is drawn in each row.
+        axis: The label of the value axis.
+        title: The panel's title.
+        scale: Factor from estimates to the axis: 100 for percent.
+        bars: Draw bars side by side instead of dots.
+        spread: Part of a row's height over which the dots of several series are spread; 0 puts them on one line.
+        expected: What each row would show by chance, in the unit of the estimates.
+        reference: An estimate to compare all rows with.
+        line: Where to draw a thin vertical line, in units of the axis.
+        limits: Ends of the value axis; None for automatic.
+    """
+
+    rows: Sequence[str]
+    series: Sequence[Series]
+    axis: str
+    title: str = ""
+    scale: float = 1
+    bars: bool = False
+    spread: float = 0
+    expected: Expected | None = None
+    reference: Reference | None = None
+    line: float | None = None
+    limits: tuple[float | None, float | None] = (None, None)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Panels side by side, with the row labels on the left where all panels have the same.
+
+    Attributes:
+        panels: From left to right.
+        row_height: Height of a row in inches.
+        legend_columns: Number of columns of the legend.
+    """
+
+    panels: Sequence[Panel]
+    row_height: float = 0.42
+    legend_columns: int = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; a point whose value is None is left out.
+
+    Attributes:
+        label: What the legend calls it; None to leave it out of the legend.
+        x: Where the points are.
+        y: Their values.
+        colour: Its colour.
+        width: Its width in points; lines below 1 are drawn faintly.
+        dots: Mark the points.
+    """
+
+    label: str | None
+    x: Sequence[float]
+    y: Sequence[float | None]
+    colour: str
+    width: float = 1.2
+    dots: bool = True
+
+
+@dataclass(frozen=True)
+class LinePanel:
+    """Lines over one axis.
+
+    Attributes:
+        title: The panel's title.
+        lines: What is drawn.
+        axis: The label of the horizontal axis.
+        ticks: Where the horizontal axis has ticks; it is then logarithmic. None for automatic ticks.
+        labelled: The ticks that have a label.
+        limits: Ends of the vertical axis; None for automatic.
+        zero: Draw a thin line at 0, and let the vertical axis reach it.
+    """
+
+    title: str
+    lines: Sequence[Line]
+    axis: str
+    ticks: Sequence[float] | None = None
+    labelled: Sequence[float] = ()
+    limits: tuple[float, float] | None = None
+    zero: bool = False
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Panels of lines side by side, with one label of the vertical axis and one legend."""
+
+    panels: Sequence[LinePanel]
+    axis: str
+    legend_columns: int = 4
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Distributions over the same bins.
+
+    Attributes:
+        title: The panel's title.
+        edges: Edges of the bins.
+        heights: By label: the height of each bin.
+        line: Where to draw a dotted vertical line; None for no line.
+    """
+
+    title: str
+    edges: Sequence[float]
+    heights: Mapping[str, Sequence[float]]
+    line: float | None
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Histograms in rows of up to five.
+
+    Attributes:
+        panels: Row by row.
+        colours: By label.
+        line: What the legend calls the dotted line.
+        axis: The label of the value axis.
+    """
+
+    panels: Sequence[Histogram]
+    colours: Mapping[str, str]
+    line: str
+    axis: str
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A table of colours with its numbers.
+
+    Attributes:
+        values: One list per row; None where there is no value.
+        rows: Labels of the rows.
+        columns: Labels of the columns.
+        axes: Labels of the vertical and of the horizontal axis.
+        skip_diagonal: Leave the diagonal out of the colour scale: self-similarity would take all colours.
+    """
+
+    values: Sequence[Sequence[float | None]]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    axes: tuple[str, str] = ("", "")
+    skip_diagonal: bool = False
+
+
+@dataclass(frozen=True)
+class RegionMap:
+    """Values by region and layer as colours.
+
+    Attributes:
+        values: One list per region, with one value per layer from early to late; None where there is none.
+        regions: Labels of the rows.
+        scale: The label of the colour scale.
+    """
+
+    values: Sequence[Sequence[float | None]]
+    regions: Sequence[str]
+    scale: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of clusters.
+
+    Attributes:
+        merges: SciPy's linkage: two clusters, their distance, and their size.
+        names: The leaves.
+        axis: The label of the distance axis.
+    """
+
+    merges: Sequence[Sequence[float]]
+    names: Sequence[str]
+    axis: str
+
+
+Chart: TypeAlias = "Rows | Lines | Histograms | Matrix | RegionMap | Tree"
+"""Anything that :func:`leam.report.drawing.draw` draws."""
+
+
+def colours(count: int) -> list[str]:
+    """This many colours; they repeat after ten."""
+    return [SERIES[index % len(SERIES)] for index in range(count)]

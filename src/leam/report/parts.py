@@ -1,0 +1,162 @@
+"""What a section of the report is made of, and how its numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from leam.metrics.statistics import Estimate
+from leam.report.charts import Chart
+
+MISSING = "–"
+"""Stands for a figure that could not be measured."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something in a section, from top to bottom. The page knows each kind by its name."""
+
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True)
+class Text(Part):
+    """A paragraph. What stands between double backticks is set as code.
+
+    Attributes:
+        text: The paragraph.
+        style: ``""``, ``muted``, or ``note`` for a warning.
+    """
+
+    kind = "text"
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Heading(Part):
+    """A heading within a section."""
+
+    kind = "heading"
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts(Part):
+    """A few large numbers with what each counts."""
+
+    kind = "facts"
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Drawing(Part):
+    """A chart.
+
+    Attributes:
+        chart: What is drawn.
+        alt: What it shows, for readers who cannot see it.
+    """
+
+    kind = "drawing"
+    chart: Chart
+    alt: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph or map.
+
+    Attributes:
+        jpeg: The JPEG file.
+        alt: What it shows, for readers who cannot see it.
+        caption: What stands below it.
+    """
+
+    jpeg: bytes
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Cards(Part):
+    """Pictures in a grid.
+
+    Attributes:
+        pictures: Row by row.
+        size: Least width of a picture: ``large``, ``medium`` or ``small``.
+    """
+
+    kind = "cards"
+    pictures: Sequence[Picture]
+    size: str = "large"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table with a style: a class of the page, such as ``held``."""
+
+    text: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Table(Part):
+    """A table.
+
+    Attributes:
+        header: The names of the columns; empty for a table whose first column names its rows.
+        rows: One cell per column.
+        folded: What is clicked to see the table; empty for a table that is always shown.
+    """
+
+    kind = "table"
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    folded: str = "Numbers"
+
+
+@dataclass(frozen=True)
+class Fold(Part):
+    """Parts that are shown after a click.
+
+    Attributes:
+        title: What is clicked.
+        parts: What is shown.
+        unfolded: Shown without a click.
+    """
+
+    kind = "fold"
+    title: str
+    parts: Sequence[Part]
+    unfolded: bool = False
+
+
+def number(found: Estimate, digits: int = 3, scale: float = 1) -> str:
+    """A mean with its interval: ``0.512 [0.498, 0.526]``."""
+    if found.mean is None or found.low is None or found.high is None:
+        return MISSING
+    mean, low, high = (f"{scale * end:.{digits}f}" for end in (found.mean, found.low, found.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def percent(found: Estimate) -> str:
+    """A part of one, in percent with its interval."""
+    return number(found, 1, 100)
+
+
+def plain(value: float | None, digits: int) -> str:
+    """A figure without an interval."""
+    return MISSING if value is None else f"{value:.{digits}f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: ``1 face``, ``2 faces``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as an enumeration: ``a, b and c``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,92 @@
+"""Gaps between groups of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leam.report.charts import SERIES, Panel, Rows, Series
+from leam.report.parts import Drawing, Part, Table, Text, listed, number, plain
+from leam.report.section import SECTIONS, Box, Context, Section
+from leam.study.stages.groups import DROP, GroupFigures
+
+_HEADER = (
+    "recognizer",
+    "figure",
+    "groups",
+    "difference",
+    "p, corrected",
+    "Cohen's d",
+    "matched on pose",
+    "p, corrected",
+    "d",
+    "pairs",
+    "matched on all",
+    "pairs",
+)
+
+
+@SECTIONS("groups")
+class Groups(Section):
+    """Differences between groups, of all people and of matched ones."""
+
+    name = "groups"
+    order = 140
+    shows = (GroupFigures,)
+
+    def boxes(self, context: Context) -> Iterator[Box]:
+        """A box per column of the people table."""
+        for column, found in context.study(GroupFigures).columns.items():
+            yield Box(f"By {column}", list(_parts(found)))
+
+
+def _parts(found: GroupFigures.Column) -> Iterator[Part]:
+    if not found.gaps:
+        yield Text("There are no two groups of at least five people to compare.")
+        return
+    sizes = ", ".join(f"{value}: {group.people} people" for value, group in found.groups.items())
+    yield Text(
+        f"{sizes}. The gap in similarity drop is shown for all people, and for pairs of people matched on pose: a gap "
+        "caused by pose disappears when pose is matched. The numbers also have pairs matched on "
+        f"{listed(found.covariates)}; they are few where the groups hardly overlap, as in hair. What a parser cannot "
+        "detect, such as a beard, is not matched."
+    )
+    yield Drawing(gap_chart(found), "Difference in similarity drop between two groups")
+    yield Table(
+        _HEADER,
+        [
+            (
+                row.recognizer,
+                "similarity drop" if row.of == DROP else f"share of {row.of}",
+                f"{row.first} – {row.second}",
+                number(row.difference, 4),
+                plain(row.p_adjusted, 4),
+                plain(row.d, 2),
+                number(row.matched.difference, 4),
+                plain(row.matched.p_adjusted, 4),
+                plain(row.matched.d, 2),
+                str(row.matched.difference.n),
+                number(row.matched_on_all.difference, 4),
+                str(row.matched_on_all.difference.n),
+            )
+            for row in found.gaps
+        ],
+    )
+
+
+def gap_chart(found: GroupFigures.Column) -> Rows:
+    """Differences of the similarity drop between the first two groups; the table has the others."""
+    first, second = found.gaps[0].first, found.gaps[0].second
+    rows = [
+        row for row in found.gaps if row.of == DROP and (row.first, row.second) == (first, second)
+    ]
+    panel = Panel(
+        [row.recognizer for row in rows],
+        [
+            Series("all people", [row.difference for row in rows], SERIES[0]),
+            Series("matched on pose", [row.matched.difference for row in rows], SERIES[1]),
+        ],
+        f"similarity drop, {first} minus {second}",
+        spread=0.26,
+        line=0,
+    )
+    return Rows([panel], row_height=0.3)

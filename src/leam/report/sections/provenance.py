@@ -1,0 +1,52 @@
+"""What made the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leam.report.parts import Cell, Part, Table, Text
+from leam.report.section import SECTIONS, Context, Section
+
+
+@SECTIONS("provenance")
+class Provenance(Section):
+    """Versions, settings and recognizers."""
+
+    name = "provenance"
+    title = "Provenance"
+    order = 190
+
+    def parts(self, context: Context) -> Iterator[Part]:
+        """Versions and plug-ins, settings, recognizers with licence and hash, and how the page may be shared."""
+        plan = context.plan
+        settings = plan.settings.model_dump(mode="json").items()
+        recognizers = []
+        for model in plan.models:
+            about = "; ".join(
+                filter(None, [model.card.license or "licence not stated", model.card.source])
+            )
+            recognizers.append((model.card.name, Cell(f"{about}; sha256 {model.sha256}", "break")))
+        yield Table(
+            (),
+            [
+                *plan.versions.items(),
+                *((f"plug-in: {what}", version) for what, version in plan.plugins.items()),
+                *((name.replace("_", " "), _written(value)) for name, value in settings),
+                *recognizers,
+            ],
+            folded="",
+        )
+        sharing = (
+            "This page shows faces of the study: share it only where you may, or render it again with ``--no-faces``."
+            if context.faces
+            else "This page shows mean faces only."
+        )
+        yield Text(f"Faces are biometric data. {sharing}", style="muted")
+
+
+def _written(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -1,0 +1,75 @@
+"""Whether the map depends on what the network has learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from leam.report.charts import Line, LinePanel, Lines, colours
+from leam.report.parts import Drawing, Part, Table, Text, number
+from leam.report.section import SECTIONS, Context, Section
+from leam.study.stages.sanity import SanityFigures
+
+_TEXT = (
+    "Layers are randomised from the top down, and the map is compared with the true one. The map should change: what "
+    "remains at 100 % comes from the picture and the architecture, not from the trained weights."
+)
+
+
+@SECTIONS("sanity")
+class Sanity(Section):
+    """Similarity to the true map under cascading randomisation."""
+
+    name = "sanity"
+    title = "Does the map depend on the trained weights?"
+    order = 90
+    shows = (SanityFigures,)
+
+    def parts(self, context: Context) -> Iterator[Part]:
+        """The similarities by step, and what remains when all layers are random."""
+        found = context.summary.each(SanityFigures)
+        yield Text(_TEXT)
+        yield Drawing(randomisation_chart(found), "Similarity to the true map by randomised layers")
+        header = (
+            "recognizer",
+            "rank correlation, all randomised",
+            "structural similarity, all randomised",
+            "people",
+        )
+        yield Table(
+            header,
+            [
+                (
+                    name,
+                    number(figures.steps[-1].rank),
+                    number(figures.steps[-1].ssim),
+                    str(figures.steps[-1].rank.n),
+                )
+                for name, figures in found.items()
+            ],
+        )
+
+
+def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
+    """Rank correlation and structural similarity over the part of the layers that is randomised."""
+    shades = colours(len(found))
+    percent = {
+        name: [0.0, *(100 * step.randomised for step in figures.steps)]
+        for name, figures in found.items()
+    }
+    ranks = [
+        Line(name, percent[name], [1.0, *(step.rank.mean for step in figures.steps)], colour)
+        for (name, figures), colour in zip(found.items(), shades, strict=True)
+    ]
+    similarities = [
+        Line(name, percent[name], [1.0, *(step.ssim.mean for step in figures.steps)], colour)
+        for (name, figures), colour in zip(found.items(), shades, strict=True)
+    ]
+    axis = "% of the layers randomised, top down"
+    return Lines(
+        [
+            LinePanel("rank correlation", ranks, axis, zero=True),
+            LinePanel("structural similarity", similarities, axis, zero=True),
+        ],
+        "similarity to the true map",
+        legend_columns=3,
+    )
