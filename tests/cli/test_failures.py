@@ -167,6 +167,7 @@ def test_how_much_is_shown(leam, monkeypatch, log_file, option, shown, before):
 
 def test_loggers_are_left_as_they_were(leam):
     logger = logging.getLogger("leam")
+    logger.setLevel(logging.NOTSET)
     before = logger.level, list(logger.handlers)
     leam("models", "--debug")
     assert (logger.level, list(logger.handlers)) == before
