@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 
 import numpy as np
@@ -26,6 +27,8 @@ from leam.parsers import PARSERS, load_parser
 from leam.plugins import Registry
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.catalogue import load_recognizer
+from leam.report.page import render_report
+from leam.report.section import SECTIONS
 from leam.study.engine import ENGINES
 from leam.study.run import run_study
 from leam.study.stage import STAGES
@@ -43,6 +46,7 @@ ADDED = {
     "grey": FILLS,
     "border": CONTROLS,
     "backwards": ENGINES,
+    "pictures": SECTIONS,
 }
 SETTINGS = {
     "weighting": "squared",
@@ -99,13 +103,19 @@ def test_the_metric_is_in_the_shards_the_table_the_summary_and_the_schema(run):
 
 
 def test_the_metric_is_in_the_report(run):
-    from leam.report.page import render_report
-
     page = render_report(RunFolder(run)).read_text()
     found = read_summary(RunFolder(run)).recognizers["tiny"].figures["brightness"]
     assert "brightness of the critical pixels" in page.lower()
     assert f"{found.critical.mean:.3f}" in page
     assert f"{found.face.mean:.3f}" in page
+    assert "Mean brightness of the aligned face, 0-1." in page
+
+
+def test_the_section_is_in_the_report(run):
+    page = render_report(RunFolder(run)).read_text()
+    _, _, section = page.partition("Pictures of each person")
+    for person in ("Eileen Collins", "Grace Hopper"):
+        assert re.search(rf"<td[^>]*>{person}</td>\s*<td[^>]*>2</td>", section)
 
 
 def test_the_plan_names_the_package_and_a_run_without_it_is_another(run):
