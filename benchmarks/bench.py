@@ -24,7 +24,7 @@ from leam.faces.detection import find_face
 from leam.faces.detectors.dlib import DlibDetector
 from leam.faces.face import Face
 from leam.faces.people import draw_people, read_people
-from leam.metrics.occlusion import drop, hide
+from leam.metrics.occlusion import hide, similarity_drop
 from leam.parsers import load_parser
 from leam.parsers.regions import REGIONS
 from leam.recognizers.recognizer import Recognizer
@@ -71,7 +71,7 @@ class Bench:
         """Each face's drop when its mask is hidden, ``(n,)``."""
         hidden = self.recognizer.embed(hide(self.chips, masks, fill))
         kind = self.recognizer.card.similarity
-        return drop(self.clean, hidden, self.mate, kind).double().numpy()
+        return similarity_drop(self.clean, hidden, self.mate, kind).double().numpy()
 
     def part(self, chosen: NDArray[np.intp]) -> Bench:
         """The same of some of the faces; each one's mate stays."""

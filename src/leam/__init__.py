@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from leam.faces.people import Sample, add_groups, draw_people, read_people
     from leam.faces.reading import read_picture
     from leam.metrics.fills import occlude
-    from leam.metrics.occlusion import drop
+    from leam.metrics.occlusion import similarity_drop
     from leam.metrics.overlap import bhattacharyya
     from leam.metrics.statistics import Estimate, bootstrap_mean
     from leam.parsers import load_parser
@@ -71,7 +71,6 @@ _MODULES = {
     "contrast_target": "leam.explain.targets",
     "critical_mask": "leam.explain.masks",
     "draw_people": "leam.faces.people",
-    "drop": "leam.metrics.occlusion",
     "explain_faces": "leam.explain.explanation",
     "find_face": "leam.faces.detection",
     "load_detector": "leam.faces.detectors",
@@ -87,6 +86,7 @@ _MODULES = {
     "render_report": "leam.report.page",
     "run_study": "leam.study.run",
     "self_target": "leam.explain.targets",
+    "similarity_drop": "leam.metrics.occlusion",
 }
 """Where each public name is defined."""
 

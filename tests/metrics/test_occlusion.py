@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from leam.metrics.occlusion import FRACTIONS, drop, hide, occlusion_curve, transfer_drops
+from leam.metrics.occlusion import FRACTIONS, hide, occlusion_curve, similarity_drop, transfer_drops
 
 RANDOM = np.random.default_rng(0)
 CHIPS = RANDOM.integers(1, 256, (3, 20, 20, 3), dtype=np.uint8)
@@ -19,8 +19,12 @@ def embed(chips):
 def test_the_drop_is_in_units_of_the_similarity():
     clean, occluded = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])
     mate = torch.tensor([[2.0, 0.0]])
-    assert drop(clean, occluded, mate, "cosine").item() == pytest.approx(1 - 1 / np.sqrt(2))
-    assert drop(clean, occluded, mate, "euclidean").item() == pytest.approx(np.sqrt(2) - 1)
+    assert similarity_drop(clean, occluded, mate, "cosine").item() == pytest.approx(
+        1 - 1 / np.sqrt(2)
+    )
+    assert similarity_drop(clean, occluded, mate, "euclidean").item() == pytest.approx(
+        np.sqrt(2) - 1
+    )
 
 
 def test_hiding_is_chip_by_chip():
@@ -45,7 +49,7 @@ def test_a_curve_hides_the_top_pixels_of_each_fraction():
         chip = CHIPS[0].reshape(400, 3).copy()
         chip[order.numpy()] = 0
         after = embed(chip.reshape(1, 20, 20, 3))
-        wanted = drop(mates[:1], after, mates[:1], "cosine").item()
+        wanted = similarity_drop(mates[:1], after, mates[:1], "cosine").item()
         assert curve[row, 0].item() == pytest.approx(wanted, abs=1e-6)
 
 
@@ -63,6 +67,6 @@ def test_a_row_holds_each_sources_drops():
     mates = clean.roll(1, dims=0)
     found = transfer_drops(SMALL, masks, mates, flatten, "euclidean")
     for source in range(2):
-        wanted = drop(clean, flatten(hide(SMALL, masks[source])), mates, "euclidean")
+        wanted = similarity_drop(clean, flatten(hide(SMALL, masks[source])), mates, "euclidean")
         torch.testing.assert_close(found[source][:2], wanted[:2])
     assert found[1, 2].isnan()

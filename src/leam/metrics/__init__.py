@@ -1,1 +1,1 @@
-"""Metrics: pure functions from maps, masks, regions and embeddings to numbers."""
+"""Metrics: functions from maps, masks, regions and embeddings to numbers, without side effects."""

@@ -1,4 +1,4 @@
-"""What hiding pixels does to a similarity, on one recognizer or with masks found on another."""
+"""Occlusion: how far hiding pixels lowers a similarity, with masks of the same or of other recognizers."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ Embed = Callable[[Chips], Tensor]
 """From chips ``(B, h, w, 3)`` to embeddings ``(B, D)``, as :meth:`Recognizer.embed`."""
 
 FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-"""The top fractions of an occlusion curve."""
+"""The critical fractions of an occlusion curve."""
 
 
-def drop(clean: Tensor, occluded: Tensor, mates: Tensor, kind: Similarity) -> Tensor:
+def similarity_drop(
+    clean: Tensor, occluded: Tensor, mates: Tensor, kind: Similarity
+) -> Tensor:
     """How far hiding pixels lowers a similarity: ``s(clean, mate) - s(occluded, mate)``.
 
     Args:
-        clean: Embeddings of the whole faces, ``(B, D)``.
+        clean: Embeddings of the faces, ``(B, D)``.
         occluded: Embeddings of the same faces with pixels hidden, ``(B, D)``.
-        mates: What they are compared with: another image's embedding, or the person's template,
-            ``(B, D)``.
+        mates: Embeddings to compare with, of another picture or the person's template, ``(B, D)``.
         kind: The recognizer's similarity.
 
     Returns:
-        ``(B,)``, positive where hiding hurts. In cosine units, or in units of distance for a
+        ``(B,)``, positive if hiding the pixels lowers the similarity; a difference of cosines, or of distances for a
         Euclidean recognizer.
     """
     return similarity(clean, mates, kind) - similarity(occluded, mates, kind)
 
 
 def hide(chips: Chips, masks: Sequence[Mask] | NDArray[np.bool_], fill: str = "black") -> Chips:
-    """The chips ``(B, h, w, 3)`` with the pixels of their masks ``(B, h, w)`` replaced.
+    """Replace the pixels of masks ``(B, h, w)`` in chips ``(B, h, w, 3)``.
 
     Raises:
         InputError: There is no such fill.
@@ -60,28 +61,26 @@ def occlusion_curve(
     fractions: Sequence[float] = FRACTIONS,
     fill: str = "black",
 ) -> Tensor:
-    """The drop as ever larger top fractions of a map's pixels are hidden.
-
-    The clean faces are embedded once.
+    """The similarity drop when increasing fractions of a map's highest pixels are hidden.
 
     Args:
         chips: Aligned faces, ``(B, h, w, 3)``.
         maps: Their overall maps, ``(B, h, w)``.
-        mates: What they are compared with, ``(B, D)``.
-        embed: The recognizer.
-        kind: Its similarity.
-        fractions: The top fractions ``k``.
-        fill: What replaces a pixel.
+        mates: Embeddings to compare with, ``(B, D)``.
+        embed: The recognizer's :meth:`~leam.Recognizer.embed`.
+        kind: The recognizer's similarity.
+        fractions: The ``K`` fractions.
+        fill: The name of the fill.
 
     Returns:
-        ``(K, B)``; NaN where a map is empty.
+        ``(K, B)``; NaN if a map is empty.
     """
     clean = embed(chips)
     empty = maps.flatten(1).sum(dim=1).cpu() == 0
     drops = []
     for fraction in fractions:
         hidden = hide(chips, critical_mask(maps, fraction).cpu().numpy(), fill)
-        drops.append(drop(clean, embed(hidden), mates, kind).cpu())
+        drops.append(similarity_drop(clean, embed(hidden), mates, kind).cpu())
     return torch.where(empty, torch.nan, torch.stack(drops))
 
 
@@ -95,26 +94,25 @@ def transfer_drops(
     fill: str = "black",
     clean: Tensor | None = None,
 ) -> Tensor:
-    """One model's drops under masks from several sources: a row of the transfer matrix.
+    """A recognizer's similarity drops under masks from several sources: a row of the transfer matrix.
 
-    The sources are the models, the target itself among them, and whatever they are compared with,
-    such as random masks. All masks of all sources are embedded in shared batches.
+    Sources are the recognizers, including this one, and controls such as random masks.
 
     Args:
-        chips: Aligned faces in the target model's geometry, ``(B, h, w, 3)``.
-        masks: Each source's masks in that geometry, ``(S, B, h, w)``, all of one number of pixels;
-            see :func:`leam.measures.geometry.carry_maps`.
-        mates: What the faces are compared with, in the target model's embedding, ``(B, D)``.
-        embed: The target model.
-        kind: Its similarity.
-        fill: What replaces a pixel.
-        clean: The clean faces' embeddings, ``(B, D)``, where they are known already.
+        chips: Aligned faces in this recognizer's geometry, ``(B, h, w, 3)``.
+        masks: Each source's masks in that geometry, ``(S, B, h, w)``, of the same number of pixels; see
+            :func:`leam.metrics.geometry.carry_maps`.
+        mates: Embeddings to compare with, of this recognizer, ``(B, D)``.
+        embed: This recognizer's :meth:`~leam.Recognizer.embed`.
+        kind: This recognizer's similarity.
+        fill: The name of the fill.
+        clean: The embeddings of the chips, ``(B, D)``, if they are known already.
 
     Returns:
-        ``(S, B)``; NaN where a mask is empty.
+        ``(S, B)``; NaN if a mask is empty.
     """
     clean = embed(chips) if clean is None else clean
     hidden = embed(np.concatenate([hide(chips, source, fill) for source in masks]))
-    drops = drop(clean, hidden.reshape(len(masks), len(chips), -1), mates, kind).cpu()
+    drops = similarity_drop(clean, hidden.reshape(len(masks), len(chips), -1), mates, kind).cpu()
     some = torch.from_numpy(np.stack(masks).any(axis=(2, 3)))
     return torch.where(some, drops, torch.nan)

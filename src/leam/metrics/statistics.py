@@ -46,7 +46,7 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The estimate as in ``summary.json``, rounded to eight digits: further ones depend on the order of additions."""
+        """The estimate as in ``summary.json``, rounded to eight digits; more would depend on the order of additions."""
         return {
             name: float(f"{value:.8g}") if isinstance(value, float) else value
             for name, value in asdict(self).items()

@@ -12,7 +12,7 @@ from torch import Tensor
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.fills import Mask
 from leam.metrics.geometry import carry_maps
-from leam.metrics.occlusion import Chips, drop, hide
+from leam.metrics.occlusion import Chips, hide, similarity_drop
 from leam.parsers.regions import LABELS, REGIONS
 from leam.recognizers.recognizer import Recognizer
 from leam.study.explained import Explained
@@ -79,7 +79,7 @@ def mask_drops(
     """
     hidden = recognizer.embed(np.concatenate([hide(images, one, fill) for one in masks])).cpu()
     shaped = hidden.reshape(len(masks), len(images), -1)
-    drops = drop(clean, shaped, mate, recognizer.card.similarity).numpy()
+    drops = similarity_drop(clean, shaped, mate, recognizer.card.similarity).numpy()
     some = np.stack([one.any(axis=(1, 2)) for one in masks])
     return np.where(some, drops, np.float32(np.nan))
 
