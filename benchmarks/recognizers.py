@@ -17,7 +17,7 @@ import torch
 
 from leam.faces.detectors import DETECTORS, load_detector
 from leam.recognizers.catalogue import choose, read_catalogue
-from leam.study.check import check_model, read_pairs, verify
+from leam.study.model_check import check_model, read_pairs, verify
 from leam.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def measure() -> dict[str, Any]:
         }
     for name in DETECTORS:
         verified = verify(recognizers, pairs, assets / "lfw" / "people", load_detector(name))
-        skipped = list(verified[0].skipped.values())
+        skipped = list(verified[0].exclusions.values())
         none = sum("no face found" in reason for reason in skipped)
         results["detectors"][name] = {
             "no face": none,

@@ -65,7 +65,7 @@ def test_people_are_told_apart_and_pictures_without_faces_left_out(
 
     assert found.accuracy == 1
     assert found.pairs == 12
-    assert list(found.skipped) == [str(tmp_path / "grey.png")]
+    assert list(found.exclusions) == [str(tmp_path / "grey.png")]
     assert told[-1][0] == told[-1][1]
     assert -0.75 < found.threshold < -0.45
 

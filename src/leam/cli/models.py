@@ -145,7 +145,7 @@ def check(
                 read_pairs(pairs),
                 faces,
                 load_detector(detector or DEFAULT_DETECTOR),
-                lambda done, total: report("finding faces", done, total),
+                report,
             )
         found = check_model(recognizer, verification)
     if as_json:

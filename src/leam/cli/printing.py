@@ -87,7 +87,7 @@ def print_check(found: ModelCheck) -> None:
         rows += [
             ("accuracy", f"{one.accuracy:.4f} on {one.pairs} pairs"),
             ("threshold", f"{one.threshold:.4f}"),
-            ("excluded pictures", str(len(one.skipped))),
+            ("excluded pictures", str(len(one.exclusions))),
         ]
     rows += [("warning", warning) for warning in found.warnings]
     show_table((found.name, "loads and embeds"), rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,8 @@ from leam.faces.alignment import Crop
 from leam.faces.detection import Detector, find_face
 from leam.faces.reading import Picture
 from leam.metrics.verification import best_threshold
+from leam.progress import Progress, silent
 from leam.recognizers.recognizer import Recognizer, evaluating
-
-Told = Callable[[int, int], None]
-"""Called with the number of pictures done, and of all."""
 
 _BATCH = 16
 _RUNS = 5
@@ -29,7 +27,7 @@ _MILLISECONDS = 1000
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures, and whether they show one person."""
+    """Two pictures, and whether they show the same person."""
 
     left: str
     right: str
@@ -41,16 +39,16 @@ class Verification:
     """How well a recognizer tells people apart.
 
     Attributes:
-        accuracy: The part of the pairs decided rightly at the best threshold, in [0, 1].
+        accuracy: Fraction of the pairs decided correctly at the best threshold, in [0, 1].
         threshold: That threshold, a similarity.
-        pairs: How many pairs were decided.
-        skipped: Pictures without a usable face, each with the reason; their pairs are left out.
+        pairs: Number of pairs decided.
+        exclusions: Pictures without a usable face, with the reason; their pairs are left out.
     """
 
     accuracy: float
     threshold: float
     pairs: int
-    skipped: dict[str, str]
+    exclusions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,12 @@ class ModelCheck:
 
     Attributes:
         name: The recognizer's name.
-        parameters: How many numbers it learned.
+        parameters: Number of parameters.
         embedding_size: Length of its embedding.
-        milliseconds: Of embedding one face in a batch of 16, the median of five runs.
+        milliseconds: Time to embed one face in a batch of 16, the median of five runs.
         layers: Every convolution with a grid that reaches the embedding, in firing order.
         warnings: What the card leaves open.
-        verification: Where pairs were given.
+        verification: Verification accuracy, if pairs were given.
     """
 
     name: str
@@ -132,21 +130,21 @@ def verify(
     pairs: Sequence[Pair],
     folder: Path,
     detector: Detector,
-    told: Told | None = None,
+    progress: Progress = silent,
 ) -> list[Verification]:
     """Verification accuracy of recognizers on pairs of pictures.
 
-    Each picture is read and searched once, whatever the number of recognizers.
+    Each picture is read and searched once for all recognizers.
 
     Args:
-        recognizers: What is tested.
-        pairs: Of pictures in the folder.
-        folder: What the pictures' paths are relative to.
-        detector: Finds the faces.
-        told: Told about progress.
+        recognizers: The recognizers to test.
+        pairs: Pairs of pictures in the folder.
+        folder: The folder that the pictures' paths are relative to.
+        detector: The face detector.
+        progress: Told how far the work is.
 
     Returns:
-        One for each recognizer, in order.
+        One result per recognizer, in order.
 
     Raises:
         InputError: No pair has a face in both pictures.
@@ -155,22 +153,21 @@ def verify(
     crops = list(dict.fromkeys(recognizer.crop for recognizer in recognizers))
     chips: dict[Crop, list[Picture]] = {crop: [] for crop in crops}
     found: dict[str, int] = {}
-    skipped: dict[str, str] = {}
+    exclusions: dict[str, str] = {}
     for done, name in enumerate(names, 1):
         try:
             face = find_face(folder / name, detector)
         except (FaceError, ImageError) as error:
-            skipped[name] = str(error)
+            exclusions[name] = str(error)
         else:
             found[name] = len(found)
             for crop in crops:
                 chips[crop].append(crop.align(face).image)
-        if told:
-            told(done, len(names))
+        progress("finding faces", done, len(names))
     usable = [pair for pair in pairs if pair.left in found and pair.right in found]
     if not usable:
         raise InputError(f"{folder}: no pair has a face in both pictures")
-    left, right = ([found[name] for name in side] for side in _sides(usable))
+    left, right = [found[one.left] for one in usable], [found[one.right] for one in usable]
     same = np.array([pair.same for pair in usable])
     results = []
     for recognizer in recognizers:
@@ -178,10 +175,6 @@ def verify(
         scores = recognizer.similarity(embeddings[left], embeddings[right]).double().numpy()
         threshold = best_threshold(scores, same)
         accuracy = float(((scores >= threshold) == same).mean())
-        results.append(Verification(accuracy, threshold, len(usable), skipped))
+        results.append(Verification(accuracy, threshold, len(usable), exclusions))
     return results
 
-
-def _sides(pairs: Iterable[Pair]) -> tuple[list[str], list[str]]:
-    listed = list(pairs)
-    return [pair.left for pair in listed], [pair.right for pair in listed]

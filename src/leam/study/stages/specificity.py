@@ -251,7 +251,7 @@ def _coefficients(maps: Tensor, empty: NDArray[np.bool_]) -> NDArray[np.float64]
 
 def _operand(found: Specificity, blocks: list[Block], seed: int) -> SpecificityFigures.Operand:
     chance = Chance(NOTHING, NOTHING, np.nan)
-    if all(np.isfinite(np.diag(block.overlaps)).any() for block in blocks):
+    if all(np.isfinite(np.diag(block.coefficients)).any() for block in blocks):
         chance = chance_level(blocks, seed)
     estimates = found.estimates(seed)
     return SpecificityFigures.Operand(
