@@ -1,4 +1,4 @@
-"""Differences between groups of people, as they are and between people matched on pose and occlusion."""
+"""Fairness: differences between groups of people, without and with matching on pose and occlusion."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from leam.metrics.statistics import (
     Estimate,
@@ -21,20 +19,136 @@ from leam.metrics.statistics import (
     sign_flip_p,
 )
 
+CALIPER = 0.2
+"""Largest difference of matched people in a covariate, in standard deviations (Austin 2011); what remains within it can
+still be systematic, see :func:`imbalance`."""
 
-def head_pose(landmarks: NDArray[np.float64]) -> Numbers:
-    """Proxies of yaw, pitch and roll from the places of eyes, nose tip and mouth.
 
-    Own definition, after the five-point geometry common in face quality assessment: no camera model, no degrees, the
-    same for every recognizer.
+@dataclass(frozen=True)
+class Gap:
+    """The difference between two groups' means.
+
+    Attributes:
+        difference: ``mean(first) - mean(second)`` with its interval; ``n`` is the number of people in both groups, or
+            of matched pairs.
+        p: p-value of a permutation test of no difference.
+        d: Cohen's d, of the groups or of the pairs' differences.
+        delta: Cliff's delta.
+    """
+
+    difference: Estimate
+    p: float
+    d: float
+    delta: float
+
+
+def gap(first: Numbers, second: Numbers, seed: int) -> Gap:
+    """The difference between two groups of people.
 
     Args:
-        landmarks: dlib's 68 points in pixels, ``(n, 68, 2)``; NaN where there is no face.
+        first: One value per person of the first group, ``(a,)``; NaN counts as absent.
+        second: One value per person of the second group, ``(b,)``.
+        seed: Random seed of resamples and permutations.
+    """
+    return Gap(
+        difference=bootstrap_difference(first, second, seed),
+        p=label_permutation_p(first, second, seed),
+        d=cohens_d(first, second),
+        delta=cliffs_delta(first, second),
+    )
+
+
+def matched_gap(
+    first: Numbers,
+    second: Numbers,
+    first_covariates: Numbers,
+    second_covariates: Numbers,
+    seed: int,
+) -> Gap:
+    """The difference between two groups, computed on pairs of people with similar covariates; see :func:`match`.
+
+    A difference that is due to pose, hair or glasses vanishes if these are matched.
+
+    Args:
+        first: One value per person of the first group, ``(a,)``.
+        second: One value per person of the second group, ``(b,)``.
+        first_covariates: Covariates of the first group, ``(a, C)``.
+        second_covariates: Covariates of the second group, ``(b, C)``.
+        seed: Random seed of resamples and permutations.
+    """
+    pairs = match(
+        np.where(np.isfinite(first)[:, None], first_covariates, np.nan),
+        np.where(np.isfinite(second)[:, None], second_covariates, np.nan),
+    )
+    one, other = first[pairs[:, 0]], second[pairs[:, 1]]
+    return Gap(
+        difference=bootstrap_mean(one - other, np.arange(len(pairs)), seed),
+        p=sign_flip_p(one - other, seed),
+        d=cohens_d_paired(one - other),
+        delta=cliffs_delta(one, other),
+    )
+
+
+def match(first: Numbers, second: Numbers, caliper: float = CALIPER) -> NDArray[np.int64]:
+    """Pair people of two groups with similar covariates.
+
+    Optimal matching without replacement (Rosenbaum, JASA 1989): the largest number of pairs whose covariates all
+    differ by at most ``caliper`` standard deviations, and among these the pairing with the smallest sum of Euclidean
+    distances.
+
+    Args:
+        first: Covariates ``(a, C)``; people with a NaN are not matched.
+        second: Covariates ``(b, C)``.
+        caliper: Largest difference, in standard deviations over both groups.
 
     Returns:
-        ``(n, 3)``: how far the nose tip lies beside the middle of eyes and mouth, in units of the distance between the
-        eyes (0 straight on, positive to the picture's right); how far down it lies from eyes to mouth (about 0.5
-        straight on, larger when looking down); the slope of the line between the eyes, in radians.
+        Positions in the first and in the second group, ``(pairs, 2)``.
+    """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  slow to import
+    from scipy.spatial.distance import cdist  # noqa: PLC0415
+
+    known = [np.flatnonzero(np.isfinite(group).all(axis=1)) for group in (first, second)]
+    first, second = first[known[0]], second[known[1]]
+    if not len(first) or not len(second):
+        return np.zeros((0, 2), dtype=np.int64)
+    unit = _deviations(first, second)
+    cost = cdist(first / unit, second / unit)
+    allowed = cdist(first / unit, second / unit, "chebyshev") <= caliper
+    # A pair beyond the caliper costs more than all pairs within it together.
+    forbidden = 1.0 + cost[allowed].sum()
+    rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
+    pairs = np.stack([known[0][rows], known[1][columns]], axis=1)
+    return np.asarray(pairs[allowed[rows, columns]], dtype=np.int64)
+
+
+def imbalance(first: Numbers, second: Numbers) -> Numbers:
+    """Standardised mean differences of two groups' covariates.
+
+    Args:
+        first: Covariates ``(a, C)``; NaN counts as absent.
+        second: Covariates ``(b, C)``.
+
+    Returns:
+        ``(C,)``, in standard deviations; differences below 0.1 are conventionally negligible.
+    """
+    means = [np.nanmean(group, axis=0) for group in (first, second)]
+    return np.asarray((means[0] - means[1]) / _deviations(first, second))
+
+
+def head_pose(landmarks: NDArray[np.float64]) -> Numbers:
+    """Proxies for yaw, pitch and roll from the positions of eyes, nose tip and mouth.
+
+    Our own definition, similar to the five-point geometry that is common in face quality assessment; it needs no camera
+    model and does not depend on the recognizer.
+
+    Args:
+        landmarks: dlib's 68 points in pixels, ``(n, 68, 2)``; NaN without a face.
+
+    Returns:
+        ``(n, 3)``. Yaw: the horizontal offset of the nose tip from the middle of eyes and mouth, in units of the
+        distance between the eyes (0 for a frontal face, positive to the picture's right). Pitch: the position of the
+        nose tip between eyes and mouth (about 0.5 for a frontal face, larger when looking down). Roll: the slope of the
+        line between the eyes, in radians.
     """
     left, right = landmarks[:, 36:42].mean(axis=1), landmarks[:, 42:48].mean(axis=1)
     mouth, nose = landmarks[:, [48, 54]].mean(axis=1), landmarks[:, 30]
@@ -52,120 +166,7 @@ def head_pose(landmarks: NDArray[np.float64]) -> Numbers:
     return np.stack([yaw, pitch, np.arctan2(across[:, 1], across[:, 0])], axis=1)
 
 
-# The most that matched people may differ in a covariate, in standard deviations (Austin 2011). What
-# is left within it can still lean one way: see `imbalance`.
-CALIPER = 0.2
-
-
-@dataclass(frozen=True)
-class Gap:
-    """How far one group's mean lies above another's.
-
-    Attributes:
-        difference: ``mean(first) - mean(second)`` with its interval; ``n`` counts the people of
-            both groups, or the matched pairs.
-        p: Of a permutation test of no difference.
-        d: Cohen's d, of the groups or of the pairs' differences.
-        delta: Cliff's delta.
-    """
-
-    difference: Estimate
-    p: float
-    d: float
-    delta: float
-
-
-def gap(first: Numbers, second: Numbers, seed: int) -> Gap:
-    """The difference of two groups of people.
-
-    Args:
-        first: One value a person of the first group, ``(a,)``; NaN counts as absent.
-        second: The same for the second group, ``(b,)``.
-        seed: Of resamples and permutations.
-    """
-    return Gap(
-        difference=bootstrap_difference(first, second, seed),
-        p=label_permutation_p(first, second, seed),
-        d=cohens_d(first, second),
-        delta=cliffs_delta(first, second),
-    )
-
-
-def matched_gap(
-    first: Numbers,
-    second: Numbers,
-    first_covariates: Numbers,
-    second_covariates: Numbers,
-    seed: int,
-) -> Gap:
-    """The difference of two groups between people who are alike in their covariates.
-
-    A gap that comes from pose, hair or glasses goes when these are matched; see :func:`match`.
-
-    Args:
-        first: One value a person of the first group, ``(a,)``.
-        second: The same for the second group, ``(b,)``.
-        first_covariates: Of the first group's people, ``(a, C)``.
-        second_covariates: Of the second group's people, ``(b, C)``.
-        seed: Of resamples and permutations.
-    """
-    pairs = match(
-        np.where(np.isfinite(first)[:, None], first_covariates, np.nan),
-        np.where(np.isfinite(second)[:, None], second_covariates, np.nan),
-    )
-    one, other = first[pairs[:, 0]], second[pairs[:, 1]]
-    return Gap(
-        difference=bootstrap_mean(one - other, np.arange(len(pairs)), seed),
-        p=sign_flip_p(one - other, seed),
-        d=cohens_d_paired(one - other),
-        delta=cliffs_delta(one, other),
-    )
-
-
-def match(first: Numbers, second: Numbers, caliper: float = CALIPER) -> NDArray[np.int64]:
-    """Pair people of two groups so that their covariates are as alike as can be.
-
-    Optimal matching without replacement (Rosenbaum, JASA 1989): as many pairs as there can be whose
-    covariates all differ by at most ``caliper`` standard deviations, and of these the pairing with
-    the smallest summed Euclidean distance.
-
-    Args:
-        first: Covariates ``(a, C)``; people with a NaN are not matched.
-        second: Covariates ``(b, C)``.
-        caliper: In standard deviations of both groups together.
-
-    Returns:
-        Positions in the first and the second group, ``(pairs, 2)``.
-    """
-    known = [np.flatnonzero(np.isfinite(group).all(axis=1)) for group in (first, second)]
-    first, second = first[known[0]], second[known[1]]
-    if not len(first) or not len(second):
-        return np.zeros((0, 2), dtype=np.int64)
-    unit = _deviations(first, second)
-    cost = cdist(first / unit, second / unit)
-    allowed = cdist(first / unit, second / unit, "chebyshev") <= caliper
-    # A pair beyond the caliper costs more than all that are within it together.
-    forbidden = 1.0 + cost[allowed].sum()
-    rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))
-    pairs = np.stack([known[0][rows], known[1][columns]], axis=1)
-    return np.asarray(pairs[allowed[rows, columns]], dtype=np.int64)
-
-
-def imbalance(first: Numbers, second: Numbers) -> Numbers:
-    """How far two groups' covariates differ on average, in standard deviations.
-
-    Args:
-        first: Covariates ``(a, C)``; NaN counts as absent.
-        second: Covariates ``(b, C)``.
-
-    Returns:
-        ``(C,)``; by custom, 0.1 is small.
-    """
-    means = [np.nanmean(group, axis=0) for group in (first, second)]
-    return np.asarray((means[0] - means[1]) / _deviations(first, second))
-
-
 def _deviations(first: Numbers, second: Numbers) -> Numbers:
-    """Standard deviation of each covariate over both groups, 1 where it is constant."""
+    """The standard deviation of each covariate over both groups; 1 for a constant covariate."""
     deviation = np.nanstd(np.concatenate([first, second]), axis=0)
     return np.where(deviation > 0, deviation, 1.0)

@@ -1,4 +1,4 @@
-"""What an occluded pixel is replaced by."""
+"""Fills: what replaces hidden pixels."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix
-from scipy.sparse.linalg import splu
 
 from leam.faces.reading import Picture
 from leam.plugins import Registry
 
 Mask = NDArray[np.bool_]
 Fill = Callable[[Picture, Mask], NDArray[np.float32]]
-"""From a chip ``(h, w, 3)`` uint8 and a mask ``(h, w)`` to what replaces it, or broadcasts so."""
+"""From a chip ``(h, w, 3)`` uint8 and a mask ``(h, w)`` to the replacing colours, which broadcast to the chip."""
 
 FILLS: Registry[Fill] = Registry("fill", "leam.fills")
 """The fills by name."""
 
-# In units of the chip's side: wide enough to leave no feature, as in the deletion game of Petsiuk
-# et al. 2018.
+# Standard deviation of the blur, in units of the chip's side: wide enough to remove every feature, as in the deletion
+# metric of Petsiuk et al. 2018.
 _BLUR = 0.1
-# Of the 255 steps of a colour: as in the reference implementation of Rong et al.
+# Standard deviation of the noise, as in the reference implementation of Rong et al.
 _NOISE = 0.01 * 255
-# Rows and columns to the neighbours of a pixel, and what each weighs.
+# Offsets of a pixel's neighbours in rows and columns, and their weights.
 _NEIGHBOURS = tuple(
     (row, column, 1 / 6 if row == 0 or column == 0 else 1 / 12)
     for row in (-1, 0, 1)
@@ -35,7 +33,7 @@ _NEIGHBOURS = tuple(
 
 
 def occlude(chip: Picture, mask: Mask, name: str = "black") -> Picture:
-    """A copy of a chip ``(h, w, 3)`` uint8 with the pixels of a mask ``(h, w)`` replaced.
+    """A copy of a chip ``(h, w, 3)`` uint8 with the pixels of a mask ``(h, w)`` replaced by a fill.
 
     Raises:
         InputError: There is no such fill.
@@ -59,19 +57,19 @@ def mean(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
 
 @FILLS("blur")
 def blur(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
-    """The chip under a wide Gaussian blur."""
+    """The chip after a wide Gaussian blur."""
     width = _BLUR * max(chip.shape[:2])
     return np.asarray(cv2.GaussianBlur(chip.astype(np.float32), (0, 0), width), dtype=np.float32)
 
 
 @FILLS("road")
 def road(chip: Picture, mask: Mask) -> NDArray[np.float32]:
-    """Each pixel the weighted mean of its neighbours, plus noise.
+    """Each hidden pixel becomes the weighted mean of its neighbours, plus noise.
 
-    Noisy linear imputation of Rong et al., "A consistent and efficient evaluation strategy for
-    attribution methods", ICML 2022: direct neighbours weigh 1/6, diagonal ones 1/12 (at the border
-    those that exist share the weight), which is one sparse linear system for all hidden pixels. The
-    noise has a standard deviation of 0.01 of the colour range and is the same for every chip.
+    Noisy linear imputation of Rong et al., "A consistent and efficient evaluation strategy for attribution methods",
+    ICML 2022: direct neighbours have the weight 1/6, diagonal ones 1/12 (normalised at the border), which gives a
+    sparse linear system for all hidden pixels. The noise has a standard deviation of 0.01 of the colour range and is
+    the same for every chip.
     """
     noise = np.random.default_rng(0).normal(0, _NOISE, chip.shape)
     filled = chip.astype(np.float64)
@@ -84,6 +82,9 @@ def road(chip: Picture, mask: Mask) -> NDArray[np.float32]:
 
 def _imputed(values: NDArray[np.float64], mask: Mask) -> NDArray[np.float64]:
     """The hidden pixels ``(n, 3)`` that equal the weighted mean of their neighbours."""
+    from scipy.sparse import csc_matrix  # noqa: PLC0415  slow to import
+    from scipy.sparse.linalg import splu  # noqa: PLC0415
+
     height, width = mask.shape
     hidden = np.flatnonzero(mask)
     number = np.full(mask.size, -1)

@@ -1,4 +1,4 @@
-"""Carry maps from one recognizer's crop of a face to another's, through the picture."""
+"""Warp maps and masks from one recognizer's crop of a face to another's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leam.faces.alignment import Matrix
 
 
 def between(source: Matrix, target: Matrix) -> Matrix:
-    """From the pixels of one chip of a picture to those of another, ``(2, 3)``.
+    """The affine map from one chip's pixels to another's of the same picture, ``(2, 3)``.
 
     Args:
         source: From picture to the first chip's pixels, as :attr:`Chip.matrix`.
@@ -29,16 +29,16 @@ def between(source: Matrix, target: Matrix) -> Matrix:
 def carry_maps(
     maps: Tensor, sources: Sequence[Matrix], targets: Sequence[Matrix], size: Size
 ) -> Tensor:
-    """Maps in the geometry of other chips of the same pictures, bilinear.
+    """Maps in the geometry of other chips of the same pictures, with bilinear interpolation.
 
     Args:
-        maps: One a face, ``(B, h, w)``, non-negative.
+        maps: One map per face, ``(B, h, w)``, non-negative.
         sources: Each face's :attr:`Chip.matrix` in the maps' geometry.
-        targets: Each face's :attr:`Chip.matrix` in the geometry wanted.
-        size: Height and width wanted.
+        targets: Each face's :attr:`Chip.matrix` in the new geometry.
+        size: Height and width of the new maps.
 
     Returns:
-        ``(B, *size)`` float32, each summing to 1, or empty. What lies beyond the new chip is lost.
+        ``(B, *size)`` float32, each summing to 1 or empty; what lies outside the new chip is lost.
     """
     carried = [
         cv2.warpAffine(one, between(source, target), (size[1], size[0]), flags=cv2.INTER_LINEAR)
@@ -50,16 +50,16 @@ def carry_maps(
 def carry_masks(
     masks: NDArray[np.bool_], sources: Sequence[Matrix], targets: Sequence[Matrix], size: Size
 ) -> NDArray[np.bool_]:
-    """Masks in the geometry of other chips of the same pictures, each pixel that of its place.
+    """Masks in the geometry of other chips of the same pictures, with nearest-neighbour interpolation.
 
-    The number of pixels changes with the scale; where it must not, carry the map and take its top
-    fraction there.
+    The number of pixels changes with the scale. To keep it, carry the map and take its critical mask in the new
+    geometry.
 
     Args:
-        masks: One a face, ``(B, h, w)``.
+        masks: One mask per face, ``(B, h, w)``.
         sources: As in :func:`carry_maps`.
         targets: As in :func:`carry_maps`.
-        size: Height and width wanted.
+        size: Height and width of the new masks.
 
     Returns:
         ``(B, *size)`` bool.

@@ -24,9 +24,7 @@ FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 """The critical fractions of an occlusion curve."""
 
 
-def similarity_drop(
-    clean: Tensor, occluded: Tensor, mates: Tensor, kind: Similarity
-) -> Tensor:
+def similarity_drop(clean: Tensor, occluded: Tensor, mates: Tensor, kind: Similarity) -> Tensor:
     """How far hiding pixels lowers a similarity: ``s(clean, mate) - s(occluded, mate)``.
 
     Args:

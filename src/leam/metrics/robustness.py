@@ -1,4 +1,4 @@
-"""Whether a map depends on what the network has learnt, and stays when what does not matter changes."""
+"""Robustness: whether a map depends on what the network has learnt, and stays the same under irrelevant changes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from torch.nn import functional
 
 from leam.metrics.statistics import Numbers, spearman
 
+Explain = Callable[[Tensor], Tensor]
+"""From chips ``(B, h, w, 3)`` float32, 0-255, to their overall maps ``(B, h, w)``."""
+
+RADIUS = 0.02
+"""Largest change of a value under noise, in units of the colour range."""
+
 # Side and standard deviation of the window of Wang et al., and their constants for values up to 1.
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
@@ -20,13 +26,12 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 @dataclass(frozen=True)
 class Randomised:
-    """The maps after the uppermost layers lost what they had learnt.
+    """How maps change when the uppermost layers are randomised.
 
     Attributes:
-        layers: The modules randomised so far, top down.
-        rank: Rank correlation of each face's map with that of the whole network, ``(B,)``; NaN
-            where a map became constant.
-        ssim: Structural similarity of the same two, ``(B,)``.
+        layers: The modules randomised so far, from the output to the input.
+        rank: Rank correlation of each face's map with that of the trained network, ``(B,)``; NaN if a map is constant.
+        ssim: Structural similarity of the same two maps, ``(B,)``.
     """
 
     layers: tuple[str, ...]
@@ -37,21 +42,21 @@ class Randomised:
 def cascade(
     module: nn.Module, explain: Callable[[], Tensor], seed: int, steps: int = 5
 ) -> list[Randomised]:
-    """Randomise a network from the top down and see its maps change.
+    """Randomise a network cumulatively from the output to the input, and compare its maps with the original ones.
 
-    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Every parameter is redrawn from
-    a normal distribution with its own mean and standard deviation, so that activations keep their
-    size. The module is left as it was, also after an exception; its parameters are exchanged, never
-    written into, since other processes may share their memory.
+    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Every parameter is redrawn from a normal
+    distribution with its own mean and standard deviation, so that activations keep their scale. The module is restored
+    afterwards, also after an exception. Its parameters are replaced, not written to, since other processes may share
+    their memory.
 
     Args:
         module: The network.
-        explain: Gives the overall maps of some faces, ``(B, h, w)``, by this network as it is.
-        seed: Of the draws.
-        steps: In how many equal parts the layers are randomised.
+        explain: Returns the overall maps of some faces, ``(B, h, w)``, under the network's current parameters.
+        seed: Random seed.
+        steps: Number of equal parts in which the layers are randomised.
 
     Returns:
-        One entry a step, the last with every layer randomised.
+        One entry per step, the last one with every layer randomised.
     """
     modules = module.named_modules()
     names = [name for name, child in modules if list(child.parameters(recurse=False))]
@@ -71,11 +76,57 @@ def cascade(
     return found
 
 
+def max_sensitivity(
+    chips: Tensor, explain: Explain, seed: int, *, radius: float = RADIUS, draws: int = 10
+) -> Tensor:
+    """The largest relative change of a map under invisible noise.
+
+    Yeh et al., "On the (in)fidelity and sensitivity of explanations", NeurIPS 2019: the largest
+    ``|M(x + d) - M(x)| / |M(x)|`` over draws of uniform noise ``d``.
+
+    Args:
+        chips: Aligned faces, ``(B, h, w, 3)``, 0-255.
+        explain: Returns their maps.
+        seed: Random seed.
+        radius: Largest change of a value, in units of the colour range.
+        draws: Number of draws; more draws can only increase the result.
+
+    Returns:
+        ``(B,)``, 0 if nothing changes; NaN if a map is empty.
+    """
+    chips = chips.float()
+    before = explain(chips).flatten(1)
+    length = before.norm(dim=1)
+    generator = torch.Generator().manual_seed(seed)
+    worst = torch.zeros_like(length)
+    for _ in range(draws):
+        noise = (2 * torch.rand(chips.shape, generator=generator) - 1) * radius * 255
+        change = (explain(chips + noise.to(chips.device)).flatten(1) - before).norm(dim=1)
+        worst = torch.maximum(worst, change)
+    return torch.where(length > 0, worst / length, torch.nan)
+
+
+def flip_consistency(chips: Tensor, explain: Explain) -> Tensor:
+    """Rank correlation of a face's map with that of its mirror image, mirrored back.
+
+    Args:
+        chips: Aligned faces, ``(B, h, w, 3)``, 0-255.
+        explain: Returns their maps.
+
+    Returns:
+        ``(B,)`` float32 in [-1, 1]; NaN if a map is constant.
+    """
+    plain = explain(chips.float())
+    mirrored = explain(chips.float().flip(2)).flip(2)
+    first, second = (maps.flatten(1).cpu().numpy() for maps in (plain, mirrored))
+    return torch.from_numpy(spearman(first, second).astype(np.float32))
+
+
 def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Structural similarity of maps, each scaled to a maximum of 1.
 
-    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004,
-    with their Gaussian window of 11 pixels and constants; the mean over windows that lie inside.
+    Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, with their Gaussian
+    window of 11 pixels and constants; the mean over all windows inside the map.
 
     Args:
         first: ``(B, h, w)``, non-negative, at least 11 pixels wide and high.
@@ -122,55 +173,3 @@ def _restored(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter, learnt in kept:
             parameter.data = learnt
-
-
-Explain = Callable[[Tensor], Tensor]
-"""From chips ``(B, h, w, 3)`` float32, 0-255, to their overall maps ``(B, h, w)``."""
-
-RADIUS = 0.02
-
-
-def max_sensitivity(
-    chips: Tensor, explain: Explain, seed: int, *, radius: float = RADIUS, draws: int = 10
-) -> Tensor:
-    """The most that a map changes, in units of its own length, under invisible noise.
-
-    Yeh et al., "On the (in)fidelity and sensitivity of explanations", NeurIPS 2019: the largest
-    ``|M(x + d) - M(x)| / |M(x)|`` over draws of uniform noise ``d``.
-
-    Args:
-        chips: Aligned faces, ``(B, h, w, 3)``, 0-255.
-        explain: Gives their maps.
-        seed: Of the noise.
-        radius: The most that a value changes, in units of the colour range.
-        draws: Number of draws; more can only raise the result.
-
-    Returns:
-        ``(B,)``, 0 where nothing changes; NaN where a map is empty.
-    """
-    chips = chips.float()
-    before = explain(chips).flatten(1)
-    length = before.norm(dim=1)
-    generator = torch.Generator().manual_seed(seed)
-    worst = torch.zeros_like(length)
-    for _ in range(draws):
-        noise = (2 * torch.rand(chips.shape, generator=generator) - 1) * radius * 255
-        change = (explain(chips + noise.to(chips.device)).flatten(1) - before).norm(dim=1)
-        worst = torch.maximum(worst, change)
-    return torch.where(length > 0, worst / length, torch.nan)
-
-
-def flip_consistency(chips: Tensor, explain: Explain) -> Tensor:
-    """Rank correlation of a face's map with that of its mirror image, mirrored back.
-
-    Args:
-        chips: Aligned faces, ``(B, h, w, 3)``, 0-255.
-        explain: Gives their maps.
-
-    Returns:
-        ``(B,)`` float32 in [-1, 1]; NaN where a map is constant.
-    """
-    plain = explain(chips.float())
-    mirrored = explain(chips.float().flip(2)).flip(2)
-    first, second = (maps.flatten(1).cpu().numpy() for maps in (plain, mirrored))
-    return torch.from_numpy(spearman(first, second).astype(np.float32))

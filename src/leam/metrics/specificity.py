@@ -1,4 +1,7 @@
-"""Whether maps belong to a person: overlap within people against overlap between people."""
+"""Specificity: whether maps of one person are more similar than maps of different people.
+
+Similarity of maps is their Bhattacharyya coefficient (bc), see :func:`leam.metrics.overlap.bhattacharyya`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.stats import rankdata
 from torch import Tensor
 
 from leam.metrics.statistics import (
@@ -22,37 +23,37 @@ from leam.metrics.statistics import (
     resamples,
 )
 
-# Pairs of different people kept for the distribution of their overlaps: the AUC's standard error
-# from drawing so many is at most 0.0022.
 DIFFERENT_PAIRS = 50_000
+"""Pairs of different people that are kept: sampling them adds a standard error of at most 0.0022 to the AUC."""
+# Levels at which resampled ROC curves are read.
 _LEVELS = np.linspace(0, 1, 1000)
 
 
 @dataclass(frozen=True)
 class Block:
-    """The overlaps between every two of some images; whole people.
+    """The coefficients of every two of some images; all images of a person are in the same block.
 
     Attributes:
-        overlaps: ``(n, n)``, symmetric; rows that are NaN are left out.
-        person: Whose each image is, as a position among all people, ``(n,)``.
+        coefficients: ``(n, n)``, symmetric; images whose row is NaN are ignored.
+        person: The person of each image, as a position among all people, ``(n,)``.
     """
 
-    overlaps: Numbers
+    coefficients: Numbers
     person: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Specificity:
-    """Overlaps of maps, by pairs of people.
+    """Coefficients of maps of the same person and of different people.
 
     Attributes:
-        same: The overlap of every pair of images of one person, ``(s,)``.
-        same_person: Whose pair it is, as a position among the people, ``(s,)``.
-        different: The overlap of pairs of images of two people, ``(d,)``: all that were computed, or a random sample
-            of 50,000 where there are more.
-        different_people: Whose pairs they are, ``(d, 2)``.
-        sums: Sum of all computed overlaps of each person's images with other people's, ``(P,)``.
-        counts: Number of those pairs, ``(P,)``.
+        same: The coefficient of every pair of images of one person, ``(s,)``.
+        same_person: The person of each of these pairs, as a position among all people, ``(s,)``.
+        different: The coefficients of pairs of images of two people, ``(d,)``: all computed ones, or a random sample of
+            50,000 if there are more.
+        different_people: The two people of each of these pairs, ``(d, 2)``.
+        sums: The sum of all computed coefficients of each person's images with other people's images, ``(P,)``.
+        counts: The number of these pairs, ``(P,)``.
     """
 
     same: Numbers
@@ -63,17 +64,16 @@ class Specificity:
     counts: Numbers
 
     def estimates(self, seed: int) -> dict[str, Estimate]:
-        """The figures with their intervals, from the same resamples of people.
+        """The figures with their intervals, all from the same resamples of people.
 
-        A person's pairs count as often as the person is drawn, a pair of two people as often as the
-        product of their draws.
+        A person's pairs are weighted with the number of times that the person is drawn, pairs of two people with the
+        product of these numbers.
 
         Returns:
-            ``same`` and ``different``, the mean overlaps; ``auc``, the chance that a same-person
-            overlap exceeds a different-person one, 0.5 says nothing: exact, but resampled curves are
-            read at 1,000 levels; ``d_prime``, how many standard deviations part same from
-            different, ``(m_s - m_d) / rms(s_s, s_d)`` (Green and Swets, "Signal Detection Theory
-            and Psychophysics", 1966).
+            ``same`` and ``different``: the mean coefficients. ``auc``: the probability that a coefficient of one person
+            exceeds one of two people, 0.5 by chance; exact, but resampled curves are read at 1,000 levels. ``d_prime``:
+            the distance between the means in standard deviations, ``(m_s - m_d) / rms(s_s, s_d)`` (Green and Swets,
+            "Signal Detection Theory and Psychophysics", 1966).
         """
         return {
             "same": bootstrap_mean(self.same, self.same_person, seed),
@@ -81,7 +81,7 @@ class Specificity:
         }
 
     def of_people(self) -> tuple[Numbers, Numbers]:
-        """Each person's mean overlap within and with others, ``(P,)`` each; NaN without a pair."""
+        """Each person's mean coefficient within the person and with others, ``(P,)`` each; NaN without a pair."""
         people = len(self.sums)
         within = np.bincount(self.same_person, weights=self.same, minlength=people)
         pairs = np.bincount(self.same_person, minlength=people)
@@ -89,7 +89,7 @@ class Specificity:
             return within / pairs, self.sums / self.counts
 
     def _between(self, seed: int) -> dict[str, Estimate]:
-        """The figures that take both kinds of pairs."""
+        """The figures that need pairs of different people."""
         if not len(self.same) or not len(self.different):
             found = dict.fromkeys(("different", "auc", "d_prime"), NOTHING)
             if len(self.different):
@@ -100,12 +100,12 @@ class Specificity:
         first, second = self.different_people.T
         draws: list[Numbers] = []
         for block in resamples(len(self.sums), seed):
-            # One row a person, so that a pair's weights are gathered from whole rows.
+            # One row per person, so that the weights of a pair are gathered from whole rows.
             people = np.ascontiguousarray(block.T)
-            one = same.weighed(people[self.same_person])
-            other = different.weighed(people[first] * people[second])
+            one = same.weighted(people[self.same_person])
+            other = different.weighted(people[first] * people[second])
             draws.append(np.stack([other.mean, _area(one, other), _d_prime(one, other)]))
-        even = [pairs.weighed(np.ones((len(pairs.values), 1))) for pairs in (same, different)]
+        even = [pairs.weighted(np.ones((len(pairs.values), 1))) for pairs in (same, different)]
         exact = {
             "different": self._different,
             "auc": auc(self.same, self.different),
@@ -127,12 +127,13 @@ class Specificity:
 
 @dataclass(frozen=True)
 class Chance:
-    """What the figures are when identities are permuted among the images.
+    """The figures under random identities.
 
     Attributes:
-        same: The mean same-person overlap: its mean over permutations and where 95 % of them lie.
-        auc: The AUC in the same way.
-        p: The chance that permuted identities give an AUC at least as high as the true ones.
+        same: The mean coefficient of one person: its mean over permutations, and the interval that contains 95 % of
+            them.
+        auc: The AUC, likewise.
+        p: The probability that permuted identities give an AUC at least as high as the true identities.
     """
 
     same: Estimate
@@ -140,28 +141,28 @@ class Chance:
     p: float
 
 
-def specificity(overlaps: Numbers, person: NDArray[np.int64], seed: int = 0) -> Specificity:
-    """Sort the overlaps of images into pairs of one person and pairs of two.
+def specificity(coefficients: Numbers, person: NDArray[np.int64], seed: int = 0) -> Specificity:
+    """Sort the coefficients of images into pairs of the same person and pairs of different people.
 
     Args:
-        overlaps: Between every two images, ``(n, n)``, symmetric; rows that are NaN are left out.
-        person: Whose each image is, ``(n,)``, from 0 without gaps.
-        seed: Of the sample of different-person pairs.
+        coefficients: Of every two images, ``(n, n)``, symmetric; images whose row is NaN are ignored.
+        person: The person of each image, ``(n,)``, from 0 without gaps.
+        seed: Random seed of the sample of pairs of different people.
     """
     pool = Pool(int(person.max(initial=-1)) + 1, seed)
-    pool.add(Block(overlaps, person))
+    pool.add(Block(coefficients, person))
     return pool.found()
 
 
 class Pool:
-    """Sorts overlaps block by block: every same-person pair is kept, and a sample of the others.
+    """Collects coefficients block by block: all pairs of the same person, and a sample of the others.
 
-    No person is in two blocks. Time grows with the images, not with their square, and what is held
-    with the people.
+    A person's images must all be in the same block. Time grows linearly with the number of images, memory with the
+    number of people.
 
     Args:
-        people: Number of all people.
-        seed: Of the sample of different-person pairs.
+        people: Number of people in all blocks.
+        seed: Random seed of the sample of pairs of different people.
     """
 
     def __init__(self, people: int, seed: int = 0) -> None:
@@ -169,31 +170,31 @@ class Pool:
         self._same_person = [np.zeros(0, dtype=np.int64)]
         self._different = np.zeros(0)
         self._different_people = np.zeros((0, 2), dtype=np.int64)
-        # The pairs with the smallest keys are a sample of those seen so far, each as likely as any.
+        # The pairs with the smallest random keys are a uniform sample of all pairs so far.
         self._keys = np.zeros(0)
         self._generator = np.random.default_rng(seed)
         self._sums, self._counts = np.zeros(people), np.zeros(people)
 
     def add(self, block: Block) -> None:
-        """Take a block's pairs."""
-        usable = np.isfinite(block.overlaps)
+        """Add the pairs of a block."""
+        usable = np.isfinite(block.coefficients)
         np.fill_diagonal(usable, val=False)
         one = block.person[:, None] == block.person[None, :]
         first, second = np.nonzero(np.triu(usable & one))
-        self._same.append(block.overlaps[first, second])
+        self._same.append(block.coefficients[first, second])
         self._same_person.append(block.person[first])
         others = usable & ~one
         first, second = np.nonzero(np.triu(others))
         self._sample(
-            block.overlaps[first, second],
+            block.coefficients[first, second],
             np.stack([block.person[first], block.person[second]], axis=1),
         )
-        sums = np.where(others, block.overlaps, 0.0).sum(axis=1)
+        sums = np.where(others, block.coefficients, 0.0).sum(axis=1)
         self._sums += np.bincount(block.person, sums, minlength=len(self._sums))
         self._counts += np.bincount(block.person, others.sum(axis=1), minlength=len(self._sums))
 
     def found(self) -> Specificity:
-        """The overlaps of all blocks so far."""
+        """The coefficients of all blocks so far."""
         return Specificity(
             same=np.concatenate(self._same),
             same_person=np.concatenate(self._same_person),
@@ -203,28 +204,28 @@ class Pool:
             counts=self._counts,
         )
 
-    def _sample(self, overlaps: Numbers, people: NDArray[np.int64]) -> None:
-        keys = np.concatenate([self._keys, self._generator.random(len(overlaps))])
-        overlaps = np.concatenate([self._different, overlaps])
+    def _sample(self, coefficients: Numbers, people: NDArray[np.int64]) -> None:
+        keys = np.concatenate([self._keys, self._generator.random(len(coefficients))])
+        coefficients = np.concatenate([self._different, coefficients])
         people = np.concatenate([self._different_people, people])
         if len(keys) > DIFFERENT_PAIRS:
             chosen = np.sort(np.argpartition(keys, DIFFERENT_PAIRS)[:DIFFERENT_PAIRS])
-            keys, overlaps, people = keys[chosen], overlaps[chosen], people[chosen]
-        self._keys, self._different, self._different_people = keys, overlaps, people
+            keys, coefficients, people = keys[chosen], coefficients[chosen], people[chosen]
+        self._keys, self._different, self._different_people = keys, coefficients, people
 
 
 def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Chance:
-    """What overlap and AUC are by chance: identities are permuted among the images of each block.
+    """The figures by chance: identities are permuted among the images of each block.
 
     Args:
-        blocks: Overlaps within groups of people.
-        seed: Of the permutations.
+        blocks: Coefficients within groups of people.
+        seed: Random seed.
         repeats: Number of permutations.
     """
     found = [_present(block) for block in blocks]
     uppers = [np.triu_indices(len(block.person), 1) for block in found]
     values = np.concatenate(
-        [block.overlaps[upper] for block, upper in zip(found, uppers, strict=True)]
+        [block.coefficients[upper] for block, upper in zip(found, uppers, strict=True)]
     )
     together = [
         block.person[upper[0]] == block.person[upper[1]]
@@ -240,9 +241,9 @@ def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Cha
         total = rank_sum = 0.0
         for block, rank, order, (first, second) in zip(found, ranks, orders, sides, strict=True):
             a, b = order[first], order[second]
-            total += block.overlaps[a, b].sum()
+            total += block.coefficients[a, b].sum()
             rank_sum += rank[a, b].sum()
-        # The rank sum of Wilcoxon and of Mann and Whitney, exact over all pairs.
+        # The Mann-Whitney statistic, over all pairs.
         area = (rank_sum - same * (same + 1) / 2) / (same * (pairs - same))
         return total / same, area
 
@@ -262,9 +263,9 @@ def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Cha
 
 
 def _present(block: Block) -> Block:
-    """A block without the images that have no map."""
-    present = np.isfinite(block.overlaps).sum(axis=1) > 1
-    return Block(block.overlaps[np.ix_(present, present)], block.person[present])
+    """A block without the images whose map is empty."""
+    present = np.isfinite(block.coefficients).sum(axis=1) > 1
+    return Block(block.coefficients[np.ix_(present, present)], block.person[present])
 
 
 def _rank_matrices(
@@ -272,7 +273,9 @@ def _rank_matrices(
     sizes: Sequence[int],
     uppers: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> list[Numbers]:
-    """The ranks of all pairs together, laid back into each block's ``(n, n)``."""
+    """The ranks of all blocks' pairs together, as a matrix ``(n, n)`` for each block."""
+    from scipy.stats import rankdata  # noqa: PLC0415  slow to import
+
     ranked = rankdata(values)
     matrices, start = [], 0
     for size, upper in zip(sizes, uppers, strict=True):
@@ -286,18 +289,18 @@ def _rank_matrices(
 def person_maps(
     maps: Tensor, person: NDArray[np.int64], seed: int
 ) -> tuple[Tensor, NDArray[np.int64]]:
-    """Split-half maps: each person's images fall at random into two halves, averaged each.
+    """Split-half maps: each person's maps are divided at random into two halves, and each half is averaged.
 
-    What comes back is treated like images: the two halves of a person are its only same pair.
+    The averages can be used like maps of images, with one pair for each person.
 
     Args:
-        maps: Overall maps, ``(n, h, w)``, each summing to 1 or empty. Empty ones are left out.
-        person: Whose each is, ``(n,)``.
-        seed: Of the split.
+        maps: Overall maps, ``(n, h, w)``, each summing to 1 or empty; empty maps are ignored.
+        person: The person of each map, ``(n,)``.
+        seed: Random seed.
 
     Returns:
-        Maps ``(2 Q, h, w)`` of the ``Q`` people with two maps or more, first all first halves, then
-        all second ones; and whose each is, ``(2 Q,)``, from 0 without gaps in the order of people.
+        The averages ``(2 Q, h, w)`` of the ``Q`` people with at least two maps, all first halves before all second
+        halves; and the person of each, ``(2 Q,)``, from 0 without gaps in the order of people.
     """
     full = (maps.flatten(1).sum(dim=1) > 0).numpy()
     generator = np.random.default_rng(seed)
@@ -313,13 +316,13 @@ def person_maps(
 
 
 @dataclass(frozen=True)
-class _Weighed:
-    """Pairs under ``r`` resampled weights; NaN where a resample of very few people holds none.
+class _Weighted:
+    """Statistics of pairs under ``r`` resampled weights; NaN if a resample contains no pair.
 
     Attributes:
         levels: The weight at each level, ``(levels, r)``.
-        mean: Of the overlaps, ``(r,)``.
-        variance: Of the overlaps, ``(r,)``.
+        mean: Weighted mean of the coefficients, ``(r,)``.
+        variance: Weighted variance of the coefficients, ``(r,)``.
     """
 
     levels: Numbers
@@ -328,32 +331,34 @@ class _Weighed:
 
 
 class _Pairs:
-    """Overlaps ``(n,)``, ready to be weighed many times.
+    """Coefficients ``(n,)``, prepared for repeated weighting.
 
     Args:
-        values: The overlaps.
-        levels: What parts the levels, increasing.
+        values: The coefficients.
+        levels: The bounds between levels, increasing.
     """
 
     def __init__(self, values: Numbers, levels: Numbers) -> None:
+        from scipy.sparse import csr_array  # noqa: PLC0415  slow to import
+
         self.values = values
         level = np.searchsorted(levels, values, side="right")
         entries = (np.ones(len(values)), (level, np.arange(len(values))))
         self._at_level = csr_array(entries, shape=(len(levels) + 1, len(values)))
-        # About the plain mean, so that nothing is lost to cancellation.
+        # Relative to the unweighted mean, to avoid cancellation.
         self._centre = values.mean()
         self._powers = np.stack([values - self._centre, (values - self._centre) ** 2])
 
-    def weighed(self, weights: Numbers) -> _Weighed:
-        """Their figures under each column of weights ``(n, r)``."""
+    def weighted(self, weights: Numbers) -> _Weighted:
+        """The statistics under each column of weights ``(n, r)``."""
         levels = self._at_level @ weights
         total = levels.sum(axis=0)
         with np.errstate(invalid="ignore"):
             mean, square = self._powers @ weights / total
-        return _Weighed(levels, self._centre + mean, np.clip(square - mean**2, 0.0, None))
+        return _Weighted(levels, self._centre + mean, np.clip(square - mean**2, 0.0, None))
 
 
-def _area(high: _Weighed, low: _Weighed) -> Numbers:
+def _area(high: _Weighted, low: _Weighted) -> Numbers:
     """Areas under ROC curves, ``(r,)``."""
     above = (high.levels * (low.levels.cumsum(axis=0) - low.levels / 2)).sum(axis=0)
     with np.errstate(invalid="ignore"):
@@ -361,8 +366,8 @@ def _area(high: _Weighed, low: _Weighed) -> Numbers:
     return area
 
 
-def _d_prime(same: _Weighed, different: _Weighed) -> Numbers:
-    """The d' of each resample, ``(r,)``; NaN where nothing varies."""
+def _d_prime(same: _Weighted, different: _Weighted) -> Numbers:
+    """The d' of each resample, ``(r,)``; NaN if nothing varies."""
     unit = np.sqrt((same.variance + different.variance) / 2)
     apart = same.mean - different.mean
     return np.divide(apart, unit, out=np.full_like(unit, np.nan), where=unit > 0)

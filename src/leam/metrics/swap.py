@@ -1,9 +1,8 @@
-"""The region swap: a face with one region of another's, and whether the map finds it.
+"""The region swap: one region of a face is replaced by another person's, and a map should find it.
 
-A hiding game from any folder of people, after Williford, May and Byrne, "Explainable face
-recognition" (ECCV 2020), who paint a region anew, and Huber et al. (WACV 2024), who paste a patch.
-Here a region is taken from another person in the same pose, so that the face and its changed copy
-differ there only, and what parts their embeddings must lie there.
+Follows the inpainting game of Williford, May and Byrne, "Explainable face recognition" (ECCV 2020), and the patches of
+Huber et al. (WACV 2024). The region comes from another person in a similar pose, so that the face and its changed copy
+differ in this region only, and the difference of their embeddings must come from it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from leam.explain.targets import Target, reference_target
@@ -22,15 +20,17 @@ from leam.recognizers.card import Similarity
 
 
 def like_posed(landmarks: NDArray[np.float64], person: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each face the face of another person whose aligned landmarks lie nearest.
+    """For each face, the face of another person with the most similar aligned landmarks.
 
     Args:
         landmarks: In chip pixels, ``(n, 68, 2)``.
-        person: Whose each face is, ``(n,)``; two people at least.
+        person: The person of each face, ``(n,)``; at least two people.
 
     Returns:
         Positions among the faces, ``(n,)``.
     """
+    from scipy.spatial.distance import cdist  # noqa: PLC0415  slow to import
+
     flat = landmarks.reshape(len(landmarks), -1)
     distances = cdist(flat, flat)
     distances[person[:, None] == person] = np.inf
@@ -39,15 +39,15 @@ def like_posed(landmarks: NDArray[np.float64], person: NDArray[np.int64]) -> NDA
 
 
 def swap_region(chip: Picture, donor: Picture, region: Mask) -> Picture:
-    """A copy of a chip ``(h, w, 3)`` with a region ``(h, w)`` of the donor's chip ``(h, w, 3)``."""
+    """A copy of a chip ``(h, w, 3)`` whose region ``(h, w)`` comes from the donor's chip ``(h, w, 3)``."""
     return np.where(region[:, :, None], donor, chip)
 
 
 def difference_target(originals: Tensor, kind: Similarity) -> Target:
-    """What parts a changed face from its original: minus their similarity.
+    """The target that explains the difference between changed faces and their originals: minus their similarity.
 
     Args:
-        originals: The unchanged faces' embeddings, one for each changed face, ``(B, D)``.
+        originals: Embeddings of the original faces, one for each changed face, ``(B, D)``.
         kind: The recognizer's similarity.
     """
     alike = reference_target(originals, kind)
@@ -55,14 +55,14 @@ def difference_target(originals: Tensor, kind: Similarity) -> Target:
 
 
 def swap_ranking(maps: Tensor, regions: Tensor) -> Tensor:
-    """How well a map ranks the pixels of a region above all others: the area under its ROC curve.
+    """How well a map separates a region's pixels from the others: the area under its ROC curve.
 
     Args:
         maps: Overall maps of the changed faces under :func:`difference_target`, ``(B, h, w)``.
-        regions: The exchanged pixels, ``(B, h, w)`` bool.
+        regions: The swapped regions, ``(B, h, w)`` bool.
 
     Returns:
-        ``(B,)`` float32 in [0, 1], 0.5 by chance; NaN where a region is empty or everything.
+        ``(B,)`` float32 in [0, 1], 0.5 by chance; NaN if a region is empty or covers the chip.
     """
     values = maps.cpu().double().numpy()
     inside = regions.cpu().numpy()

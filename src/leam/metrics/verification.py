@@ -1,4 +1,4 @@
-"""Deletion and insertion: verification accuracy as a map's pixels go, or come."""
+"""Deletion and insertion: verification accuracy as a map's highest pixels are removed or added."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from leam.recognizers.card import Similarity
 from leam.recognizers.recognizer import similarity
 
 STEPS = 10
+"""Steps of a curve."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What probes are compared with.
+    """Verification pairs: what each probe is compared with.
 
     Attributes:
-        mates: The other side's embeddings, ``(N, D)``.
-        same: Whether the pair is of one person, ``(N,)``.
-        threshold: The similarity from which a pair counts as one person's; see
-            :func:`best_threshold`.
+        mates: Embeddings of the other side, ``(N, D)``.
+        same: True for genuine pairs, ``(N,)``.
+        threshold: Pairs at or above this similarity are accepted; see :func:`best_threshold`.
         kind: The recognizer's similarity.
     """
 
@@ -39,11 +39,11 @@ class Pairs:
 
 @dataclass(frozen=True)
 class VerificationCurve:
-    """Verification as pixels are deleted from the probes, or inserted into empty ones.
+    """Verification decisions as pixels are deleted from the probes or inserted into empty ones.
 
     Attributes:
         fractions: The part of the pixels deleted or inserted, ``(K,)``, from 0 to 1.
-        right: Whether each pair is decided rightly at each step, ``(K, N)``.
+        right: Whether the decision on each pair is correct at each step, ``(K, N)``.
     """
 
     fractions: Numbers
@@ -51,39 +51,38 @@ class VerificationCurve:
 
     @property
     def accuracy(self) -> Numbers:
-        """The part of the pairs decided rightly at each step, ``(K,)``."""
+        """The verification accuracy at each step, ``(K,)``."""
         return np.asarray(self.right.mean(axis=1))
 
     @property
     def area(self) -> float:
-        """The normalised area under the curve: its mean height by trapezoids, in [0, 1]."""
+        """The normalised area under the accuracy curve (trapezoidal rule), in [0, 1]."""
         widths = np.diff(self.fractions)
         heights = (self.accuracy[1:] + self.accuracy[:-1]) / 2
         return float(widths @ heights / widths.sum())
 
 
 def best_threshold(similarities: Numbers, same: NDArray[np.bool_]) -> float:
-    """The similarity that parts pairs of one person from pairs of two with the fewest errors.
+    """The threshold that separates genuine from impostor pairs with the fewest errors.
 
     Args:
-        similarities: Of pairs, ``(N,)``.
-        same: Which of them are of one person, ``(N,)``.
+        similarities: Similarities of pairs, ``(N,)``.
+        same: True for genuine pairs, ``(N,)``.
 
     Returns:
-        Midway between the pairs it parts; the lowest of equally good ones. Pairs at or above it
-        count as one person's.
+        Midway between two similarities, the lowest of equally good thresholds; pairs at or above it are accepted.
 
     Raises:
-        InputError: There is no pair.
+        InputError: There are no pairs.
     """
     if not len(similarities):
-        raise InputError("no pairs to find a threshold for")
+        raise InputError("no pairs: cannot find a threshold")
     order = np.argsort(similarities, kind="stable")
     values, truth = similarities[order], same[order]
-    # Accepting from position k on: errors are the same pairs before it, the different ones after.
+    # If pairs are accepted from position k on, errors are genuine pairs before it and impostor pairs from it on.
     errors = np.append(0, truth.cumsum()) + np.append((~truth)[::-1].cumsum()[::-1], 0)
     bounds = np.concatenate([values[:1] - 1, (values[1:] + values[:-1]) / 2, values[-1:] + 1])
-    # Equal similarities cannot be parted.
+    # Equal similarities cannot be separated.
     possible = np.concatenate([[True], values[1:] > values[:-1], [True]])
     return float(bounds[np.argmin(np.where(possible, errors, len(values) + 1))])
 
@@ -91,17 +90,17 @@ def best_threshold(similarities: Numbers, same: NDArray[np.bool_]) -> float:
 def deletion(
     chips: Chips, maps: Tensor, pairs: Pairs, embed: Embed, fill: str = "black"
 ) -> VerificationCurve:
-    """Verification accuracy as the highest-ranked pixels are deleted, a tenth at a time.
+    """Verification accuracy as the highest pixels of the maps are deleted from the probes, in steps of a tenth.
 
-    Lu, Xu and Ebrahimi, "Towards visual saliency explanations of face verification", WACV 2024:
-    the threshold stays that of whole faces. A good map makes accuracy fall at once.
+    Lu, Xu and Ebrahimi, "Towards visual saliency explanations of face verification", WACV 2024; the threshold remains
+    that of complete faces. With a good map, accuracy falls quickly.
 
     Args:
         chips: The probes, ``(N, h, w, 3)``.
-        maps: Their overall maps for their pairs, ``(N, h, w)``; equal pixels go from the top left.
+        maps: Their overall maps for their pairs, ``(N, h, w)``; ties are deleted from the top left.
         pairs: What the probes are compared with.
-        embed: The recognizer.
-        fill: What a deleted pixel is replaced by.
+        embed: The recognizer's :meth:`~leam.Recognizer.embed`.
+        fill: The name of the fill.
 
     Raises:
         InputError: There is no such fill.
@@ -112,10 +111,9 @@ def deletion(
 def insertion(
     chips: Chips, maps: Tensor, pairs: Pairs, embed: Embed, fill: str = "black"
 ) -> VerificationCurve:
-    """Verification accuracy as the highest-ranked pixels are put into an empty chip, by tenths.
+    """Verification accuracy as the highest pixels of the maps are inserted into empty chips, in steps of a tenth.
 
-    The counterpart of :func:`deletion`, with the same arguments; a good map makes accuracy rise at
-    once.
+    The counterpart of :func:`deletion`, with the same arguments. With a good map, accuracy rises quickly.
     """
     return _curve(chips, maps, pairs, embed, fill, "insert")
 
@@ -129,7 +127,7 @@ def _curve(
     way: Literal["delete", "insert"],
 ) -> VerificationCurve:
     flat = maps.flatten(1)
-    # Each pixel's place in its map's order, the highest-ranked first.
+    # The rank of each pixel in its map, 0 for the highest.
     places = torch.argsort(torch.argsort(flat, dim=1, descending=True, stable=True), dim=1)
     ranks = places.view(maps.shape).cpu().numpy()
     fractions = np.linspace(0, 1, STEPS + 1)

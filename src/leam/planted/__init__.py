@@ -1,4 +1,4 @@
-"""Planted truth: faces whose identity lies in one known region, and whether maps find it."""
+"""Planted truth: faces that differ in one known region only, and how much of a map lies in it."""
 
 from leam.planted.drawing import REGIONS, DrawnFaces, Sketch
 from leam.planted.training import train_recognizer

@@ -1,9 +1,8 @@
-"""Drawn faces whose identity lies in one region only, by construction.
+"""Drawn faces whose people differ in one region only, by construction.
 
-A drawn head that all share is covered by a smooth random pattern. Within the planted region the
-pattern is the person's; everywhere else, up to the region's edge, it is drawn anew for each image.
-So nothing but the planted region can tell two people apart, and nothing but the pattern's
-persistence sets that region apart from the others.
+All faces share a drawn head, covered by a smooth random pattern. In the planted region the pattern is the person's;
+everywhere else it is random for each image. Only the planted region can therefore distinguish two people, and only the
+constancy of its pattern distinguishes it from the other regions.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from leam.errors import InputError
 SIDE = 112
 """Height and width of a drawn face in pixels."""
 
-# Centre (row, column) and half axes (down, across) of each region in pixels. The nose takes 3.6 %
-# of the picture, as it does in real aligned faces.
+# Centre (row, column) and half axes (vertical, horizontal) of each region in pixels. The nose covers 3.6 % of the
+# picture, as in real aligned faces.
 _REGIONS: dict[str, tuple[float, float, float, float]] = {
     "forehead": (25.0, 56.0, 8.0, 19.0),
     "left_eye": (44.0, 35.0, 8.5, 12.0),
@@ -32,7 +31,7 @@ _REGIONS: dict[str, tuple[float, float, float, float]] = {
     "mouth": (92.0, 56.0, 8.0, 15.0),
 }
 REGIONS: tuple[str, ...] = tuple(_REGIONS)
-"""The regions that identity can be planted in."""
+"""The regions in which identity can be planted."""
 
 _FACE = (61.0, 56.0, 46.0, 40.0)
 _HEAD = (48.0, 56.0, 45.0, 46.0)
@@ -43,11 +42,11 @@ _FEATURES = {
     "nose": (206, 150, 124),
     "mouth": (176, 84, 84),
 }
-# A pattern is a grid of colours, one to so many pixels, enlarged smoothly.
+# A pattern is a grid of colours with this spacing in pixels, interpolated bilinearly.
 _CELL = 8
-# In units of the 255 steps of a colour.
+# Standard deviations, in units of 0-255 values.
 _CONTRAST, _NOISE, _LIGHT = 40.0, 4.0, 12.0
-# The most that a face is shifted within its image, in pixels each way.
+# Largest shift of a face in its image, in pixels in each direction.
 _SHIFT = 2
 
 Float = NDArray[np.float32]
@@ -56,12 +55,12 @@ _Kind = TypeVar("_Kind", np.uint8, np.bool_)
 
 @dataclass(frozen=True)
 class DrawnFaces:
-    """Faces with their truth.
+    """Drawn faces and their truth.
 
     Attributes:
         chips: RGB, ``(n, 112, 112, 3)`` uint8.
-        person: Whose each face is, ``(n,)``.
-        region: The pixels that carry the identity, ``(n, 112, 112)`` bool.
+        person: The person of each face, ``(n,)``.
+        region: The pixels of the planted region, ``(n, 112, 112)`` bool.
         face: The pixels that show the face, ``(n, 112, 112)`` bool.
     """
 
@@ -72,12 +71,12 @@ class DrawnFaces:
 
 
 class Sketch:
-    """Draws faces of people whose identity lies in one region.
+    """Draws faces of people who differ in one region.
 
     Args:
         region: The planted region, one of ``REGIONS``.
-        people: How many people there are.
-        seed: Of what the people look like.
+        people: Number of people.
+        seed: Random seed of the people's appearance.
 
     Raises:
         InputError: There is no such region.
@@ -85,18 +84,18 @@ class Sketch:
 
     def __init__(self, region: str, people: int, seed: int) -> None:
         if region not in _REGIONS:
-            raise InputError(f"{region}: no such region; known are {', '.join(REGIONS)}")
+            raise InputError(f"{region}: no such region; available: {', '.join(REGIONS)}")
         self.region = region
         self.people = people
         self._inside = _ellipse(*_REGIONS[region])
         self._own = _patterns(people, np.random.default_rng(seed))[:, self._inside]
 
     def draw(self, person: NDArray[np.int64], seed: int) -> DrawnFaces:
-        """New images of people.
+        """Draw new images of people.
 
         Args:
-            person: Whose image each one shall be, ``(n,)`` in [0, people).
-            seed: Of all that is not the person.
+            person: The person of each image, ``(n,)``, in [0, people).
+            seed: Random seed of everything that varies between images.
         """
         count, generator = len(person), np.random.default_rng(seed)
         pictures = _patterns(count, generator)
@@ -114,7 +113,7 @@ class Sketch:
 
 
 def _head() -> Float:
-    """A face before a background, ``(112, 112, 3)``."""
+    """The head that all faces share, on a background, ``(112, 112, 3)``."""
     picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
     picture[:] = _COLOURS["background"]
     picture[_ellipse(*_HEAD)] = _COLOURS["hair"]
@@ -130,7 +129,7 @@ def _ellipse(row: float, column: float, down: float, across: float) -> NDArray[n
 
 
 def _patterns(count: int, generator: Generator) -> Float:
-    """Smooth random patterns ``(count, 112, 112, 3)``: grids of colours, enlarged bilinearly."""
+    """Smooth random patterns ``(count, 112, 112, 3)``."""
     knots = np.arange(0, SIDE + _CELL, _CELL)
     place = np.arange(SIDE)[:, None]
     weights = np.clip(1 - np.abs(place - knots) / _CELL, 0, None).astype(np.float32)
@@ -140,6 +139,6 @@ def _patterns(count: int, generator: Generator) -> Float:
 
 
 def _shifted(arrays: NDArray[_Kind], shifts: NDArray[np.int64]) -> NDArray[_Kind]:
-    """Each image moved down and across by its own shift; what leaves comes back opposite."""
+    """Each image shifted cyclically by its own rows and columns."""
     moved = [np.roll(a, tuple(s), axis=(0, 1)) for a, s in zip(arrays, shifts, strict=True)]
     return np.stack(moved)

@@ -1,4 +1,4 @@
-"""Train a small recognizer on drawn faces, so that its evidence is known."""
+"""Train a small recognizer on drawn faces, so that the region it relies on is known."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from leam.recognizers.recognizer import Recognizer
 EMBEDDING_SIZE = 32
 _BATCH = 32
 _LEARNING_RATE = 5e-3
-# Cosines are multiplied by this before the softmax, as in every margin loss.
+# Scale of the cosines before the softmax, as in margin losses.
 _SCALE = 16.0
 
 
 def train_recognizer(sketch: Sketch, seed: int, steps: int = 600) -> Recognizer:
-    """Train on new images of a sketch's people at every step: a softmax over cosines.
+    """Train a recognizer with a softmax over cosines, on new images of a sketch's people at every step.
 
     Args:
         sketch: Draws the people.
-        seed: Of the weights and the images.
-        steps: Batches of 32 images.
+        seed: Random seed of weights and images.
+        steps: Number of batches of 32 images.
 
     Returns:
-        A recognizer of 112 x 112 RGB chips, cosine similarity.
+        A recognizer of 112x112 RGB chips with cosine similarity.
     """
-    # The caller's random state is left alone.
+    # Do not change the caller's random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module, people = _network(), nn.Parameter(torch.randn(sketch.people, EMBEDDING_SIZE))
@@ -54,7 +54,7 @@ def train_recognizer(sketch: Sketch, seed: int, steps: int = 600) -> Recognizer:
 
 
 def _network() -> nn.Sequential:
-    """Four convolutions, and a head that knows places, as ArcFace's does."""
+    """Four convolutions and a fully connected head, which depends on positions as ArcFace's does."""
     widths = (3, 8, 16, 32, 32)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
@@ -62,7 +62,7 @@ def _network() -> nn.Sequential:
         layers += [convolution, nn.BatchNorm2d(after), nn.PReLU(after)]
     side = SIDE // 16
     head = nn.Linear(widths[-1] * side**2, EMBEDDING_SIZE)
-    # Near zero, so that what the head weighs in the end is what it has learnt.
+    # Near zero, so that the final weights are learnt ones.
     nn.init.normal_(head.weight, std=1e-3)
     return nn.Sequential(*layers, nn.Flatten(), head)
 

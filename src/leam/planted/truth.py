@@ -1,4 +1,4 @@
-"""Plant identity in one region, train a recognizer on it, and ask where maps find it."""
+"""Plant identity in one region, train a recognizer on it, and measure how much of a map lies there."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from leam.planted.training import train_recognizer
 from leam.recognizers.recognizer import Recognizer
 
 IMAGES = 4
-"""New images of each person that maps are asked about."""
+"""New images of each person that are explained."""
 
-_BASELINES = ("scattered", "moved", "moved_on_face", "centre")
+_CONTROLS = ("scattered", "moved", "moved_on_face", "centre")
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A recognizer whose evidence is known, and faces to explain.
+    """A recognizer that relies on a known region, and faces to explain.
 
     Attributes:
         recognizer: Trained on people who differ in one region only.
         faces: New images of these people, four of each, person by person.
-        mates: For each face the template of the person's other faces, ``(n, D)``.
-        accuracy: The chance that two images of one person are more similar than two of different
-            people: that the recognizer has learnt its region.
+        mates: The template of the person's other faces for each face, ``(n, D)``.
+        accuracy: The probability that a genuine pair is more similar than an impostor pair: whether the recognizer has
+            learnt the region.
     """
 
     recognizer: Recognizer
@@ -48,17 +48,17 @@ def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> 
     """Draw people who differ in one region only, and train a recognizer on them.
 
     Args:
-        region: Where the identity lies, one of ``REGIONS``.
-        seed: Of people, images and training.
-        people: How many there are.
-        steps: Of training, 32 images each.
+        region: The planted region, one of ``REGIONS``.
+        seed: Random seed of people, images and training.
+        people: Number of people.
+        steps: Number of training batches of 32 images.
 
     Raises:
         InputError: There is no such region.
     """
     sketch = Sketch(region, people, seed)
     recognizer = train_recognizer(sketch, seed, steps)
-    # Not a seed of the training images, which come from below 2**32.
+    # Seeds of the training images are below 2**32.
     faces = sketch.draw(np.repeat(np.arange(people), IMAGES), seed + 2**32)
     embeddings = recognizer.embed(faces.chips)
     similarities = recognizer.similarity(embeddings[:, None], embeddings).double().numpy()
@@ -73,12 +73,12 @@ def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> 
 
 
 def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: int = 0) -> Estimate:
-    """The part of the critical masks that lies in the region that carries the identity.
+    """The part of critical masks that lies in the planted region.
 
     Args:
-        masks: One a face, ``(n, 112, 112)``; those without a pixel are left out.
+        masks: One mask per face, ``(n, 112, 112)``; empty masks are ignored.
         faces: The faces.
-        seed: Of the interval's resampling of people.
+        seed: Random seed of the interval.
     """
     masks = torch.as_tensor(masks)
     shares = region_shares(masks, torch.from_numpy(faces.region), 2)[:, 1].double()
@@ -89,26 +89,25 @@ def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: in
 def planted_shares(
     planted: Planted, methods: Mapping[str, Method], *, fraction: float = 0.01, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The planted share of several methods' critical masks, and of the baselines beside them.
+    """The planted shares of several methods' critical masks and of controls.
 
-    Another person's mask is no baseline here: all people carry their identity in one place.
+    Another person's mask is not a control here, since all people's identity is planted in the same region.
 
     Args:
         planted: The recognizer and its faces.
-        methods: By name; see :mod:`leam.explain.methods`.
-        fraction: The critical part of the pixels.
-        seed: Of intervals and random baselines.
+        methods: Attribution methods by name; see :mod:`leam.explain.methods`.
+        fraction: The critical fraction of the pixels.
+        seed: Random seed of intervals and controls.
 
     Returns:
-        Shares by name: the methods', then ``scattered``, ``moved``, ``moved_on_face`` and
-            ``centre``,
-        which move or replace the first method's masks.
+        Shares by name: first the methods, then the controls ``scattered``, ``moved``, ``moved_on_face`` and ``centre``
+        of the first method's masks.
     """
     faces = planted.faces
     maps = {name: method(faces.chips, planted.mates) for name, method in methods.items()}
     masks = {name: critical_mask(found, fraction).cpu().numpy() for name, found in maps.items()}
     first = next(iter(methods))
-    for name in _BASELINES:
+    for name in _CONTROLS:
         masks[name] = np.stack(
             [
                 CONTROLS[name](
@@ -127,7 +126,7 @@ def planted_shares(
 
 
 def _others(embeddings: Tensor, people: int) -> Tensor:
-    """For each face the template of the person's other faces, ``(n, D)``."""
+    """The template of the person's other faces for each face, ``(n, D)``."""
     by_person = embeddings.view(people, IMAGES, -1)
     places = [[other for other in range(IMAGES) if other != place] for place in range(IMAGES)]
     return template(by_person[:, places], "cosine").flatten(0, 1)

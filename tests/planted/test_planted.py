@@ -81,5 +81,5 @@ def test_the_share_is_of_the_masks_pixels():
 
 
 def test_an_unknown_region_is_named():
-    with pytest.raises(InputError, match="ear: no such region; known are forehead"):
+    with pytest.raises(InputError, match="ear: no such region; available: forehead"):
         plant("ear")
