@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -256,6 +257,8 @@ def _(chart: Tree) -> Figure:
         )
     axis.grid(visible=False)
     axis.yaxis.tick_left()
+    # The first leaf on top, as in the matrices.
+    axis.invert_yaxis()
     axis.set_xlim(0, merges[:, 2].max() * 1.05)
     axis.set(xlabel=chart.axis)
     axis.tick_params(axis="y", labelsize=8)
@@ -273,10 +276,14 @@ def _new(height: float, columns: int) -> tuple[Figure, NDArray[Any]]:
 def _legend(figure: Figure, axis: Axes, columns: int) -> None:
     """A legend above the axes, where it hides nothing."""
     handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside upper right", ncols=columns, frameon=False, fontsize=8
-        )
+    if not handles:
+        return
+    legend = figure.legend(
+        handles, labels, loc="outside upper right", ncols=columns, frameon=False, fontsize=8
+    )
+    for handle in legend.legend_handles:
+        if isinstance(handle, Line2D) and handle.get_marker() == "|":
+            handle.set_markersize(9)
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:

@@ -15,6 +15,8 @@ from leam.study.stage import STAGES
 # Panels side by side, and charts of one stage; the table has the rest.
 _COLUMNS = 3
 _MOST_PANELS = 12
+# Decimals of figures from 0.1 on, and of smaller ones.
+_LARGE, _DIGITS, _MORE = 0.1, 3, 5
 _ALL = "all recognizers"
 
 
@@ -79,7 +81,7 @@ def _parts(kind: type[Figures], figures: Mapping[str, Figures]) -> Iterator[Part
         yield Table(
             ("figure", "recognizer", "mean with 95 % interval", "people"),
             [
-                (one.name, one.row, number(one.estimate, 4), str(one.estimate.n))
+                (one.name, one.row, _number(one.estimate), str(one.estimate.n))
                 for one in estimates
             ],
         )
@@ -115,6 +117,10 @@ def figure_chart(estimates: list[Figure], names: list[str]) -> Rows:
         series = Series("", [known.get(row, missing) for row in rows], SERIES[0])
         panels.append(Panel(rows, [series], "", title=name))
     return Rows(panels, row_height=0.3)
+
+
+def _number(found: Estimate) -> str:
+    return number(found, _DIGITS if found.mean is None or abs(found.mean) >= _LARGE else _MORE)
 
 
 def _capital(title: str) -> str:

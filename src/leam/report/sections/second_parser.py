@@ -43,8 +43,12 @@ class SecondParser(Section):
 
 
 def difference_chart(found: Mapping[str, SecondParserFigures]) -> Rows:
-    """Share under the second parser minus share under the first, in percentage points."""
-    regions = list(next(iter(found.values())).regions)
+    """Share under the second parser minus share under the first, in percentage points, where there is any."""
+    regions = [
+        region
+        for region in next(iter(found.values())).regions
+        if any(figures.regions[region].moved.mean for figures in found.values())
+    ]
     series = [
         Series(name, [figures.regions[region].moved for region in regions], colour)
         for (name, figures), colour in zip(found.items(), colours(len(found)), strict=True)

@@ -1,0 +1,333 @@
+"""What a reader of the page sees in its charts: every mark with its label, its place and its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from matplotlib.figure import Figure
+
+from handmade import NAMES
+from leam.report.charts import INK, MASK_COLOURS, MUTED, SERIES
+from leam.report.drawing import draw
+from leam.report.parts import Drawing, Fold, Part
+from leam.report.section import SECTIONS, Context
+from leam.study.stages.regions import RegionFigures
+from reading import (
+    cells_of,
+    legend_of,
+    lines_of,
+    row_colours,
+    rows_of,
+    thin_lines_of,
+    ticks_of,
+)
+
+BASES = dict(zip(NAMES, (0.1, 0.133, 0.166), strict=True))
+
+
+@pytest.fixture
+def charts(context) -> Callable[[str], list[Figure]]:
+    """The drawn charts of a section by its name."""
+
+    def drawn(name: str) -> list[Figure]:
+        return charts_of(context, name)
+
+    return drawn
+
+
+def charts_of(context: Context, name: str) -> list[Figure]:
+    parts = [part for box in SECTIONS[name]().boxes(context) for part in box.parts]
+    return [draw(part.chart) for part in unfolded(parts) if isinstance(part, Drawing)]
+
+
+def unfolded(parts: list[Part]) -> list[Part]:
+    return [one for part in parts for one in (part.parts if isinstance(part, Fold) else (part,))]
+
+
+def near(expected: dict) -> object:
+    """The same with a tolerance; values may be tuples or lists."""
+    return {
+        key: pytest.approx(value, abs=1e-5) if value is not None else None
+        for key, value in expected.items()
+    }
+
+
+def mark(mean: float, scale: float = 1) -> tuple[float, float, float]:
+    return scale * mean, scale * (mean - 0.05), scale * (mean + 0.07)
+
+
+def test_regions_are_sorted_by_share_and_stand_beside_their_area(charts):
+    (figure,) = charts("regions")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["hat", "nose", "eyes"]
+    assert axis.get_ylim()[0] > axis.get_ylim()[1]
+    assert rows_of(axis) == near(
+        {
+            (name, region): mark(base + add, 100)
+            for name, base in BASES.items()
+            for region, add in (("eyes", 0), ("nose", 0.1), ("hat", 0.2))
+        }
+    )
+    mean = sum(BASES.values()) / 3
+    assert ticks_of(axis, "area (chance)") == near(
+        {"eyes": 25 * mean, "nose": 25 * (mean + 0.1), "hat": 25 * (mean + 0.2)}
+    )
+    assert legend_of(figure) == {
+        **dict(zip(NAMES, SERIES, strict=False)),
+        "area (chance)": INK,
+    }
+    assert axis.get_xlabel() == "% of the critical pixels"
+
+
+def test_a_single_recognizer_has_a_bar_in_each_region_s_colour(summary):
+    from leam.report.sections.regions import region_chart
+
+    found = {"beta": summary.each(RegionFigures)["beta"]}
+    (axis,) = draw(region_chart(found)).axes
+    assert rows_of(axis) == near(
+        {
+            ("share", "eyes"): mark(0.133, 100),
+            ("share", "nose"): mark(0.233, 100),
+            ("share", "hat"): mark(0.333, 100),
+        }
+    )
+    assert ticks_of(axis, "area (chance)")["nose"] == pytest.approx(100 * 0.233 / 4)
+    assert len(set(row_colours(axis).values())) == 3
+
+
+def test_second_parser_shows_the_regions_that_change(charts):
+    (figure,) = charts("second_parser")
+    (axis,) = figure.axes
+    assert rows_of(axis) == near(
+        {
+            (name, region): mark((base + add) / 50, 100)
+            for name, base in BASES.items()
+            for region, add in (("nose", 0), ("lips", 1))
+        }
+    )
+
+
+def test_coefficients_of_genuine_and_impostor_pairs(charts):
+    figure = charts("specificity")[0]
+    critical, dense = figure.axes
+    assert (critical.get_title(loc="left"), dense.get_title(loc="left")) == (
+        "critical pixels",
+        "whole maps",
+    )
+    for axis, add in ((critical, 0), (dense, 0.1)):
+        axis.set_yticks(range(3), NAMES)
+        assert rows_of(axis) == near(
+            {
+                (f"{kind} pairs", name): mark(base + add + more)
+                for name, base in BASES.items()
+                for kind, more in (("genuine", 0.02), ("impostor", 0.01))
+            }
+        )
+        assert axis.get_xlabel() == "Bhattacharyya coefficient"
+    assert legend_of(figure) == {"genuine pairs": SERIES[0], "impostor pairs": MUTED}
+
+
+def test_the_first_panel_names_the_rows(charts):
+    first, second = charts("specificity")[0].axes
+    assert [label.get_text() for label in first.get_yticklabels()] == list(NAMES)
+    assert [label.get_text() for label in second.get_yticklabels()] == [""] * 3
+
+
+def test_distributions_of_genuine_and_impostor_pairs(charts):
+    figure = charts("specificity")[1]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == list(NAMES)
+    for axis, base in zip(figure.axes, BASES.values(), strict=True):
+        stairs = {patch.get_label(): patch.get_data() for patch in axis.patches}
+        assert list(stairs["genuine pairs"].values) == [0.25, 0.75]
+        assert list(stairs["impostor pairs"].values) == [0.9, 0.1]
+        assert list(stairs["genuine pairs"].edges) == pytest.approx([0, base, 2 * base])
+        ((x, _), _) = lines_of(axis)["genuine pairs by chance"]
+        assert x == pytest.approx(base + 0.003)
+    colours = legend_of(figure)
+    assert (colours["genuine pairs"], colours["impostor pairs"]) == (SERIES[0], MUTED)
+
+
+def test_similarity_drops_stand_beside_the_controls(charts):
+    (figure,) = charts("occlusion")
+    (axis,) = figure.axes
+    assert rows_of(axis) == near(
+        {
+            (mask, name): mark(base / by)
+            for name, base in BASES.items()
+            for mask, by in (("critical", 1), ("scattered", 2), ("moved", 4))
+        }
+    )
+    assert legend_of(figure) == {
+        mask: MASK_COLOURS[mask] for mask in ("critical", "scattered", "moved")
+    }
+
+
+def test_curves_are_means_over_the_recognizers_of_the_most_frequent_similarity(charts):
+    (figure,) = charts("curves")
+    mean = (0.1 + 0.133) / 2
+    for axis, fill, add in zip(figure.axes, ("mean", "blur"), (0, 0.1), strict=True):
+        assert axis.get_title(loc="left") == fill
+        assert axis.get_xscale() == "log"
+        assert lines_of(axis) == {
+            mask: [
+                (1, pytest.approx(mean + add + more)),
+                (5, pytest.approx(mean + add + more + 0.5)),
+            ]
+            for mask, more in (("critical", 0), ("moved", 0.01))
+        }
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "5"]
+    assert figure.axes[0].get_ylabel() == "similarity drop (cosine)"
+    assert legend_of(figure) == {mask: MASK_COLOURS[mask] for mask in ("critical", "moved")}
+
+
+def test_accuracy_by_the_map_and_at_random(charts):
+    (figure,) = charts("verification")
+    mean = sum(BASES.values()) / 3
+    for axis, way, changed, add in zip(
+        figure.axes, ("deletion", "insertion"), ("deleted", "inserted"), (0, 0.2), strict=True
+    ):
+        assert axis.get_title(loc="left") == way
+        assert axis.get_xlabel() == f"% of the pixels {changed}"
+        assert lines_of(axis) == {
+            label: [
+                (0, pytest.approx(mean + add + more, abs=1e-5)),
+                (50, pytest.approx(mean + add + more + 0.03, abs=1e-5)),
+                (100, pytest.approx(mean + add + more + 0.06, abs=1e-5)),
+            ]
+            for label, more in (("by the map", 0), ("at random", 0.1))
+        }
+        assert thin_lines_of(axis) == [
+            (colour, pytest.approx([base + add + more + part for part in (0, 0.03, 0.06)]))
+            for colour, more in ((MASK_COLOURS["critical"], 0), (MUTED, 0.1))
+            for base in BASES.values()
+        ]
+    assert legend_of(figure) == {"by the map": MASK_COLOURS["critical"], "at random": MUTED}
+
+
+def test_similarity_to_the_true_map_by_randomised_layers(charts):
+    (figure,) = charts("sanity")
+    for axis, title, sign in zip(
+        figure.axes, ("rank correlation", "structural similarity"), (-1, 1), strict=True
+    ):
+        assert axis.get_title(loc="left") == title
+        assert lines_of(axis) == {
+            name: [
+                (0, 1),
+                (50, pytest.approx(base + sign * 0.05)),
+                (100, pytest.approx(base + sign * 0.1)),
+            ]
+            for name, base in BASES.items()
+        }
+    assert legend_of(figure) == dict(zip(NAMES, SERIES, strict=False))
+
+
+def test_exchanged_regions(charts):
+    (figure,) = charts("swap")
+    (axis,) = figure.axes
+    assert rows_of(axis) == near(
+        {
+            (region, name): mark(base + add)
+            for name, base in BASES.items()
+            for region, add in (("nose", 0.4), ("lips", 0.41))
+        }
+    )
+    assert legend_of(figure) == {"nose": SERIES[0], "lips": SERIES[1]}
+
+
+def test_stability(charts):
+    (figure,) = charts("stability")
+    for axis, title, add in zip(
+        figure.axes, ("sensitivity to noise", "mirror consistency"), (0.01, 0.6), strict=True
+    ):
+        assert axis.get_title(loc="left") == title
+        axis.set_yticks(range(3), NAMES)
+        assert [key[1] for key in rows_of(axis)] == list(NAMES)
+        assert list(rows_of(axis).values()) == [
+            pytest.approx(mark(base + add)) for base in BASES.values()
+        ]
+
+
+def test_agreement_is_ordered_by_cluster(charts):
+    critical, tree, rank = charts("agreement")
+    order = ("gamma", "alpha", "beta")
+    place = {name: number for number, name in enumerate(NAMES, start=1)}
+    for figure, add in ((critical, 0.0), (rank, 0.5)):
+        axis = figure.axes[0]
+        assert [label.get_text() for label in axis.get_yticklabels()] == list(order)
+        assert [label.get_text() for label in axis.get_xticklabels()] == list(order)
+        assert cells_of(axis) == {
+            (one, other): "1.00"
+            if one == other
+            else f"{add + place[one] / 10 + place[other] / 100:.2f}"
+            for one in order
+            for other in order
+        }
+    (axis,) = tree.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(order)
+    lengths = {
+        round(float(x), 6)
+        for line in axis.collections
+        for s in line.get_segments()
+        for x in s[:, 0]
+    }
+    assert lengths == {0, 0.3, 0.7}
+
+
+def test_transfer_has_a_row_for_each_recognizer_and_a_column_for_each_mask(charts):
+    (figure,) = charts("transfer")
+    (axis,) = figure.axes
+    assert cells_of(axis) == {
+        (name, mask): f"{(i + 1) / 10 + (j + 1) / 100:.2f}"
+        for i, name in enumerate(NAMES)
+        for j, mask in enumerate((*NAMES, "scattered"))
+    }
+    assert (axis.get_ylabel(), axis.get_xlabel()) == ("similarity drop of", "mask of")
+
+
+def test_gaps_of_all_people_and_of_matched_ones(charts):
+    (figure,) = charts("groups")
+    (axis,) = figure.axes
+    assert rows_of(axis) == near(
+        {
+            ("all people", "alpha"): mark(0.1),
+            ("all people", "beta"): mark(0.3),
+            ("matched on pose", "alpha"): mark(0.11),
+            ("matched on pose", "beta"): mark(0.31),
+        }
+    )
+    assert axis.get_xlabel() == "similarity drop, female minus male"
+    assert legend_of(figure) == {"all people": SERIES[0], "matched on pose": SERIES[1]}
+
+
+def test_layers_stand_beside_what_parts_recognizers(charts):
+    figure = charts("layers")[0]
+    (axis,) = figure.axes
+    assert rows_of(axis) == near(
+        {("two layers of one recognizer", name): mark(base + 0.05) for name, base in BASES.items()}
+    )
+    assert [x for x, _ in lines_of(axis)["overall maps of two recognizers"]] == [0.2, 0.2]
+    (band,) = axis.patches
+    assert (band.get_x(), band.get_width()) == (pytest.approx(0.15), pytest.approx(0.12))
+
+
+def test_densities_by_region_and_layer(charts):
+    figures = charts("layers")[1:]
+    assert len(figures) == 3
+    for figure, base in zip(figures, BASES.values(), strict=True):
+        axis = figure.axes[0]
+        rows = [label.get_text() for label in axis.get_yticklabels()]
+        image = axis.images[0].get_array()
+        assert image.shape == (3, 3)
+        expected = {
+            region: [(depth + i) / 100 / ((base + i / 10) / 4) for depth in (1, 2, 3)]
+            for i, region in enumerate(("eyes", "nose", "hat"))
+        }
+        for row, region in enumerate(rows):
+            for depth, value in enumerate(expected[region]):
+                if base == 0.1 and depth == 1:
+                    assert image.mask[row, depth] or not float(image[row, depth]) >= 0
+                else:
+                    assert float(image[row, depth]) == pytest.approx(value)
+        assert rows == sorted(rows, key=lambda region: -expected[region][0] - expected[region][2])
+        assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "3"]

@@ -1,0 +1,333 @@
+"""What a reader of the page sees: every section's text and tables, cell by cell."""
+
+from __future__ import annotations
+
+from handmade import NAMES, text
+
+ALPHA, BETA, GAMMA = 0.1, 0.133, 0.166
+BASES = dict(zip(NAMES, (ALPHA, BETA, GAMMA), strict=True))
+
+
+def percent(mean: float) -> str:
+    return text(mean, 1, 100)
+
+
+def test_the_sections_stand_in_their_order(boxes):
+    assert list(boxes) == [
+        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "curves", "verification",
+        "sanity", "swap", "stability", "agreement", "transfer", "groups", "groups-2", "layers", "failures",
+        "exclusions", "provenance",
+    ]  # fmt: skip
+
+
+def test_facts(boxes):
+    assert boxes["facts"].texts == [
+        "13", "people", "26", "faces", "3", "recognizers", "2", "excluded pictures",
+        "13 people are too few to conclude anything: this report only shows how the tool works.",
+    ]  # fmt: skip
+
+
+def test_support(boxes):
+    found = boxes["support"]
+    assert "the mean overall map of all 26 faces" in found.texts[0]
+    assert found.texts[1:] == ["alpha", "beta", "gamma"]
+    assert len(found.pictures) == 3
+
+
+def test_claims(boxes):
+    header, *rows = boxes["claims"].tables[0]
+    assert header == ("claim", "paper", "this study", "direction", "reason")
+    assert [row[:4] for row in rows] == [
+        ("scale", "1000 people, 9 recognizers", "13 people, 3 recognizers", "–"),
+        (
+            "layers of a recognizer differ in focus",
+            "differ significantly",
+            "0.150 – 0.216 bits between region profiles of layers",
+            "held in part",
+        ),
+        (
+            "recognizers prioritise similar regions overall",
+            "similar",
+            "bc of critical masks 0.12 – 0.23",
+            "held",
+        ),
+        ("bc of genuine pairs of maps", "0.32 – 0.57", "0.12 – 0.19", "held"),
+        ("bc of impostor pairs of maps", "0.04 – 0.13", "0.11 – 0.18", "–"),
+        ("nose, % of the critical pixels", "18.9 – 29.7", "20.0 – 26.6", "held"),
+        ("similarity drop, most relevant 1 % hidden", "0.1148", "0.1000 – 0.1660", "held"),
+        ("similarity drop, random pixels hidden", "0.0286", "0.0500 – 0.0830", "–"),
+        (
+            "masks of one recognizer work on others",
+            "they do",
+            "50 – 67 % of the own mask's similarity drop",
+            "held in part",
+        ),
+        ("occlusion is more effective on women", "it is", "d 0.20 – 0.60", "held in part"),
+    ]
+    reasons = {row[0]: row[4] for row in rows}
+    assert reasons["layers of a recognizer differ in focus"].endswith(
+        "between two recognizers (0.200 bits) for 1 of 3 recognizers"
+    )
+    assert "for 3 of 3 pairs" in reasons["recognizers prioritise similar regions overall"]
+    genuine = reasons["bc of genuine pairs of maps"]
+    assert "(AUC 0.60 – 0.67, interval above 0.5) for 3 of 3" in genuine
+    assert "0.52 – 0.59 for the same person, 0.51 – 0.58 for another person" in genuine
+    assert reasons["similarity drop, most relevant 1 % hidden"].endswith(
+        "for 3 of 3 recognizers; 2.0 times as large (paper: 4.0)"
+    )
+    assert reasons["similarity drop, random pixels hidden"].endswith("0.0250 – 0.0415")
+    assert "d 0.22 – 0.62; 3 pairs remain" in reasons["occlusion is more effective on women"]
+
+
+def test_regions(boxes):
+    found = boxes["regions"]
+    assert "the top 2 % of each overall map" in found.texts[0]
+    assert found.tables == [
+        [
+            ("region", "recognizer", "share of critical pixels, %", "share of the map, %", "area, %", "people"),
+            *(
+                (region, name, percent(share), percent(share / 2), percent(share / 4), str(people))
+                for name, base in BASES.items()
+                for region, share, people in (
+                    ("eyes", base, 10),
+                    ("nose", base + 0.1, 11),
+                    ("hat", base + 0.2, 12),
+                )
+            ),
+        ]
+    ]  # fmt: skip
+
+
+def test_second_parser(boxes):
+    found = boxes["second_parser"]
+    assert "regions from landmarks and from compact" in found.texts[0]
+    assert found.tables == [
+        [
+            ("region", "recognizer", "landmarks, %", "compact, %", "difference, points"),
+            *(
+                row
+                for name, base in BASES.items()
+                for row in (
+                    ("nose", name, percent(base + 0.1), percent(base + 0.05), percent(base / 50)),
+                    ("lips", name, "–", percent(base + 0.15), percent((base + 1) / 50)),
+                    ("clothes", name, "–", percent(0), "0.0 [0.0, 0.0]"),
+                )
+            ),
+        ]
+    ]
+
+
+def test_specificity(boxes):
+    operands = {"critical": 0, "dense": 0.1, "regions": 0.2, "halves": 0.3, "pattern": 0.4}
+    header = (
+        "recognizer", "compared", "genuine pairs", "impostor pairs", "AUC", "AUC by chance", "p", "people",
+    )  # fmt: skip
+    assert boxes["specificity"].tables == [
+        [
+            header,
+            *(
+                (
+                    name, operand, text(base + add + 0.02), text(base + add + 0.01), text(base + add + 0.5),
+                    text(base + add + 0.4), f"{(base + add) / 2:.3f}", "11",
+                )
+                for name, base in BASES.items()
+                for operand, add in operands.items()
+            ),
+        ]
+    ]  # fmt: skip
+
+
+def test_occlusion(boxes):
+    found = boxes["occlusion"]
+    assert "(fill: mean)" in found.texts[0]
+    rows = []
+    for name, base in BASES.items():
+        kind = "euclidean" if name == "gamma" else "cosine"
+        rows += [
+            (name, "critical", text(base, 4), "", "", "", kind, "9"),
+            (
+                name, "scattered", text(base / 2, 4), text(base / 2 + 0.11, 4), f"{base / 10:.4f}",
+                f"{base * 3:.2f}", kind, "8",
+            ),
+            (name, "moved", text(base / 4, 4), text(base * 3 / 4 + 0.2, 4), "–", "–", kind, "7"),
+        ]  # fmt: skip
+    header = (
+        "recognizer", "mask", "similarity drop", "critical minus control", "p", "d", "similarity", "people",
+    )  # fmt: skip
+    assert found.tables == [[header, *rows]]
+
+
+def test_curves(boxes):
+    found = boxes["curves"]
+    assert "a subset of 4 people" in found.texts[0]
+    assert found.tables == [
+        [
+            ("recognizer", "fill", "mask", "1 %", "5 %", "people"),
+            *(
+                (name, fill, mask, f"{base + add:.4f}", f"{base + add + 0.5:.4f}", "4")
+                for name, base in BASES.items()
+                for fill, mask, add in (
+                    ("mean", "critical", 0),
+                    ("mean", "moved", 0.01),
+                    ("blur", "critical", 0.1),
+                    ("blur", "moved", 0.11),
+                )
+            ),
+        ]
+    ]
+
+
+def test_verification(boxes):
+    header = (
+        "recognizer", "deletion by the map", "deletion at random", "insertion by the map", "insertion at random",
+        "people",
+    )  # fmt: skip
+    assert boxes["verification"].tables == [
+        [
+            header,
+            *(
+                (name, text(base + 0.2), text(base + 0.3), text(base + 0.4), text(base + 0.5), "4")
+                for name, base in BASES.items()
+            ),
+        ]
+    ]
+
+
+def test_sanity(boxes):
+    header = (
+        "recognizer", "rank correlation, all randomised", "structural similarity, all randomised", "people",
+    )  # fmt: skip
+    assert boxes["sanity"].tables == [
+        [
+            header,
+            *((name, text(base - 0.1), text(base + 0.1), "4") for name, base in BASES.items()),
+        ]
+    ]
+
+
+def test_swap(boxes):
+    assert boxes["swap"].tables == [
+        [
+            ("recognizer", "nose", "lips", "people"),
+            *((name, text(base + 0.4), text(base + 0.41), "4") for name, base in BASES.items()),
+        ]
+    ]
+
+
+def test_stability(boxes):
+    assert boxes["stability"].tables == [
+        [
+            ("recognizer", "sensitivity to noise", "mirror consistency", "people"),
+            *((name, text(base + 0.01), text(base + 0.6), "4") for name, base in BASES.items()),
+        ]
+    ]
+
+
+def test_agreement(boxes):
+    found = boxes["agreement"]
+    assert "have 0.02 of their pixels in common" in found.texts[0]
+    assert found.charts == [
+        "Bhattacharyya coefficients of critical masks",
+        "Tree of recognizers by the similarity of their critical masks",
+        "Rank correlations of whole maps",
+    ]
+
+
+def test_transfer(boxes):
+    header = (
+        "similarity drop of", "own mask", "other recognizers' masks", "random", "others minus random", "p", "people",
+    )  # fmt: skip
+    assert boxes["transfer"].tables == [
+        [
+            header,
+            *(
+                (
+                    name, text(0.4 + add, 4), text(0.2 + add, 4), text(0.1 + add, 4), text(0.03 + add, 4),
+                    f"{0.01 + add:.4f}", "6",
+                )
+                for name, add in zip(NAMES, (0, 0.1, 0.2), strict=True)
+            ),
+        ]
+    ]  # fmt: skip
+
+
+def test_groups(boxes):
+    found = boxes["groups"]
+    assert found.title == "By gender"
+    assert found.texts[0].startswith("female: 5 people, male: 6 people, other: 7 people. ")
+    assert "matched on yaw, pitch and hair;" in found.texts[0]
+    header = (
+        "recognizer", "figure", "groups", "difference", "p, corrected", "Cohen's d", "matched on pose",
+        "p, corrected", "d", "pairs", "matched on all", "pairs",
+    )  # fmt: skip
+    assert found.tables == [
+        [
+            header,
+            *(
+                (
+                    name, figure, groups, text(base, 4), f"{base / 4:.4f}", f"{base * 2:.2f}", text(base + 0.01, 4),
+                    f"{(base + 0.01) / 4:.4f}", f"{(base + 0.01) * 2:.2f}", "5", text(base + 0.02, 4), "3",
+                )
+                for name, figure, groups, base in (
+                    ("alpha", "similarity drop", "female – male", 0.1),
+                    ("alpha", "share of nose", "female – male", 0.2),
+                    ("beta", "similarity drop", "female – male", 0.3),
+                    ("alpha", "similarity drop", "male – other", 0.4),
+                )
+            ),
+        ]
+    ]  # fmt: skip
+    assert boxes["groups-2"].title == "By age"
+    assert boxes["groups-2"].texts == [
+        "There are no two groups of at least five people to compare."
+    ]
+
+
+def test_layers(boxes):
+    found = boxes["layers"]
+    assert found.texts[0].endswith(
+        "; the band is the divergence between two recognizers' overall maps."
+    )
+    assert found.texts[2:] == [
+        line for name in NAMES for line in (f"{name}, 3 layers", "1", "2", "3")
+    ]
+    assert found.tables == [
+        [
+            ("recognizer", "divergence of region profiles, bits", "people"),
+            *((name, text(base + 0.05), "13") for name, base in BASES.items()),
+            ("between two recognizers", text(0.2), "14"),
+        ]
+    ]
+    assert found.charts[1:] == [f"Density of each layer of {name} in each region" for name in NAMES]
+
+
+def test_failures_and_exclusions(boxes):
+    assert boxes["failures"].tables == [[("recognizer", "reason"), ("delta", "out of <memory>")]]
+    assert boxes["exclusions"].tables == [
+        [
+            ("picture", "reason"),
+            ("n/0.png", "no face"),
+            ("n/1.png", "the only usable picture of n"),
+        ]
+    ]
+
+
+def test_provenance(boxes):
+    found = boxes["provenance"]
+    rows = dict(found.tables[0])
+    assert found.tables[0][:3] == [
+        ("leam", "1.2.3"),
+        ("torch", "4.5"),
+        ("plug-in: fill grey", "plug 0.1"),
+    ]
+    assert rows["top"] == "0.02"
+    assert rows["second parser"] == "compact"
+    assert rows["fills"] == "mean, blur"
+    assert rows["probes"] == "none"
+    assert rows["transfer"] == "yes"
+    assert found.tables[0][-3:] == [
+        ("alpha", f"licence of alpha; example.org; sha256 {'0' * 64}"),
+        ("beta", f"licence not stated; sha256 {'1' * 64}"),
+        ("gamma", f"licence of gamma; sha256 {'2' * 64}"),
+    ]
+    assert found.texts[-1].endswith("or render it again with --no-faces.")
