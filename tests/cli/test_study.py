@@ -18,7 +18,22 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     run = tmp_path / "run"
     result = spawn("study", "faces", "--out", "run", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "2 people, 4 faces" in result.stdout
+    assert "2 people, 4 faces; excluded pictures: 1" in result.stdout
+    figures = json.loads((run / "summary.json").read_text())["recognizers"]["dlib_resnet"][
+        "figures"
+    ]
+    masks = figures["specificity"]["operands"]["critical"]
+    occlusion = figures["occlusion"]
+    estimates = (
+        figures["regions"]["regions"]["nose"]["share"],
+        masks["genuine"],
+        masks["impostor"],
+        occlusion["drop"],
+        occlusion["controls"]["scattered"],
+        occlusion["controls"]["moved"],
+    )
+    row = ["dlib_resnet", *(f"{estimate['mean']:.3f}" for estimate in estimates)]
+    assert row in [line.split() for line in result.stdout.splitlines()]
     assert result.stdout.splitlines()[-1] == "report: run/report.html"
     page = (run / "report.html").read_text()
     assert "cut.jpg" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ from leam.cli.console import say, show_table
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
+    from leam.metrics.statistics import Estimate
+    from leam.results.summary import RecognizerSummary
     from leam.study.model_check import ModelCheck
     from leam.study.store import RunFolder
 
@@ -50,28 +51,50 @@ def print_areas(record: dict[str, Any]) -> None:
 
 def print_summary(folder: RunFolder) -> None:
     """Print a study's main figures, one row per recognizer."""
-    summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+    from leam.study.summary import read_summary
+
+    summary = read_summary(folder)
     say(
-        f"{summary['people']} people, {summary['images']} faces, {len(summary['skipped'])} pictures skipped"
+        f"{summary.people} people, {summary.images} faces; excluded pictures: {len(summary.exclusions)}"
     )
-    rows = []
-    for name, model in summary["models"].items():
-        baselines = model["occlusion"]["baselines"]
-        numbers = (
-            model["regions"].get("nose", {}).get("share"),
-            model["bc"]["critical"]["same"],
-            model["bc"]["critical"]["different"],
-            model["occlusion"]["drop"],
-            baselines.get("scattered"),
-            baselines.get("moved"),
-        )
-        rows.append(
-            (
-                name,
-                *("–" if n is None or n["mean"] is None else f"{n['mean']:.3f}" for n in numbers),
-            )
-        )
-    show_table(("model", "nose", "overlap same", "different", "drop", "scattered", "moved"), rows)
+    show_table(
+        ("recognizer", "nose", "genuine", "impostor", "drop", "scattered", "moved"),
+        ((name, *map(_mean, _main_figures(one))) for name, one in summary.recognizers.items()),
+    )
+    say(
+        "nose: share of the critical pixels; genuine, impostor: Bhattacharyya coefficient of critical masks"
+    )
+    say(
+        "drop: similarity drop when the critical pixels are hidden; scattered, moved: under control masks"
+    )
+    for failure in summary.failed:
+        say(f"failed: {failure.recognizer}: {failure.reason}")
+
+
+def _main_figures(one: RecognizerSummary) -> list[Estimate | None]:
+    """A recognizer's figures in the order of the table; None if not measured."""
+    from leam.study.stages.occlusion import OcclusionFigures
+    from leam.study.stages.regions import RegionFigures
+    from leam.study.stages.specificity import SpecificityFigures
+
+    regions, pairs, occlusion = (
+        one.get(RegionFigures), one.get(SpecificityFigures), one.get(OcclusionFigures)
+    )  # fmt: skip
+    nose = regions.regions.get("nose") if regions else None
+    masks = pairs.operands.get("critical") if pairs else None
+    controls = occlusion.controls if occlusion else {}
+    return [
+        nose.share if nose else None,
+        masks.genuine if masks else None,
+        masks.impostor if masks else None,
+        occlusion.drop if occlusion else None,
+        controls.get("scattered"),
+        controls.get("moved"),
+    ]
+
+
+def _mean(estimate: Estimate | None) -> str:
+    return "–" if estimate is None or estimate.mean is None else f"{estimate.mean:.3f}"
 
 
 def print_check(found: ModelCheck) -> None:
