@@ -166,6 +166,29 @@ def test_permuted_labels_agree_with_all_permutations():
     assert label_permutation_p(first, second, 0, 40_000) == pytest.approx(exact, abs=0.004)
 
 
+def test_a_single_value_can_be_tested():
+    assert sign_flip_p(np.array([0.7, np.nan]), 0) == 1
+    assert label_permutation_p(np.array([3.0]), np.array([1.0]), 0) == 1
+    others = np.array([1.0, 2.0, 1.5, 2.5])
+    assert label_permutation_p(np.array([9.0]), others, 0) == 1 / 5
+    assert label_permutation_p(others, np.array([9.0]), 0) == 1 / 5
+    # Each value differs from the mean of the others by at least 0.2, the difference of 1.95.
+    assert label_permutation_p(np.array([1.95]), others, 0) == 1
+
+
+def test_small_samples_give_exact_p_values_without_the_seed():
+    differences = np.array([0.4, 1.2, -0.3, 0.9])
+    # Of 16 combinations of signs, the observed sum of 2.2 and three others are as extreme.
+    assert sign_flip_p(differences, 0) == sign_flip_p(differences, 1) == 4 / 16
+
+
+def test_memory_is_bounded_by_the_batch(monkeypatch):
+    differences = np.random.default_rng(0).normal(0.1, 1, 60)
+    whole = sign_flip_p(differences, 3, 500)
+    monkeypatch.setattr("leam.metrics.statistics._MAX_PERMUTED", 600)
+    assert sign_flip_p(differences, 3, 500) == pytest.approx(whole, abs=0.1)
+
+
 def test_chance_gives_uniform_p_values():
     found = []
     for seed in range(200):
@@ -208,3 +231,12 @@ def test_corrected_values_are_no_smaller_and_keep_the_order(p_values):
 def test_missing_p_values_are_not_counted():
     adjusted = benjamini_hochberg(np.array([0.01, np.nan, 0.04]))
     np.testing.assert_allclose(adjusted, [0.02, np.nan, 0.04])
+
+
+def test_p_values_of_a_single_value():
+    assert sign_flip_p(np.array([3.0]), 0) == 1
+    assert label_permutation_p(np.array([1.0]), np.array([2.0]), 0) == 1
+    # Of five placings of the single label, the true one is the most extreme.
+    assert label_permutation_p(np.array([9.0]), np.array([1.0, 2.0, 3.0, 4.0]), 0) == 0.2
+    assert label_permutation_p(np.array([1.0, 2.0, 3.0, 4.0]), np.array([9.0]), 0) == 0.2
+    assert label_permutation_p(np.array([3.0]), np.array([1.0, 2.0, 4.0, 5.0]), 0) == 1
