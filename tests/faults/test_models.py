@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from leam.errors import StudyError, WeightsError
+from leam.files import sha256_of
 from leam.parsers.builtin.landmarks import LandmarkParser
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 from leam.report import render_report
-from leam.study import RunFolder
-from leam.files import sha256_of
+from leam.study.store import RunFolder
 from small import SIDE, digests, log_of, recognizer, study
 from tiny import TinyNet
 
@@ -71,14 +71,14 @@ def failing(fail) -> Recognizer:
 def test_a_recognizer_out_of_memory_is_one_line_and_the_other_goes_on(faces, tmp_path, fail):
     summary = study(faces, tmp_path / "run", failing(fail), recognizer())
     (line,) = log_of(tmp_path / "run")
-    assert line.startswith("model failing: maps: ")
+    assert line.startswith("recognizer failing: explain: ")
     assert "not enough memory" in line
     (failed,) = summary["failed"]
-    assert failed["model"] == "failing"
+    assert failed["recognizer"] == "failing"
     assert "not enough memory" in failed["reason"]
-    assert list(summary["models"]) == ["tiny"]
+    assert list(summary["recognizers"]) == ["tiny"]
     alone = study(faces, tmp_path / "alone")
-    assert summary["models"]["tiny"] == alone["models"]["tiny"]
+    assert summary["recognizers"]["tiny"] == alone["recognizers"]["tiny"]
     assert "failing" in render_report(RunFolder(tmp_path / "run")).read_text()
     # With memory again, the same command ends as if nothing had happened.
     study(faces, tmp_path / "run", failing(sound), recognizer())
@@ -96,9 +96,9 @@ def test_all_recognizers_failing_is_one_line(faces, tmp_path):
 def test_nan_costs_its_own_figures_only(faces, tmp_path, fail):
     summary = study(faces, tmp_path / "run", failing(fail), recognizer())
     alone = study(faces, tmp_path / "alone")
-    assert summary["models"]["tiny"] == alone["models"]["tiny"]
-    if fail is all_are_nan and "failing" in summary["models"]:
-        assert summary["models"]["failing"]["occlusion"]["drop"]["mean"] is None
+    assert summary["recognizers"]["tiny"] == alone["recognizers"]["tiny"]
+    if fail is all_are_nan and "failing" in summary["recognizers"]:
+        assert summary["recognizers"]["failing"]["figures"]["occlusion"]["drop"]["mean"] is None
 
 
 class Moody(LandmarkParser):
@@ -120,9 +120,9 @@ def test_a_parser_that_fails_on_one_face_costs_that_face_only(faces, tmp_path, m
     monkeypatch.setattr("leam.study.worker.load_parser", lambda _: Moody())
     summary = study(more, tmp_path / "run")
     reason = "the parser landmarks failed: the network"
-    assert summary["skipped"] == [{"path": "Grace Hopper/bad.png", "reason": reason}]
+    assert summary["exclusions"] == [{"image": "Grace Hopper/bad.png", "reason": reason}]
     assert log_of(tmp_path / "run") == [f"picture Grace Hopper/bad.png: {reason}"]
-    assert summary["models"] == study(faces, tmp_path / "without")["models"]
+    assert summary["recognizers"] == study(faces, tmp_path / "without")["recognizers"]
 
 
 @pytest.mark.parametrize("checked", [True, False])

@@ -19,6 +19,8 @@ from leam.errors import WeightsError
 from leam.weights.checkpoints import fill, read_state, without_prefix
 from leam.weights.fetching import cached_path, fetch
 
+pytestmark = pytest.mark.slow
+
 
 class Small(nn.Module):
     def __init__(self) -> None:
@@ -118,7 +120,7 @@ def test_addresses(tmp_path_factory, url):
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAM_CACHE", str(folder / "cache"))
-        patch.setattr("leam.weights.download.urlopen", lambda *_, **__: 1 / 0)
+        patch.setattr("leam.weights.fetching.urlopen", lambda *_, **__: 1 / 0)
         with endures():
             path = cached_path("model", url)
             assert path.parent == folder / "cache" / "model"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hostile import FUZZ, damaged, endures
 from leam.errors import InputError
 from leam.faces.people import Sample, add_groups, read_people
-from leam.study.check import read_pairs
+from leam.study.model_check import read_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_encodings(tmp_path, encoding):
 def test_null_bytes_are_refused(tmp_path, cell):
     path = tmp_path / "null.csv"
     path.write_text(f"image,person\n{cell}.png,Ann\n")
-    with pytest.raises(InputError, match=r"null.csv(, line 2: holds a null byte|: not a readable)"):
+    with pytest.raises(InputError, match=r"null.csv(, line 2: contains a null byte|: not a readable)"):
         read_people(path)
 
 
