@@ -129,7 +129,7 @@ def row_colours(axis: Axes) -> dict[tuple[str, str], str]:
 def _series(axis: Axes) -> list[tuple[str, list[tuple[float, float]]]]:
     """Dots or bars by label, in the order in which they were drawn."""
     dots = [
-        (str(one.get_label()), np.ma.filled(one.get_offsets(), np.nan).tolist())
+        (str(one.get_label()), np.ma.getdata(one.get_offsets()).tolist())
         for one in axis.collections
         if isinstance(one, PathCollection)
     ]

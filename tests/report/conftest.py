@@ -20,6 +20,25 @@ from leam.study.store import RunFolder
 from reading import Box, read_page
 
 
+def only_built_in(patch: pytest.MonkeyPatch) -> None:
+    """Leave out the sections that other installed packages add."""
+    list(SECTIONS)
+    kept = {n: s for n, s in SECTIONS._things.items() if s.__module__.startswith("leam.report.")}
+    patch.setattr(SECTIONS, "_things", kept)
+    patch.setattr(SECTIONS, "_entry_points", {})
+
+
+@pytest.fixture
+def _without_charts(monkeypatch) -> None:
+    """Pages are quick to render where their charts are left empty."""
+    monkeypatch.setattr(page_module, "_svg", lambda _chart: "")
+
+
+@pytest.fixture(autouse=True)
+def _only_built_in(monkeypatch) -> None:
+    only_built_in(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def plan(tmp_path_factory) -> Plan:
     """Thirteen people with two pictures each in two slices; each person's pictures have a grey of their own."""
@@ -106,6 +125,5 @@ def boxes(folder) -> dict[str, Box]:
     """The boxes of the rendered page, its charts left empty: they are tested by their marks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_module, "_svg", lambda _chart: "")
-        # Other packages may be installed that add sections.
-        patch.setattr(SECTIONS, "_entry_points", {})
+        only_built_in(patch)
         return read_page(page_module.render_report(folder).read_text(encoding="utf-8"))

@@ -86,7 +86,7 @@ def _(chart: Rows) -> Figure:
         axis.set_xlim(*panel.limits)
         if len(panels) > 1:
             axis.xaxis.set_major_locator(MaxNLocator(5))
-            axis.set_title(panel.title, fontsize=9, color=INK, loc="left")
+        axis.set_title(panel.title, fontsize=9, color=INK, loc="left")
         axis.set_xlabel(panel.axis)
     _legend(figure, axes[0], chart.legend_columns)
     return figure
