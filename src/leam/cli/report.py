@@ -34,8 +34,7 @@ def report(
     from leam.study.store import RunFolder
 
     with progress() as show:
-        show("rendering the report", 0, 1)
-        page = render_report(RunFolder(run), faces=not no_faces)
+        page = render_report(RunFolder(run), faces=not no_faces, progress=show)
     if as_json:
         show_json({"report": str(page)})
     else:

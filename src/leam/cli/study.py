@@ -236,9 +236,7 @@ def study(
             engine=engine,
             options=EngineOptions(workers=workers, address=address),
         )
-        report("rendering the report", 0, 1)
-        page = render_report(folder, faces=not no_faces)
-        report("rendering the report", 1, 1)
+        page = render_report(folder, faces=not no_faces, progress=report)
     if as_json:
         summary = json.loads((folder.path / "summary.json").read_bytes())
         show_json({"folder": str(out_folder), "report": str(page), "summary": summary})
