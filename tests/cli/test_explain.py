@@ -41,6 +41,7 @@ def test_explain_writes_everything_and_it_agrees(spawn, tmp_path, portrait):
     assert f"written: {out}" in lines
 
 
+@pytest.mark.slow
 def test_explain_prints_nothing_but_json(leam, tmp_path, portrait):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"x")
@@ -54,6 +55,7 @@ def test_explain_prints_nothing_but_json(leam, tmp_path, portrait):
     assert record == json.loads(written.read_text())
 
 
+@pytest.mark.slow
 def test_explain_the_similarity_of_two_faces_on_both(leam, tmp_path):
     one, two = portraits().values()
     out = tmp_path / "pair"
@@ -70,6 +72,7 @@ def test_explain_the_similarity_of_two_faces_on_both(leam, tmp_path):
     assert f"similarity with {two.name}: {records[0]['similarity']:.3f}" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_face_alone_beside_another_picture(leam, tmp_path):
     one, two = portraits().values()
     result = leam("explain", one, "--with", two, "--target", "self", "--out", tmp_path, "--json")
@@ -87,6 +90,8 @@ def test_the_backend_is_chosen(leam, tmp_path, portrait, backend, used):
     assert record["backend"] == used
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_mistakes_of_explain(leam, complaint, tmp_path, portrait):
     grey = tmp_path / "grey.png"
     Image.new("RGB", (100, 100), "grey").save(grey)
@@ -137,6 +142,7 @@ def test_parse_writes_labels_overlay_and_areas(leam, complaint, tmp_path, portra
     assert row in [" ".join(line.split()) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_parse_prints_nothing_but_json(leam, tmp_path, portrait):
     result = leam("parse", portrait, "--out", tmp_path / "out", "--json")
     (record,) = json.loads(result.stdout)

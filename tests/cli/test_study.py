@@ -11,6 +11,8 @@ from leam.cli.study import names_of, settings_of
 from leam.errors import InputError
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     (faces / "Grace Hopper" / "cut.jpg").write_bytes(
         (faces / "Grace Hopper" / "0.jpg").read_bytes()[:2000]
@@ -53,6 +55,7 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     assert not again.stderr
 
 
+@pytest.mark.slow
 def test_a_long_study_in_one_process_suggests_workers(leam, monkeypatch, tmp_path, faces):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
@@ -149,6 +152,8 @@ def test_options_reach_the_settings(leam, settings, monkeypatch, tmp_path, faces
     assert two == settings_of("quick")
 
 
+@pytest.mark.slow
+@pytest.mark.slow
 def test_demo(leam, tmp_path):
     result = leam("demo", "--out", tmp_path / "demo")
     assert (result.returncode, result.stderr) == (0, "")
