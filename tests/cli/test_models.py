@@ -53,6 +53,7 @@ def test_a_check_of_a_card(leam, assets):
     assert "mods_4/Conv  32 x 56x56" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_check_with_pairs(leam, assets, tmp_path):
     lines = (assets / "lfw" / "pairs.csv").read_text().splitlines()
     (tmp_path / "pairs.csv").write_text("\n".join(lines[:9]))
