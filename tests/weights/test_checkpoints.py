@@ -61,7 +61,7 @@ def test_damage_is_one_line(tmp_path, content, name):
 
 def test_file_without_tensors_is_said_so(tmp_path):
     torch.save({"epoch": 7}, tmp_path / "c.pth")
-    with pytest.raises(WeightsError, match=r"holds no state dict"):
+    with pytest.raises(WeightsError, match=r"contains no state dict"):
         read_state(tmp_path / "c.pth")
 
 

@@ -1,4 +1,4 @@
-"""The critical mask: the pixels that matter most."""
+"""Critical masks: the pixels with the highest values of a map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leam.errors import InputError
 
 
 def pixel_count(pixels: int, fraction: float) -> int:
-    """How many of ``pixels`` a fraction in (0, 1] is: at least one, halves rounded to even.
+    """The number of pixels in a fraction in (0, 1] of ``pixels``: at least one, halves rounded to even.
 
     Raises:
         InputError: The fraction is not in (0, 1].
@@ -25,16 +25,15 @@ def pixel_count(pixels: int, fraction: float) -> int:
 def critical_mask(maps: Tensor, fraction: float = 0.01) -> Tensor:
     """The top fraction of each map's pixels.
 
-    Equal values are taken from the top left on, so that the same map always gives the same mask of
-    the same size.
+    Ties are taken from the top left on, so that a map always gives the same mask with the same number of pixels.
 
     Args:
         maps: ``(..., h, w)``, non-negative.
         fraction: Part of the pixels, in (0, 1].
 
     Returns:
-        ``(..., h, w)`` bool; every mask has the same number of pixels, but that of an all-zero map
-        has none.
+        ``(..., h, w)`` bool; all masks have the same number of pixels, except that the mask of an all-zero map is
+        empty.
 
     Raises:
         InputError: The fraction is not in (0, 1].
@@ -52,19 +51,17 @@ def critical_mask(maps: Tensor, fraction: float = 0.01) -> Tensor:
 def compact_mask(
     maps: Tensor, fraction: float = 0.01, *, smoothing: float = 0.02, smallest: int = 9
 ) -> Tensor:
-    """The top fraction of each smoothed map's pixels, without specks.
+    """The top fraction of each smoothed map's pixels, without small components.
 
-    Components (of eight neighbours) under ``smallest`` pixels are left out and made up for by the
-    next-ranked pixels of larger ones, so that the number of pixels is that of
-    :func:`critical_mask`. The component that is the last to become large enough may be cut to meet
-    it.
+    Components (8-connected) of fewer than ``smallest`` pixels are dropped and replaced by the next pixels of larger
+    ones, so that the number of pixels is that of :func:`critical_mask`. The last component may be cut to reach this
+    number.
 
     Args:
         maps: ``(B, h, w)``, non-negative.
         fraction: Part of the pixels, in (0, 1].
-        smoothing: Standard deviation of the Gaussian, in units of the map's longer side; 0 for
-            none.
-        smallest: The fewest pixels a component may have.
+        smoothing: Standard deviation of the Gaussian, in units of the map's longer side; 0 for none.
+        smallest: The smallest number of pixels of a component.
 
     Returns:
         ``(B, h, w)`` bool; the mask of an all-zero map is empty.
@@ -87,7 +84,7 @@ def _smoothed(values: NDArray[np.float32], smoothing: float) -> NDArray[np.float
 def _without_specks(
     values: NDArray[np.float32], fraction: float, smallest: int
 ) -> NDArray[np.bool_]:
-    """The top pixels of a map ``(h, w)`` that hang together."""
+    """The top pixels of a map ``(h, w)`` in large components."""
     count = pixel_count(values.size, fraction)
     if values.max() <= 0:
         return np.zeros(values.shape, dtype=bool)
@@ -100,8 +97,8 @@ def _without_specks(
         sizes = np.where(np.arange(len(stats)) > 0, stats[:, cv2.CC_STAT_AREA], 0)
         return np.asarray(sizes[labels] >= min(smallest, count))
 
-    # What is kept only grows with the number of pixels looked at, so that the fewest can be
-    # bisected.
+    # The number of kept pixels grows with the number of candidates, so that the smallest sufficient number can be
+    # found by bisection.
     low, high = count, values.size
     while low < high:
         middle = (low + high) // 2

@@ -1,1 +1,1 @@
-"""The weights store: files fetched once into the user's cache, and checkpoints read safely."""
+"""Weights: files downloaded once into the user's cache, and checkpoints read safely."""

@@ -1,4 +1,4 @@
-"""Read a checkpoint without running code from it, and fill a network with it, strictly."""
+"""Read a checkpoint without running code from it, and load it into a network strictly."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from leam.errors import WeightsError, first_line
 State = dict[str, Tensor]
 """A network's parameters and buffers by name."""
 
-# Channels that training gave up hold values like 1e-39. They change nothing, but processors handle
-# numbers this small a hundred times slower than others.
+# Channels that are unused after training contain values like 1e-39. They do not affect the output, but processors
+# compute a hundred times slower with numbers this small.
 _TRACE = 1e-30
-_DEEPEST = 4
-# Batches seen in training: kept by some checkpoints, used by none.
+_MAX_DEPTH = 4
+# The number of training batches: stored in some checkpoints, used by no network.
 _COUNTER = "num_batches_tracked"
-_MOST_NAMED = 6
+_MAX_NAMED = 6
 
 
 def read_state(path: Path) -> State:
     """The tensors of a ``.safetensors`` file or of a checkpoint that torch saved.
 
-    In nested dictionaries (epoch, optimizer, ``state_dict`` and the like) the one with the most
-    tensors is taken.
+    Of nested dictionaries (epoch, optimizer, ``state_dict``, ...) the one with the most tensors is returned.
 
     Raises:
-        WeightsError: The file is damaged, holds no tensors, or holds objects that only running its
-            code could restore.
+        WeightsError: The file is damaged, contains no tensors, or contains objects that could only be restored by
+            running
+            its code.
     """
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{path}: holds more than tensors, and opening it could run code; "
-            "where you trust it, save its state_dict anew"
+            f"{path}: contains more than tensors, and opening it could run code; "
+            "if you trust it, load it yourself and save its state_dict"
         ) from None
-    except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
+    except Exception as error:  # noqa: BLE001  decoders of damaged files may raise anything
         raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
-    state = max(_states(loaded, _DEEPEST), key=len, default={})
+    state = max(_states(loaded, _MAX_DEPTH), key=len, default={})
     if not state:
-        raise WeightsError(f"{path}: holds no state dict")
+        raise WeightsError(f"{path}: contains no state dict")
     return {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
 
 
 def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
-    """A network's own part of a state dict, without what stands before its names.
+    """The part of a state dict that belongs to a network, without the common prefix of its names.
 
-    A checkpoint may hold the wrapper that the network was trained in, such as its head beside
-    ``module.backbone.``: what does not share the network's prefix is left out.
+    A checkpoint may contain the network inside a wrapper, for example ``module.backbone.`` beside a training head;
+    tensors without the network's prefix are dropped.
 
     Args:
         state: Tensors by name.
-        marker: The name of a tensor that tells the network.
+        marker: The name of a tensor that identifies the network.
     """
     found = [name for name in state if name == marker or name.endswith(f".{marker}")]
     prefix = min(found, key=len, default=marker).removesuffix(marker)
@@ -71,13 +71,13 @@ def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
 def fill(
     module: nn.Module, state: Mapping[str, Tensor], path: Path, heads: Sequence[str] = ()
 ) -> None:
-    """Fill a network with a state dict; every name must find its place.
+    """Load a state dict into a network; all names and shapes must match.
 
     Args:
         module: The network.
-        state: Its tensors by name.
-        path: The file they came from, for messages.
-        heads: First parts of names that serve training only and are left out.
+        state: Tensors by name.
+        path: The file that they come from, for messages.
+        heads: First parts of names that are used in training only and are ignored.
 
     Raises:
         WeightsError: A name is missing or unexpected, or a tensor has another shape.
@@ -101,7 +101,7 @@ def fill(
 
 
 def without_traces(state: Mapping[str, Tensor]) -> State:
-    """A state dict with numbers too small to matter set to zero, except variances, which divide."""
+    """A state dict with negligibly small numbers set to zero, except in variances, which are divisors."""
     return {
         name: value
         if name.endswith("running_var") or not value.is_floating_point()
@@ -112,13 +112,13 @@ def without_traces(state: Mapping[str, Tensor]) -> State:
 
 def _torch_load(path: Path) -> object:
     with warnings.catch_warnings():
-        # About pickle protocols, which concern nobody here.
+        # The warnings are about pickle protocols and do not concern the user.
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _states(loaded: object, depth: int) -> list[State]:
-    """Every dictionary of named tensors in a nest of dictionaries, without what else it holds."""
+    """The named tensors of every dictionary in nested dictionaries."""
     if not isinstance(loaded, Mapping) or depth == 0:
         return []
     own = {str(name): value for name, value in loaded.items() if _is_plain(value)}
@@ -126,7 +126,7 @@ def _states(loaded: object, depth: int) -> list[State]:
 
 
 def _is_plain(value: object) -> TypeGuard[Tensor]:
-    """Whether a value is a tensor of numbers that can fill a parameter or a buffer."""
+    """Whether a value is a tensor that can be loaded into a parameter or a buffer."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -137,5 +137,5 @@ def _is_plain(value: object) -> TypeGuard[Tensor]:
 
 
 def _some(names: Sequence[str]) -> str:
-    rest = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")

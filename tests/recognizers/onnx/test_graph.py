@@ -134,12 +134,12 @@ def test_impossible_node_names_itself(load):
 
 
 def test_input_of_another_size_is_refused(load):
-    with pytest.raises(ModelError, match="wants an input of 8x8; set the card's input_size"):
+    with pytest.raises(ModelError, match="expects an input of 8x8; set the card's input_size"):
         load(parse("z = Flatten(x)"), input_size=(9, 8))
 
 
 def test_two_images_are_refused(load):
-    with pytest.raises(ModelError, match="one input, the image, is wanted; this one has x, y"):
+    with pytest.raises(ModelError, match="expected a graph with one input, the image; this one has x, y"):
         load(parse("s = Add(x, y) z = Flatten(s)", given="float[1,3,8,8] x, float[1,3,8,8] y"))
 
 
@@ -160,7 +160,7 @@ def test_embedding_among_outputs_by_size_or_by_name(load):
     assert load(model, options={"output": "a"}).module(faces()).shape == (2, 4)
     with pytest.raises(ModelError, match=r"Set options.output in the card to one of a, b"):
         load(model)
-    with pytest.raises(ModelError, match="no output 'c'; the graph gives a, b"):
+    with pytest.raises(ModelError, match="no output 'c'; available: a, b"):
         load(model, options={"output": "c"})
 
 
@@ -187,7 +187,7 @@ def test_numbers_too_small_to_matter_are_zero(load):
 
 
 def test_value_that_nothing_gives_is_damage(load):
-    with pytest.raises(WeightsError, match="reads 'ghost', which nothing gives"):
+    with pytest.raises(WeightsError, match="reads 'ghost', which no node writes"):
         load(parse("s = Add(x, ghost) z = Flatten(s)"))
 
 

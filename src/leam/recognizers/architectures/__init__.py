@@ -1,4 +1,4 @@
-"""The built-in architectures, one module each: from a card and its weights file to a network."""
+"""Architectures, one module each: from a card and its weights file to a network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """How the networks of one architecture are built.
+    """A function that builds networks, and its options.
 
     Attributes:
         build: From a card and its weights file to a module that maps ``(B, 3, h, w)`` to ``(B, D)``.
-        options: The options that a card may give; any where this is None.
+        options: The options that a card may give; None for any.
     """
 
     build: Callable[[Card, Path], nn.Module]
@@ -32,7 +32,7 @@ class Architecture:
 
         Raises:
             CardError: The card has an option that this architecture does not know.
-            WeightsError: The file is damaged or of another layout.
+            WeightsError: The file is damaged or does not fit.
         """
         for option in card.options if self.options is not None else ():
             if option not in (self.options or ()):
@@ -47,7 +47,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     package="leam.recognizers.architectures",
     error=ModelError,
 )
-"""The architectures that a card can name."""
+"""The architectures by the name that cards use."""
 
 
 def architecture(
@@ -56,7 +56,7 @@ def architecture(
     """Register a function that builds the architecture of this name.
 
     Args:
-        name: What cards call it.
+        name: The name that cards use.
         options: The options that a card may give; any by default.
     """
     register: Callable[[Architecture], Architecture] = ARCHITECTURES(name)

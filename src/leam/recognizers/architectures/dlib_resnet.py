@@ -1,4 +1,4 @@
-"""dlib's ResNet-29 face recognizer in PyTorch, its weights read from dlib's own file.
+"""dlib's ResNet-29 face recognizer in PyTorch, with the weights of dlib's own file.
 
 The network and its file are Davis King's (dlib_face_recognition_resnet_model_v1, public domain);
 the layout is described in dlib's ``dnn_face_recognition_ex.cpp`` and ``dlib/dnn/layers.h``.
@@ -21,14 +21,14 @@ from leam.recognizers.card import Card
 
 Blob = NDArray[np.float32]
 
-# Width of each residual block, first to last, and the blocks that halve their input.
+# Width of each residual block, and the blocks that halve their input.
 _WIDTHS = (32,) * 3 + (64,) * 4 + (128,) * 3 + (256,) * 4
 _HALVING = {3, 7, 10, 13}
 _TENSOR_VERSION = 2
 
 
 class Affine(nn.Module):
-    """dlib's frozen batch normalisation: a gain and a shift for each channel."""
+    """dlib's frozen batch normalisation: a scale and a bias for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class Affine(nn.Module):
 class Block(nn.Module):
     """A residual block.
 
-    A halving one pools its skip, and the sum fills missing channels and borders with zeros.
+    A halving block pools its shortcut; the sum pads missing channels and borders with zeros.
     """
 
     def __init__(self, inputs: int, channels: int, *, halve: bool) -> None:
         super().__init__()
-        # dlib pads only where the stride is 1.
+        # dlib pads only if the stride is 1.
         self.conv1 = nn.Conv2d(
             inputs, channels, 3, stride=2 if halve else 1, padding=0 if halve else 1
         )
@@ -95,7 +95,7 @@ class DlibResNet(nn.Module):
 
 @architecture("dlib_resnet", options=())
 def build(card: Card, path: Path) -> nn.Module:
-    """The network with the weights of dlib's own ``.dat`` file.
+    """Build the network with the weights of dlib's own ``.dat`` file.
 
     Raises:
         WeightsError: The file does not hold this network.
@@ -103,7 +103,7 @@ def build(card: Card, path: Path) -> nn.Module:
     module = DlibResNet()
     data = path.read_bytes()
     try:
-        # Layers follow one another in the file from the input to the embedding.
+        # The file has the layers in order, from the input to the embedding.
         for kind, tag in ((nn.Conv2d, "con_4"), (Affine, "affine_")):
             layers = [layer for layer in module.modules() if isinstance(layer, kind)]
             for layer, blob in zip(layers, _tensors(data, tag), strict=True):
@@ -117,7 +117,7 @@ def build(card: Card, path: Path) -> nn.Module:
 
 
 def _add(a: Tensor, b: Tensor) -> Tensor:
-    """The sum as in dlib's add_prev: the smaller operand is filled with zeros at the ends."""
+    """The sum as in dlib's add_prev: the smaller operand is padded with zeros at the end of each axis."""
     shape = [max(m, n) for m, n in zip(a.shape, b.shape, strict=True)]
     return _grow(a, shape) + _grow(b, shape)
 
@@ -130,7 +130,7 @@ def _grow(x: Tensor, shape: list[int]) -> Tensor:
 
 
 def _fill(layer: nn.Conv2d | Affine, blob: Blob) -> None:
-    """Fill a layer's weight, then its bias, from one flat run of numbers."""
+    """Set a layer's weight and bias from one flat array."""
     assert layer.bias is not None  # noqa: S101  both kinds are built with a bias
     size = layer.weight.numel()
     with torch.no_grad():
@@ -139,9 +139,9 @@ def _fill(layer: nn.Conv2d | Affine, blob: Blob) -> None:
 
 
 class _Reader:
-    """A cursor over dlib's serialisation.
+    """A reader of dlib's serialisation format.
 
-    Integers are a length byte and that many bytes, tensors raw float32.
+    Integers are a length byte and that many bytes; tensors are raw float32.
     """
 
     def __init__(self, data: bytes, position: int) -> None:
@@ -168,8 +168,8 @@ class _Reader:
 
 
 def _tensors(data: bytes, tag: str, integers_before: int = 0) -> Iterator[Blob]:
-    """The parameter tensors of every layer with this tag, in the file's order, each flat."""
-    # A tag is a string: its length as an integer, then its bytes.
+    """The flat parameter tensors of all layers with this tag, in the file's order."""
+    # A tag is a string: its length as an integer, followed by its bytes.
     needle = bytes([1, len(tag)]) + tag.encode()
     position = data.find(needle)
     while position >= 0:

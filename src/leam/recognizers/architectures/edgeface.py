@@ -1,8 +1,8 @@
 """EdgeFace: timm's EdgeNeXt as a face recognizer.
 
-George et al., "EdgeFace: Efficient Face Recognition Model for Edge Devices", T-BIOM 2024. The
-checkpoints of its repository are state dicts of timm's network, the linear layers of some split in
-two of low rank (``gamma`` in their names).
+George et al., "EdgeFace: Efficient Face Recognition Model for Edge Devices", T-BIOM 2024. The checkpoints in its
+repository are state dicts of timm's network; in those with ``gamma`` in their names, linear layers are factorised into
+two of lower rank.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from leam.errors import ModelError
+from leam.errors import ModelError, first_line
 from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
 from leam.weights.checkpoints import fill, read_state, without_prefix
@@ -22,7 +22,7 @@ _SIZES = ("xx_small", "x_small", "small", "base")
 
 
 class LowRank(nn.Module):
-    """A linear layer as the product of two narrow ones."""
+    """A linear layer, factorised into two of lower rank."""
 
     def __init__(self, inputs: int, outputs: int, rank: int, *, bias: bool) -> None:
         super().__init__()
@@ -37,14 +37,14 @@ class LowRank(nn.Module):
 
 @architecture("edgeface", options=("size", "gamma"))
 def build(card: Card, path: Path) -> nn.Module:
-    """The network with the weights of a public checkpoint.
+    """Build the network with the weights of a public checkpoint.
 
-    Card options: ``size`` (``xx_small``, ``x_small``, ``small`` or ``base``) and ``gamma``, the
-    ratio of ranks (0.6 for edgeface_xs_gamma_06, 0.5 for edgeface_s_gamma_05; none by default).
+    Card options: ``size`` (``xx_small``, ``x_small``, ``small`` or ``base``) and ``gamma``, the ratio of ranks (0.6 for
+    edgeface_xs_gamma_06, 0.5 for edgeface_s_gamma_05; none by default).
 
     Raises:
         ModelError: timm cannot be imported, or the size is unknown.
-        WeightsError: The file does not hold this network.
+        WeightsError: The file does not fit this network.
     """
     size = card.options.get("size", "x_small")
     if size not in _SIZES:
@@ -62,16 +62,15 @@ def build(card: Card, path: Path) -> nn.Module:
 def _timm(card: Card) -> Any:  # noqa: ANN401  an untyped module
     try:
         return importlib.import_module("timm")
-    except Exception as error:  # noqa: BLE001  a torchvision of another torch fails in many ways
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # noqa: BLE001  a torchvision for another torch may raise anything
         raise ModelError(
             f"{card.name}: EdgeFace needs timm and a torchvision that fits your torch "
-            f"(`pip install leam-xai[edgeface]`; {reason}); exported to ONNX it needs neither"
+            f"(`pip install leam-xai[edgeface]`; {first_line(error)}); exported to ONNX it needs neither"
         ) from None
 
 
 def _split(module: nn.Module, gamma: float) -> None:
-    """Replace every linear layer outside the head by two of lower rank."""
+    """Replace every linear layer outside the head with two of lower rank."""
     for name, child in module.named_children():
         if "head" in name:
             continue

@@ -33,7 +33,7 @@ class Unit(nn.Sequential):
 
 
 class Branches(nn.Module):
-    """Units and pools side by side, their channels joined."""
+    """Parallel branches whose outputs are concatenated along the channels."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Branches(nn.Module):
 
 
 class Residual(Branches):
-    """Branches, brought back to the input's width, scaled and added to it."""
+    """Parallel branches, projected to the input's width, scaled, and added to the input."""
 
     def __init__(
         self, *branches: nn.Module, joined: int, width: int, scale: float, active: bool = True
@@ -104,7 +104,7 @@ def _block8(scale: float = 0.2, *, active: bool = True) -> Residual:
 
 
 class InceptionResNetV1(nn.Module):
-    """``(B, 3, 160, 160)`` to embeddings ``(B, 512)`` of length one."""
+    """``(B, 3, 160, 160)`` to embeddings ``(B, 512)`` of norm 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class InceptionResNetV1(nn.Module):
 
 @architecture("inception_resnet_v1", options=())
 def build(_: Card, path: Path) -> nn.Module:
-    """The network with the weights of a facenet-pytorch checkpoint; its classifier is left out.
+    """Build the network with the weights of a facenet-pytorch checkpoint, without its classifier.
 
     Raises:
         WeightsError: The file does not hold this network.

@@ -20,7 +20,7 @@ from leam.weights.checkpoints import State, fill, read_state, without_prefix
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 _WIDTHS = (64, 128, 256, 512)
-# What the InsightFace layout calls the parts of AdaFace's flat sequences.
+# From the names in AdaFace's flat sequences to those of the InsightFace layout.
 _SINGLES = {
     "input_layer.0": "conv1",
     "input_layer.1": "bn1",
@@ -42,7 +42,7 @@ _PARTS = {
 
 
 class Block(nn.Module):
-    """Normalise, convolve twice, add the shortcut."""
+    """A residual block: normalisation, two convolutions, and a shortcut."""
 
     def __init__(
         self, inputs: int, width: int, stride: int, eps: float, *, subsampled: bool
@@ -116,7 +116,7 @@ class IResNet(nn.Module):
 
 @architecture("iresnet", options=("depth", "eps"))
 def build(card: Card, path: Path) -> nn.Module:
-    """The network with the weights of a public checkpoint.
+    """Build the network with the weights of a public checkpoint.
 
     Card options: ``depth`` (18, 34, 50 or 100; 50 by default) and ``eps`` (1e-5 by default).
 
@@ -127,7 +127,7 @@ def build(card: Card, path: Path) -> nn.Module:
     depth = card.options.get("depth", 50)
     if depth not in _BLOCKS:
         known = ", ".join(map(str, _BLOCKS))
-        raise CardError(f"{card.name}: options.depth is {depth!r}, but must be one of {known}")
+        raise CardError(f"{card.name}: options.depth is {depth!r}; available: {known}")
     state = read_state(path)
     subsampled = any("input_layer." in name for name in state)
     marker = "input_layer.0.weight" if subsampled else "conv1.weight"
@@ -146,7 +146,7 @@ def build(card: Card, path: Path) -> nn.Module:
 
 
 def _as_insightface(state: State, counts: tuple[int, ...]) -> State:
-    """AdaFace's names as arcface_torch has them; its last normalisation has no gain and shift."""
+    """A state dict with arcface_torch's names for AdaFace's; AdaFace's last normalisation has no scale and bias."""
     stages = [(stage, i) for stage, count in enumerate(counts, 1) for i in range(count)]
 
     def renamed(name: str) -> str:

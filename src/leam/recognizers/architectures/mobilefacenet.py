@@ -17,17 +17,17 @@ from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
 from leam.weights.checkpoints import fill, read_state, without_prefix
 
-# Inner width, output width and stride of each block, first to last.
+# Inner width, output width and stride of each block.
 _BLOCKS = (
     (128, 64, 2), *((128, 64, 1),) * 4,
     (256, 128, 2), *((256, 128, 1),) * 6,
     (512, 128, 2), *((256, 128, 1),) * 2,
 )  # fmt: skip
 _WIDTH = 512
-# Where each group of InsightFace_Pytorch's blocks begins among ours.
+# Index of the first block of each group in InsightFace_Pytorch's layout.
 _GROUPS = {"conv_23": 0, "conv_3": 1, "conv_34": 5, "conv_4": 6, "conv_45": 12, "conv_5": 13}
 _PARTS = {"conv": "expand", "conv_dw": "depthwise", "project": "project"}
-# Our names of the single layers of all layouts.
+# Our names for the layers outside blocks, for all layouts.
 _SINGLES = {
     "conv1": "stem",
     "dw_conv1": "depthwise",
@@ -47,7 +47,7 @@ _SINGLES = {
     "features": "embed.conv",
     "last_bn": "embed.bn",
 }
-# Our names of what Xiaoccer's blocks hold, each a flat sequence.
+# Our names for the elements of Xiaoccer's blocks, which are flat sequences.
 _PLACES = ("expand.conv", "expand.bn", "expand.prelu", "depthwise.conv", "depthwise.bn",
            "depthwise.prelu", "project.conv", "project.bn")  # fmt: skip
 
@@ -66,7 +66,7 @@ class Unit(nn.Sequential):
         linear: bool = False,
     ) -> None:
         super().__init__()
-        # Only 3x3 kernels are padded; the last, as large as the map, reduces it to one pixel.
+        # Only 3x3 kernels are padded; the last kernel covers the whole map and reduces it to one pixel.
         padding = 1 if kernel == 3 else 0  # noqa: PLR2004
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
@@ -75,7 +75,7 @@ class Unit(nn.Sequential):
 
 
 class Block(nn.Module):
-    """An inverted residual: widen, filter each channel, narrow."""
+    """An inverted residual block: expansion, depthwise convolution, projection."""
 
     def __init__(self, inputs: int, inner: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class MobileFaceNet(nn.Module):
 
 @architecture("mobilefacenet", options=())
 def build(card: Card, path: Path) -> nn.Module:
-    """The network with the weights of a public checkpoint, whichever its layout.
+    """Build the network with the weights of a public checkpoint of any of the layouts.
 
     Raises:
         WeightsError: The file does not hold this network.
@@ -137,7 +137,7 @@ def build(card: Card, path: Path) -> nn.Module:
 
 
 def _our_name(name: str) -> str:
-    """The name here of a key of any of the layouts."""
+    """Our name for a key of any of the layouts."""
     first, _, rest = name.partition(".")
     if first == "blocks" and (found := re.fullmatch(r"(\d+)\.conv\.([0-7])\.(\w+)", rest)):
         block, place, what = found.groups()

@@ -1,4 +1,4 @@
-"""Recognizers that exist as an ONNX file."""
+"""Recognizers from ONNX files."""
 
 from leam.recognizers.architectures import architecture
 from leam.recognizers.onnx.graph import build

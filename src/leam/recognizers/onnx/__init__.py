@@ -1,1 +1,1 @@
-"""ONNX files as differentiable torch modules, their nodes the layers."""
+"""ONNX files as differentiable torch modules, one layer per node."""

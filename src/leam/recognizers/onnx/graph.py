@@ -1,4 +1,4 @@
-"""An ONNX file as a differentiable torch module, its nodes the layers."""
+"""Import an ONNX file as a differentiable torch module, one layer per node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from leam.errors import ModelError, WeightsError
+from leam.errors import ModelError, WeightsError, first_line
 from leam.recognizers.card import Card
 from leam.recognizers.onnx.layers import LAYERS, Reshape
 from leam.recognizers.onnx.module import Graph, Node, Operation
@@ -18,34 +18,32 @@ from leam.recognizers.onnx.operators import OPERATORS
 from leam.recognizers.onnx.reading import opset_of, read_onnx, to_tensor
 
 _STANDARD_DOMAINS = {"", "ai.onnx"}
-# Two faces at once must give what each gives alone, to this relative error.
+# Relative error to which two faces in a batch must give the same embeddings as each alone.
 _TOLERANCE = 1e-3
 
 
 def build(card: Card, path: Path) -> nn.Module:
-    """A card's ONNX file as a torch module.
+    """Build a card's ONNX file as a torch module.
 
-    The card's option ``output`` names the output that is the embedding, where the graph has several
-    and ``embedding_size`` does not tell.
+    The card's option ``output`` names the output with the embedding; it is needed if the graph has several outputs that
+    ``embedding_size`` does not distinguish.
 
     Raises:
         WeightsError: The file is damaged.
-        ModelError: The graph has an operator that is not known here, wants another input, or mixes
-            the faces of a batch.
+        ModelError: The graph has an unsupported operator, expects another input, or mixes the faces of a batch.
     """
     model = read_onnx(path)
     try:
         constants = {tensor.name: to_tensor(tensor) for tensor in model.graph.initializer}
         nodes = _nodes(model)
     except Exception as error:  # noqa: BLE001  damaged tensors raise nearly anything
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path}: damaged tensor ({reason})") from None
+        raise WeightsError(f"{path}: damaged tensor ({first_line(error)})") from None
     source, channels_last = _input(card, model.graph, constants)
     example = _examples(card)
     targets = _targets(card, model.graph)
     importer = _Importer(card, constants, source)
     with torch.no_grad():
-        importer.take_in(
+        importer.add(
             _needed(nodes, targets),
             example[:1].permute(0, 2, 3, 1) if channels_last else example[:1],
         )
@@ -57,10 +55,7 @@ def build(card: Card, path: Path) -> nn.Module:
 
 
 class _Importer:
-    """Turns nodes into modules one by one.
-
-    Each is run on one face, so that the next knows the shape of its input.
-    """
+    """Converts nodes to modules, and runs each on one face so that the shapes of the next node's inputs are known."""
 
     def __init__(self, card: Card, constants: dict[str, Tensor], source: str) -> None:
         self._card = card
@@ -69,8 +64,8 @@ class _Importer:
         self._steps: list[tuple[Node, nn.Module]] = []
         self.values: dict[str, Tensor] = {}
 
-    def take_in(self, nodes: Iterable[Node], example: Tensor) -> None:
-        """Build and run every node; one that reads only constants becomes a constant."""
+    def add(self, nodes: Iterable[Node], example: Tensor) -> None:
+        """Build and run nodes; the outputs of nodes that read only constants become constants."""
         self.values = {self._source: example}
         for node in nodes:
             inputs = [self._read(node, name) for name in node.inputs]
@@ -88,7 +83,7 @@ class _Importer:
     def graph(self, target: str, *, channels_last: bool) -> Graph:
         """The network up to its output."""
         graph = Graph(self._source, target, channels_last=channels_last)
-        for node, module in _with_spent(self._steps, target):
+        for node, module in _with_last_uses(self._steps, target):
             graph.add_step(node, module)
             for name in node.inputs:
                 if name in self._constants:
@@ -103,13 +98,13 @@ class _Importer:
         if name in self._constants:
             return self._constants[name]
         raise WeightsError(
-            f"{self._card.name}: node {node.name} reads {name!r}, which nothing gives"
+            f"{self._card.name}: node {node.name} reads {name!r}, which no node writes"
         )
 
     def _build(
         self, node: Node, inputs: list[Tensor | None]
     ) -> tuple[nn.Module, list[Tensor | None]]:
-        """The node's module, and what it is called with: a layer takes its constants in."""
+        """The node's module and the inputs that it is called with; layers store their constant inputs."""
         if node.operator == "Reshape":
             return Reshape(zero_is_zero=bool(node.attributes.get("allowzero", 0))), inputs
         fits = bool(inputs) and node.inputs[0] in self.values
@@ -122,14 +117,12 @@ class _Importer:
             if layer is not None:
                 return layer, inputs[:1]
         if node.operator not in OPERATORS:
-            raise NotImplementedError(
-                "it is not supported in this form" if node.operator in LAYERS else ""
-            )
+            raise NotImplementedError("in this form" if node.operator in LAYERS else "")
         return Operation(node.operator, node.attributes), inputs
 
 
 def _nodes(model: onnx.ModelProto) -> list[Node]:
-    """The nodes in the graph's order, under unique names that torch accepts."""
+    """The nodes in the graph's order, with unique names that torch accepts."""
     taken = Graph("", "", channels_last=False)
     nodes = []
     for index, proto in enumerate(model.graph.node):
@@ -146,7 +139,7 @@ def _nodes(model: onnx.ModelProto) -> list[Node]:
 
 
 def _layer_name(name: str) -> str:
-    """A node's name as a layer's: dots are torch's for nesting, colons ours for repeated calls."""
+    """A node's name as a layer name: torch uses dots for nesting, and LEAM uses colons for repeated calls."""
     return name.strip("/").replace(".", "_").replace(":", "_") or "_"
 
 
@@ -167,8 +160,10 @@ def _needed(nodes: list[Node], targets: list[str]) -> list[Node]:
     return kept[::-1]
 
 
-def _with_spent(steps: list[tuple[Node, nn.Module]], target: str) -> list[tuple[Node, nn.Module]]:
-    """The steps that the target depends on, each with the values it is the last to read."""
+def _with_last_uses(
+    steps: list[tuple[Node, nn.Module]], target: str
+) -> list[tuple[Node, nn.Module]]:
+    """The steps that the target depends on, each with the values that no later step reads."""
     kept = {node.name for node in _needed([node for node, _ in steps], [target])}
     given = {name for node, _ in steps for name in node.outputs}
     alive: set[str] = {target}
@@ -185,12 +180,12 @@ def _with_spent(steps: list[tuple[Node, nn.Module]], target: str) -> list[tuple[
 
 
 def _input(card: Card, graph: onnx.GraphProto, constants: dict[str, Tensor]) -> tuple[str, bool]:
-    """The name of the graph's one input, and whether it wants its channels last."""
+    """The name of the graph's only input, and whether its channels come last."""
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
         raise ModelError(
-            f"{card.name}: a graph with one input, the image, is wanted; this one has {names}"
+            f"{card.name}: expected a graph with one input, the image; this one has {names}"
         )
     sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     rgb, rank = 3, 4
@@ -200,7 +195,7 @@ def _input(card: Card, graph: onnx.GraphProto, constants: dict[str, Tensor]) -> 
         if wanted > 0 and wanted != given:
             height, width = spatial
             raise ModelError(
-                f"{card.name}: the graph wants an input of {height}x{width}; "
+                f"{card.name}: the graph expects an input of {height}x{width}; "
                 "set the card's input_size"
             )
     return inputs[0].name, channels_last
@@ -212,12 +207,12 @@ def _targets(card: Card, graph: onnx.GraphProto) -> list[str]:
     if asked is None:
         return names
     if asked not in names:
-        raise ModelError(f"{card.name}: no output {asked!r}; the graph gives {', '.join(names)}")
+        raise ModelError(f"{card.name}: no output {asked!r}; available: {', '.join(names)}")
     return [str(asked)]
 
 
 def _choose(card: Card, targets: list[str], values: dict[str, Tensor]) -> str:
-    """The embedding: the only output that depends on the image, or the only one of its size."""
+    """The name of the embedding: the only output that depends on the image, or the only one of the embedding's size."""
     found = [name for name in targets if name in values]
     if len(found) > 1 and card.embedding_size:
         found = [name for name in found if values[name].numel() == card.embedding_size]
@@ -231,13 +226,13 @@ def _choose(card: Card, targets: list[str], values: dict[str, Tensor]) -> str:
 
 
 def _examples(card: Card) -> Tensor:
-    """Two inputs ``(2, 3, h, w)`` of noise, in the range that the card's preprocessing gives."""
+    """Two inputs of noise ``(2, 3, h, w)`` in the range of the card's preprocessing."""
     noise = torch.rand((2, 3, *card.input_size), generator=torch.Generator().manual_seed(0)) * 255
     return (noise - torch.tensor(card.mean).view(3, 1, 1)) / torch.tensor(card.std).view(3, 1, 1)
 
 
 def _free_batch(card: Card, graph: Graph, one: dict[str, Tensor], example: Tensor) -> None:
-    """Run two faces, and let every written shape that was meant for one grow with the batch."""
+    """Run two faces, and make constant shapes that were written for one face grow with the batch."""
     values = graph.start(example)
     for step in graph.steps:
         module = graph.get_submodule(step.name)
@@ -252,7 +247,7 @@ def _free_batch(card: Card, graph: Graph, one: dict[str, Tensor], example: Tenso
 
 
 def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:
-    """Two faces together must give what each gives alone."""
+    """Check that two faces in a batch give the same embeddings as each alone."""
     mixed = f"{card.name}: the graph mixes the faces of a batch; export it with a free batch size"
     try:
         alone = torch.cat([graph(face[None]) for face in example])
@@ -261,8 +256,7 @@ def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:
         raise ModelError(mixed) from None
     if not alone.numel() or not torch.isfinite(alone).all():
         raise ModelError(
-            f"{card.name}: the graph gives values that are not finite; "
-            "check the card's mean and std"
+            f"{card.name}: the graph's output is not finite; check the card's mean and std"
         )
     scale = alone.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     if both.shape != alone.shape or (both - alone).abs().max() > _TOLERANCE * scale:
@@ -270,7 +264,7 @@ def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:
 
 
 class _blaming:  # noqa: N801  reads as a statement
-    """Turns whatever goes wrong inside into an error that names the node and its operator."""
+    """Converts exceptions in its block to errors that name the node and its operator."""
 
     def __init__(self, card: Card, node: Node) -> None:
         self._card, self._node = card, node
@@ -284,10 +278,11 @@ class _blaming:  # noqa: N801  reads as a statement
         if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
             return
         where = f"{self._card.name}: node {self._node.name}"
-        reason = (str(error) or "").split("\n")[0]
         if isinstance(error, NotImplementedError):
-            detail = f" ({reason})" if reason else ""
+            detail = f" ({first_line(error)})" if str(error) else ""
             raise ModelError(
                 f"{where}: operator {self._node.operator} is not supported{detail}"
             ) from None
-        raise ModelError(f"{where}: operator {self._node.operator} cannot run ({reason})") from None
+        raise ModelError(
+            f"{where}: operator {self._node.operator} cannot run ({first_line(error)})"
+        ) from None

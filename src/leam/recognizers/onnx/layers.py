@@ -1,8 +1,8 @@
-"""ONNX nodes that become torch's own layers, their weights taken into the layer.
+"""ONNX nodes that become torch layers with their own parameters.
 
-A builder takes the node's attributes, an example of its input, and its constant inputs, None for
-one left out. It returns None where torch's layer does not fit; the node is then computed by its
-plain operator.
+A builder gets the node's attributes, an example of its input, and its constant inputs (None for an omitted one). It
+returns None if torch's layer does not fit; the node is then computed by the function in
+:mod:`leam.recognizers.onnx.operators`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Builder = Callable[..., nn.Module | None]
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution whose padding differs from side to side: left, right, top, bottom in pixels."""
+    """A convolution with a different padding on each side: left, right, top, bottom, in pixels."""
 
     sides: Sequence[int] = ()
 
@@ -38,12 +38,12 @@ class Clamp(nn.Module):
         self.low, self.high = low, high
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Any shape to the same shape."""
         return x.clamp(self.low, self.high)
 
 
 class Shift(nn.Module):
-    """Adds a value to each channel: a bias that the file keeps apart from its convolution."""
+    """Adds a value to each channel: a bias that is a separate node in the file."""
 
     bias: Tensor
 
@@ -60,9 +60,9 @@ class Reshape(nn.Module):
     """A reshape that may have been written for a single face.
 
     Attributes:
-        zero_is_zero: A size of 0 means 0; otherwise it keeps the input's size at that place.
-        batch: The input's axis that holds the batch, how much of it one face takes, and the place
-            of the shape that grows with the batch; None where the shape holds for any batch.
+        zero_is_zero: Whether a size of 0 means 0; otherwise it means the input's size on that axis.
+        batch: The input's batch axis, its size for one face, and the axis of the shape that grows with the batch; None
+            if the shape is valid for any batch.
     """
 
     def __init__(self, *, zero_is_zero: bool = False) -> None:
@@ -71,7 +71,7 @@ class Reshape(nn.Module):
         self.batch: tuple[int, int, int] | None = None
 
     def forward(self, x: Tensor, shape: Tensor) -> Tensor:
-        """The values of ``x`` in a shape, int64 on the CPU; -1 takes what is left."""
+        """Reshape ``x`` to a shape, int64 on the CPU; -1 is inferred."""
         sizes: list[int] = shape.tolist()
         if not self.zero_is_zero:
             sizes = [size or x.shape[place] for place, size in enumerate(sizes)]
@@ -81,15 +81,15 @@ class Reshape(nn.Module):
         return x.reshape(sizes)
 
     def free(self, one: torch.Size, two: torch.Size, shape: Tensor, out: torch.Size) -> None:
-        """Let a shape that was written for one face grow with the batch.
+        """Make a shape that was written for one face grow with the batch.
 
-        The batch stays where it is in the order of the elements, so it grows the axis before which
-        as many elements lie.
+        Reshaping keeps the order of elements, so the batch axis of the output is the one with the same number of
+        elements before it as the batch axis of the input.
 
         Args:
             one: Shape of the input for one face.
             two: Shape of the input for two faces.
-            shape: As written.
+            shape: The shape in the file.
             out: Shape of the output for one face.
         """
         grown = [axis for axis, (m, n) in enumerate(zip(one, two, strict=True)) if m != n]
@@ -175,7 +175,7 @@ def _layer_norm(
 def _prelu(_: Attributes, x: Tensor, slope: Tensor) -> nn.Module | None:
     channels = x.shape[1] if x.ndim > 1 else 0
     by_channel = slope.shape == (channels, *[1] * (x.ndim - 2))
-    # Some exporters write one slope a channel without the axes that would make it broadcast so.
+    # Some exporters write one slope per channel without the axes that it needs to broadcast.
     misshapen = slope.shape == (channels,) and x.shape[-1] not in {1, channels}
     if not (slope.numel() == 1 or by_channel or misshapen):
         return None
@@ -201,7 +201,7 @@ def _add(_: Attributes, x: Tensor, value: Tensor) -> nn.Module | None:
 
 
 def _filled(layer: nn.Module, **values: Tensor | None) -> nn.Module:
-    """Fill a layer's parameters and buffers; shapes must agree."""
+    """Set a layer's parameters and buffers; the shapes must match."""
     given = {name: value for name, value in values.items() if value is not None}
     layer.load_state_dict(layer.state_dict() | without_traces(given))
     return layer

@@ -1,4 +1,4 @@
-"""The torch module that an ONNX graph becomes: its nodes, run in order."""
+"""The torch module of an imported ONNX graph, which runs its nodes in order."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Node:
     """A node of the graph.
 
     Attributes:
-        name: Of the layer it becomes; unique.
-        operator: The ONNX name of what it computes.
-        attributes: Its constants, and ``operator``, ``opset`` and ``outputs``.
-        inputs: Names of the values it reads; empty for one left out.
-        outputs: Names of the values it gives.
-        spent: Names of the values that nobody reads after it.
+        name: The unique name of its layer.
+        operator: The ONNX operator.
+        attributes: The node's attributes, and ``operator``, ``opset`` and ``outputs``.
+        inputs: Names of the values that it reads; empty for an omitted input.
+        outputs: Names of the values that it writes.
+        spent: Names of the values that no later node reads.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Node:
 
 
 class Operation(nn.Module):
-    """A node that torch has no layer for."""
+    """A node without a corresponding torch layer."""
 
     def __init__(self, operator: str, attributes: Attributes) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Operation(nn.Module):
         self.attributes = attributes
 
     def forward(self, *inputs: Tensor | None) -> Any:  # noqa: ANN401  one tensor or several
-        """The inputs of the node, in order, to its output or outputs."""
+        """From the node's inputs to its output or outputs."""
         return OPERATORS[self.operator](self.attributes, *inputs)
 
     def extra_repr(self) -> str:
@@ -50,11 +50,10 @@ class Operation(nn.Module):
 
 
 class Graph(nn.Module):
-    """A network read from an ONNX file: ``(B, 3, h, w)`` to ``(B, D)``, for any batch size.
+    """A network from an ONNX file: ``(B, 3, h, w)`` to ``(B, D)``, for any batch size.
 
-    Every node is a submodule under its own name, without its leading slash and with dots turned
-    into underscores, since torch keeps dots for nesting: ``/stem/stem.0/Conv`` is the layer
-    ``stem/stem_0/Conv``.
+    Each node is a submodule under its own name, without the leading slash and with underscores for dots, which torch
+    reserves for nesting: ``/stem/stem.0/Conv`` is the layer ``stem/stem_0/Conv``.
     """
 
     def __init__(self, source: str, target: str, *, channels_last: bool) -> None:
@@ -72,31 +71,30 @@ class Graph(nn.Module):
             values.update(self.run(step, values, x.device))
             for name in step.spent:
                 del values[name]
-        # A graph written for one face may have dropped the batch's axis.
+        # A graph that was written for one face may have dropped the batch axis.
         return values[self._target].reshape(len(x), -1)
 
     def start(self, x: Tensor) -> dict[str, Tensor]:
-        """The values known before the first step."""
+        """The values before the first step."""
         return {self._source: x.permute(0, 2, 3, 1) if self._channels_last else x}
 
     def run(self, step: Node, values: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-        """The values that a step gives, by name."""
+        """The outputs of a step, by name."""
         inputs = [self.value(name, values) if name else None for name in step.inputs]
         outputs = self.get_submodule(step.name)(*inputs)
         if isinstance(outputs, Tensor):
             outputs = (outputs,)
-        # Values made from shapes are born on the CPU; only integers, which are shapes and places,
-        # stay there.
+        # Values computed from shapes are on the CPU; only integers, which are shapes and indices, stay there.
         moved = (value.to(device) if value.is_floating_point() else value for value in outputs)
         return dict(zip(step.outputs, moved, strict=False))
 
     def add_step(self, node: Node, module: nn.Module) -> None:
-        """Append a node; its module is called with the values it reads."""
+        """Append a node and its module, which is called with the values that the node reads."""
         self.steps.append(node)
         self.add_module(node.name, module)
 
     def add_constant(self, name: str, value: Tensor) -> None:
-        """Keep a constant that an operation reads at run time."""
+        """Store a constant that an operation reads at run time."""
         if name in self._constants or name in self._integers:
             return
         if value.is_floating_point():

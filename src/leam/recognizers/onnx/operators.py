@@ -1,8 +1,7 @@
-"""What each ONNX operator computes, on tensors, so that gradients pass.
+"""ONNX operators as differentiable functions of tensors.
 
-The semantics are those of the ONNX operator reference (https://onnx.ai/onnx/operators), opset 7 and
-later. A function takes the node's attributes, then its inputs in order, None for one left out.
-Shapes are int64 tensors on the CPU.
+The semantics are those of the ONNX operator reference (https://onnx.ai/onnx/operators), from opset 7 on. A function
+takes the node's attributes and then its inputs in order, None for an omitted one. Shapes are int64 tensors on the CPU.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 
 Attributes = Mapping[str, Any]
-"""A node's attributes, and two of ours: ``opset`` and ``outputs`` (how many the node has)."""
+"""A node's attributes, and our own ``operator``, ``opset`` and ``outputs`` (the number of outputs)."""
 Operator = Callable[..., Any]
-"""From attributes and input tensors to an output tensor, or a tuple of them."""
+"""From attributes and input tensors to an output tensor or a tuple of output tensors."""
 
 OPERATORS: dict[str, Operator] = {}
-"""Every operator by its ONNX name."""
+"""The operators by their ONNX name."""
 
-# A face network has no value near this large; a hostile graph may ask for one.
+# Largest number of elements of a value: far more than a face network has, but a malicious graph may ask for more.
 _LARGEST = 1 << 28
-# The axis softmax works along was 1 by default, with all later axes flattened, before this opset.
+# Before this opset, the default axis of softmax was 1, and all later axes were flattened.
 _SOFTMAX_BY_AXIS = 13
 
 _FLOATS = {
@@ -51,8 +50,8 @@ def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
 
 
 def _mean_over(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
-    """Torch's mean, but with a gradient that is a view and not written out."""
-    # Of shorter numbers a sum could be too large.
+    """The mean, with a gradient that is an expanded view instead of a full tensor."""
+    # In half precision the sum could overflow.
     if x.dtype != torch.float32:
         return x.mean(axes, keepdim=keep)
     return x.sum(axes, keepdim=keep) / math.prod(x.shape[axis] for axis in axes)
@@ -103,7 +102,7 @@ OPERATORS |= {
     "Or": _variadic(torch.logical_or),
     "Sub": _variadic(torch.sub),
     "Sum": _variadic(torch.add),
-    # Dropout is the identity when a network is used, not trained.
+    # Dropout is the identity at inference.
     "Dropout": lambda _, x, *__: x,
     "Elu": lambda a, x: functional.elu(x, a.get("alpha", 1.0)),
     "Gelu": lambda a, x: functional.gelu(x, approximate=a.get("approximate", "none")),
@@ -117,7 +116,7 @@ OPERATORS |= {
 
 
 def together(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors on one device: values made from shapes are born on the CPU."""
+    """The tensors on one device: values computed from shapes are on the CPU."""
     device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), None)
     return tensors if device is None else tuple(tensor.to(device) for tensor in tensors)
 
@@ -125,7 +124,7 @@ def together(*tensors: Tensor) -> tuple[Tensor, ...]:
 def padding(
     attributes: Attributes, sizes: Sequence[int], kernel: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Padding before and after each spatial axis, of a convolution or pool over ``sizes``."""
+    """Padding before and after each spatial axis, for a convolution or pooling over ``sizes``."""
     strides = attributes.get("strides", [1] * len(kernel))
     dilations = attributes.get("dilations", [1] * len(kernel))
     mode = attributes.get("auto_pad", "NOTSET")
@@ -143,12 +142,12 @@ def padding(
 
 
 def torch_padding(pads: Sequence[tuple[int, int]]) -> list[int]:
-    """Pairs, first axis first, in the order of ``functional.pad``: last axis first, flat."""
+    """Padding pairs in the order of ``functional.pad``: flat, the last axis first."""
     return [side for pair in reversed(pads) for side in pair]
 
 
 def _axes(attributes: Attributes, axes: Tensor | None) -> list[int] | None:
-    """Axes, once an attribute and later an input; None where neither is given."""
+    """The axes, an attribute in old opsets and an input in new ones; None if not given."""
     found = attributes.get("axes") if axes is None else axes.tolist()
     return None if found is None else list(found)
 
@@ -333,7 +332,7 @@ def _cumsum(attributes: Attributes, x: Tensor, axis: Tensor) -> Tensor:
 
 @_implements("Concat")
 def _concat(attributes: Attributes, *inputs: Tensor) -> Tensor:
-    # A part that was written for a batch of one, such as a class token, is repeated for every face.
+    # A constant that was written for a batch of one, such as a class token, is repeated for every face.
     axis = attributes["axis"] % inputs[0].ndim
     common = [max(part.shape[i] for part in inputs) for i in range(inputs[0].ndim)]
     parts = [
@@ -392,7 +391,7 @@ def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
 def _squeeze(attributes: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
     chosen = _axes(attributes, axes)
     if chosen is None:
-        # Without axes every 1 goes; a batch of one must stay a batch.
+        # Without axes, all axes of size 1 are removed, except the batch axis.
         chosen = [axis for axis in range(min(1, x.ndim - 1), x.ndim) if x.shape[axis] == 1]
     return x.squeeze([axis % x.ndim for axis in chosen]) if chosen else x
 
@@ -439,7 +438,7 @@ def _pad(
     if mode == "constant":
         fill = attributes.get("value", 0.0) if value is None else value.item()
         return functional.pad(x, torch_padding(pairs), value=fill)
-    # torch pads images this way over their two last axes only.
+    # In these modes, torch pads the two last axes of images only.
     return functional.pad(x, torch_padding(pairs[2:]), mode=mode)
 
 
@@ -508,4 +507,4 @@ def _constant(attributes: Attributes) -> Tensor:
         if kind in attributes:
             value = attributes[kind]
             return value if isinstance(value, Tensor) else torch.tensor(value)
-    raise NotImplementedError("a constant that holds text")
+    raise NotImplementedError("a constant that contains text")

@@ -1,4 +1,4 @@
-"""Read an ONNX file that may be damaged or hostile."""
+"""Read ONNX files safely: they may be damaged or malicious."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from leam.errors import WeightsError, first_line
 
-# Before opset 7, broadcasting followed other rules.
-_OLDEST_OPSET = 7
+# Before opset 7, broadcasting had different rules.
+_MIN_OPSET = 7
 _STANDARD_DOMAINS = {"", "ai.onnx"}
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file, with external data brought in.
+    """Parse an ONNX file and load its external data.
 
-    External data is read only from files inside the model's own folder.
+    External data is read only from files in the model's own folder.
 
     Raises:
-        WeightsError: The file is no ONNX model, is damaged or too old, or its external data is
-            missing or elsewhere.
+        WeightsError: The file is not an ONNX model, is damaged or too old, or its external data is missing or outside
+            the folder.
     """
     model = onnx.ModelProto()
     try:
@@ -37,25 +37,25 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
     if not all(isinstance(name, str) and name.isprintable() for name in _names(model.graph)):
         raise WeightsError(f"{path}: damaged: a name in its graph is not text")
-    if opset_of(model) < _OLDEST_OPSET:
+    if opset_of(model) < _MIN_OPSET:
         raise WeightsError(
-            f"{path}: opset {opset_of(model)} is older than {_OLDEST_OPSET}; "
+            f"{path}: opset {opset_of(model)} is older than {_MIN_OPSET}; "
             "convert it with onnx.version_converter"
         )
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _bring_in(tensor, path)
+            _load_external(tensor, path)
     return model
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the standard operators that the model was written for."""
+    """The version of the standard operators that the model uses."""
     versions = [entry.version for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS]
     return max(versions, default=1)
 
 
 def to_tensor(proto: onnx.TensorProto) -> Tensor:
-    """A stored tensor; floats of any width become float32, integers int64.
+    """A stored tensor; floating-point numbers become float32, integers int64.
 
     Raises:
         ValueError: The data does not fit the shape, or is not numeric.
@@ -66,12 +66,12 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     if np.issubdtype(array.dtype, np.integer):
         return torch.from_numpy(array.astype(np.int64))
     if array.dtype.kind in "SUO":
-        raise ValueError(f"{proto.name or 'a tensor'} holds text")
+        raise ValueError(f"{proto.name or 'a tensor'} contains text")
     return torch.from_numpy(array.astype(np.float32))
 
 
 def _names(graph: onnx.GraphProto) -> Iterator[object]:
-    """Every name in a graph; damaged ones are not even text."""
+    """All names in a graph; in a damaged file they may not be text."""
     for named in (*graph.input, *graph.output, *graph.initializer, *graph.node):
         yield named.name
     for node in graph.node:
@@ -85,7 +85,7 @@ def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     return [*graph.initializer, *inside]
 
 
-def _bring_in(tensor: onnx.TensorProto, path: Path) -> None:
+def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     folder = path.resolve().parent

@@ -96,7 +96,7 @@ def test_iresnet_has_the_size_that_is_published(depth, parameters):
 
 def test_depth_that_is_unknown_or_wrong_is_said_so(tmp_path):
     state = randomised(IResNet(18)).state_dict()
-    with pytest.raises(CardError, match=r"options.depth is 20, but must be one of 18, 34, 50, 100"):
+    with pytest.raises(CardError, match=r"options.depth is 20; available: 18, 34, 50, 100"):
         load(state, tmp_path, architecture="iresnet", options={"depth": 20})
     with pytest.raises(
         WeightsError, match=r"not a checkpoint of IResNet: missing layer1.2.bn1.weight, .* more$"
