@@ -48,7 +48,7 @@ def distributions(maps: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
         layers = torch.stack([maps[place] for place in places])
         sums = layers.sum(dim=(2, 3), keepdim=True)
         valid = torch.isfinite(sums) & (sums > torch.finfo(sums.dtype).tiny)
-        layers = torch.where(valid, layers / torch.where(valid, sums, 1.0), 0.0)
+        layers.div_(torch.where(valid, sums, 1.0)).masked_fill_(~valid, 0.0)
         for place, layer, flag in zip(places, layers, valid.flatten(1), strict=True):
             normalised[place], empty[place] = layer, ~flag
     return tuple(normalised), torch.stack(empty)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
-from leam.explain.backends import AUTO, BACKENDS, RawMaps, resolve
+from leam.explain.backends import AUTO, BACKENDS, resolve
 from leam.explain.backends.plain import differentiate
 from leam.explain.layers import CONVOLUTIONS, Layer, choose_layers, differentiable
 from leam.explain.memory import portion
@@ -154,9 +154,9 @@ class Explainer:
         size = portion(self.layers, count, self.recognizer.device)
         if isinstance(target, RowTarget) and size < count:
             rows = [slice(start, start + size) for start in range(0, count, size)]
-            parts = [self._raw_maps(chips[part], target.rows(part, count)) for part in rows]
+            parts = [self._compute(chips[part], target.rows(part, count)) for part in rows]
         else:
-            parts = [self._raw_maps(chips, target)]
+            parts = [self._compute(chips, target)]
         with torch.no_grad():
             layer_maps, empty = distributions(
                 [torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)]
@@ -190,12 +190,4 @@ class Explainer:
         Raises:
             ModelError, InputError, LayerError: As for :meth:`explain`.
         """
-        return differentiate(self.recognizer, self.layers, self._inputs(chips), target)
-
-    def _raw_maps(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> RawMaps:
-        return self._compute(self._inputs(chips), target)
-
-    def _inputs(self, chips: NDArray[np.uint8] | Tensor) -> Tensor:
-        # A tensor made in a caller's inference mode cannot be differentiated.
-        with torch.inference_mode(mode=False):
-            return self.recognizer.preprocess(chips)
+        return differentiate(self.recognizer, self.layers, chips, target)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.explain.layers import Layer
@@ -43,15 +45,15 @@ class Backend(Protocol):
     A call leaves the recognizer's module as it was, also after an exception, and may run in any thread.
     """
 
-    def __call__(self, inputs: Tensor, target: Target) -> RawMaps:
+    def __call__(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> RawMaps:
         """Run one forward and one backward pass.
 
         Args:
-            inputs: Preprocessed faces, ``(B, 3, h, w)`` float32 on the recognizer's device.
+            chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255.
             target: From embeddings ``(B, D)`` to scores ``(B,)``.
 
         Raises:
-            ModelError: The module's output is not ``(B, D)``.
+            ModelError: The chips or the module's output have the wrong shape.
             LayerError: A layer took no part in this forward pass, or does not reach the embedding.
         """
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from leam.explain.backends._operations import is_activation, is_affine, is_convolution
 from leam.explain.layers import Layer
-from leam.recognizers.onnx.layers import Clamp
 
-# Torch computes the gradients of these slowly.
-_SLOW_ACTIVATIONS = {nn.PReLU, Clamp}
+_CONVOLUTION, _AFFINE, _ACTIVATION = 1, 2, 3
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -33,21 +32,9 @@ class Chain:
     modules: tuple[nn.Module, ...]
 
     @property
-    def convolution(self) -> str | None:
-        """The name of its convolution; None where it has none."""
-        return self.names[0] if is_convolution(self.modules[0]) else None
-
-    @property
     def unmodified(self) -> bool:
         """Whether all modules are in evaluation mode, without hooks or another forward function."""
         return all(map(_unmodified, self.modules))
-
-    @property
-    def worthwhile(self) -> bool:
-        """Whether fusion gains time: a lone activation is as fast in torch, but for those with a slow gradient."""
-        first = self.modules[0]
-        lone = len(self.modules) == 1 and is_activation(first)
-        return not lone or type(first) in _SLOW_ACTIVATIONS
 
 
 @dataclass
@@ -135,8 +122,9 @@ def find_chains(
             members.append(following)
         taken.update(member.name for member in members)
         chain = Chain(tuple(c.name for c in members), tuple(c.module for c in members))
-        hidden = chain.names[1:] if chain.convolution else chain.names
-        if chain.worthwhile and not explained.intersection(hidden):
+        hidden = chain.names[_kind(call.module) == _CONVOLUTION :]
+        # A lone activation is as fast in torch.
+        if _kind(call.module) != _ACTIVATION and not explained.intersection(hidden):
             chains.append(chain)
     return tuple(chains)
 
@@ -147,15 +135,10 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
             if _kind(child) and _unmodified(child):
-
-                def before(m: nn.Module, given: tuple[object, ...], name: str = name) -> object:
-                    return trace.before(name, m, given)
-
-                for handle in (
-                    child.register_forward_pre_hook(before),
-                    child.register_forward_hook(lambda _m, _i, output: trace.after(output)),
-                ):
-                    hooks.callback(handle.remove)
+                before = child.register_forward_pre_hook(partial(trace.before, name))
+                after = child.register_forward_hook(lambda _m, _i, output: trace.after(output))
+                hooks.callback(before.remove)
+                hooks.callback(after.remove)
         with trace:
             return trace, module(inputs.clone())
 
@@ -165,18 +148,18 @@ def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: obje
     if call.output is embedding or trace.reads[id(call.output)] != 1:
         return None
     following = readers.get(id(call.output))
-    if following is None or _kind(following.module) < max(_kind(call.module), 2):
+    if following is None or _kind(following.module) < max(_kind(call.module), _AFFINE):
         return None
     # Limits in a row are limits, but a PReLU with another activation is not one activation.
-    either_prelu = isinstance(call.module, nn.PReLU) or isinstance(following.module, nn.PReLU)
-    return None if is_activation(call.module) and either_prelu else following
+    prelu = isinstance(call.module, nn.PReLU) or isinstance(following.module, nn.PReLU)
+    return None if prelu and _kind(call.module) == _ACTIVATION else following
 
 
 def _kind(module: nn.Module) -> int:
-    """Its place in a chain: 1 for a convolution, 2 a normalisation, 3 an activation; 0 for anything else."""
+    """The place of a module in a chain; 0 for a module that cannot be part of one."""
     if is_convolution(module):
-        return 1
-    return 2 if is_affine(module) else 3 * is_activation(module)
+        return _CONVOLUTION
+    return _AFFINE if is_affine(module) else _ACTIVATION if is_activation(module) else 0
 
 
 def _unmodified(module: nn.Module) -> bool:

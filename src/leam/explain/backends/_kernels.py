@@ -1,8 +1,4 @@
-"""Kernels: one pass over memory where torch's operations take several. Importing this module imports numba.
-
-Arrays have a row for each location of each face and a column for each channel, float32 without gaps; gains, shifts and
-slopes have one value for each channel.
-"""
+"""A kernel that reads memory once where torch's operations read it several times. Importing this imports numba."""
 
 from __future__ import annotations
 
@@ -12,55 +8,45 @@ import numba
 import numpy as np
 
 ENABLED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-"""False where the user disabled numba's compiler, without which kernels would be slow."""
+"""False where the user disabled numba's compiler; the kernel would then be slow."""
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_ZERO = np.float32(0)
+
+
 # Sums may be computed in any order, several values at a time.
-_ANY_ORDER = {"reassoc", "contract", "nsz"}
-
-
-# A product and a sum are rounded once, as in torch's batch normalisation: a value may not change to the other side of an
-# activation's kink.
-@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
-def activate(
-    x: Array, gain: Array, shift: Array, slope: Array, low: float, high: float, out: Array
-) -> None:
-    """A gain, a shift and an activation: ``slope`` times what lies below ``low``, and at most ``high``."""
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            value = x[i, j] * gain[j] + shift[j]
-            value = low + (value - low) * slope[j] if value <= low else value
-            out[i, j] = high if value > high else value
-
-
-@numba.njit(nogil=True, error_model="numpy", fastmath=_ANY_ORDER)
-def activate_backward(
-    gradient: Array, x: Array, gain: Array, shift: Array, slope: Array, above: float, below: float,
-    out: Array, sums: Array,
+@numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def backward(  # noqa: PLR0917
+    gradient: Array, x: Array, activations: Array, gain: Array, shift: Array, slope: Array, scale: Array,
+    above: float, below: float, sums: Array,
 ) -> None:  # fmt: skip
-    """The gradient at ``x`` of :func:`activate`, and the weighting ``positive`` of both.
+    """The backward pass of normalisations and an activation, with the weighting ``positive`` of their input.
 
-    The gradient of the output passes between ``above`` and ``below``, and times ``slope`` up to ``above``.
+    The activation's input is ``x * gain + shift``. The gradient passes where that lies between ``above`` and ``below``,
+    and times ``slope`` where it is at most ``above``.
+
+    Args:
+        gradient: At the activation's output; replaced by that at ``activations``. This and the next two are ``(n, C)``:
+            a row for each location of each face.
+        x: The input of the last normalisation.
+        activations: The input of the first normalisation.
+        gain: This and the next three are ``(C,)``: one value for each channel.
+        shift: See above.
+        slope: See above.
+        scale: The product of all normalisations' gains.
+        above: See above.
+        below: See above.
+        sums: Receives the weighting ``positive`` of ``activations`` and their gradient, ``(n,)``.
     """
     for i in range(x.shape[0]):
         total = _ZERO
         for j in range(x.shape[1]):
             given = x[i, j] * gain[j] + shift[j]
-            factor = gain[j] * slope[j] if given <= above else gain[j]
-            # A product with zero would keep what is not finite.
-            value = _ZERO if factor == _ZERO or given >= below else gradient[i, j] * factor
-            out[i, j] = value
-            total += max(value, _ZERO) * x[i, j]
-        sums[i] = max(total, _ZERO)
-
-
-@numba.njit(nogil=True, error_model="numpy", fastmath=_ANY_ORDER)
-def positive(activations: Array, gradients: Array, sums: Array) -> None:
-    """The weighting ``positive``."""
-    for i in range(activations.shape[0]):
-        total = _ZERO
-        for j in range(activations.shape[1]):
-            total += max(gradients[i, j], _ZERO) * activations[i, j]
+            passed = gradient[i, j] * scale[j]
+            # A product with a slope of zero would keep what is not finite. Written so that it runs without branches.
+            sloped = passed * slope[j] if slope[j] != _ZERO else _ZERO
+            value = sloped if given <= above else (_ZERO if given >= below else passed)
+            gradient[i, j] = value
+            total += max(value, _ZERO) * activations[i, j]
         sums[i] = max(total, _ZERO)

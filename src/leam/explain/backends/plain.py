@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import LayerError
@@ -22,24 +24,27 @@ class Plain:
     ) -> None:
         self.recognizer, self.layers, self.weighting = recognizer, layers, weighting
 
-    def __call__(self, inputs: Tensor, target: Target) -> RawMaps:
+    def __call__(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> RawMaps:
         """See :class:`leam.explain.backends.Backend`."""
         activations, gradients, embeddings, scores = differentiate(
-            self.recognizer, self.layers, inputs, target
+            self.recognizer, self.layers, chips, target
         )
         maps = tuple(map(self.weighting, activations, gradients))
         return RawMaps(maps, embeddings, scores)
 
 
 def differentiate(
-    recognizer: Recognizer, layers: tuple[Layer, ...], inputs: Tensor, target: Target
+    recognizer: Recognizer,
+    layers: tuple[Layer, ...],
+    chips: NDArray[np.uint8] | Tensor,
+    target: Target,
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """The activations of layers, and the gradients of the scores with respect to them.
 
     Args:
         recognizer: Whose module runs.
         layers: The layers.
-        inputs: Preprocessed faces, ``(B, 3, h, w)``.
+        chips: Aligned faces, ``(B, h, w, 3)``.
         target: From embeddings ``(B, D)`` to scores ``(B,)``.
 
     Returns:
@@ -50,9 +55,10 @@ def differentiate(
         ModelError, LayerError: As for :class:`leam.explain.backends.Backend`.
     """
     with differentiable(recognizer.module):
+        inputs = recognizer.preprocess(chips).requires_grad_()
         with recording(recognizer.module, layers) as outputs:
             # The network gets a copy, since it may write into its input.
-            embeddings = recognizer.forward(inputs.detach().requires_grad_() * 1)
+            embeddings = recognizer.forward(inputs * 1)
         for layer in layers:
             if layer.name not in outputs:
                 raise LayerError(f"layer {layer.name}: took no part in this forward pass")
