@@ -18,7 +18,13 @@ from torch import Tensor
 from leam.errors import InputError
 from leam.explain.aggregates import distribution
 from leam.explain.explainer import Explainer
-from leam.explain.targets import Target
+from leam.explain.targets import (
+    Target,
+    contrast_target,
+    nearest,
+    reference_target,
+    self_target,
+)
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detection import find_face
 from leam.faces.detectors.dlib import DlibDetector
@@ -28,10 +34,11 @@ from leam.metrics.occlusion import hide, similarity_drop
 from leam.parsers import load_parser
 from leam.parsers.regions import REGIONS
 from leam.recognizers.recognizer import Recognizer
-from leam.study.plan import Settings
-from leam.study.targeting import mates, target_maker
+from leam.study.scene import person_templates, templates_of_others
 
 BATCH = 20
+IMPOSTORS = 5
+"""Impostors that the target ``contrast`` compares with, as in a study."""
 
 LayerMaps = dict[str, list[Tensor]]
 """For each weighting the layers' maps ``(n, h_l, w_l)``, each summing to 1 or empty."""
@@ -116,16 +123,32 @@ def make_bench(recognizer: Recognizer, faces: Sequence[Face], people: NDArray[np
     chips = np.stack([recognizer.crop.align(face).image for face in faces])
     regions = np.stack([parser.parse(face, recognizer.crop).regions for face in faces])
     clean = recognizer.embed(chips)
-    mate = mates(clean, people, recognizer.card.similarity)
+    mate = templates_of_others(clean, people, recognizer.card.similarity)
     return Bench(recognizer, chips, people, torch.from_numpy(regions), clean, mate)
 
 
 def targets_of(
     explainer: Explainer, chips: NDArray[np.uint8], people: NDArray[np.str_], target: str
 ) -> Callable[[slice], Target]:
-    """The study's own targets for a slice of the faces, under the network as it is now."""
-    settings = Settings.model_validate({"target": target})
-    return target_maker(explainer, chips, people, settings, None)
+    """The targets of a slice of the faces, as in a study, under the network as it is now."""
+    recognizer, kind = explainer.recognizer, explainer.recognizer.card.similarity
+    if target == "self":
+        return lambda _rows: self_target
+    embeddings = recognizer.embed(chips)
+    templates = templates_of_others(embeddings, people, kind)
+    if target == "template":
+        return lambda rows: reference_target(templates[rows], kind)
+    names, own = list(dict.fromkeys(people.tolist())), person_templates(embeddings, people, kind)
+
+    def impostors(row: int) -> Tensor:
+        others = own[[name != people[row] for name in names]]
+        return nearest(templates[row : row + 1], others, IMPOSTORS, kind)[0]
+
+    def contrast(rows: slice) -> Target:
+        found = torch.stack([impostors(row) for row in range(*rows.indices(len(people)))])
+        return contrast_target(templates[rows], found, kind)
+
+    return contrast
 
 
 def layer_maps(

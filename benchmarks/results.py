@@ -1,30 +1,62 @@
-"""Write docs/results.md from a study's summary.json: the paper's claims beside ours, model by model.
+"""Write docs/results.md from a study: the paper's claims beside ours, recognizer by recognizer.
 
-    python benchmarks/results.py RUN/summary.json --copy benchmarks/results.summary.json --page docs/results.md
+    python benchmarks/results.py RUN --copy benchmarks/results.summary.json --page docs/results.md
 
-The text around the tables is written by hand; the tables stand between markers.
+The text around the tables is written by hand; the tables are between markers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from markdown import write_between
 
+from leam.errors import StudyError
+from leam.metrics.statistics import Estimate
 from leam.report.claims import paper_claims
+from leam.results.figures import Figures
+from leam.results.summary import Summary
+from leam.study.stages.agreement import AgreementFigures
+from leam.study.stages.curves import CurveFigures
+from leam.study.stages.groups import DROP, GroupFigures
+from leam.study.stages.layers import LayerFigures
+from leam.study.stages.occlusion import OcclusionFigures
+from leam.study.stages.regions import RegionFigures
+from leam.study.stages.sanity import SanityFigures
+from leam.study.stages.second_parser import SecondParserFigures
+from leam.study.stages.specificity import SpecificityFigures
+from leam.study.stages.stability import StabilityFigures
+from leam.study.stages.swap import SwapFigures
+from leam.study.stages.transfer import TransferFigures
+from leam.study.stages.verification import VerificationFigures
+from leam.study.store import RunFolder
+from leam.study.summary import read_summary
 
-Summary = dict[str, Any]
+F = TypeVar("F", bound=Figures)
+
+NONE = "–"
 
 
-def interval(found: dict[str, Any], digits: int = 3, scale: float = 1) -> str:
+def mean(found: Estimate, digits: int = 3, scale: float = 1) -> str:
+    """A mean alone."""
+    return NONE if found.mean is None else f"{scale * found.mean:.{digits}f}"
+
+
+def interval(found: Estimate, digits: int = 3, scale: float = 1) -> str:
     """A mean with its interval."""
-    if found["mean"] is None:
-        return "–"
-    mean, low, high = (f"{scale * found[end]:.{digits}f}" for end in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    if found.mean is None or found.low is None or found.high is None:
+        return mean(found, digits, scale)
+    low, high = (f"{scale * end:.{digits}f}" for end in (found.low, found.high))
+    return f"{mean(found, digits, scale)} [{low}, {high}]"
+
+
+def number(found: float | None, digits: int) -> str:
+    """A figure without an interval."""
+    return NONE if found is None else f"{found:.{digits}f}"
 
 
 def table(header: str, rows: list[list[str]]) -> str:
@@ -34,190 +66,219 @@ def table(header: str, rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def of_study(summary: Summary, kind: type[F]) -> F:
+    """The study's figures of a stage.
+
+    Raises:
+        StudyError: The study lacks them.
+    """
+    found = summary.get(kind)
+    if found is None:
+        raise StudyError(f"the study has no {kind.__name__}; run it with the preset paper")
+    return found
+
+
 def claims(summary: Summary) -> str:
     """The paper's claims beside the study's figures, each with a verdict on its direction."""
     rows = [
-        [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reading]
+        [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reason]
         for row in paper_claims(summary)
     ]
     return table("claim | paper | here | direction | because", rows)
-
-
-def specificity(summary: Summary) -> str:
-    """Overlaps of maps of one person and of different people."""
-    rows = []
-    for name, model in summary["models"].items():
-        found, regions = model["bc"]["critical"], model["bc"]["regions"]
-        rows.append(
-            [name, interval(found["same"]), interval(found["different"]), interval(found["auc"]),
-             interval(found["chance"]["auc"]), f"{found['p']:.3f}", interval(regions["auc"])]
-        )  # fmt: skip
-    header = (
-        "model | same person | different people | AUC | AUC by chance | p | AUC of region shares"
-    )
-    return table(header, rows)
 
 
 def regions(summary: Summary) -> str:
     """Shares of the critical pixels in the main regions, in percent, and the nose's area."""
     names = ("nose", "eyes", "brows", "lips", "skin", "forehead", "background")
     rows = []
-    for model, found in summary["models"].items():
-        shares = [f"{100 * found['regions'][name]['share']['mean']:.1f}" for name in names]
-        area = f"{100 * found['regions']['nose']['area']['mean']:.1f}"
-        rows.append([model, interval(found["regions"]["nose"]["share"], 1, 100), area, *shares[1:]])
-    return table(f"model | nose | area of the nose | {' | '.join(names[1:])}", rows)
-
-
-def patterns(summary: Summary) -> str:
-    """What the overlap is of: pictures, halves of a person's pictures, or a picture and its person's pattern."""
-    rows = []
-    for name, model in summary["models"].items():
-        row = [name]
-        for operand in ("critical", "halves", "pattern", "dense"):
-            found = model["bc"][operand]
-            row.append(f"{interval(found['same'], 2)} / {interval(found['different'], 2)}")
-        rows.append(row)
-    return table("model | pictures | halves | pattern | whole maps", rows)
-
-
-def drops(summary: Summary) -> str:
-    """Drops when the critical pixels are hidden, beside the baselines; margins with effect sizes."""
-    kinds = list(next(iter(summary["models"].values()))["occlusion"]["baselines"])
-    rows = []
-    for name, model in summary["models"].items():
-        found = model["occlusion"]
-        cells = [
-            f"{found['baselines'][kind]['mean']:.4f} (d {found['margins'][kind]['d']:.2f})"
-            for kind in kinds
-        ]
-        rows.append([name, interval(found["drop"], 4), *cells])
-    return table(f"model | critical | {' | '.join(kinds)}", rows)
-
-
-def fills(summary: Summary) -> str:
-    """Drops at the top fraction under each fill, on the panel: critical, scattered, moved, centre."""
-    rows = []
-    top = summary["settings"]["top"]
-    for name, model in summary["models"].items():
-        row = [name]
-        for masks in model["curves"].values():
-            cells = []
-            for mask in ("critical", "scattered", "moved", "centre"):
-                point = next(p for p in masks[mask] if p["fraction"] == top)
-                cells.append(f"{point['mean']:.3f}")
-            row.append(" / ".join(cells))
-        rows.append(row)
-    kinds = next(iter(summary["models"].values()))["curves"]
-    return table(f"model | {' | '.join(kinds)}", rows)
-
-
-def panel(summary: Summary) -> str:
-    """Verification, sanity, stability and swaps."""
-    rows = []
-    for name, model in summary["models"].items():
-        walks = [
-            model["verification"][way][order]["area"]["mean"]
-            for way in ("deletion", "insertion")
-            for order in ("map", "random")
-        ]
-        swaps = [found["mean"] for found in model["swap"].values()]
-        rows.append(
-            [
-                name,
-                f"{walks[0]:.2f} / {walks[1]:.2f}",
-                f"{walks[2]:.2f} / {walks[3]:.2f}",
-                interval(model["sanity"][-1]["rank"], 2),
-                interval(model["stability"]["max_sensitivity"], 2),
-                interval(model["stability"]["flip_consistency"], 2),
-                f"{min(swaps):.2f} – {max(swaps):.2f}",
-            ]
-        )
-    walked = "deletion, map / random | insertion, map / random"
-    return table(f"model | {walked} | rank, all randomised | sensitivity | mirror | swap", rows)
-
-
-def transfer(summary: Summary) -> str:
-    """The drop on each model under its own mask, other models' masks and random ones."""
-    rows = [
-        [
-            name,
-            *(interval(found[key], 4) for key in ("own", "others", "random")),
-            interval(found["others_over_random"]["difference"], 4),
-            f"{found['others_over_random']['d']:.2f}",
-        ]
-        for name, found in summary["transfer"]["targets"].items()
-    ]
-    return table("drop on | own mask | other models' masks | random | others - random | d", rows)
-
-
-def layers(summary: Summary) -> str:
-    """How differently layers see the regions, beside how differently models do."""
-    rows = [
-        [name, interval(model["layer_divergence"]["mean"], 4)]
-        for name, model in summary["models"].items()
-    ]
-    rows.append(["between two models", interval(summary["agreement"]["divergence"], 4)])
-    return table("model | divergence of region profiles, bits", rows)
-
-
-def groups(summary: Summary) -> str:
-    """Gaps of the drop and of the nose's share between groups, of all people and of matched ones."""
-    rows = [
-        [row["model"], row["of"] if row["of"] == "drop" else f"share of {row['of']}",
-         f"{row['first']} – {row['second']}", interval(row["difference"], 4),
-         f"{row['p_adjusted']:.4f}", f"{row['d']:.2f}", interval(row["matched"]["difference"], 4),
-         f"{row['matched']['p_adjusted']:.4f}", str(row["matched"]["difference"]["n"]),
-         f"{interval(row['matched_on_all']['difference'], 4)} ({row['matched_on_all']['difference']['n']})"]
-        for found in summary.get("gaps", {}).values()
-        for row in found["gaps"]
-        if row["of"] in {"drop", "nose"}
-    ]  # fmt: skip
-    everyone = "model | of | groups | difference | p, corrected | d"
-    matched = "matched on pose | p, corrected | pairs | matched on all (pairs)"
-    return table(f"{everyone} | {matched}", rows)
-
-
-def agreement(summary: Summary) -> str:
-    """Overlap of models' critical masks on the same face."""
-    found = summary["agreement"]
-    rows = [
-        [name, *(f"{cell['mean']:.2f}" for cell in row)]
-        for name, row in zip(found["models"], found["critical"], strict=True)
-    ]
-    return table(f" | {' | '.join(found['models'])}", rows)
+    for recognizer, figures in summary.each(RegionFigures).items():
+        found = figures.regions
+        shares = [mean(found[name].share, 1, 100) for name in names[1:]]
+        nose = found["nose"]
+        rows.append([recognizer, interval(nose.share, 1, 100), mean(nose.area, 1, 100), *shares])
+    return table(f"recognizer | nose | area of the nose | {' | '.join(names[1:])}", rows)
 
 
 def parsers(summary: Summary) -> str:
     """The nose's share of the critical pixels by each parser."""
+    first = summary.each(RegionFigures)
     rows = [
-        [name, interval(model["regions"]["nose"]["share"], 1, 100),
-         interval(model["second_parser"]["nose"]["share"], 1, 100),
-         interval(model["second_parser"]["nose"]["moved"], 1, 100)]
-        for name, model in summary["models"].items()
-    ]  # fmt: skip
-    settings = summary["settings"]
-    return table(
-        f"model | {settings['parser']} | {settings['second_parser']} | moves by, points", rows
+        [
+            name,
+            interval(first[name].regions["nose"].share, 1, 100),
+            interval(found.regions["nose"].share, 1, 100),
+            interval(found.regions["nose"].moved, 1, 100),
+        ]
+        for name, found in summary.each(SecondParserFigures).items()
+    ]
+    one, other = (str(summary.settings[key]) for key in ("parser", "second_parser"))
+    return table(f"recognizer | {one} | {other} | difference in points", rows)
+
+
+def layers(summary: Summary) -> str:
+    """The divergence of layers' region profiles, beside that of recognizers."""
+    rows = [
+        [name, interval(found.divergence, 4)] for name, found in summary.each(LayerFigures).items()
+    ]
+    rows.append(
+        ["between two recognizers", interval(of_study(summary, AgreementFigures).divergence, 4)]
     )
+    return table("recognizer | divergence of region profiles, bits", rows)
+
+
+def specificity(summary: Summary) -> str:
+    """Bhattacharyya coefficients of genuine and impostor pairs of critical masks."""
+    rows = []
+    for name, figures in summary.each(SpecificityFigures).items():
+        found, shares = figures.operands["critical"], figures.operands["regions"]
+        rows.append(
+            [name, interval(found.genuine), interval(found.impostor), interval(found.auc),
+             interval(found.chance.auc), number(found.p, 3), interval(shares.auc)]
+        )  # fmt: skip
+    header = "recognizer | genuine | impostor | AUC | AUC by chance | p | AUC of region shares"
+    return table(header, rows)
+
+
+def patterns(summary: Summary) -> str:
+    """Coefficients of pictures, of halves of a person's pictures, of a picture and its person's pattern."""
+    rows = []
+    for name, figures in summary.each(SpecificityFigures).items():
+        found = [figures.operands[key] for key in ("critical", "halves", "pattern", "dense")]
+        pairs = [f"{interval(one.genuine, 2)} / {interval(one.impostor, 2)}" for one in found]
+        rows.append([name, *pairs])
+    return table("recognizer | pictures | halves | pattern | whole maps", rows)
+
+
+def drops(summary: Summary) -> str:
+    """Similarity drops under the critical mask and under the controls; margins with effect sizes."""
+    found = summary.each(OcclusionFigures)
+    kinds = list(next(iter(found.values())).controls)
+    rows = [
+        [
+            name,
+            interval(figures.drop, 4),
+            *(
+                f"{mean(figures.controls[kind], 4)} (d {number(figures.margins[kind].d, 2)})"
+                for kind in kinds
+            ),
+        ]
+        for name, figures in found.items()
+    ]
+    return table(f"recognizer | critical | {' | '.join(kinds)}", rows)
+
+
+def fills(summary: Summary) -> str:
+    """Similarity drops at the critical fraction under each fill: critical, scattered, moved, centre."""
+    found = summary.each(CurveFigures)
+    top = float(summary.settings["top"])
+    masks = ("critical", "scattered", "moved", "centre")
+    rows = []
+    for name, figures in found.items():
+        row = [name]
+        for curves in figures.curves.values():
+            points = [next(p for p in curves[mask] if p.fraction == top) for mask in masks]
+            row.append(" / ".join(mean(point.value) for point in points))
+        rows.append(row)
+    return table(f"recognizer | {' | '.join(next(iter(found.values())).curves)}", rows)
+
+
+def panel(summary: Summary) -> str:
+    """Verification, sanity, stability and region swaps."""
+    sanity, stability = summary.each(SanityFigures), summary.each(StabilityFigures)
+    swaps = summary.each(SwapFigures)
+    rows = []
+    for name, figures in summary.each(VerificationFigures).items():
+        ranked = [one.mean for one in swaps[name].regions.values() if one.mean is not None]
+        rows.append(
+            [
+                name,
+                *(
+                    f"{mean(one.map.area, 2)} / {mean(one.random.area, 2)}"
+                    for one in (figures.deletion, figures.insertion)
+                ),
+                interval(sanity[name].steps[-1].rank, 2),
+                interval(stability[name].max_sensitivity, 2),
+                interval(stability[name].flip_consistency, 2),
+                f"{min(ranked):.2f} – {max(ranked):.2f}",
+            ]
+        )
+    walks = "deletion, map / random | insertion, map / random"
+    return table(f"recognizer | {walks} | rank, all randomised | sensitivity | mirror | swap", rows)
+
+
+def agreement(summary: Summary) -> str:
+    """Bhattacharyya coefficients of recognizers' critical masks on the same face."""
+    found = of_study(summary, AgreementFigures)
+    rows = [
+        [name, *(mean(cell, 2) for cell in row)]
+        for name, row in zip(found.recognizers, found.critical, strict=True)
+    ]
+    return table(f" | {' | '.join(found.recognizers)}", rows)
+
+
+def transfer(summary: Summary) -> str:
+    """Each recognizer's similarity drop under its own, other recognizers' and random masks."""
+    rows = [
+        [
+            name,
+            *(interval(drop, 4) for drop in (found.own, found.others, found.random)),
+            interval(found.others_over_random.difference, 4),
+            number(found.others_over_random.d, 2),
+        ]
+        for name, found in of_study(summary, TransferFigures).targets.items()
+    ]
+    header = "drop of | own mask | other recognizers' masks | random | others - random | d"
+    return table(header, rows)
+
+
+def groups(summary: Summary) -> str:
+    """Differences between groups in the similarity drop and the nose's share, of all and of matched people."""
+    found = summary.get(GroupFigures)
+    rows = [
+        [
+            row.recognizer,
+            row.of if row.of == DROP else f"share of {row.of}",
+            f"{row.first} – {row.second}",
+            interval(row.difference, 4),
+            number(row.p_adjusted, 4),
+            number(row.d, 2),
+            interval(row.matched.difference, 4),
+            number(row.matched.p_adjusted, 4),
+            str(row.matched.difference.n),
+            f"{interval(row.matched_on_all.difference, 4)} ({row.matched_on_all.difference.n})",
+        ]
+        for column in (found.columns.values() if found else ())
+        for row in column.gaps
+        if row.of in {DROP, "nose"}
+    ]
+    everyone = "recognizer | of | groups | difference | p, corrected | d"
+    matched = "matched on pose | p, corrected | pairs | matched on all (pairs)"
+    return table(f"{everyone} | {matched}", rows)
 
 
 PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, panel)
 ACROSS = (agreement, transfer, groups)
 
 
+def without_layers(summary: Summary) -> Mapping[str, object]:
+    """A summary as JSON without its largest part, the figures of each layer."""
+    copy = json.loads(summary.to_json())
+    for recognizer in copy["recognizers"].values():
+        recognizer["figures"].get("layers", {}).pop("layers", None)
+    return dict(copy)
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("summary", type=Path)
-    parser.add_argument("--copy", type=Path, help="keep the summary here, without its layers")
+    parser.add_argument("run", type=Path, help="the folder of a finished study")
+    parser.add_argument("--copy", type=Path, help="write a copy of the summary without its layers")
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     options = parser.parse_args()
-    summary = json.loads(options.summary.read_text(encoding="utf-8"))
+    summary = read_summary(RunFolder(options.run))
     if options.copy:
-        for model in summary["models"].values():
-            model["layers"] = {}
-        options.copy.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(without_layers(summary), indent=1)
+        options.copy.write_text(text + "\n", encoding="utf-8")
     for part in (*PARTS, *ACROSS):
         write_between(options.page, part.__name__, part(summary))
 
