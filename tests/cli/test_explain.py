@@ -91,7 +91,6 @@ def test_the_backend_is_chosen(leam, tmp_path, portrait, backend, used):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_mistakes_of_explain(leam, complaint, tmp_path, portrait):
     grey = tmp_path / "grey.png"
     Image.new("RGB", (100, 100), "grey").save(grey)

@@ -12,7 +12,6 @@ from leam.errors import InputError
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     (faces / "Grace Hopper" / "cut.jpg").write_bytes(
         (faces / "Grace Hopper" / "0.jpg").read_bytes()[:2000]
@@ -152,7 +151,6 @@ def test_options_reach_the_settings(leam, settings, monkeypatch, tmp_path, faces
     assert two == settings_of("quick")
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_demo(leam, tmp_path):
     result = leam("demo", "--out", tmp_path / "demo")
