@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from leam.errors import InputError, LayerError, ModelError
 from leam.explain.aggregates import AGGREGATES
+from leam.explain.backends import BACKENDS
 from leam.explain.explainer import Explainer
 from leam.explain.targets import contrast_target, reference_target
 from leam.explain.weightings import WEIGHTINGS
@@ -30,8 +31,10 @@ def by_hand(net: TinyNet, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (a1 * g_a1).sum(1).relu(), (a2 * g_a2).sum(1).relu()
 
 
-def test_maps_equal_the_formula_by_hand(tiny, chips):
-    maps = Explainer(tiny, weighting="signed", aggregate="mean").explain(chips)
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_maps_equal_the_formula_by_hand(tiny, chips, backend):
+    explainer = Explainer(tiny, weighting="signed", aggregate="mean", backend=backend)
+    maps = explainer.explain(chips)
     with torch.no_grad():
         first, second = by_hand(tiny.module, tiny.preprocess(chips))
     scaled = [m / m.sum((1, 2), keepdim=True) for m in (first, second)]
@@ -103,8 +106,9 @@ def test_the_module_is_left_as_it_was(tiny, chips, frozen):
     assert not any(m._forward_hooks for m in module.modules())
 
 
-def test_the_module_is_left_as_it_was_after_an_exception(tiny, chips):
-    explainer = Explainer(tiny)
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_the_module_is_left_as_it_was_after_an_exception(tiny, chips, backend):
+    explainer = Explainer(tiny, backend=backend)
     tiny.module.train()
 
     def broken(embeddings):
@@ -117,25 +121,27 @@ def test_the_module_is_left_as_it_was_after_an_exception(tiny, chips):
     assert not any(m._forward_hooks for m in tiny.module.modules())
 
 
-def test_a_users_own_hooks_and_gradients_survive(tiny, chips):
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_a_users_own_hooks_and_gradients_survive(tiny, chips, backend):
     seen = []
     handle = tiny.module.conv1.register_forward_hook(lambda *_: seen.append(1))
     tiny.module(torch.zeros(1, 3, 8, 8)).sum().backward()
     gradient = tiny.module.conv1.weight.grad.clone()
     seen.clear()
-    Explainer(tiny).explain(chips)
+    Explainer(tiny, backend=backend).explain(chips)
     assert seen
     assert handle.id in tiny.module.conv1._forward_hooks
     assert torch.equal(tiny.module.conv1.weight.grad, gradient)
 
 
-def test_in_place_steps_do_not_change_the_maps(chips):
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_in_place_steps_do_not_change_the_maps(chips, backend):
     torch.manual_seed(0)
     plain = wrap(TinyNet())
     torch.manual_seed(0)
     inplace = wrap(TinyNet(inplace=True))
     wanted = Explainer(plain).explain(chips)
-    explainer = Explainer(inplace)
+    explainer = Explainer(inplace, backend=backend)
     for _ in range(2):
         found = explainer.explain(chips)
         torch.testing.assert_close(found.layer_maps, wanted.layer_maps)
@@ -173,7 +179,7 @@ def test_layers_come_back_in_the_order_asked(tiny, chips):
     assert [layer.name for layer in maps.layers] == ["conv2", "conv1"]
     assert [m.shape[1] for m in maps.layer_maps] == [4, 8]
     assert maps.layer_map("conv1") is maps.layer_maps[1]
-    with pytest.raises(LayerError, match="relu1: not among"):
+    with pytest.raises(LayerError, match="relu1: not among the explained layers"):
         maps.layer_map("relu1")
 
 
@@ -186,18 +192,20 @@ def test_too_few_references_are_an_error(tiny, chips):
         )
 
 
-def test_an_empty_map_is_flagged(tiny, chips):
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_an_empty_map_is_flagged(tiny, chips, backend):
     nn.init.zeros_(tiny.module.fc.weight)
-    maps = Explainer(tiny).explain(chips)
+    maps = Explainer(tiny, backend=backend).explain(chips)
     assert maps.empty.all()
     assert maps.overall_empty.all()
     assert (maps.overall == 0).all()
 
 
-def test_a_map_that_is_not_finite_is_flagged(tiny, chips):
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_a_map_that_is_not_finite_is_flagged(tiny, chips, backend):
     with torch.no_grad():
         tiny.module.conv2.bias[0] = float("nan")
-    maps = Explainer(tiny).explain(chips)
+    maps = Explainer(tiny, backend=backend).explain(chips)
     assert maps.overall_empty.all()
     assert torch.isfinite(maps.overall).all()
 
@@ -210,8 +218,9 @@ def test_it_works_under_no_grad_and_inference_mode(tiny, chips):
         assert torch.equal(Explainer(tiny).explain(chips).overall, wanted)
 
 
-def test_one_forward_and_one_backward_pass_serve_all_layers(tiny, chips):
-    explainer = Explainer(tiny)
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_one_forward_and_one_backward_pass_serve_all_layers(tiny, chips, backend):
+    explainer = Explainer(tiny, backend=backend)
     passes = []
     with (
         tiny.module.fc.register_forward_hook(lambda *_: passes.append("forward")),
@@ -233,10 +242,39 @@ def test_nothing_of_a_call_is_kept(tiny, chips):
 def test_wrong_shapes_name_the_recognizer(tiny, chips):
     with pytest.raises(ModelError, match="tiny: chips of shape"):
         Explainer(tiny).explain(chips[:, :4])
-    with pytest.raises(InputError, match="no such weighting; known are signed"):
-        Explainer(tiny, weighting="best")
-    with pytest.raises(InputError, match="no such aggregate; known are mean"):
-        Explainer(tiny, aggregate="best")
+
+
+@pytest.mark.parametrize(
+    ("choice", "known"), [("weighting", "signed"), ("aggregate", "mean"), ("backend", "fused")]
+)
+def test_an_unknown_choice_is_named_with_those_available(tiny, choice, known):
+    with pytest.raises(InputError, match=f"^best: no such {choice}; available: .*{known}[^\\n]*$"):
+        Explainer(tiny, **{choice: "best"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "resolved"), [("auto", "fused"), ("fused", "fused"), ("plain", "plain")]
+)
+def test_maps_name_the_backend_that_computed_them(tiny, chips, asked, resolved):
+    explainer = Explainer(tiny, backend=asked)
+    assert explainer.backend == resolved
+    maps = explainer.explain(chips)
+    assert maps.backend == resolved
+    assert maps.face(2).backend == resolved
+
+
+def test_only_modules_without_an_underscore_are_backends():
+    assert list(BACKENDS) == ["fused", "plain"]
+
+
+def test_the_maps_of_one_face(tiny, chips):
+    maps = Explainer(tiny).explain(chips)
+    one = maps.face(3)
+    assert torch.equal(one.overall, maps.overall[3:4])
+    assert torch.equal(one.layer_map("conv2"), maps.layer_map("conv2")[3:4])
+    assert torch.equal(one.scores, maps.scores[3:4])
+    assert torch.equal(one.embeddings, maps.embeddings[3:4])
+    assert torch.equal(one.empty, maps.empty[:, 3:4])
 
 
 def test_real_recognizer_in_batches(dlib_resnet, assets):

@@ -97,7 +97,7 @@ def test_tokens_are_laid_back_onto_their_grid_and_it_is_said():
     assert [layer.name for layer in layers] == ["patch", "blocks.0", "blocks.1"]
     block = layers[1]
     assert (block.size, block.extra_tokens, block.channels) == ((4, 6), 1, 6)
-    assert "4x6 grid, 1 class or register tokens left out" in block.note
+    assert "4x6 grid, 1 class or register tokens dropped" in block.note
     tokens = torch.arange(25 * 6.0).view(1, 25, 6)
     on_grid = block.on_grid(tokens)
     assert on_grid.shape == (1, 6, 4, 6)

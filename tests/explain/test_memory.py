@@ -1,4 +1,7 @@
-"""Memory while faces are explained, in a process of its own: one that ran other tests has room to hide a leak in."""
+"""How many faces run at once, and the memory that they need.
+
+Leaks are measured in a new process: one that ran other tests has free memory in which a leak would not show.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from leam.explain import memory as memory_module
+from leam.explain.explainer import Explainer
+from leam.explain.memory import batch_size, layer_bytes, portion, worker_environment
+from leam.explain.targets import contrast_target, reference_target, self_target
+from plain import assert_same, plain
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +28,7 @@ SCRIPT = """
 import json
 from pathlib import Path
 import torch
-from leam.explain import Explainer
+from leam.explain.explainer import Explainer
 from tiny import TinyNet, wrap
 
 def resident():
@@ -43,12 +53,9 @@ MAPS = 800 * 113_000
 
 # Pages that the system clears for a second block as large as one that was freed.
 FAULTS = """
-import resource, sys
+import resource
 import numpy as np
-from leam.explain.memory import keep_freed_memory
 
-if sys.argv[1] == "keep":
-    keep_freed_memory()
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     block = np.empty(64 << 20, dtype=np.uint8)
@@ -58,17 +65,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def run(script: str, *arguments: str) -> str:
+def run(script: str, **variables: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, *arguments]
+    for name in worker_environment():
+        environment.pop(name, None)
+    environment |= variables
+    command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_freed_memory_is_kept_for_the_next_block():
-    # Huge pages would make both few.
-    kept, given_back = (int(run(FAULTS, how)) for how in ("keep", "give back"))
+def test_workers_keep_freed_memory_for_the_next_block():
+    assert len(worker_environment()) <= 2
+    kept, given_back = int(run(FAULTS, **worker_environment())), int(run(FAULTS))
     assert kept < given_back / 4
 
 
@@ -78,3 +88,42 @@ def test_memory_does_not_grow_with_the_faces():
     # 800 faces more may not cost as much as half of their maps; that such a leak would be seen, holding them shows.
     assert end - warm < MAPS / 2
     assert holding - end > MAPS / 2
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypatch):
+    explainer = Explainer(tiny, backend=backend)
+    templates, impostors = torch.randn(5, 6), torch.randn(5, 3, 6)
+    targets = [
+        self_target,
+        reference_target(templates, "euclidean"),
+        contrast_target(templates, impostors, "cosine"),
+    ]
+    wanted = [plain(explainer, chips, target) for target in targets]
+    monkeypatch.setattr(memory_module, "_FAST_BYTES", 2 * layer_bytes(explainer.layers))
+    assert portion(explainer.layers, 5, torch.device("cpu")) == 2
+    assert portion(explainer.layers, 5, torch.device("cuda")) == 5
+    for target, plainly in zip(targets, wanted, strict=True):
+        assert_same(explainer.explain(chips, target), plainly)
+    # A user's own target may look at the whole batch, so it is given the whole batch.
+    sizes = []
+    explainer.explain(chips, lambda e: sizes.append(len(e)) or e.sum(dim=1))
+    assert sizes == [5]
+
+
+def test_portions_are_of_sixteen_where_these_fit(tiny, monkeypatch):
+    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    # Memory for 11 faces is stretched to 16; memory for 7 is not; where there is more, portions are equal.
+    for room, sizes in {11: [5, 16, 16, 16], 7: [5, 6, 6, 7], 40: [5, 16, 24, 35]}.items():
+        monkeypatch.setattr(memory_module, "_FAST_BYTES", room * layer_bytes(layers))
+        assert [portion(layers, count, cpu) for count in (5, 16, 24, 70)] == sizes
+
+
+def test_the_batch_size_grows_with_the_memory(tiny):
+    layers = Explainer(tiny).layers
+    sizes = [batch_size(tiny, layers, memory=n, most=64) for n in (0, 1 << 17, 1 << 18, 1 << 40)]
+    assert sizes[0] == 1
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 64
+    assert batch_size(tiny, layers) >= 1

@@ -53,5 +53,5 @@ def test_nothing_active_or_no_gradient_gives_an_empty_map(name):
 
 
 def test_an_unknown_weighting_is_named():
-    with pytest.raises(InputError, match="magic: no such weighting; known are signed"):
+    with pytest.raises(InputError, match="magic: no such weighting; available: signed"):
         WEIGHTINGS["magic"]

@@ -65,5 +65,5 @@ def test_an_empty_layer_does_not_empty_the_rest(name):
 
 
 def test_an_unknown_aggregate_is_named():
-    with pytest.raises(InputError, match="magic: no such aggregate; known are mean"):
+    with pytest.raises(InputError, match="magic: no such aggregate; available: mean"):
         AGGREGATES["magic"]

@@ -1,4 +1,4 @@
-"""Peers by hand on a small recognizer, and what all of them must keep."""
+"""Attribution methods against their formulas on a small recognizer, and what all of them guarantee."""
 
 import numpy as np
 import pytest

@@ -1,18 +1,16 @@
+"""Fused operations give the maps of the plain definition."""
+
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import nn
 
-from leam.explain import memory as memory_module
-from leam.explain.backends import kernels as compiled
-from leam.explain.backends import kernels as loops
-from leam.explain.backends.fusion import find_units
-from leam.explain.backends.operations import Limits, Slopes
+from leam.explain.backends._fusion import find_chains
+from leam.explain.backends._operations import Activation
 from leam.explain.explainer import Explainer
-from leam.explain.memory import batch_size, layer_bytes, portion
-from leam.explain.targets import contrast_target, reference_target
 from leam.explain.weightings import WEIGHTINGS
+from leam.recognizers.architectures.dlib_resnet import Affine
 from leam.recognizers.onnx.layers import Clamp, Shift
 from plain import assert_same, plain
 from tiny import wrap
@@ -44,19 +42,10 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(params=["loops", "torch"])
-def either(request, monkeypatch) -> None:
-    """With compiled loops, and without them."""
-    monkeypatch.setattr(compiled, "_LEAST", 1)
-    monkeypatch.setattr(loops, "LEAST_FACES", 1)
-    if request.param == "torch":
-        monkeypatch.setattr(loops, "INSTALLED", False)
-
-
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: type(pair[0]).__name__)
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_units_give_the_plain_definition(chips, pair, weighting):
+def test_chains_give_the_plain_definition(chips, pair, weighting):
     explainer = Explainer(wrap(network(*pair)), weighting=weighting)
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
@@ -77,19 +66,23 @@ def test_activations_right_after_a_convolution(chips, pair, weighting):
 
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_shifts_join_their_convolutions(chips, weighting):
+def test_affine_layers_and_limits_in_a_row_join_their_convolutions(chips, weighting):
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 6, 3, padding=1, bias=False), Shift(6), nn.PReLU(6),
-        nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), Shift(6), nn.ReLU6(),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6), Affine(6), Shift(6), Clamp(-1.0, 9.0), nn.ReLU6(),
         nn.Conv2d(6, 4, 1), Shift(4), nn.Flatten(), nn.Linear(256, 5),
     ).eval()  # fmt: skip
     for module in net:
         if isinstance(module, Shift):
             module.bias.normal_()
     nn.init.normal_(net[4].weight)
-    units = find_units(net, torch.zeros(1, 3, 8, 8))
-    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+    chains = find_chains(net, torch.zeros(1, 3, 8, 8))
+    assert [chain.names for chain in chains] == [
+        ("0", "1", "2"),
+        ("3", "4", "5", "6", "7"),
+        ("8", "9"),
+    ]
     explainer = Explainer(wrap(net), weighting=weighting)
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
@@ -109,10 +102,10 @@ def test_what_is_no_number_leaves_the_same_maps_empty(chips, pair, broken):
     assert torch.isfinite(found.overall).all()
 
 
-def test_units_end_where_something_else_begins():
+def test_chains_end_where_something_else_begins():
     net = network(nn.PReLU(6), nn.ReLU())
-    units = find_units(net, torch.zeros(1, 3, 8, 8))
-    assert [unit.names for unit in units] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
+    chains = find_chains(net, torch.zeros(1, 3, 8, 8))
+    assert [chain.names for chain in chains] == [("0", "1", "2"), ("3", "4", "5", "6"), ("7", "8")]
 
 
 class Branched(nn.Module):
@@ -133,17 +126,17 @@ class Branched(nn.Module):
         return self.fc((w * scale).flatten(1))
 
 
-def test_what_is_read_elsewhere_is_not_hidden_in_a_unit(chips):
+def test_what_is_read_elsewhere_is_not_hidden_in_a_chain(chips):
     torch.manual_seed(0)
     net = Branched().eval()
-    names = [unit.names for unit in find_units(net, torch.zeros(1, 3, 8, 8))]
+    names = [chain.names for chain in find_chains(net, torch.zeros(1, 3, 8, 8))]
     assert names == [("conv1",), ("bn1",), ("conv2",), ("bn2",), ("conv3",)]
     explainer = Explainer(wrap(net))
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
 class Sharing(nn.Module):
-    """Steps whose gradients are one tensor (of a sum's summands), or a sum (of an output that is read twice)."""
+    """Operations whose gradients are one tensor (for both summands), or a sum (for an output that is read twice)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,15 +157,14 @@ class Sharing(nn.Module):
 
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_only_gradients_of_one_step_are_written_over(chips, weighting):
+def test_only_gradients_of_one_operation_are_written_over(chips, weighting):
     torch.manual_seed(0)
     explainer = Explainer(wrap(Sharing().eval()), weighting=weighting)
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
-def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips, monkeypatch):
-    monkeypatch.setattr(compiled, "_LEAST", 1)
-    monkeypatch.setattr(loops, "LEAST_FACES", 1)
+@pytest.mark.usefixtures("either")
+def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips):
     torch.manual_seed(0)
     net, kept = Sharing().eval(), {}
 
@@ -183,7 +175,7 @@ def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips, monkeypatc
 
         return heard
 
-    # Blocks are no modules of a step's, so that hooks into them are left where they are.
+    # Blocks are not part of a chain, so that hooks into them are left alone.
     for name, block in net.named_children():
         if name != "fc":
             block.register_forward_hook(keep(name))
@@ -216,10 +208,7 @@ class Residual(nn.Module):
 def test_an_output_that_is_written_into_is_mapped_as_it_was(chips, last):
     torch.manual_seed(0)
     explainer = Explainer(wrap(Residual(last)))
-    wanted = plain(explainer, chips)
-    explainer._overwritten = frozenset()
-    for _ in range(2):
-        assert_same(explainer.explain(chips), wanted)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
 def test_hooked_and_subclassed_modules_run_as_they_are(chips):
@@ -261,9 +250,8 @@ class Turning(nn.Module):
 def test_a_network_that_turns_elsewhere_runs_plainly(chips):
     torch.manual_seed(0)
     explainer = Explainer(wrap(Turning()))
-    assert [unit.names for unit in explainer._units] == [("conv", "bn")]
+    assert [chain.names for chain in explainer._compute.chains] == [("conv", "bn")]
     assert_same(explainer.explain(chips), plain(explainer, chips))
-    assert not explainer._units
 
 
 def test_modules_get_their_forward_pass_back_also_after_an_exception(chips):
@@ -278,9 +266,9 @@ def test_modules_get_their_forward_pass_back_also_after_an_exception(chips):
     assert not any("forward" in vars(module) for module in net.modules())
 
 
-def test_a_chosen_normalisation_is_no_part_of_a_unit(chips):
+def test_a_chosen_normalisation_is_not_hidden_in_a_chain(chips):
     explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers=["1", "6", "7"])
-    assert [unit.names for unit in explainer._units] == [("7", "8")]
+    assert [chain.names for chain in explainer._compute.chains] == [("7", "8")]
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
@@ -293,7 +281,7 @@ def test_limits_have_the_modules_gradient_also_at_the_limits(module):
     x = torch.tensor([[-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 6.0, 7.0]], requires_grad=True)
     y = module(x)
     (wanted,) = torch.autograd.grad(y.sum(), x)
-    limits = Limits.of(module)
+    limits = Activation.of(module)
     assert torch.equal(limits.forward(x), y)
     assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
 
@@ -305,7 +293,7 @@ def test_limits_in_a_row_are_one():
         (nn.Hardtanh(-1, 2), nn.ReLU()),
     ):
         (wanted,) = torch.autograd.grad(second(first(x)).sum(), x)
-        limits = Limits.of(first).then(Limits.of(second))
+        limits = Activation.of(first).then(Activation.of(second))
         assert torch.equal(limits.forward(x), second(first(x)))
         assert torch.equal(limits.backward(torch.ones_like(x), x.detach()), wanted)
 
@@ -314,46 +302,11 @@ def test_slopes_have_the_gradient_of_a_prelu():
     x = torch.randn(2, 3, 4, 4, requires_grad=True)
     slopes = torch.tensor([0.2, -1.0, 3.0])
     gradient = torch.randn(2, 3, 4, 4)
-    (wanted,) = torch.autograd.grad(nn.functional.prelu(x, slopes), x, gradient)
-    torch.testing.assert_close(Slopes(slopes).backward(gradient, x.detach()), wanted)
-
-
-def test_a_batch_in_portions_is_the_batch_at_once(chips, monkeypatch):
-    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))))
-    templates, impostors = torch.randn(5, 5), torch.randn(5, 3, 5)
-    targets = [
-        None,
-        reference_target(templates, "euclidean"),
-        contrast_target(templates, impostors, "cosine"),
-    ]
-    wanted = [plain(explainer, chips, target) for target in targets]
-    monkeypatch.setattr(memory_module, "_FAST_BYTES", 2 * layer_bytes(explainer.layers))
-    assert portion(explainer.layers, 5, torch.device("cpu")) == 2
-    assert portion(explainer.layers, 5, torch.device("cuda")) == 5
-    for target, plainly in zip(targets, wanted, strict=True):
-        arguments = () if target is None else (target,)
-        assert_same(explainer.explain(chips, *arguments), plainly)
-    # A user's own target may look at the whole batch, so it is given the whole batch.
-    sizes = []
-    explainer.explain(chips, lambda e: sizes.append(len(e)) or e.sum(dim=1))
-    assert sizes == [5]
-
-
-def test_portions_are_of_sixteen_where_these_fit(tiny, monkeypatch):
-    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
-    # Memory for 11 faces is stretched to 16; memory for 7 is not; where there is more, portions are equal.
-    for room, sizes in {11: [5, 16, 16, 16], 7: [5, 6, 6, 7], 40: [5, 16, 24, 35]}.items():
-        monkeypatch.setattr(memory_module, "_FAST_BYTES", room * layer_bytes(layers))
-        assert [portion(layers, count, cpu) for count in (5, 16, 24, 70)] == sizes
-
-
-def test_the_batch_size_grows_with_the_memory(tiny):
-    layers = Explainer(tiny).layers
-    sizes = [batch_size(tiny, layers, memory=n, most=64) for n in (0, 1 << 17, 1 << 18, 1 << 40)]
-    assert sizes[0] == 1
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == 64
-    assert batch_size(tiny, layers) >= 1
+    prelu = nn.PReLU(3)
+    with torch.no_grad():
+        prelu.weight.copy_(slopes)
+    (wanted,) = torch.autograd.grad(prelu(x), x, gradient)
+    torch.testing.assert_close(Activation.of(prelu).backward(gradient, x.detach()), wanted)
 
 
 def live_bytes(run) -> int:

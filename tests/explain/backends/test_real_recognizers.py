@@ -1,4 +1,4 @@
-"""On every recognizer at hand and real pictures, the fast way gives the maps of the plain definition."""
+"""With every available recognizer and real pictures, the fused backend gives the maps of the plain definition."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import pytest
 import torch
 from PIL import Image
 
-from leam.explain.backends import kernels as loops
+from leam.explain.backends._operations import LEAST_FACES
 from leam.explain.explainer import Explainer
 from leam.recognizers.catalogue import load_recognizer
 from plain import assert_same, plain
 
 pytestmark = pytest.mark.slow
 
-CARDS = Path(__file__).resolve().parents[2] / "examples" / "cards"
+CARDS = Path(__file__).resolve().parents[3] / "examples" / "cards"
 NAMES = ["dlib_resnet", *sorted(map(str, CARDS.glob("*.toml")))]
-FACES = loops.LEAST_FACES
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("threads", [1, 2], ids=["one thread", "two"], indirect=True)
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: Path(name).stem)
-def test_fast_maps_are_those_of_the_plain_definition(assets, name):
+def test_fused_maps_are_those_of_the_plain_definition(assets, name):
     recognizer = load_recognizer(name)
     height, width = recognizer.card.input_size
-    pictures = sorted((assets / "lfw" / "people").glob("*/*.jpg"))[:FACES]
+    pictures = sorted((assets / "lfw" / "people").glob("*/*.jpg"))[:LEAST_FACES]
     # The middle of such a picture is a face.
     cut = [
         Image.open(p).convert("RGB").crop((70, 70, 180, 180)).resize((width, height))
