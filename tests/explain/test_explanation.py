@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import leam
 from leam.errors import InputError, ModelError
@@ -20,6 +22,7 @@ from leam.explain.explainer import Explainer
 from leam.explain.explanation import Explanation, ExplanationRecord, explain_faces
 from leam.faces.detection import find_face
 from leam.parsers import load_parser
+from leam.parsers.builtin.compact import WEIGHTS, read_compact
 from leam.parsers.regions import REGIONS
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
@@ -92,6 +95,7 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         "top": 0.05,
         "critical_pixels": round(0.05 * SIDE**2),
         "parser": "landmarks",
+        "parser_sha256": None,
         "layers": [{"name": "conv2", "channels": 5, "size": [16, 16], "empty": False}],
         "notes": [],
     }
@@ -233,6 +237,17 @@ def test_pixels_changed_after_explaining_do_not_change_the_record(face, parser, 
     face.picture[:] = 0
     record = saved(explanation, tmp_path)
     assert (record["image"], record["image_sha256"]) == (str(face.path), read)
+
+
+def test_another_file_for_a_parser_is_recorded(face, tmp_path):
+    other = tmp_path / "other.safetensors"
+    with safe_open(WEIGHTS, framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name) * 2 for name in stored.keys()}  # noqa: SIM118
+        save_file(tensors, other, stored.metadata())
+    for path in (WEIGHTS, other):
+        made = explain(face, read_compact(path)).provenance
+        assert made.parser == "compact"
+        assert made.parser_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_settings_cannot_be_changed_after_the_explainer_was_made():

@@ -22,7 +22,7 @@ from leam.explain.targets import Target, reference_target, self_target
 from leam.faces.alignment import Chip
 from leam.faces.face import Box, Face
 from leam.faces.reading import Picture
-from leam.parsers.parsing import Parser, Parsing
+from leam.parsers.parsing import Parser, Parsing, weights_sha256
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
 from leam.recognizers.card import Similarity
@@ -126,6 +126,8 @@ class Provenance(_Record):
     """The critical fraction of the pixels that was asked for."""
     parser: str
     """The face parser's name."""
+    parser_sha256: str | None
+    """SHA-256 of the parser's weights file; null for a parser without one."""
 
 
 class ExplanationRecord(Provenance):
@@ -378,6 +380,7 @@ def _provenance(
         backend=explainer.backend,
         top=top,
         parser=parser.name,
+        parser_sha256=weights_sha256(parser),
     )
 
 

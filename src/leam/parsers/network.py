@@ -91,6 +91,7 @@ class HeadParser:
         side: Height and width of the network's input.
         network: From the view to class scores.
         view: From the five points and the side to the affine map from picture to view.
+        sha256: SHA-256 of the weights file; None if there is no single file.
     """
 
     name: str
@@ -98,6 +99,7 @@ class HeadParser:
     side: int
     network: Network
     view: Callable[[Points, int], Matrix] = head_matrix
+    sha256: str | None = None
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry.

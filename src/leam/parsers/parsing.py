@@ -54,6 +54,12 @@ class Parser(Protocol):
         ...
 
 
+def weights_sha256(parser: Parser) -> str | None:
+    """SHA-256 of a parser's weights file, its attribute ``sha256``; None for a parser without one."""
+    sha256 = getattr(parser, "sha256", None)
+    return None if sha256 is None else str(sha256)
+
+
 @dataclass(frozen=True)
 class Frame(Crop):
     """The crop that is the whole picture: a parser given this crop labels the whole picture."""

@@ -13,7 +13,7 @@ from PIL import Image
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
 from leam.faces.reading import Picture
-from leam.parsers.parsing import Frame, Parser, Parsing, region_table
+from leam.parsers.parsing import Frame, Parser, Parsing, region_table, weights_sha256
 from leam.parsers.regions import LABELS
 
 _COLOURS = np.array([label.colour for label in LABELS], dtype=np.uint8)
@@ -53,6 +53,7 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
         "image": str(face.source.path) if face.source else None,
         "image_sha256": face.sha256,
         "parser": parser.name,
+        "parser_sha256": weights_sha256(parser),
         "labels": [label.name for label in LABELS],
         "picture": _areas(whole),
         "chip": _areas(chip),

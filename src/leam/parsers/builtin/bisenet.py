@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.errors import ModelError, WeightsError, first_line
+from leam.files import sha256_of
 from leam.parsers import PARSERS
 from leam.parsers.network import HeadParser, Network, weights_of
 from leam.parsers.regions import ORDERS, translate
@@ -65,7 +66,8 @@ def read_bisenet(path: Path) -> HeadParser:
         ModelError: An ONNX file needs ``onnxruntime``, which is not installed.
     """
     network = _onnx_network(path) if path.suffix == ".onnx" else _torch_network(path)
-    return HeadParser("bisenet", translate(ORDERS["bisenet"]), _SIDE, network)
+    labels = translate(ORDERS["bisenet"])
+    return HeadParser("bisenet", labels, _SIDE, network, sha256=sha256_of(path))
 
 
 def _torch_network(path: Path) -> Network:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.errors import WeightsError, first_line
+from leam.files import sha256_of
 from leam.parsers import PARSERS
 from leam.parsers.network import HeadParser
 from leam.parsers.regions import translate
@@ -50,7 +51,7 @@ def read_compact(path: Path) -> HeadParser:
         raise WeightsError(f"{path}: not found; install the package again") from None
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: not the weights of compact ({first_line(error)})") from None
-    return HeadParser("compact", translate(classes), side, network.eval())
+    return HeadParser("compact", translate(classes), side, network.eval(), sha256=sha256_of(path))
 
 
 class CompactNet(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor
 from leam.errors import WeightsError, first_line
 from leam.faces.alignment import Matrix, similarity_transform
 from leam.faces.face import Points
+from leam.files import sha256_of
 from leam.parsers import PARSERS
 from leam.parsers.network import HeadParser, weights_of
 from leam.parsers.regions import ORDERS, translate
@@ -57,7 +58,7 @@ def read_facer(path: Path) -> HeadParser:
         return scores
 
     labels = translate(ORDERS["farl_celebm"])
-    return HeadParser("facer", labels, _SIDE, network, view=celeba_hq_frame)
+    return HeadParser("facer", labels, _SIDE, network, view=celeba_hq_frame, sha256=sha256_of(path))
 
 
 def celeba_hq_frame(five_points: Points, side: int) -> Matrix:

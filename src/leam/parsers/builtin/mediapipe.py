@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from leam.errors import FaceError, ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop, transform_points, warp
 from leam.faces.face import Face, Points
+from leam.files import sha256_of
 from leam.parsers import PARSERS
 from leam.parsers.builtin.landmarks import paint
 from leam.parsers.network import head_matrix, inverse, weights_of
@@ -95,6 +96,7 @@ class MediaPipeParser:
             self._landmarker = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError, OSError) as error:
             raise WeightsError(f"{task}: not a face landmarker ({first_line(error)})") from None
+        self.sha256 = sha256_of(task)
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry; confidence is one everywhere.

@@ -76,7 +76,7 @@ class IResNet(nn.Module):
         depth: 18, 34, 50 or 100.
         size: Height and width of the input, multiples of 16.
         embedding_size: ``D``.
-        eps: Of the batch normalisations: 1e-5 in arcface_torch, 2e-5 in MagFace.
+        eps: Epsilon of the batch normalisations: 1e-5 in arcface_torch, 2e-5 in MagFace.
         subsampled: Shortcuts of unchanged width only subsample, as AdaFace's do.
     """
 
