@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
-from leam.explain.backends import AUTO, BACKENDS, resolve
-from leam.explain.backends.plain import differentiate
+from leam.explain.backends import AUTO, BACKENDS, FASTEST, Chips
+from leam.explain.backends.plain import Plain
 from leam.explain.layers import CONVOLUTIONS, Layer, choose_layers, differentiable
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
@@ -120,13 +118,14 @@ class Explainer:
         self.recognizer = recognizer
         self.weighting = weighting
         self.aggregate = aggregate
-        self.backend = resolve(backend)
-        weigh = WEIGHTINGS[weighting]
+        self.backend = FASTEST if backend == AUTO else backend
+        weigh, build = WEIGHTINGS[weighting], BACKENDS[self.backend]
         self._join = AGGREGATES[aggregate]
         with differentiable(recognizer.module):
             blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
             self.layers = choose_layers(recognizer.module, blank, layers)
-        self._compute = BACKENDS[self.backend](recognizer, self.layers, weigh)
+        self._compute = build(recognizer, self.layers, weigh)
+        self._plain = Plain(recognizer, self.layers, weigh)
 
     def __setattr__(self, name: str, value: object) -> None:
         # An explanation records these attributes: they must be the ones that its maps were computed with.
@@ -134,7 +133,7 @@ class Explainer:
             raise AttributeError(f"{name}: explainers cannot be changed; create another one")
         super().__setattr__(name, value)
 
-    def explain(self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target) -> Maps:
+    def explain(self, chips: Chips, target: Target = self_target) -> Maps:
         """Map what supports the target in each face.
 
         One forward and one backward pass serve all layers. Large batches are split into portions that fit the caches;
@@ -173,7 +172,7 @@ class Explainer:
         )
 
     def differentiate(
-        self, chips: NDArray[np.uint8] | Tensor, target: Target = self_target
+        self, chips: Chips, target: Target = self_target
     ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """The activations and gradients that the method is defined by.
 
@@ -190,4 +189,4 @@ class Explainer:
         Raises:
             ModelError, InputError, LayerError: As for :meth:`explain`.
         """
-        return differentiate(self.recognizer, self.layers, chips, target)
+        return self._plain.differentiate(chips, target)

@@ -61,7 +61,7 @@ def test_gradients_and_weighting(shape, activation, norms, monkeypatch):
     chain, called = modules(shape[1], activation, norms), []
 
     def run() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        operation = FusedOperation(chain, lambda *told: called.append(told), copy=False)
+        operation = FusedOperation(chain, lambda *told: called.append(told))
         with torch.no_grad():
             _, convolved, needed = operation.forward(x)
             operation.backward(gradient, convolved, needed)

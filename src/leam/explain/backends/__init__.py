@@ -19,19 +19,21 @@ from leam.explain.weightings import Weighting
 from leam.plugins import Registry
 from leam.recognizers.recognizer import Recognizer
 
-AUTO = "auto"
-"""The name that stands for the fastest backend."""
-FASTEST = "fused"
+AUTO, FASTEST = "auto", "fused"
+"""The name that stands for the fastest backend, and that backend's name."""
+
+Chips = NDArray[np.uint8] | Tensor
+"""Aligned faces, RGB ``(B, h, w, 3)``, 0-255."""
 
 
 @dataclass(frozen=True)
 class RawMaps:
-    """What one forward and one backward pass give.
+    """The results of one forward and one backward pass, detached from the graph.
 
     Attributes:
-        maps: One ``(B, h_l, w_l)`` float32 for each layer, as the weighting gives it.
-        embeddings: ``(B, D)`` float32, not normalised, without a graph.
-        scores: The target's values, ``(B,)``, without a graph.
+        maps: One ``(B, h_l, w_l)`` float32 for each layer, as the weighting returns it.
+        embeddings: ``(B, D)`` float32, not normalised.
+        scores: The target's values, ``(B,)``.
     """
 
     maps: tuple[Tensor, ...]
@@ -39,37 +41,23 @@ class RawMaps:
     scores: Tensor
 
 
-class Backend(Protocol):
-    """Computes the layer maps of one recognizer, by one weighting.
+Backend = Callable[[Chips, Target], RawMaps]
+"""Computes the layer maps of a batch, from one forward and one backward pass.
 
-    A call leaves the recognizer's module as it was, also after an exception, and may run in any thread.
-    """
-
-    def __call__(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> RawMaps:
-        """Run one forward and one backward pass.
-
-        Args:
-            chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255.
-            target: From embeddings ``(B, D)`` to scores ``(B,)``.
-
-        Raises:
-            ModelError: The chips or the module's output have the wrong shape.
-            LayerError: A layer took no part in this forward pass, or does not reach the embedding.
-        """
+A call leaves the recognizer's module as it was, also after an exception, and may run in any thread. It raises
+ModelError if the chips or the module's output have the wrong shape, and LayerError if a layer takes no part in the
+forward pass or does not reach the embedding.
+"""
 
 
-Builder = Callable[[Recognizer, tuple[Layer, ...], Weighting], Backend]
+class Builder(Protocol):
+    """Makes a backend for one recognizer."""
+
+    def __call__(
+        self, recognizer: Recognizer, layers: tuple[Layer, ...], weighting: Weighting
+    ) -> Backend:
+        """The backend for these layers and this weighting."""
+
 
 BACKENDS: Registry[Builder] = Registry("backend", "leam.backends", package="leam.explain.backends")
 """The backends by name. Each module without a leading underscore holds the backend of its name."""
-
-
-def resolve(name: str) -> str:
-    """The name of a backend, where ``auto`` stands for the fastest.
-
-    Raises:
-        InputError: There is no such backend.
-    """
-    name = FASTEST if name == AUTO else name
-    BACKENDS[name]
-    return name

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from leam.explain.backends._operations import is_activation, is_affine, is_convolution
+from leam.explain.backends._operations import ACTIVATION, AFFINE, CONVOLUTION, kind
 from leam.explain.layers import Layer
 
-_CONVOLUTION, _AFFINE, _ACTIVATION = 1, 2, 3
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -122,9 +121,9 @@ def find_chains(
             members.append(following)
         taken.update(member.name for member in members)
         chain = Chain(tuple(c.name for c in members), tuple(c.module for c in members))
-        hidden = chain.names[_kind(call.module) == _CONVOLUTION :]
+        hidden = chain.names[kind(call.module) == CONVOLUTION :]
         # A lone activation is as fast in torch.
-        if _kind(call.module) != _ACTIVATION and not explained.intersection(hidden):
+        if kind(call.module) != ACTIVATION and not explained.intersection(hidden):
             chains.append(chain)
     return tuple(chains)
 
@@ -134,7 +133,7 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
     trace = _Trace()
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
-            if _kind(child) and _unmodified(child):
+            if kind(child) and _unmodified(child):
                 before = child.register_forward_pre_hook(partial(trace.before, name))
                 after = child.register_forward_hook(lambda _m, _i, output: trace.after(output))
                 hooks.callback(before.remove)
@@ -148,18 +147,11 @@ def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: obje
     if call.output is embedding or trace.reads[id(call.output)] != 1:
         return None
     following = readers.get(id(call.output))
-    if following is None or _kind(following.module) < max(_kind(call.module), _AFFINE):
+    if following is None or kind(following.module) < max(kind(call.module), AFFINE):
         return None
     # Limits in a row are limits, but a PReLU with another activation is not one activation.
     prelu = isinstance(call.module, nn.PReLU) or isinstance(following.module, nn.PReLU)
-    return None if prelu and _kind(call.module) == _ACTIVATION else following
-
-
-def _kind(module: nn.Module) -> int:
-    """The place of a module in a chain; 0 for a module that cannot be part of one."""
-    if is_convolution(module):
-        return _CONVOLUTION
-    return _AFFINE if is_affine(module) else _ACTIVATION if is_activation(module) else 0
+    return None if prelu and kind(call.module) == ACTIVATION else following
 
 
 def _unmodified(module: nn.Module) -> bool:

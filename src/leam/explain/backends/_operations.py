@@ -20,6 +20,12 @@ from leam.recognizers.onnx.layers import Clamp, Shift
 LEAST_FACES = 4
 # Measured: for fewer numbers torch's operations are as fast.
 LEAST_NUMBERS = 1 << 13
+CONVOLUTION, AFFINE, ACTIVATION = 1, 2, 3
+_KINDS: dict[type[nn.Module], int] = {
+    nn.Conv2d: CONVOLUTION,
+    **dict.fromkeys((nn.BatchNorm2d, dlib_resnet.Affine, Shift), AFFINE),
+    **dict.fromkeys((nn.PReLU, nn.ReLU, nn.ReLU6, nn.Hardtanh, Clamp), ACTIVATION),
+}
 # An attribute of a gradient: the operation that alone reads it, and so may overwrite it.
 _OWNER = "leam_owner"
 
@@ -28,22 +34,19 @@ Hook = Callable[[Tensor, Tensor, Tensor | None], None]
 ``positive`` of the two where the kernel has computed it along the way."""
 
 
-def is_convolution(module: nn.Module) -> bool:
-    """Whether a module is torch's two-dimensional convolution, padded with zeros."""
-    padded = isinstance(module, nn.Conv2d) and not isinstance(module.padding, str)
-    return padded and type(module) is nn.Conv2d and module.padding_mode == "zeros"
+def kind(module: nn.Module) -> int:
+    """The place of a module in a fused operation: CONVOLUTION, AFFINE or ACTIVATION; 0 for any other module.
 
-
-def is_affine(module: nn.Module) -> bool:
-    """Whether a module applies a gain and a shift to each channel, as a frozen batch normalisation does."""
-    if type(module) is nn.BatchNorm2d:
-        return module.running_mean is not None
-    return type(module) in {dlib_resnet.Affine, Shift}
-
-
-def is_activation(module: nn.Module) -> bool:
-    """Whether a module is a piecewise linear activation."""
-    return type(module) in {nn.PReLU, nn.ReLU, nn.ReLU6, nn.Hardtanh, Clamp}
+    Convolutions are padded with zeros, affine modules have a gain and a shift for each channel, as a frozen batch
+    normalisation does, and activations are piecewise linear.
+    """
+    if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+        return 0
+    if isinstance(module, nn.Conv2d) and (
+        module.padding_mode != "zeros" or isinstance(module.padding, str)
+    ):
+        return 0
+    return _KINDS.get(type(module), 0)
 
 
 def kernel(x: Tensor) -> Callable[..., None] | None:
@@ -134,26 +137,29 @@ class FusedOperation:
     Args:
         modules: The modules, in this order.
         hook: Called with the convolution's output and its gradient; None where that is not explained.
-        copy: Whether the network continues with a copy of the convolution's output.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], hook: Hook | None, *, copy: bool) -> None:
-        self.hook, self.copy = hook, copy
+    def __init__(self, modules: Sequence[nn.Module], hook: Hook | None) -> None:
+        self.hook = hook
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
-        self.affines = [module for module in modules if is_affine(module)]
-        activations = [Activation.of(module) for module in modules if is_activation(module)]
+        self.affines = [module for module in modules if kind(module) == AFFINE]
+        activations = [Activation.of(module) for module in modules if kind(module) == ACTIVATION]
         self.activation = reduce(Activation.then, activations) if activations else None
         self.constants = [_affine(module) for module in self.affines]
         gains = [gain for gain, _ in self.constants if gain is not None]
         self.scale = reduce(torch.mul, gains) if gains else None
         self._kernel: Callable[..., None] | None = None
-        self.shared: tuple[Tensor, int] | None = None
-        """The convolution's output and its version, where the network continues with it."""
+        self._shared: tuple[Tensor, int] | None = None
 
     def run(self, x: Tensor, anchor: Tensor) -> Tensor:
         """The output. It is part of the graph where the input is, or where the operation has a hook."""
         result: Tensor = _Function.apply(x, anchor if self.hook else None, self)  # type: ignore[no-untyped-call]
         return result
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the network has overwritten the convolution's output, which the hook reads."""
+        return self._shared is not None and self._shared[0]._version != self._shared[1]  # noqa: SLF001
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The output, the convolution's output for the hook, and what the backward pass needs besides."""
@@ -168,8 +174,7 @@ class FusedOperation:
         if self.activation:
             result = self.activation.forward(result)
         if self.hook and result is x:
-            self.shared = x, x._version  # noqa: SLF001
-            result = x.clone() if self.copy else x
+            self._shared = x, x._version  # noqa: SLF001  torch counts in-place writes here alone
         return result, x if self.hook else None, needed
 
     def backward(self, gradient: Tensor, convolved: Tensor | None, needed: Tensor | None) -> Tensor:
@@ -236,7 +241,8 @@ class _Function(torch.autograd.Function):
 
 def _convolution_backward(c: nn.Conv2d, gradient: Tensor, shape: torch.Size, layout: Any) -> Tensor:  # noqa: ANN401
     """The gradient at a convolution's input of this shape, without those of the weights; a new tensor."""
-    reach = [size - 1 - int(pad) for size, pad in zip(c.kernel_size, c.padding, strict=True)]
+    assert not isinstance(c.padding, str)  # noqa: S101  see kind()
+    reach = [size - 1 - pad for size, pad in zip(c.kernel_size, c.padding, strict=True)]
     depthwise = c.groups == c.in_channels == c.out_channels
     # With a stride of 1 this is a convolution with flipped weights; for depthwise ones that is faster by a third.
     if depthwise and c.stride == c.dilation == (1, 1) and min(reach) >= 0 and not gradient.is_cuda:
@@ -257,7 +263,7 @@ def _affine(module: nn.Module) -> tuple[Tensor | None, Tensor]:
     if not isinstance(module, nn.BatchNorm2d):
         return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
     mean, variance = module.running_mean, module.running_var
-    assert mean is not None  # noqa: S101  see is_affine
+    assert mean is not None  # noqa: S101  see kind()
     assert variance is not None  # noqa: S101
     gain, shift = torch.rsqrt(variance + module.eps), torch.zeros_like(mean)
     if module.affine:

@@ -7,17 +7,14 @@ layers' gradients are held at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import LayerError
-from leam.explain.backends import BACKENDS, RawMaps
+from leam.explain.backends import BACKENDS, Chips, RawMaps
 from leam.explain.backends._fusion import Chain, find_chains
 from leam.explain.backends._operations import FusedOperation, Hook
 from leam.explain.backends.plain import Plain
@@ -27,30 +24,13 @@ from leam.explain.weightings import Weighting, positive
 from leam.recognizers.recognizer import Recognizer
 
 
-class _OtherWayError(Exception):
-    """The network called its modules in another order than when its chains were found."""
-
-
-@dataclass
-class _Call:
-    """The state of one call.
-
-    Attributes:
-        copied: The layers whose outputs the network overwrites: it continues with copies of them.
-        leaves: The tensors at which the graph begins; the first one makes fused operations part of it.
-        shared: Outputs that both the network and a layer's map are made from, and their versions, by layer.
-        maps: The raw maps by layer.
-    """
-
-    copied: frozenset[str]
-    leaves: list[Tensor]
-    shared: dict[str, tuple[Tensor, int]] = field(default_factory=dict)
-    maps: dict[str, Tensor] = field(default_factory=dict)
+class _UnsuitableError(Exception):
+    """The network calls its modules in another order than when its chains were found, or overwrites their outputs."""
 
 
 @BACKENDS("fused")
 class Fused:
-    """The backend of fused operations. Where a network calls its modules in a new order, the plain one takes over."""
+    """The backend of fused operations. ``plain`` takes over where a forward pass does not suit them."""
 
     def __init__(
         self, recognizer: Recognizer, layers: tuple[Layer, ...], weighting: Weighting
@@ -61,85 +41,80 @@ class Fused:
             blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
             self.chains = find_chains(recognizer.module, blank, layers)
 
-    def __call__(self, chips: NDArray[np.uint8] | Tensor, target: Target) -> RawMaps:
-        """See :class:`leam.explain.backends.Backend`."""
+    def __call__(self, chips: Chips, target: Target) -> RawMaps:
+        """See :data:`leam.explain.backends.Backend`."""
+        maps: dict[str, Tensor] = {}
+        hooks = {layer.name: self._hook(layer, maps) for layer in self.layers}
         with differentiable(self.recognizer.module):
+            inputs = self.recognizer.preprocess(chips)
+            # The tensors at which the graph begins. The first one makes fused operations part of it.
+            leaves = [torch.zeros((), device=inputs.device, requires_grad=True)]
+            chains = [chain for chain in self.chains if chain.unmodified]
+            fused = {chain.names[0] for chain in chains}
+            others = [layer for layer in self.layers if layer.name not in fused]
             try:
-                call, embeddings = self._forward(chips, frozenset())
-            except _OtherWayError:
+                with _replaced(chains, hooks, leaves[0]), self._hooked(others, hooks, leaves):
+                    embeddings = self.recognizer.forward(inputs)
+            except _UnsuitableError:
                 return self.plain(chips, target)
             scores = target(embeddings)
             if scores.requires_grad:
-                torch.autograd.grad(scores.sum(), call.leaves, allow_unused=True)
+                torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
         for layer in self.layers:
-            if layer.name not in call.maps:
+            if layer.name not in maps:
                 raise LayerError(f"layer {layer.name}: does not reach the embedding")
-        maps = tuple(call.maps[layer.name] for layer in self.layers)
-        return RawMaps(maps, embeddings.detach(), scores.detach())
+        ordered = tuple(maps[layer.name] for layer in self.layers)
+        return RawMaps(ordered, embeddings.detach(), scores.detach())
 
-    def _forward(
-        self, chips: NDArray[np.uint8] | Tensor, copied: frozenset[str]
-    ) -> tuple[_Call, Tensor]:
-        """The embeddings, again where the network has overwritten the outputs of layers."""
-        inputs = self.recognizer.preprocess(chips)
-        call = _Call(copied, [torch.zeros((), device=inputs.device, requires_grad=True)])
-        chains = [chain for chain in self.chains if chain.unmodified]
-        fused = {chain.names[0] for chain in chains}
-        others = [layer for layer in self.layers if layer.name not in fused]
-        outputs = self._hook_outputs(call)
-        with self._replaced(call, chains), hooked(self.recognizer.module, others, outputs):
-            embeddings = self.recognizer.forward(inputs)
-        for layer in others:
-            if layer.name not in call.shared:
-                raise LayerError(f"layer {layer.name}: took no part in this forward pass")
-        overwritten = {name for name, (x, version) in call.shared.items() if x._version != version}  # noqa: SLF001
-        return self._forward(chips, copied | overwritten) if overwritten else (call, embeddings)
-
-    def _hook(self, layer: Layer, call: _Call) -> Hook:
+    def _hook(self, layer: Layer, maps: dict[str, Tensor]) -> Hook:
         """Makes a layer's map as soon as the backward pass has its gradient."""
 
         def hook(activations: Tensor, gradients: Tensor, sums: Tensor | None) -> None:
             if sums is None or self.weighting is not positive:
                 with torch.no_grad():
                     sums = self.weighting(layer.on_grid(activations), layer.on_grid(gradients))
-            call.maps[layer.name] = sums
+            maps[layer.name] = sums
 
         return hook
 
-    def _hook_outputs(self, call: _Call) -> Callable[[str, Tensor], Tensor | None]:
-        """Prepares the maps of layers that are in no chain, from their outputs in the forward pass."""
-        layers = {layer.name: layer for layer in self.layers}
-
-        def output_hook(name: str, output: Tensor) -> Tensor | None:
-            is_leaf = not output.requires_grad
-            if is_leaf:
-                output = output.detach().requires_grad_()
-                call.leaves.append(output)
-            call.shared[name] = output, output._version  # noqa: SLF001
-            activations, hook = output.detach(), self._hook(layers[name], call)
-            output.register_hook(lambda gradient: hook(activations, gradient, None))  # type: ignore[no-untyped-call]
-            return output.clone() if is_leaf or name in call.copied else None
-
-        return output_hook
-
     @contextmanager
-    def _replaced(self, call: _Call, chains: Sequence[Chain]) -> Iterator[None]:
-        """Run chains as fused operations inside the block."""
-        layers = {layer.name: layer for layer in self.layers}
-        operations: dict[str, FusedOperation] = {}
-        try:
-            for chain in chains:
-                name = chain.names[0]
-                hook = self._hook(layers[name], call) if name in layers else None
-                operation = FusedOperation(chain.modules, hook, copy=name in call.copied)
-                operations[name] = operation
-                _replace(chain, operation, call.leaves[0])
+    def _hooked(
+        self, layers: Sequence[Layer], hooks: Mapping[str, Hook], leaves: list[Tensor]
+    ) -> Iterator[None]:
+        """Call the hooks of layers that are in no chain, for the forward pass inside the block."""
+        used: set[str] = set()
+
+        def output_hook(name: str, output: Tensor) -> Tensor:
+            used.add(name)
+            if not output.requires_grad:
+                output = output.detach().requires_grad_()
+                leaves.append(output)
+            activations, hook = output.detach(), hooks[name]
+            output.register_hook(lambda gradient: hook(activations, gradient, None))  # type: ignore[no-untyped-call]
+            # The network continues with a copy, since it may write into the output.
+            return output.clone()
+
+        with hooked(self.recognizer.module, layers, output_hook):
             yield
-        finally:
-            for chain in chains:
-                for module in chain.modules:
-                    vars(module).pop("forward", None)
-        call.shared.update({n: o.shared for n, o in operations.items() if o.shared})
+        for layer in layers:
+            if layer.name not in used:
+                raise LayerError(f"layer {layer.name}: took no part in this forward pass")
+
+
+@contextmanager
+def _replaced(chains: Sequence[Chain], hooks: Mapping[str, Hook], anchor: Tensor) -> Iterator[None]:
+    """Run chains as fused operations inside the block."""
+    operations = [FusedOperation(chain.modules, hooks.get(chain.names[0])) for chain in chains]
+    try:
+        for chain, operation in zip(chains, operations, strict=True):
+            _replace(chain, operation, anchor)
+        yield
+        if any(operation.overwritten for operation in operations):
+            raise _UnsuitableError
+    finally:
+        for chain in chains:
+            for module in chain.modules:
+                vars(module).pop("forward", None)
 
 
 def _replace(chain: Chain, operation: FusedOperation, anchor: Tensor) -> None:
@@ -154,7 +129,7 @@ def _replace(chain: Chain, operation: FusedOperation, anchor: Tensor) -> None:
 
     def return_output(x: Tensor) -> Tensor:
         if not pending or pending.pop() is not x:
-            raise _OtherWayError
+            raise _UnsuitableError
         return x
 
     # Set without nn.Module's own attribute handling, which is slow.
