@@ -372,6 +372,13 @@ def write_groups(folder: RunFolder, run: RunData, drops: dict[str, np.ndarray]) 
             )
         ],
     )
+    for index, part in enumerate(run.plan.slices):
+        # The parser sees much hair on one group and little on the other.
+        area = np.zeros((len(part), len(REGIONS)), dtype=np.float32)
+        area[:, REGIONS.index("hair")] = [0.9 - 0.8 * (position < 6) for position in part]
+        share = np.zeros((len(part), 3, len(REGIONS)), dtype=np.float32)
+        folder.write_shard("explain/one", index, shards.explained(part))
+        folder.write_shard("regions/one", index, RegionShares(share, share, area, area))
     for name in NAMES:
         rows = [
             (p, m, d + (m == "moved"))
@@ -392,7 +399,7 @@ def write_groups(folder: RunFolder, run: RunData, drops: dict[str, np.ndarray]) 
 
 
 def test_groups(folder):
-    plan = plan_of("abcdefghijkl", groups=("gender",), parser="landmarks")
+    plan = plan_of("abcdefghijkl", groups=("gender",), parser="compact")
     run = RunData(plan, folder)
     drops = {
         "one": np.array([9, 8, 9.5, 8.5, 9, 8.2, 1, 2, 1.5, 2.5, 1, 2.2]),
@@ -406,7 +413,7 @@ def test_groups(folder):
         "female": 6,
         "male": 6,
     }
-    assert column.covariates[:3] == ["yaw", "pitch", "roll"]
+    assert column.covariates == ["yaw", "pitch", "roll", "glasses", "hair", "hat"]
     for place, name in enumerate(NAMES):
         female, male = drops[name][:6], drops[name][6:]
         assert column.groups["female"].drop[name].mean == pytest.approx(female.mean())
@@ -424,6 +431,7 @@ def test_groups(folder):
             assert row.difference.n == 12
             assert row.matched.difference.mean == pytest.approx((female - male).mean())
             assert row.matched.difference.n == 6
+            assert row.matched_on_all.difference.n == 0
             assert row.p_adjusted is not None
             assert row.p is not None
             assert row.p_adjusted >= row.p

@@ -1,0 +1,323 @@
+"""Plant faults in the report, the summary and the tables, one at a time, and see whether the tests notice.
+
+    python scripts/mutate.py            # all faults; exit code 1 where one survives
+    python scripts/mutate.py --list
+    python scripts/mutate.py transfer   # the faults whose name contains this
+
+Each fault is a source patch in a temporary copy of ``src/leam``; the tree itself is not changed. A fault is caught if
+the tests that guard its place fail. The same tests must pass on the unchanged source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import contextlib
+import gc
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# Loaded once, before processes are made; slow to import, and nothing of this package.
+PRELOADED = [
+    "cv2",
+    "jinja2",
+    "matplotlib.figure",
+    "polars",
+    "pydantic",
+    "pytest",
+    "scipy.cluster.hierarchy",
+    "scipy.stats",
+    "torch",
+]
+SECTIONS = ("report/test_sections.py",)
+CHARTS = ("report/test_section_charts.py",)
+PICTURES = ("report/test_pictures.py",)
+DRAWING = ("report/test_drawing.py", *CHARTS)
+CLAIMS = ("report/test_claims.py",)
+FIGURES = ("study/test_stage_figures.py",)
+TABLES = ("study/test_tables.py",)
+CAUGHT, SURVIVED, BROKEN = "caught", "survived", "broken"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One wrong line.
+
+    Attributes:
+        name: What is wrong, in words.
+        file: In ``src/leam``.
+        old: What stands there; exactly once.
+        new: What is planted.
+        tests: The tests that must notice, in ``tests``.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def section(name: str) -> str:
+    """The file of a section of the report."""
+    return f"report/sections/{name}.py"
+
+
+def stage(name: str) -> str:
+    """The file of a stage of a study."""
+    return f"study/stages/{name}.py"
+
+
+FAULTS = [
+    # The report's text and tables.
+    Fault("facts: people and faces swapped", section("facts"),
+          "counts = (summary.people, summary.images,", "counts = (summary.images, summary.people,", SECTIONS),
+    Fault("numbers: mean and lower end swapped", "report/parts.py",
+          "for end in (found.mean, found.low, found.high)", "for end in (found.low, found.mean, found.high)", SECTIONS),
+    Fault("numbers: percent too small by ten", "report/parts.py",
+          "return number(found, 1, 100)", "return number(found, 1, 10)", SECTIONS),
+    Fault("regions table: share instead of mass", section("regions"),
+          "percent(one.mass),", "percent(one.share),", SECTIONS),
+    Fault("second parser table: the second parser's share twice", section("second_parser"),
+          "percent(own[region].share)", "percent(one.share)", SECTIONS),
+    Fault("specificity table: genuine and impostor pairs swapped", section("specificity"),
+          "number(one.genuine),\n                    number(one.impostor),",
+          "number(one.impostor),\n                    number(one.genuine),", SECTIONS),
+    Fault("specificity table: columns rotated", section("specificity"),
+          "number(one.auc),\n                    number(one.chance.auc),\n                    plain(one.p, 3),",
+          "plain(one.p, 3),\n                    number(one.auc),\n                    number(one.chance.auc),",
+          SECTIONS),
+    Fault("occlusion table: all margins of one control", section("occlusion"),
+          "margin = figures.margins[control]", "margin = figures.margins['moved']", SECTIONS),
+    Fault("curves table: first point of every fraction", section("curves"),
+          "*(plain(point.value.mean, 4) for point in points),", "*(plain(points[0].value.mean, 4) for _ in points),",
+          SECTIONS),
+    Fault("verification table: map instead of random", section("verification"),
+          "number(one.deletion.random.area),", "number(one.deletion.map.area),", SECTIONS),
+    Fault("verification table: deletion and insertion swapped", section("verification"),
+          "number(one.insertion.map.area),", "number(one.deletion.map.area),", SECTIONS),
+    Fault("sanity table: the first step instead of the last", section("sanity"),
+          "number(figures.steps[-1].rank),", "number(figures.steps[0].rank),", SECTIONS),
+    Fault("stability table: columns swapped", section("stability"),
+          "number(one.max_sensitivity),\n                    number(one.flip_consistency),",
+          "number(one.flip_consistency),\n                    number(one.max_sensitivity),", SECTIONS),
+    Fault("transfer table: own mask and others' swapped", section("transfer"),
+          "number(one.own, 4),\n                    number(one.others, 4),",
+          "number(one.others, 4),\n                    number(one.own, 4),", SECTIONS),
+    Fault("groups table: p not corrected", section("groups"),
+          "plain(row.p_adjusted, 4),", "plain(row.p, 4),", SECTIONS),
+    Fault("groups table: matched on all instead of on pose", section("groups"),
+          "number(row.matched.difference, 4),", "number(row.matched_on_all.difference, 4),", SECTIONS),
+    Fault("exclusions: the first one dropped", section("exclusions"),
+          "for one in found[:_MOST]]", "for one in found[1:_MOST]]", SECTIONS),
+    Fault("exclusions: section dropped", section("exclusions"),
+          "return bool(context.summary.exclusions)", "return len(context.summary.exclusions) > 200", SECTIONS),
+    Fault("provenance: hash of the recognizers rotated", section("provenance"),
+          "sha256 {model.sha256}", "sha256 {plan.models[0].sha256}", SECTIONS),
+    # The report's charts.
+    Fault("regions chart: share instead of area", section("regions"),
+          "float(np.mean([one.regions[region].area.mean or 0", "float(np.mean([one.regions[region].share.mean or 0",
+          CHARTS),
+    Fault("regions chart: smallest share on top", section("regions"),
+          "key=lambda region: -means[region]", "key=lambda region: means[region]", CHARTS),
+    Fault("specificity chart: labels of the series swapped", section("specificity"),
+          '"genuine pairs",\n                    [figures', '"impostor pairs",\n                    [figures', CHARTS),
+    Fault("specificity chart: critical pixels instead of whole maps", section("specificity"),
+          "[figures.operands[operand].genuine for", '[figures.operands["critical"].genuine for', CHARTS),
+    Fault("specificity chart: recognizers out of order", section("specificity"),
+          "        Panel(\n            list(found),", "        Panel(\n            list(found)[::-1],", CHARTS),
+    Fault("histograms: genuine and impostor pairs swapped", section("specificity"),
+          '"genuine pairs": one.histogram.genuine,', '"genuine pairs": one.histogram.impostor,', CHARTS),
+    Fault("occlusion chart: one control for all", section("occlusion"),
+          "else figures.controls[mask]", "else figures.controls[controls[0]]", CHARTS),
+    Fault("curves chart: the first fill in every panel", section("curves"),
+          "in figures.curves[fill][mask]", "in figures.curves[next(iter(first))][mask]", CHARTS),
+    Fault("curves chart: cosines and distances averaged", section("curves"),
+          "if kinds[name] == kind}", "if kinds[name]}", CHARTS),
+    Fault("verification chart: deletion and insertion swapped", section("verification"),
+          '("deletion", "deleted", [figures.deletion for', '("deletion", "deleted", [figures.insertion for', CHARTS),
+    Fault("verification chart: map and random swapped", section("verification"),
+          "[order.map for order in orders]", "[order.random for order in orders]", CHARTS),
+    Fault("sanity chart: rank correlation in both panels", section("sanity"),
+          "step.ssim.mean for step", "step.rank.mean for step", CHARTS),
+    Fault("agreement chart: not ordered by cluster", section("agreement"),
+          "for j in order] for i in order]", "for j in sorted(order)] for i in sorted(order)]", CHARTS),
+    Fault("agreement chart: rank correlations of critical masks", section("agreement"),
+          'found.critical if kind == "critical" else found.rank', "found.critical", CHARTS),
+    Fault("transfer chart: transposed", section("transfer"),
+          "[[cell.mean for cell in row] for row in found.drop]",
+          "[[found.drop[j % len(found.drop)][i].mean for j, _ in enumerate(found.masks)] "
+          "for i, _ in enumerate(found.drop)]", CHARTS),
+    Fault("groups chart: matched on all instead of on pose", section("groups"),
+          "[row.matched.difference for row in rows]", "[row.matched_on_all.difference for row in rows]", CHARTS),
+    Fault("groups chart: all figures instead of the similarity drop", section("groups"),
+          "if row.of == DROP and (row.first", "if (row.first", CHARTS),
+    Fault("layers chart: late layers first", section("layers"),
+          "values[region][layer.depth - 1] =", "values[region][-layer.depth] =", CHARTS),
+    Fault("layers chart: mass not divided by area", section("layers"),
+          "= mass / area", "= mass", CHARTS),
+    Fault("drawing: row labels reversed", "report/drawing.py",
+          "places, panel.rows if", "places, panel.rows[::-1] if", DRAWING),
+    Fault("drawing: numbers of a matrix transposed", "report/drawing.py",
+          "            column,\n            row,\n", "            row,\n            column,\n", DRAWING),
+    Fault("drawing: intervals from the mean", "report/drawing.py",
+          "axis.hlines(at, low, high,", "axis.hlines(at, mean, high,", DRAWING),
+    # Pictures.
+    Fault("gallery: people in reverse order", "report/pictures.py",
+          "descending=[True, False])", "descending=[False, False])", PICTURES),
+    Fault("gallery: least under the heading of most", section("specificity"),
+          '("Most person-specific", people.most)', '("Most person-specific", people.least)', PICTURES),
+    Fault("layer pictures: late layers first", "report/pictures.py",
+          "overlay(face, means.layers[place])", "overlay(face, means.layers[-1 - place])", PICTURES),
+    Fault("mean map of one slice only", "report/pictures.py",
+          "overall = density if overall is None else overall + density", "overall = density", PICTURES),
+    # Claims.
+    Fault("claims: p not corrected", "report/claims.py",
+          "return gap.p_adjusted is not None and gap.p_adjusted < _SIGNIFICANT",
+          "return gap.p is not None and gap.p < _SIGNIFICANT", CLAIMS),
+    Fault("claims: mean instead of the lower end", "report/claims.py",
+          "found.difference.low > 0", "found.difference.mean > 0", CLAIMS),
+    Fault("claims: men instead of women", "report/claims.py",
+          'signs = [1 if row.first == "female"', 'signs = [1 if row.first == "male"', CLAIMS),
+    # The summary and the figures of the stages.
+    Fault("summary: an exclusion dropped", "study/summary.py",
+          "exclusions=exclusions,", "exclusions=exclusions[1:],", FIGURES),
+    Fault("summary: pictures counted as people", "study/summary.py",
+          "people=len(run.people),", "people=len(positions),", FIGURES),
+    Fault("occlusion: margins with the wrong sign", stage("occlusion"),
+          'run.paired(own - rows[mask]["drop"].to_numpy(), people)',
+          'run.paired(rows[mask]["drop"].to_numpy() - own, people)', FIGURES),
+    Fault("curves: the fills in reverse order", stage("curves"),
+          "grid.drop[:, f, m, t]", "grid.drop[:, -1 - f, m, t]", FIGURES),
+    Fault("verification: map and random swapped", stage("verification"),
+          "deletion=VerificationFigures.Orders(map=curve(0, 0), random=curve(0, 1))",
+          "deletion=VerificationFigures.Orders(map=curve(0, 1), random=curve(0, 0))", FIGURES),
+    Fault("sanity: rank correlation as structural similarity", stage("sanity"),
+          "ssim=run.estimate(found.ssim[:, step], owners)", "ssim=run.estimate(found.rank[:, step], owners)", FIGURES),
+    Fault("swap: regions in reverse order", stage("swap"),
+          "found.ranking[:, place]", "found.ranking[:, -1 - place]", FIGURES),
+    Fault("second parser: the first parser's shares", stage("second_parser"),
+          "share=run.estimate(second.share[:, i], owners)", "share=run.estimate(first[:, i], owners)", FIGURES),
+    Fault("specificity: genuine and impostor pairs swapped", stage("specificity"),
+          'genuine=estimates["same"],', 'genuine=estimates["different"],', FIGURES),
+    Fault("specificity table: columns swapped", stage("specificity"),
+          "genuine, impostor = one.of_people()", "impostor, genuine = one.of_people()", FIGURES),
+    Fault("transfer: random is the first recognizer's mask", stage("transfer"),
+          "random=run.estimate(drops[:, -1], owners)", "random=run.estimate(drops[:, 0], owners)", FIGURES),
+    Fault("agreement: not ordered by cluster", stage("agreement"),
+          "merges=clusters.merges.round(6).tolist()", "merges=clusters.merges[::-1].round(6).tolist()", FIGURES),
+    Fault("layers: depth from 0", stage("layers"),
+          "if first else [], start=1)", "if first else [], start=0)", FIGURES),
+    Fault("groups: p not corrected", stage("groups"),
+          "p_adjusted=finite(adjusted)", "p_adjusted=finite(found.p)", FIGURES),
+    Fault("groups: matched on pose and on all swapped", stage("groups"),
+          "plain, matched, on_all =", "plain, on_all, matched =", FIGURES),
+    # Tables.
+    Fault("regions: mass in the column of shares", stage("regions"),
+          '"share": found.share[:, :, columns].ravel()', '"share": found.mass[:, :, columns].ravel()', TABLES),
+    Fault("layers: x and y swapped", stage("layers"),
+          '"x": focus.centre[:, :, 0].ravel()', '"x": focus.centre[:, :, 1].ravel()', TABLES),
+    Fault("occlusion: masks in reverse order", stage("occlusion"),
+          '"mask": kinds * probes', '"mask": kinds[::-1] * probes', TABLES),
+    Fault("curves: fractions and masks out of step", stage("curves"),
+          "product(settings.fills, (CRITICAL, *settings.controls), settings.curve)",
+          "product(settings.fills, (*settings.controls, CRITICAL), settings.curve)", TABLES),
+    Fault("transfer: masks in reverse order", stage("transfer"),
+          '"mask": masks * len(found.position)', '"mask": masks[::-1] * len(found.position)', TABLES),
+    Fault("faces: edges of the box rotated", "study/summary.py",
+          'zip(("left", "top", "right", "bottom")', 'zip(("top", "right", "bottom", "left")', TABLES),
+]  # fmt: skip
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "words", nargs="*", help="plant only the faults whose names contain one of these"
+    )
+    parser.add_argument("--list", action="store_true", help="print the faults and plant none")
+    options = parser.parse_args()
+    faults = [f for f in FAULTS if not options.words or any(w in f.name for w in options.words)]
+    if options.list:
+        print(*(f"{fault.name}  ({fault.file})" for fault in faults), sep="\n")
+        return 0
+    started = time.monotonic()
+    outcomes = dict(plant(faults))
+    for outcome in (SURVIVED, BROKEN):
+        for name, found in outcomes.items():
+            if found == outcome:
+                print(f"{outcome}: {name}")
+    caught = sum(found == CAUGHT for found in outcomes.values())
+    seconds = time.monotonic() - started
+    print(f"{caught} of {len(outcomes)} faults caught in {seconds:.0f} s")
+    return 0 if caught == len(outcomes) else 1
+
+
+def plant(faults: list[Fault]) -> list[tuple[str, str]]:
+    """The outcome of every fault, and of none at all."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        compileall.compile_dir(source, quiet=1)
+
+        def run(tests: tuple[str, ...]) -> int | None:
+            process = context.Process(target=run_tests, args=(source, tests))
+            process.start()
+            process.join()
+            return process.exitcode
+
+        everything = tuple(dict.fromkeys(test for fault in faults for test in fault.tests))
+        if run(everything) != 0:
+            raise SystemExit("The tests fail without any fault: mend them first.")
+        for fault in faults:
+            path = source / "leam" / fault.file
+            text = path.read_text(encoding="utf-8")
+            if text.count(fault.old) != 1:
+                outcomes.append((fault.name, BROKEN))
+                continue
+            stamp = path.stat().st_mtime
+            path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+            # Compiled files are known by the time of their source.
+            os.utime(path, (stamp + 60, stamp + 60))
+            code = run(fault.tests)
+            path.write_text(text, encoding="utf-8")
+            os.utime(path, (stamp, stamp))
+            # pytest: 0 for success, 1 for failed tests, more where they could not be run.
+            outcomes.append((fault.name, {0: SURVIVED, 1: CAUGHT}.get(code or 0, BROKEN)))
+            print(f"{outcomes[-1][1]:9} {fault.name}", flush=True)
+    return outcomes
+
+
+def run_tests(source: Path, tests: tuple[str, ...]) -> None:
+    """Run tests against a copy of the source in this process, and exit with pytest's code."""
+    sys.dont_write_bytecode = True
+    # What was preloaded stays: pytest need not look through it for garbage.
+    gc.freeze()
+    sys.path.insert(0, str(source))
+    os.environ |= {"PYTHONPATH": str(source), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    import pytest  # noqa: PLC0415
+
+    import leam  # noqa: PLC0415
+
+    if not Path(leam.__file__).is_relative_to(source):
+        raise SystemExit(3)
+    arguments = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        code = pytest.main([*arguments, *(str(ROOT / "tests" / test) for test in tests)])
+    raise SystemExit(int(code))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
