@@ -322,7 +322,7 @@ def detections(count: int) -> Detections:
 
 
 def margins(place: int) -> pl.DataFrame:
-    """Coefficients of all people: the recognizers agree on nobody; person ``m`` has none."""
+    """Coefficients of all people, ranked differently under each recognizer; person ``m`` has none."""
     order = np.roll(np.arange(len(PEOPLE)), 5 * place) / 100
     genuine = 0.3 + 2 * order
     genuine[-1] = np.nan

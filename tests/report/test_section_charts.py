@@ -300,7 +300,7 @@ def test_gaps_of_all_people_and_of_matched_ones(charts):
     assert legend_of(figure) == {"all people": SERIES[0], "matched on pose": SERIES[1]}
 
 
-def test_layers_stand_beside_what_parts_recognizers(charts):
+def test_layers_stand_beside_the_divergence_between_recognizers(charts):
     figure = charts("layers")[0]
     (axis,) = figure.axes
     assert rows_of(axis) == near(

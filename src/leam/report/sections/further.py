@@ -80,10 +80,7 @@ def _parts(kind: type[Figures], figures: Mapping[str, Figures]) -> Iterator[Part
     if estimates:
         yield Table(
             ("figure", "recognizer", "mean with 95 % interval", "people"),
-            [
-                (one.name, one.row, _number(one.estimate), str(one.estimate.n))
-                for one in estimates
-            ],
+            [(one.name, one.row, _number(one.estimate), str(one.estimate.n)) for one in estimates],
         )
     explained = [
         (name.replace("_", " "), " ".join(field.description.split()))
