@@ -56,6 +56,8 @@ class BalanceFigures(Figures):
 @pytest.fixture
 def plugged(summary, context, monkeypatch) -> Context:
     """A report with the figures of two stages that no section shows, and of one whose package is gone."""
+    # All built-in stages are registered before, so that none is lost with the copy.
+    list(STAGES)
     monkeypatch.setattr(STAGES, "_things", dict(STAGES._things))
 
     @STAGES("brightness")
