@@ -49,7 +49,8 @@ bench-quick: $(BENCH_READY)
 	$(BENCH) benchmarks/cost.py --models all --rounds 3
 
 bench: $(BENCH_READY)
-	$(BENCH) benchmarks/cost.py --models all --rounds 15 --one-thread --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --all-threads --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
 	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md

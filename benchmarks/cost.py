@@ -1,136 +1,145 @@
-"""What all layer maps cost over one inference forward pass of the same recognizer and batch.
+"""The cost of all layer maps, relative to one forward pass of the same recognizer and batch.
 
     python benchmarks/cost.py --models all --out benchmarks/results.json --page docs/performance.md
 
-Runs are interleaved in one process, and the median of the rounds' ratios is reported, since machines are noisy. The
-forward pass is the module's own, as given. ``plain`` is both passes by the plain definition, which holds all
-activations and gradients; ``difference`` is the largest of overall maps from those, over their largest value. All is
-on as many threads as torch takes by itself, and with ``--one-thread`` on one, too. Where there is a GPU, IResNet-50 and
-100 with seeded random weights are measured too.
+Everything runs on one thread, as each process of a study does, and in processor time, which other programs disturb
+least; ``--all-threads`` measures wall time on torch's own number of threads instead. Runs are interleaved in one
+process, and the median of the rounds' ratios is reported. The forward pass is the module's own. ``plain`` is the plain
+backend, which holds all activations and gradients; it is slow and runs once. Each kernel of the fused backend is switched off
+alone; there is one, so this is also the cost without numba. ``onnxruntime`` is the cost relative to that library's
+forward pass of the same file, on as many threads. ``difference`` is the largest difference between the overall maps of
+both backends, relative to their largest value. With a GPU, IResNet-50 and 100 with random weights are measured too.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
+import onnxruntime
 import torch
 from markdown import show
 from recording import asked, interleaved, load, noise, ratio, record
 from torch import Tensor
 
-from leam.explain.aggregates import AGGREGATES, distribution, distributions
-from leam.explain.backends import kernels as loops
+from leam.explain.backends import _operations
 from leam.explain.explainer import Explainer
-from leam.explain.weightings import WEIGHTINGS
 from leam.recognizers.architectures.iresnet import IResNet
 from leam.recognizers.card import Card
+from leam.recognizers.catalogue import locate
 from leam.recognizers.recognizer import Recognizer
 
 BATCH = 32
 GPU_BATCH = 256
 
 
-def measure(recognizer: Recognizer, rounds: int, batch: int = BATCH) -> dict[str, Any]:
-    """Medians of a forward pass, of the plain definition and of all maps, and their ratios."""
-    explainer = Explainer(recognizer)
+def measure(
+    recognizer: Recognizer, rounds: int, clock: Callable[[], float], batch: int = BATCH
+) -> dict[str, Any]:
+    """Medians of a forward pass and of all maps, by both backends, and their ratios."""
+    explainer, plain = Explainer(recognizer), Explainer(recognizer, backend="plain")
     chips = noise(recognizer, batch)
-    times = interleaved(
-        {
-            "forward": lambda: recognizer.embed(chips, batch),
-            "plain": lambda: explainer.differentiate(chips),
-            "steps": lambda: explain_without_loops(explainer, chips),
-            "maps": lambda: explainer.explain(chips),
-        },
-        rounds,
-    )
+    runs: dict[str, Callable[[], object]] = {
+        "forward": lambda: recognizer.embed(chips, batch),
+        "without": lambda: without_kernel(explainer, chips),
+        "fused": lambda: explainer.explain(chips),
+    }
+    if session := onnx_forward(recognizer, chips):
+        runs["onnx"] = session
+    times = interleaved(runs, rounds, clock)
+    start = clock()
+    expected = plain.explain(chips).overall
+    forward = statistics.median(times["forward"])
     return {
         "layers": len(explainer.layers),
-        "forward_ms": 1000 * statistics.median(times["forward"]) / batch,
-        "plain_ratio": ratio(times, "plain", "forward"),
-        "ratio_without_loops": ratio(times, "steps", "forward"),
-        "ratio": ratio(times, "maps", "forward"),
-        "images_per_second": batch / statistics.median(times["maps"]),
-        "difference": difference(explainer, chips),
+        "forward_ms": 1000 * forward / batch,
+        "plain_ratio": (clock() - start) / forward,
+        "ratio_without_kernel": ratio(times, "without", "forward"),
+        "ratio": ratio(times, "fused", "forward"),
+        "kernel_gain": ratio(times, "without", "fused") - 1,
+        "ratio_onnxruntime": ratio(times, "fused", "onnx") if session else None,
+        "difference": float(
+            (explainer.explain(chips).overall - expected).abs().max() / expected.max()
+        ),
     }
 
 
-def difference(explainer: Explainer, chips: Tensor) -> float:
-    """The largest difference of overall maps from the plain definition's, over the largest value of those."""
-    activations, gradients, _, _ = explainer.differentiate(chips)
-    weigh, join = WEIGHTINGS[explainer.weighting], AGGREGATES[explainer.aggregate]
-    with without_loops():
-        maps, _ = distributions(list(map(weigh, activations, gradients)))
-        plain = distribution(join(maps, explainer.recognizer.card.input_size))
-    return float((explainer.explain(chips).overall - plain).abs().max() / plain.max())
-
-
-def explain_without_loops(explainer: Explainer, chips: Tensor) -> None:
-    """All maps by torch's own steps, as without the extra ``fast``."""
-    with without_loops():
+def without_kernel(explainer: Explainer, chips: Tensor) -> None:
+    """All maps by torch's own operations, as without numba."""
+    with mock.patch.object(_operations, "kernel", return_value=None):
         explainer.explain(chips)
 
 
-@contextmanager
-def without_loops() -> Iterator[None]:
-    """Take torch's own steps inside the block."""
-    installed = loops.INSTALLED
-    loops.INSTALLED = False
-    try:
-        yield
-    finally:
-        loops.INSTALLED = installed
+def onnx_forward(recognizer: Recognizer, chips: Tensor) -> Callable[[], object] | None:
+    """The forward pass of onnxruntime; None for a recognizer that is not an ONNX file."""
+    if recognizer.card.architecture != "onnx":
+        return None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    path = str(locate(recognizer.card))
+    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    # A file may have been written for a single face, or for pictures with the channels last.
+    single = isinstance(source.shape[0], int)
+    last = source.shape[-1] == 3
+
+    def run() -> object:
+        inputs = recognizer.preprocess(chips)
+        batch = (inputs.permute(0, 2, 3, 1) if last else inputs).contiguous().numpy()
+        faces = [batch[i : i + 1] for i in range(len(batch))] if single else [batch]
+        return [session.run(None, {source.name: face}) for face in faces]
+
+    return run
 
 
 def measure_gpu(rounds: int) -> dict[str, dict[str, Any]]:
-    """IResNet-50 and 100 on a GPU, at a batch of 256; empty, and said so, without one."""
+    """IResNet-50 and 100 on a GPU, at a batch of 256; empty without one."""
     if not torch.cuda.is_available():
-        print("GPU: skipped, torch sees none")
+        print("GPU: skipped, torch finds none")
         return {}
     found = {}
     for name, depth in {"iresnet50": 50, "iresnet100": 100}.items():
         torch.manual_seed(0)
         module = IResNet(depth).eval()
         recognizer = Recognizer(module, Card(name=name, input_size=(112, 112)), "cuda")
-        found[name] = measure(recognizer, rounds, GPU_BATCH)
+        found[name] = measure(recognizer, rounds, time.perf_counter, GPU_BATCH)
         del module, recognizer
         torch.cuda.empty_cache()
     return found
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """One row a recognizer, as Markdown."""
-    lines = [
-        "| recognizer | layers | forward, ms a face | plain definition | maps without loops | all maps | difference |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {r['layers']} | {r['forward_ms']:.2f} | {r['plain_ratio']:.2f} | "
-        f"{r['ratio_without_loops']:.2f} | {r['ratio']:.2f} | {r['difference']:.0e} |"
-        for name, r in found.items()
-    ]
+    """One row for each recognizer, as Markdown."""
+    columns = (
+        "recognizer", "layers", "forward, ms a face", "plain", "fused without numba", "fused", "gain of the kernel",
+        "fused over onnxruntime", "difference",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name, r in found.items():
+        onnx = f"{r['ratio_onnxruntime']:.2f}" if r["ratio_onnxruntime"] else "–"
+        lines.append(
+            f"| {name} | {r['layers']} | {r['forward_ms']:.2f} | {r['plain_ratio']:.2f} | "
+            f"{r['ratio_without_kernel']:.2f} | {r['ratio']:.2f} | {r['kernel_gain']:.0%} | "
+            f"{onnx} | {r['difference']:.0e} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run from the command line."""
-    options = asked(__doc__, one_thread="measure on one thread, too")
-    if not loops.ready(BATCH):
-        print(
-            "compiled loops: none; they need the extra fast (numba), and on several threads Linux"
-        )
-    recognizers = load(options.models)
-    found = {r.name: measure(r, options.rounds) for r in recognizers}
-    found |= measure_gpu(options.rounds)
-    record(options.out, "cost", found)
-    show(table(found), options.page, "cost")
-    if options.one_thread:
+    options = asked(__doc__, all_threads="measure wall time on several threads")
+    clock = time.perf_counter if options.all_threads else time.process_time
+    if not options.all_threads:
         torch.set_num_threads(1)
-        alone = {r.name: measure(r, options.rounds) for r in recognizers}
-        record(options.out, "cost_one_thread", alone)
-        show(table(alone), options.page, "cost_one_thread")
+    found = {r.name: measure(r, options.rounds, clock) for r in load(options.models)}
+    found |= measure_gpu(options.rounds)
+    key = "cost_all_threads" if options.all_threads else "cost"
+    record(options.out, key, found)
+    show(table(found), options.page, key)
 
 
 if __name__ == "__main__":

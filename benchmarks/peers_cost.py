@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from markdown import write_between
-from recording import arguments, interleaved, load, noise, ratio, record
+from recording import arguments, as_worker, interleaved, load, noise, ratio, record
 from torch import Tensor, nn
 
 from leam.explain.explainer import Explainer
@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("--model", default="dlib_resnet")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    as_worker()
+    torch.set_num_threads(1)  # as in a study
     (recognizer,) = load(options.model)
     found = measure(recognizer, options.rounds)
     print(table(found))

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 
 import torch
 
-from leam.explain.memory import keep_freed_memory
+from leam.explain.memory import worker_environment
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
-from leam.study.plan import installed_versions
+from leam.version import installed_versions
 
 Runs = Mapping[str, Callable[[], object]]
 
@@ -28,6 +29,13 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
     return parser
+
+
+def as_worker() -> None:
+    """Start this program again with the environment variables of a study's worker processes."""
+    if not worker_environment().items() <= os.environ.items():
+        environment = {**os.environ, **worker_environment()}
+        os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  our own command
 
 
 def asked(description: str | None, **switches: str) -> argparse.Namespace:
@@ -44,7 +52,9 @@ def asked(description: str | None, **switches: str) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     for name, does in switches.items():
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=does)
-    return parser.parse_args()
+    options = parser.parse_args()
+    as_worker()
+    return options
 
 
 def all_models() -> list[str]:
@@ -54,7 +64,6 @@ def all_models() -> list[str]:
 
 def load(names: str) -> list[Recognizer]:
     """The recognizers of a comma-separated list; ``all`` for the ten."""
-    keep_freed_memory()  # as the processes of the command line do
     wanted = all_models() if names == "all" else names.split(",")
     return [load_recognizer(name) for name in wanted]
 
@@ -66,17 +75,19 @@ def noise(recognizer: Recognizer, count: int) -> torch.Tensor:
     return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
 
 
-def interleaved(runs: Runs, rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    runs: Runs, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of every run in every round, one after another, so that a slow moment slows all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:  # the first round warms up
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return times
 
 

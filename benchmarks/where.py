@@ -2,9 +2,10 @@
 
     python benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 
-torch.profiler's events make a tree; an event's own time belongs to the outermost of its ancestors, or itself, that
-``KINDS`` names. What belongs to none is the rest: pooling, sums of branches, the scaling of maps, and Python. On one
-thread, since only then times add up.
+torch.profiler's events form a tree; an event's own time counts for the outermost of its ancestors, or itself, that
+``KINDS`` names. What counts for none is the rest: the kernel, pooling, sums of branches, the normalisation of maps, and
+Python. It runs on one thread, since only then times add up. The weighting is measured in torch's operations: where the
+kernel computes it along the way, it takes no time of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from torch import Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from leam.explain.explainer import Explainer
+from leam.explain.aggregates import AGGREGATES
+from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
+from leam.explain.weightings import WEIGHTINGS
 from leam.recognizers.recognizer import Recognizer
 
 BATCH = 16
@@ -43,9 +46,9 @@ KINDS = {
     "upsampling": (),
 }  # fmt: skip
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
-# Within a step of the graph, products and sums are those of its gain and shift.
-STEPS = ("_Run", "_RunBackward")
-OF_STEPS = ("aten::mul", "aten::mul_", "aten::add_")
+# Within a fused operation, products and sums are those of a normalisation.
+FUSED = ("_Function", "_FunctionBackward")
+OF_FUSED = ("aten::mul", "aten::mul_", "aten::add_")
 
 Result = TypeVar("Result")
 
@@ -66,7 +69,7 @@ def kind_of(event: FunctionEvent) -> str | None:
     parent: FunctionEvent | None = event
     while parent is not None:
         name = parent.name
-        if kind is None and name in STEPS and event.name in OF_STEPS:
+        if kind is None and name in FUSED and event.name in OF_FUSED:
             kind = "normalisation"
         kind = name if name in KINDS else KIND_OF.get(name, kind)
         parent = parent.cpu_parent
@@ -75,10 +78,10 @@ def kind_of(event: FunctionEvent) -> str | None:
 
 def measure(recognizer: Recognizer, rounds: int) -> dict[str, Any]:
     """The time of a face under the profiler and its shares, of the fastest round, which others disturbed least."""
-    explainer = Explainer(recognizer)
     chips = noise(recognizer, BATCH)
-    explainer._weigh = labelled("weighting", explainer._weigh)  # noqa: SLF001
-    explainer._join = labelled("upsampling", explainer._join)  # noqa: SLF001
+    WEIGHTINGS("labelled")(labelled("weighting", WEIGHTINGS[DEFAULT_WEIGHTING]))
+    AGGREGATES("labelled")(labelled("upsampling", AGGREGATES[DEFAULT_AGGREGATE]))
+    explainer = Explainer(recognizer, weighting="labelled", aggregate="labelled")
     explainer.explain(chips)
     run = labelled(WHOLE, explainer.explain)
     whole, spent = min((profiled(run, chips) for _ in range(rounds)), key=lambda found: found[0])

@@ -100,8 +100,8 @@ def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypa
         contrast_target(templates, impostors, "cosine"),
     ]
     wanted = [plain(explainer, chips, target) for target in targets]
-    monkeypatch.setattr(memory_module, "_FAST_BYTES", 2 * layer_bytes(explainer.layers))
-    assert portion(explainer.layers, 5, torch.device("cpu")) == 2
+    monkeypatch.setattr(memory_module, "_MOST_BYTES", 2 * layer_bytes(explainer.layers))
+    assert portion(explainer.layers, 5, torch.device("cpu")) == 3
     assert portion(explainer.layers, 5, torch.device("cuda")) == 5
     for target, plainly in zip(targets, wanted, strict=True):
         assert_same(explainer.explain(chips, target), plainly)
@@ -111,13 +111,24 @@ def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypa
     assert sizes == [5]
 
 
-def test_portions_are_of_sixteen_where_these_fit(tiny, monkeypatch):
+@pytest.mark.parametrize(("threads", "least"), [(1, 16), (4, 32)])
+def test_portions_are_equal_and_neither_small_nor_large(tiny, monkeypatch, threads, least):
+    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for count in range(1, 300):
+        size = portion(layers, count, cpu)
+        last = (count - 1) % size + 1
+        assert size == count < 2 * least or least <= size < 2 * least
+        # Portions are as equal as can be.
+        assert size - last < -(-count // size)
+
+
+def test_portions_shrink_where_memory_is_short(tiny, monkeypatch):
     layers, cpu = Explainer(tiny).layers, torch.device("cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    # Memory for 11 faces is stretched to 16; memory for 7 is not; where there is more, portions are equal.
-    for room, sizes in {11: [5, 16, 16, 16], 7: [5, 6, 6, 7], 40: [5, 16, 24, 35]}.items():
-        monkeypatch.setattr(memory_module, "_FAST_BYTES", room * layer_bytes(layers))
-        assert [portion(layers, count, cpu) for count in (5, 16, 24, 70)] == sizes
+    for room, size in {7: 7, 2: 2, 0: 1}.items():
+        monkeypatch.setattr(memory_module, "_MOST_BYTES", room * layer_bytes(layers))
+        assert portion(layers, 14, cpu) == size
 
 
 def test_the_batch_size_grows_with_the_memory(tiny):

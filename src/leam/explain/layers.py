@@ -211,7 +211,7 @@ def _connected(embedding: Tensor, values: dict[str, Tensor]) -> set[str]:
     names = [name for name, value in values.items() if value.requires_grad]
     if not names or not embedding.requires_grad:
         return set()
-    gradients = torch.autograd.grad(
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
         embedding.sum(), [values[name] for name in names], allow_unused=True
     )
     return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
@@ -229,7 +229,7 @@ def _layer(name: str, output: _Output, aspect: float) -> Layer | None:
 
 
 def _token_grid(tokens: int, aspect: float) -> tuple[int, tuple[int, int]] | None:
-    """The number of leading tokens to drop so that the others fill a grid of the input's aspect ratio, and that grid."""
+    """How many leading tokens to drop so that the others fill a grid of the input's aspect ratio, and that grid."""
     for extra in range(_MOST_EXTRA_TOKENS + 1):
         columns = round(math.sqrt((tokens - extra) / aspect)) if tokens > extra else 0
         rows = round(columns * aspect)

@@ -11,14 +11,12 @@ import torch
 from leam.explain.layers import Layer
 from leam.recognizers.recognizer import Recognizer
 
-# Measured with benchmarks/cost.py: larger portions are slower on a CPU, since their activations leave the caches and
-# large blocks go back to the operating system after each layer.
-_FAST_BYTES = 256 << 20
-_BLOCK_BYTES = 32 << 20
-# On one thread torch computes 1x1 convolutions of fewer than 16 images by another routine, which took up to twice as
-# long; several threads share fewer than 32 images unevenly. A portion may exceed the fast memory to reach these numbers,
-# but by no more than a factor of two.
-_LEAST_ON_ONE_THREAD, _LEAST_ON_SEVERAL = 16, 32
+# Measured with benchmarks/cost.py: larger portions leave the CPU's caches. For fewer than 16 images torch computes 1x1
+# convolutions by a routine that took up to twice as long on one thread, and several threads share fewer than 32 images
+# unevenly.
+_ON_ONE_THREAD, _ON_SEVERAL = 16, 32
+# The most bytes that the layers' activations of a portion may take.
+_MOST_BYTES = 512 << 20
 _FLOAT_BYTES = 4
 # Bytes that the graph keeps for a face, relative to its layers' activations: these, their normalised form, and the
 # gradients in progress.
@@ -31,37 +29,27 @@ def worker_environment() -> dict[str, str]:
     """Environment variables for processes that explain many faces.
 
     They make glibc's allocator keep freed memory for the next request. By default it returns large blocks to the
-    operating system, which clears every page before handing it out again: maps then took up to 1.4 times as long. Such
-    a process grows by about a tenth and does not shrink. Other C libraries ignore the variables.
+    operating system, which clears every page before it hands them out again: maps then took up to 1.4 times as long.
+    Such a process grows by about a tenth and does not shrink. Other C libraries ignore the variables.
     """
     return {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 
 def layer_bytes(layers: Sequence[Layer]) -> int:
     """The size in bytes of all layers' activations for one face, float32."""
-    return sum(map(_bytes, layers))
-
-
-def _bytes(layer: Layer) -> int:
-    return _FLOAT_BYTES * layer.channels * math.prod(layer.size)
+    return sum(_FLOAT_BYTES * layer.channels * math.prod(layer.size) for layer in layers)
 
 
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
     """How many faces of a batch to run at once: all of them on a GPU, equal portions on a CPU.
 
-    Where memory allows, portions have at least 16 faces (32 on several threads); only the last may be smaller.
+    Where memory allows, portions have 16 to 31 faces (32 to 63 on several threads), or all faces of a smaller batch.
     """
     if device.type != "cpu" or not count:
         return max(count, 1)
-    largest, face = max(map(_bytes, layers), default=1), max(layer_bytes(layers), 1)
-    preferred = (
-        (_LEAST_ON_SEVERAL, _LEAST_ON_ONE_THREAD)
-        if torch.get_num_threads() > 1
-        else (_LEAST_ON_ONE_THREAD,)
-    )
-    least = next((number for number in preferred if number * face <= 2 * _FAST_BYTES), 1)
-    most = max(least, min(_FAST_BYTES // face, (_BLOCK_BYTES - 1) // largest))
-    return max(min(least, count), math.ceil(count / math.ceil(count / most)))
+    preferred = _ON_SEVERAL if torch.get_num_threads() > 1 else _ON_ONE_THREAD
+    size = max(1, min(preferred, _MOST_BYTES // max(layer_bytes(layers), 1)))
+    return math.ceil(count / max(1, count // size))
 
 
 def batch_size(
