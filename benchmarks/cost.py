@@ -5,10 +5,11 @@
 Everything runs on one thread, as each process of a study does, and in processor time, which other programs disturb
 least; ``--all-threads`` measures wall time on torch's own number of threads instead. Runs are interleaved in one
 process, and the median of the rounds' ratios is reported. The forward pass is the module's own. ``plain`` is the plain
-backend, which holds all activations and gradients; it is slow and runs once. Each kernel of the fused backend is switched off
-alone; there is one, so this is also the cost without numba. ``onnxruntime`` is the cost relative to that library's
-forward pass of the same file, on as many threads. ``difference`` is the largest difference between the overall maps of
-both backends, relative to their largest value. With a GPU, IResNet-50 and 100 with random weights are measured too.
+backend, which holds all activations and gradients; it is slow and runs once. Each kernel of the fused backend is
+switched off alone; there is one, so this is also the cost without numba. ``onnxruntime`` is the cost relative to that
+library's forward pass of the same file, on as many threads. ``difference`` is the largest difference between the
+overall maps of both backends, relative to their largest value. With a GPU, IResNet-50 and 100 with random weights are
+measured too.
 """
 
 from __future__ import annotations

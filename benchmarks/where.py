@@ -47,7 +47,7 @@ KINDS = {
 }  # fmt: skip
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
 # Within a fused operation, products and sums are those of a normalisation.
-FUSED = ("_Function", "_FunctionBackward")
+FUSED = ("Function", "FunctionBackward")
 OF_FUSED = ("aten::mul", "aten::mul_", "aten::add_")
 
 Result = TypeVar("Result")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,14 +49,8 @@ forward pass or does not reach the embedding.
 """
 
 
-class Builder(Protocol):
-    """Makes a backend for one recognizer."""
-
-    def __call__(
-        self, recognizer: Recognizer, layers: tuple[Layer, ...], weighting: Weighting
-    ) -> Backend:
-        """The backend for these layers and this weighting."""
-
+Builder = Callable[[Recognizer, tuple[Layer, ...], Weighting], Backend]
+"""Makes a backend for the layers of a recognizer."""
 
 BACKENDS: Registry[Builder] = Registry("backend", "leam.backends", package="leam.explain.backends")
 """The backends by name. Each module without a leading underscore holds the backend of its name."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +19,9 @@ from leam.explain.layers import Layer
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-@dataclass(frozen=True)
-class Chain:
-    """Modules that run one after another, each on the output of the one before and on nothing else.
-
-    Attributes:
-        names: The modules' names in ``named_modules()``.
-        modules: The modules: at most one convolution, then normalisations, then activations.
-    """
-
-    names: tuple[str, ...]
-    modules: tuple[nn.Module, ...]
-
-    @property
-    def unmodified(self) -> bool:
-        """Whether all modules are in evaluation mode, without hooks or another forward function."""
-        return all(map(_unmodified, self.modules))
+Chain = dict[str, nn.Module]
+"""Modules by name that run one after another, each on the output of the one before and on nothing else: at most one
+convolution, then normalisations, then activations."""
 
 
 @dataclass
@@ -54,38 +42,29 @@ class _Trace(TorchFunctionMode):
     reads: Counter[int] = field(default_factory=Counter)
     # The id of an object is unique only while the object lives.
     alive: list[object] = field(default_factory=list)
-    paused: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and count the tensors that it reads."""
-        inputs = [(t, _version(t)) for t in _tensors([*args, *(kwargs or {}).values()])]
+        values = [*args, *(kwargs or {}).values()]
+        lists = [value if isinstance(value, tuple | list) else [value] for value in values]
+        inputs = [(t, _version(t)) for t in chain.from_iterable(lists) if isinstance(t, Tensor)]
         result = func(*args, **(kwargs or {}))
         # A shape or a device is no value, and a move to the same device returns the tensor itself.
-        if not self.paused and isinstance(result, Tensor | tuple | list | float):
+        if isinstance(result, Tensor | tuple | list | float):
             for tensor, version in inputs:
                 if result is not tensor or _version(tensor) != version:
-                    self.read(tensor)
+                    self.reads[id(tensor)] += 1
+                    self.alive.append(tensor)
         return result
-
-    def read(self, tensor: Tensor) -> None:
-        """Count one read."""
-        self.reads[id(tensor)] += 1
-        self.alive.append(tensor)
 
     def before(self, name: str, module: nn.Module, inputs: tuple[object, ...]) -> object:
         """Record a call. The module runs on a copy, so that an in-place operation returns another tensor."""
-        if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-            self.calls.append(_Call(name, module, None))
-            return None
-        self.calls.append(_Call(name, module, inputs[0]))
-        self.read(inputs[0])
-        self.paused = True
-        copy = inputs[0].clone()
-        self.paused = False
-        return (copy,)
+        single = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
+        self.calls.append(_Call(name, module, single))
+        return None if single is None else (single.clone(),)
 
     def after(self, output: object) -> None:
         """Record the output of the last call."""
@@ -98,13 +77,8 @@ def find_chains(
 ) -> tuple[Chain, ...]:
     """Find the chains of a network by running it once.
 
-    Only torch's own layers and this package's frozen affine layers are chained: each is called once, in evaluation
-    mode, without hooks, and nothing else reads the tensors in between.
-
-    Args:
-        module: The network, in the mode in which it will run.
-        inputs: One input ``(1, 3, h, w)``; its values do not matter.
-        layers: The layers to be explained; their outputs are not hidden in a chain.
+    Each of their modules is called once, in evaluation mode, without hooks, and nothing else reads the tensors in
+    between. The values of ``inputs``, ``(1, 3, h, w)``, do not matter. No chain hides the output of a layer.
     """
     trace, embedding = _traced(module, inputs)
     times = Counter(call.name for call in trace.calls)
@@ -120,11 +94,10 @@ def find_chains(
         while following := _next(members[-1], trace, readers, embedding):
             members.append(following)
         taken.update(member.name for member in members)
-        chain = Chain(tuple(c.name for c in members), tuple(c.module for c in members))
-        hidden = chain.names[kind(call.module) == CONVOLUTION :]
+        hidden = [member.name for member in members][kind(call.module) == CONVOLUTION :]
         # A lone activation is as fast in torch.
         if kind(call.module) != ACTIVATION and not explained.intersection(hidden):
-            chains.append(chain)
+            chains.append({member.name: member.module for member in members})
     return tuple(chains)
 
 
@@ -133,7 +106,7 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
     trace = _Trace()
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
-            if kind(child) and _unmodified(child):
+            if kind(child) and unmodified(child):
                 before = child.register_forward_pre_hook(partial(trace.before, name))
                 after = child.register_forward_hook(lambda _m, _i, output: trace.after(output))
                 hooks.callback(before.remove)
@@ -154,7 +127,7 @@ def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: obje
     return None if prelu and kind(call.module) == ACTIVATION else following
 
 
-def _unmodified(module: nn.Module) -> bool:
+def unmodified(module: nn.Module) -> bool:
     """Whether a module is in evaluation mode, without hooks or another forward function."""
     state = vars(module)
     return not (module.training or "forward" in state or any(state.get(kind) for kind in _HOOKS))
@@ -163,11 +136,3 @@ def _unmodified(module: nn.Module) -> bool:
 def _version(tensor: Tensor) -> int:
     # torch counts in-place writes here alone, and does not count them for tensors of inference mode.
     return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001
-
-
-def _tensors(values: Sequence[object]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from _tensors(value)

@@ -23,21 +23,12 @@ def backward(  # noqa: PLR0917
 ) -> None:  # fmt: skip
     """The backward pass of normalisations and an activation, with the weighting ``positive`` of their input.
 
-    The activation's input is ``x * gain + shift``. The gradient passes where that lies between ``above`` and ``below``,
-    and times ``slope`` where it is at most ``above``.
-
-    Args:
-        gradient: At the activation's output; replaced by that at ``activations``. This and the next two are ``(n, C)``:
-            a row for each location of each face.
-        x: The input of the last normalisation.
-        activations: The input of the first normalisation.
-        gain: This and the next three are ``(C,)``: one value for each channel.
-        shift: See above.
-        slope: See above.
-        scale: The product of all normalisations' gains.
-        above: See above.
-        below: See above.
-        sums: Receives the weighting ``positive`` of ``activations`` and their gradient, ``(n,)``.
+    ``gradient``, ``x`` and ``activations`` are ``(n, C)``, a row for each location of each face: the gradient at the
+    activation's output, which is replaced by that at ``activations``; the input of the last normalisation; and that of
+    the first one. ``gain``, ``shift``, ``slope`` and ``scale`` are ``(C,)``: the activation's input is
+    ``x * gain + shift``, and ``scale`` is the product of all normalisations' gains. The gradient passes where the
+    activation's input lies between ``above`` and ``below``, and times ``slope`` where it is at most ``above``. ``sums``
+    is ``(n,)`` and receives the weighting.
     """
     for i in range(x.shape[0]):
         total = _ZERO

@@ -40,13 +40,11 @@ def kind(module: nn.Module) -> int:
     Convolutions are padded with zeros, affine modules have a gain and a shift for each channel, as a frozen batch
     normalisation does, and activations are piecewise linear.
     """
-    if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
-        return 0
-    if isinstance(module, nn.Conv2d) and (
-        module.padding_mode != "zeros" or isinstance(module.padding, str)
-    ):
-        return 0
-    return _KINDS.get(type(module), 0)
+    if isinstance(module, nn.Conv2d):
+        usual = module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    else:
+        usual = not isinstance(module, nn.BatchNorm2d) or module.running_mean is not None
+    return _KINDS.get(type(module), 0) if usual else 0
 
 
 def kernel(x: Tensor) -> Callable[..., None] | None:
@@ -54,16 +52,10 @@ def kernel(x: Tensor) -> Callable[..., None] | None:
 
     It runs on one thread, on ``(B, C, h, w)`` float32 tensors whose channels lie side by side.
     """
-    fits = (
-        torch.get_num_threads() == 1
-        and x.ndim == 4  # noqa: PLR2004
-        and len(x) >= LEAST_FACES
-        and x.numel() >= LEAST_NUMBERS
-        and x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
-    return _compiled() if fits else None
+    large = len(x) >= LEAST_FACES and x.numel() >= LEAST_NUMBERS
+    fits = large and x.dtype == torch.float32 and x.device.type == "cpu" and x.ndim == 4  # noqa: PLR2004
+    fits = fits and x.is_contiguous(memory_format=torch.channels_last)
+    return _compiled() if fits and torch.get_num_threads() == 1 else None
 
 
 @cache
@@ -151,11 +143,6 @@ class FusedOperation:
         self._kernel: Callable[..., None] | None = None
         self._shared: tuple[Tensor, int] | None = None
 
-    def run(self, x: Tensor, anchor: Tensor) -> Tensor:
-        """The output. It is part of the graph where the input is, or where the operation has a hook."""
-        result: Tensor = _Function.apply(x, anchor if self.hook else None, self)  # type: ignore[no-untyped-call]
-        return result
-
     @property
     def overwritten(self) -> bool:
         """Whether the network has overwritten the convolution's output, which the hook reads."""
@@ -163,11 +150,12 @@ class FusedOperation:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The output, the convolution's output for the hook, and what the backward pass needs besides."""
-        if c := self.convolution:
-            x = torch.conv2d(x, c.weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
+        if self.convolution:
+            # The instance's own ``forward`` is replaced at the moment.
+            x = nn.Conv2d.forward(self.convolution, x)
         given = result = x
         for module in self.affines:
-            given, result = result, _normalised(module, result)
+            given, result = result, type(module).forward(module, result)
         # The kernel starts at the input of the last normalisation, torch at that of the activation.
         self._kernel = kernel(given) if self.hook else None
         needed = given if self._kernel else result if self.activation else None
@@ -214,8 +202,8 @@ class FusedOperation:
         return gradient, sums
 
 
-class _Function(torch.autograd.Function):
-    """A fused operation in torch's graph."""
+class Function(torch.autograd.Function):
+    """A fused operation in torch's graph. An anchor makes it part of the graph where the input is not."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, _anchor: Tensor | None, operation: FusedOperation) -> Tensor:  # noqa: ANN401
@@ -223,9 +211,9 @@ class _Function(torch.autograd.Function):
         ctx.save_for_backward(*saved)
         last = x.is_contiguous(memory_format=torch.channels_last)
         ctx.shape, ctx.layout = x.shape, torch.channels_last if last else torch.contiguous_format
-        ctx.operation, ctx.giver = operation, getattr(x.grad_fn, "operation", None)
-        if x._backward_hooks or x.retains_grad:  # noqa: SLF001  torch has no public name for a tensor's hooks
-            ctx.giver = None  # others see the gradient
+        seen = x._backward_hooks or x.retains_grad  # noqa: SLF001  torch has no public name for a tensor's hooks
+        ctx.operation = operation
+        ctx.giver = None if seen else getattr(x.grad_fn, "operation", None)
         return result
 
     @staticmethod
@@ -262,9 +250,7 @@ def _affine(module: nn.Module) -> tuple[Tensor | None, Tensor]:
         return None, module.bias
     if not isinstance(module, nn.BatchNorm2d):
         return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
-    mean, variance = module.running_mean, module.running_var
-    assert mean is not None  # noqa: S101  see kind()
-    assert variance is not None  # noqa: S101
+    mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
     gain, shift = torch.rsqrt(variance + module.eps), torch.zeros_like(mean)
     if module.affine:
         gain, shift = gain * module.weight.detach(), module.bias.detach()
@@ -272,17 +258,6 @@ def _affine(module: nn.Module) -> tuple[Tensor | None, Tensor]:
     # kernel reads the shift; other devices may lack double precision.
     exact = torch.float64 if mean.device.type == "cpu" else mean.dtype
     return gain, (shift.to(exact) - mean.to(exact) * gain.to(exact)).to(shift)
-
-
-def _normalised(module: nn.Module, x: Tensor) -> Tensor:
-    """The output of a normalisation, rounded as the module itself does."""
-    if isinstance(module, Shift):
-        return x + _wide(module.bias)
-    if isinstance(module, nn.BatchNorm2d):
-        return functional.batch_norm(
-            x, module.running_mean, module.running_var, module.weight, module.bias, eps=module.eps
-        )
-    return (x * _wide(module.weight)).add_(_wide(module.bias))  # type: ignore[arg-type]
 
 
 def _for_each(values: Tensor | None, default: float, channels: int) -> Any:  # noqa: ANN401

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from leam.errors import LayerError
 from leam.explain.backends import BACKENDS, Chips, RawMaps
-from leam.explain.backends._fusion import Chain, find_chains
-from leam.explain.backends._operations import FusedOperation, Hook
+from leam.explain.backends._fusion import Chain, find_chains, unmodified
+from leam.explain.backends._operations import Function, FusedOperation, Hook
 from leam.explain.backends.plain import Plain
 from leam.explain.layers import Layer, differentiable, hooked
 from leam.explain.targets import Target
@@ -49,8 +49,8 @@ class Fused:
             inputs = self.recognizer.preprocess(chips)
             # The tensors at which the graph begins. The first one makes fused operations part of it.
             leaves = [torch.zeros((), device=inputs.device, requires_grad=True)]
-            chains = [chain for chain in self.chains if chain.unmodified]
-            fused = {chain.names[0] for chain in chains}
+            chains = [chain for chain in self.chains if all(map(unmodified, chain.values()))]
+            fused = {next(iter(chain)) for chain in chains}
             others = [layer for layer in self.layers if layer.name not in fused]
             try:
                 with _replaced(chains, hooks, leaves[0]), self._hooked(others, hooks, leaves):
@@ -62,7 +62,7 @@ class Fused:
                 torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
         for layer in self.layers:
             if layer.name not in maps:
-                raise LayerError(f"layer {layer.name}: does not reach the embedding")
+                raise LayerError(f"layer {layer.name}: does not reach the embedding in this pass")
         ordered = tuple(maps[layer.name] for layer in self.layers)
         return RawMaps(ordered, embeddings.detach(), scores.detach())
 
@@ -82,10 +82,8 @@ class Fused:
         self, layers: Sequence[Layer], hooks: Mapping[str, Hook], leaves: list[Tensor]
     ) -> Iterator[None]:
         """Call the hooks of layers that are in no chain, for the forward pass inside the block."""
-        used: set[str] = set()
 
         def output_hook(name: str, output: Tensor) -> Tensor:
-            used.add(name)
             if not output.requires_grad:
                 output = output.detach().requires_grad_()
                 leaves.append(output)
@@ -96,34 +94,33 @@ class Fused:
 
         with hooked(self.recognizer.module, layers, output_hook):
             yield
-        for layer in layers:
-            if layer.name not in used:
-                raise LayerError(f"layer {layer.name}: took no part in this forward pass")
 
 
 @contextmanager
 def _replaced(chains: Sequence[Chain], hooks: Mapping[str, Hook], anchor: Tensor) -> Iterator[None]:
     """Run chains as fused operations inside the block."""
-    operations = [FusedOperation(chain.modules, hooks.get(chain.names[0])) for chain in chains]
+    operations = [
+        FusedOperation([*chain.values()], hooks.get(next(iter(chain)))) for chain in chains
+    ]
     try:
         for chain, operation in zip(chains, operations, strict=True):
-            _replace(chain, operation, anchor)
+            _replace([*chain.values()], operation, anchor)
         yield
         if any(operation.overwritten for operation in operations):
             raise _UnsuitableError
     finally:
         for chain in chains:
-            for module in chain.modules:
+            for module in chain.values():
                 vars(module).pop("forward", None)
 
 
-def _replace(chain: Chain, operation: FusedOperation, anchor: Tensor) -> None:
+def _replace(modules: Sequence[nn.Module], operation: FusedOperation, anchor: Tensor) -> None:
     """Let the first module of a chain do the work of all, and the others return its output."""
     pending: list[Tensor] = []
-    first, *rest = chain.modules
+    first, *rest = modules
 
     def run(x: Tensor) -> Tensor:
-        output = operation.run(x, anchor)
+        output: Tensor = Function.apply(x, anchor if operation.hook else None, operation)  # type: ignore[no-untyped-call]
         pending.extend([output] * len(rest))
         return output
 
