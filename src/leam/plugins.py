@@ -1,8 +1,8 @@
-"""Registries: the named things of one kind, built in or added by installed packages.
+"""Registries of built-in components and plug-ins.
 
-Every kind of thing that can be added (a parser, an architecture, a weighting, a stage of a study, a section of the
-report, ...) has one :class:`Registry`. A built-in thing is a function or class under the registry's decorator. A
-plug-in is an installed package that names its things as entry points in the registry's group:
+Each kind of component that can be added (parsers, architectures, weightings, stages of a study, sections of the
+report, ...) has one :class:`Registry`. A built-in component is a function or class decorated with the registry. A
+plug-in is an installed package that declares its components as entry points in the registry's group:
 
     [project.entry-points."leam.fills"]
     grey = "my_package.fills:grey"
@@ -25,16 +25,16 @@ D = TypeVar("D")
 
 
 class Registry(Mapping[str, T]):
-    """The things of one kind by name. Listing names imports nothing; asking for a thing imports its module.
+    """The components of one kind, by name. Listing the names imports nothing; a lookup imports the module.
 
     Args:
-        kind: What the things are, in messages: ``parser``.
-        group: The group of entry points that adds to them: ``leam.parsers``.
-        package: The package whose modules hold the built-in things. Without it, the built-in things are those that
-            the decorator has registered.
-        one_each: Each module of the package holds the one thing of the module's name, and is imported when that is
-            asked for; otherwise all modules are imported for the first listing.
-        error: Raised for an unknown name.
+        kind: The kind of component, as messages call it: ``parser``.
+        group: The entry point group of plug-ins: ``leam.parsers``.
+        package: The package whose modules define the built-in components. If omitted, the built-in components are
+            those registered with the decorator.
+        one_each: Each module of the package defines one component, named after the module, and is imported on the
+            first lookup. Otherwise all modules are imported on first use.
+        error: Error type raised for an unknown name.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Registry(Mapping[str, T]):
         return register
 
     def __getitem__(self, name: str) -> T:
-        """The thing of this name.
+        """Return the component with this name.
 
         Raises:
-            LeamError: There is none (the registry's ``error``), or a plug-in cannot be imported.
+            LeamError: The name is unknown (the registry's ``error``), or a plug-in cannot be imported.
         """
         self._import_all()
         plugins = self._plugins()
         if name not in self._things and name in self._modules():
             import_module(f"{self._package}.{name}")
         if name not in self._things and name in plugins:
-            # A plug-in's module may use the decorator, too; what that registered stays.
+            # A plug-in's module may also use the decorator; what it registered takes precedence.
             self._things.setdefault(name, self._load(plugins[name]))
         if name not in self._things:
             raise self._error(f"{name}: no such {self.kind}; available: {', '.join(self)}")
@@ -88,7 +88,7 @@ class Registry(Mapping[str, T]):
         return len(list(iter(self)))
 
     def origin(self, name: str) -> str:
-        """The distribution that a thing comes from: this package, or the plug-in's name and version."""
+        """The distribution that provides a component: ``leam``, or the plug-in's name and version."""
         point = self._plugins().get(name)
         return f"{point.dist.name} {point.dist.version}" if point and point.dist else "leam"
 
@@ -104,14 +104,16 @@ class Registry(Mapping[str, T]):
         """The entry points of installed packages by name.
 
         Raises:
-            PluginError: One has the name of a built-in thing, or of another package's.
+            PluginError: A name is already taken by a built-in component or by another package.
         """
         if self._entry_points is None:
             found: dict[str, EntryPoint] = {}
             for point in _installed(self.group):
                 builtin = point.name in self._modules() or _is_builtin(self._things.get(point.name))
                 if builtin or found.get(point.name, point) != point:
-                    other = "built in" if builtin else f"also that of {_package_of(found[point.name])}"
+                    other = (
+                        "built in" if builtin else f"also that of {_package_of(found[point.name])}"
+                    )
                     raise PluginError(
                         f"{_package_of(point)}: the name of its {self.kind} {point.name} is {other}; "
                         "uninstall one of them"

@@ -45,7 +45,7 @@ def test_every_write_may_be_the_one_that_fills_the_disk(faces, whole, tmp_path, 
         assert not list(out.rglob(".part-*"))
     assert len(messages) > 2
     for message in messages:
-        assert "No space left on device); what is finished is kept" in message
+        assert "No space left on device); finished work is kept" in message
     assert digests(out) == digests(whole)
 
 

@@ -52,12 +52,21 @@ def test_arrays_come_back():
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"value": np.zeros((3, 2))}, "Example.value: is float64, not float32"),
-        ({"value": np.zeros((3, 3), dtype=np.float32)}, "Example.value: 3 along layer, not 2"),
-        ({"value": np.zeros(3, dtype=np.float32)}, "Example.value: has 1 axes, not 2"),
-        ({"point": np.zeros((3, 3), dtype=np.int64)}, "Example.point: 3 along 2, not 2"),
-        ({"point": np.zeros((2, 2), dtype=np.int64)}, "Example.point: 2 along face, not 3"),
-        ({"name": np.zeros(2)}, "Example.name: is float64, not <U0"),
+        ({"value": np.zeros((3, 2))}, "Example.value: dtype is float64, expected float32"),
+        (
+            {"value": np.zeros((3, 3), dtype=np.float32)},
+            "Example.value: length 3 along axis layer, expected 2",
+        ),
+        ({"value": np.zeros(3, dtype=np.float32)}, "Example.value: has 1 axes, expected 2"),
+        (
+            {"point": np.zeros((3, 3), dtype=np.int64)},
+            "Example.point: length 3 along axis 2, expected 2",
+        ),
+        (
+            {"point": np.zeros((2, 2), dtype=np.int64)},
+            "Example.point: length 2 along axis face, expected 3",
+        ),
+        ({"name": np.zeros(2)}, "Example.name: dtype is float64, expected <U0"),
     ],
 )
 def test_other_types_and_shapes_are_refused_on_writing_and_on_reading(changed, why):

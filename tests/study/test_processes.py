@@ -136,7 +136,7 @@ def test_a_recognizer_that_kills_every_worker_takes_nothing_with_it(faces, tmp_p
     both = [mortal, sound]
     run_study(plan_study("faces", samples, both), both, RunFolder(with_it), options=TWO)
     run_study(plan_study("faces", samples, [sound]), [sound], RunFolder(without))
-    why = "explain: the process died, perhaps for lack of memory, 2 times"
+    why = "explain: the process died, perhaps from lack of memory, 2 times"
     assert log_of(with_it) == [f"recognizer mortal: {why}; its figures are left out"]
     found, wanted = (json.loads((run / "summary.json").read_text()) for run in (with_it, without))
     assert found["failed"] == [{"recognizer": "mortal", "reason": why}]

@@ -105,7 +105,7 @@ def test_a_slice_that_kills_every_worker_is_a_fault(cluster, slices, tmp_path, m
     engine.close()
     assert (
         done.fault
-        == "the worker was lost (WorkerCrashedError), perhaps for lack of memory, 4 times"
+        == "the worker was lost (WorkerCrashedError), perhaps from lack of memory, 4 times"
     )
 
 
@@ -117,7 +117,7 @@ def test_what_stops_a_study_on_a_worker_stops_it_here(cluster, slices, tmp_path)
     folder = begun(tmp_path / "run", slices)
     other = slices.model_copy(update={"versions": {**slices.versions, "leam": "0.0"}})
     engine = RayEngine(other, folder, [])
-    with pytest.raises(StudyError, match=r"Ray worker on .* has leam .*, the study 0.0"):
+    with pytest.raises(StudyError, match=r"Ray worker on .* has leam .*, the study uses 0.0"):
         list(engine.run([Job("detect", "", 0)]))
     engine.close()
 
@@ -125,19 +125,17 @@ def test_what_stops_a_study_on_a_worker_stops_it_here(cluster, slices, tmp_path)
 def test_a_worker_must_see_the_same_folder(slices, tmp_path):
     setup = setup_of(begun(tmp_path / "run", slices), slices)
     (tmp_path / "run" / "run.json").write_text("another study")
-    with pytest.raises(
-        StudyError, match="does not see this study there; choose an --out on storage"
-    ):
+    with pytest.raises(StudyError, match="does not see this study; choose an --out on storage"):
         start_worker(setup)
     shutil.rmtree(tmp_path / "run")
-    with pytest.raises(StudyError, match="does not see this study there"):
+    with pytest.raises(StudyError, match="does not see this study"):
         start_worker(setup)
 
 
 def test_a_worker_must_have_the_same_versions(slices, tmp_path):
     older = slices.model_copy(update={"versions": {**slices.versions, "numpy": "1.0"}})
     setup = setup_of(begun(tmp_path / "run", older), older)
-    with pytest.raises(StudyError, match=r"has numpy \d.*, the study 1.0"):
+    with pytest.raises(StudyError, match=r"has numpy \d.*, the study uses 1.0"):
         start_worker(setup)
 
 
@@ -163,7 +161,7 @@ def test_an_address_where_no_cluster_answers(slices, tmp_path, monkeypatch, addr
 
 def test_options_of_the_other_engine_are_refused(slices, tmp_path):
     folder = begun(tmp_path / "run", slices)
-    with pytest.raises(InputError, match="--address: belongs to --engine ray"):
+    with pytest.raises(InputError, match="--address: only available with --engine ray"):
         ENGINES["local"](slices, folder, [], EngineOptions(address="head:6379"))
-    with pytest.raises(InputError, match="--workers: belongs to --engine local"):
+    with pytest.raises(InputError, match="--workers: only available with --engine local"):
         ENGINES["ray"](slices, folder, [], EngineOptions(workers=2))

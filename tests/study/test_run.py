@@ -460,7 +460,7 @@ def test_a_recognizer_that_is_not_the_plans_is_refused(samples, tmp_path):
         run_study(plan, [one, other], folder)
     recarded = Recognizer(other.module, Card(name="b", mean=(0, 0, 0)))
     plan = plan_study("views", few, [one, other])
-    with pytest.raises(InputError, match="b: its card is not the plan's"):
+    with pytest.raises(InputError, match="b: its card differs from the plan"):
         run_study(plan, [one, recarded], folder)
     assert not folder.path.exists()
 

@@ -1,4 +1,4 @@
-"""Planted truth: faces that differ in one known region only, and how much of a map lies in it."""
+"""Planted truth: faces that differ only in one known region, and the fraction of a map that lies in it."""
 
 from leam.planted.drawing import REGIONS, DrawnFaces, Sketch
 from leam.planted.training import train_recognizer

@@ -79,7 +79,7 @@ class Sketch:
         seed: Random seed of the people's appearance.
 
     Raises:
-        InputError: There is no such region.
+        InputError: The region is unknown.
     """
 
     def __init__(self, region: str, people: int, seed: int) -> None:
@@ -113,7 +113,7 @@ class Sketch:
 
 
 def _head() -> Float:
-    """The head that all faces share, on a background, ``(112, 112, 3)``."""
+    """The head shared by all faces, on a background, ``(112, 112, 3)``."""
     picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
     picture[:] = _COLOURS["background"]
     picture[_ellipse(*_HEAD)] = _COLOURS["hair"]
@@ -139,6 +139,6 @@ def _patterns(count: int, generator: Generator) -> Float:
 
 
 def _shifted(arrays: NDArray[_Kind], shifts: NDArray[np.int64]) -> NDArray[_Kind]:
-    """Each image shifted cyclically by its own rows and columns."""
+    """Shift each image cyclically by its own number of rows and columns."""
     moved = [np.roll(a, tuple(s), axis=(0, 1)) for a, s in zip(arrays, shifts, strict=True)]
     return np.stack(moved)

@@ -1,4 +1,4 @@
-"""Plant identity in one region, train a recognizer on it, and measure how much of a map lies there."""
+"""Plant identity in one region, train a recognizer on it, and measure the fraction of a map in that region."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leam.planted.training import train_recognizer
 from leam.recognizers.recognizer import Recognizer
 
 IMAGES = 4
-"""New images of each person that are explained."""
+"""Number of new images per person to explain."""
 
 _CONTROLS = ("scattered", "moved", "moved_on_face", "centre")
 
@@ -34,8 +34,8 @@ class Planted:
         recognizer: Trained on people who differ in one region only.
         faces: New images of these people, four of each, person by person.
         mates: The template of the person's other faces for each face, ``(n, D)``.
-        accuracy: The probability that a genuine pair is more similar than an impostor pair: whether the recognizer has
-            learnt the region.
+        accuracy: The probability that a genuine pair is more similar than an impostor pair, which shows whether the
+            recognizer has learnt the region.
     """
 
     recognizer: Recognizer
@@ -54,7 +54,7 @@ def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> 
         steps: Number of training batches of 32 images.
 
     Raises:
-        InputError: There is no such region.
+        InputError: The region is unknown.
     """
     sketch = Sketch(region, people, seed)
     recognizer = train_recognizer(sketch, seed, steps)
@@ -73,12 +73,12 @@ def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> 
 
 
 def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: int = 0) -> Estimate:
-    """The part of critical masks that lies in the planted region.
+    """The fraction of the critical masks in the planted region.
 
     Args:
         masks: One mask per face, ``(n, 112, 112)``; empty masks are ignored.
         faces: The faces.
-        seed: Random seed of the interval.
+        seed: Random seed of the bootstrap interval.
     """
     masks = torch.as_tensor(masks)
     shares = region_shares(masks, torch.from_numpy(faces.region), 2)[:, 1].double()
@@ -91,12 +91,12 @@ def planted_shares(
 ) -> dict[str, Estimate]:
     """The planted shares of several methods' critical masks and of controls.
 
-    Another person's mask is not a control here, since all people's identity is planted in the same region.
+    The control ``other_person`` is not used, since the identity of all people is planted in the same region.
 
     Args:
         planted: The recognizer and its faces.
         methods: Attribution methods by name; see :mod:`leam.explain.methods`.
-        fraction: The critical fraction of the pixels.
+        fraction: Fraction of the pixels in the critical masks.
         seed: Random seed of intervals and controls.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Typed models of everything that a study writes: arrays, figures and the summary."""
+"""Typed models of a study's output: arrays, figures and the summary."""

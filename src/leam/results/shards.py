@@ -1,4 +1,4 @@
-"""Typed arrays: what a stage of a study stores of a slice of faces."""
+"""Typed arrays: what a stage of a study stores for a slice of faces."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 Arrays = dict[str, NDArray[Any]]
-"""Arrays by name, as a file holds them."""
+"""Arrays by name, as stored in a file."""
 
 S = TypeVar("S", bound="Shard")
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of an array: names, which stand for one length in all arrays of a shard, or fixed lengths.
+    """The axes of an array.
 
     Attributes:
-        names: One entry per axis.
-        doc: What the array holds, with its unit or range.
-        summed: A sum over the faces: parts of a slice are added, not concatenated.
+        names: One entry per axis: a name, which stands for the same length in all arrays of a shard, or a fixed
+            length.
+        doc: Description of the array, with its unit or range.
+        summed: The array is a sum over faces: the parts of a slice are added, not concatenated.
     """
 
     names: tuple[str | int, ...]
@@ -33,13 +34,13 @@ class Axes:
 
 
 def axes(*names: str | int, doc: str, summed: bool = False) -> Axes:
-    """Describe an array in the annotation of a shard's field."""
+    """Describe the array of a shard's field, as part of the field's annotation."""
     return Axes(names, doc, summed)
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Name, type and axes of one array of a shard."""
+    """Name, dtype and axes of one array of a shard."""
 
     name: str
     dtype: np.dtype[Any]
@@ -47,7 +48,7 @@ class Spec:
 
 
 class Shard:
-    """The arrays that one stage stores of one slice; subclasses are frozen dataclasses of annotated arrays.
+    """The arrays that one stage stores for one slice. Subclasses are frozen dataclasses with annotated arrays.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Shard:
     """
 
     def arrays(self) -> Arrays:
-        """The arrays by name, checked.
+        """The arrays by name, after checking them.
 
         Raises:
-            ValueError: An array has another type or shape than its field says.
+            ValueError: The dtype or shape of an array does not match its field.
         """
         found = {spec.name: np.asarray(getattr(self, spec.name)) for spec in specs(type(self))}
         _check(type(self), found)
@@ -68,20 +69,20 @@ class Shard:
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]], only: Collection[str] | None = None) -> Self:
-        """A shard from arrays that were read from a file.
+        """Create a shard from arrays read from a file.
 
         Args:
-            arrays: By name.
-            only: The fields that are wanted; reading another one of the result raises an AttributeError.
+            arrays: Arrays by name.
+            only: Fields to read; all by default. Accessing any other field of the result raises an AttributeError.
 
         Raises:
-            ValueError: An array is missing, or has another type or shape than its field says.
+            ValueError: An array is missing, or its dtype or shape does not match its field.
         """
-        wanted = [spec.name for spec in specs(cls) if only is None or spec.name in only]
-        for name in wanted:
+        names = [spec.name for spec in specs(cls) if only is None or spec.name in only]
+        for name in names:
             if name not in arrays:
                 raise ValueError(f"{cls.__name__}: the array {name} is missing")
-        found = {name: arrays[name] for name in wanted}
+        found = {name: arrays[name] for name in names}
         _check(cls, found)
         shard = object.__new__(cls)
         for name, array in found.items():
@@ -90,7 +91,7 @@ class Shard:
 
 
 def joined(parts: Sequence[S]) -> S:
-    """Shards of one type as one: along the axis of faces, or added where a field is a sum."""
+    """Join shards of one type: concatenated along the face axis, or added if the field is a sum."""
     kind = type(parts[0])
     found: Arrays = {}
     for spec in specs(kind):
@@ -120,7 +121,7 @@ def specs(kind: type[Shard]) -> tuple[Spec, ...]:
 
 
 def _concatenated(spec: Spec, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    # What does not run along the faces, such as the names of the layers, is the same in all parts.
+    # Arrays without a face axis, such as layer names, are the same in all parts.
     return np.concatenate(values) if spec.axes.names[:1] == ("face",) else values[0]
 
 
@@ -132,10 +133,10 @@ def _check(kind: type[Shard], arrays: Mapping[str, NDArray[Any]]) -> None:
         array, where = arrays[spec.name], f"{kind.__name__}.{spec.name}"
         same = array.dtype.kind == "U" if spec.dtype.kind == "U" else array.dtype == spec.dtype
         if not same:
-            raise ValueError(f"{where}: is {array.dtype}, not {spec.dtype}")
+            raise ValueError(f"{where}: dtype is {array.dtype}, expected {spec.dtype}")
         if array.ndim != len(spec.axes.names):
-            raise ValueError(f"{where}: has {array.ndim} axes, not {len(spec.axes.names)}")
+            raise ValueError(f"{where}: has {array.ndim} axes, expected {len(spec.axes.names)}")
         for axis, length in zip(spec.axes.names, array.shape, strict=True):
-            wanted = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
-            if length != wanted:
-                raise ValueError(f"{where}: {length} along {axis}, not {wanted}")
+            expected = axis if isinstance(axis, int) else lengths.setdefault(axis, length)
+            if length != expected:
+                raise ValueError(f"{where}: length {length} along axis {axis}, expected {expected}")

@@ -1,4 +1,4 @@
-"""``summary.json``: all figures of a study, typed."""
+"""``summary.json``: typed models of all figures of a study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leam.errors import StudyError, first_line
 from leam.results.figures import SCHEMA_VERSION, Figures, Model, UnknownFigures
 
 Kinds = Mapping[str, type[Figures]]
-"""The figures' types by the name of their stage."""
+"""Figure types by stage name."""
 
 F = TypeVar("F", bound=Figures)
 
@@ -28,7 +28,7 @@ _DIGITS = 8
 
 
 def _typed(value: object, info: ValidationInfo) -> object:
-    """Figures from a file as the types that the context names."""
+    """Convert figures from a file to the types given in the context."""
     if not isinstance(value, dict):
         return value
     kinds: Kinds = (info.context or {}).get("kinds", {})
@@ -45,46 +45,46 @@ class Exclusion(Model):
     """A picture that was not used."""
 
     image: str
-    """Its name in the study."""
+    """Name of the picture in the study."""
     reason: str = Field(min_length=1)
-    """Why."""
+    """Why the picture was not used."""
 
 
 class Failure(Model):
-    """A recognizer that could not be measured."""
+    """A recognizer that failed."""
 
     recognizer: str
-    """Its name."""
+    """Name of the recognizer."""
     reason: str
-    """Why."""
+    """Why it failed."""
 
 
 class RecognizerSummary(Model):
     """The figures of one recognizer."""
 
     similarity: str
-    """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
+    """``cosine``, or ``euclidean`` for the negative Euclidean distance."""
     sha256: str
     """SHA-256 of the recognizer's weights."""
     figures: FiguresByStage
-    """By the name of the stage."""
+    """Figures by stage name."""
 
     def get(self, kind: type[F]) -> F | None:
-        """The figures of this type; None where they were not measured."""
+        """The figures of this type; None if they were not measured."""
         return _only(self.figures, kind)
 
 
 class Summary(Model):
-    """Everything that a study found, as ``summary.json`` holds it.
+    """All results of a study, as stored in ``summary.json``.
 
-    Every estimate is a mean with its 95 % interval (bootstrap over people) and the number of people it rests on; null
-    where there is nothing to estimate from. Numbers have eight significant digits.
+    Each estimate is a mean with its 95 % interval (bootstrap over people) and the number of people behind it. It is
+    null if there is no data. Numbers have eight significant digits.
     """
 
     schema_version: int = SCHEMA_VERSION
-    """Version of this layout."""
+    """Version of the file format."""
     versions: dict[str, str]
-    """Versions of LEAM, Python and the packages that figures depend on."""
+    """Versions of LEAM, Python and the packages that affect the figures."""
     settings: dict[str, Any]
     """The settings of the study, see ``run.json``."""
     people: int = Field(ge=0)
@@ -94,23 +94,23 @@ class Summary(Model):
     exclusions: list[Exclusion]
     """Pictures that were not used."""
     failed: list[Failure]
-    """Recognizers that could not be measured."""
+    """Recognizers that failed."""
     recognizers: dict[str, RecognizerSummary] = Field(min_length=1)
-    """Figures by the name of the recognizer."""
+    """Figures by recognizer name."""
     figures: FiguresByStage
-    """Figures of all recognizers together, by the name of the stage."""
+    """Figures that cover all recognizers, by stage name."""
 
     def get(self, kind: type[F]) -> F | None:
-        """The study's figures of this type; None where they were not measured."""
+        """The study-wide figures of this type; None if they were not measured."""
         return _only(self.figures, kind)
 
     def each(self, kind: type[F]) -> dict[str, F]:
-        """Every recognizer's figures of this type, by the recognizer's name."""
+        """The figures of this type by recognizer name, for all recognizers that have them."""
         found = {name: one.get(kind) for name, one in self.recognizers.items()}
         return {name: figures for name, figures in found.items() if figures is not None}
 
     def to_json(self) -> str:
-        """The summary as it stands in its file."""
+        """The content of ``summary.json``."""
         return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
 
     @classmethod
@@ -118,11 +118,11 @@ class Summary(Model):
         """Read a summary.
 
         Args:
-            text: The file's content.
-            kinds: The types of figures by stage; figures of other stages are kept as :class:`UnknownFigures`.
+            text: Content of the file.
+            kinds: Figure types by stage. Figures of other stages are kept as :class:`UnknownFigures`.
 
         Raises:
-            StudyError: It is damaged, or of another version.
+            StudyError: The summary is damaged or has another schema version.
         """
         try:
             loaded = json.loads(text)
@@ -142,7 +142,7 @@ class Summary(Model):
 
 
 def schema(recognizer_kinds: Kinds, study_kinds: Kinds) -> dict[str, Any]:
-    """The JSON Schema of ``summary.json`` with the figures of these stages."""
+    """The JSON Schema of ``summary.json`` for the figures of these stages."""
     one = create_model(
         "RecognizerSummary",
         __base__=RecognizerSummary,
@@ -162,7 +162,7 @@ def schema(recognizer_kinds: Kinds, study_kinds: Kinds) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:  # noqa: ANN401  JSON of any depth
-    """JSON with eight significant digits: the last ones of a sum depend on the order a machine adds in."""
+    """Round to eight significant digits, since the last digits of a sum depend on the order of addition."""
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, dict):
@@ -179,7 +179,7 @@ def _by_stage(name: str, kinds: Kinds) -> type[Model]:
         stage: (kind, Field(default=None, description=_first_paragraph(kind)))
         for stage, kind in kinds.items()
     }
-    return create_model(name, __base__=Model, __doc__="Figures by the name of the stage.", **fields)
+    return create_model(name, __base__=Model, __doc__="Figures by stage name.", **fields)
 
 
 def _first_paragraph(kind: type[Figures]) -> str:

@@ -1,4 +1,4 @@
-"""Studies: many people, many recognizers, one resumable run folder."""
+"""Studies of many people and recognizers in one resumable run folder."""
 
 from leam.study.plan import Plan, Settings
 from leam.study.run import plan_study, run_study

@@ -1,4 +1,4 @@
-"""The aligned faces of a study, slice by slice: each picture is read once for all recognizers."""
+"""Loads the aligned faces of a study, slice by slice. Each picture is read once for all recognizers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Subject:
     """A usable face of the study.
 
     Attributes:
-        position: Of its picture in the plan.
-        person: Whose it is.
-        image: The picture's name.
+        position: Position of its picture in the plan.
+        person: Name of the person.
+        image: Name of the picture.
     """
 
     position: int
@@ -37,7 +37,7 @@ class Chips:
 
     Attributes:
         images: RGB ``(n, h, w, 3)`` uint8.
-        matrices: From picture to chip pixels, ``(n, 2, 3)``.
+        matrices: Transforms from picture to chip pixels, ``(n, 2, 3)``.
     """
 
     images: Picture
@@ -50,8 +50,8 @@ class ChipBatch:
 
     Attributes:
         subjects: The ``n`` faces.
-        chips: For each crop of the study, the aligned faces; empty where there are no faces.
-        landmarks: In pixels of the pictures, ``(n, 68, 2)``.
+        chips: The aligned faces, by crop; empty if the slice has no usable faces.
+        landmarks: Landmarks in pixels of the pictures, ``(n, 68, 2)``.
     """
 
     subjects: list[Subject]
@@ -60,13 +60,13 @@ class ChipBatch:
 
 
 class ChipLoader:
-    """Loads aligned faces by slice; the current slice is kept for all work that is done with it.
+    """Loads aligned faces by slice, and keeps the current slice for all jobs that use it.
 
     Args:
-        plan: The study.
-        folder: Its folder, with the detections.
+        plan: The plan of the study.
+        folder: The run folder, with the detections.
         positions: Positions of the usable pictures.
-        ahead: Load the next slice in the background: for a process that does all slices in order.
+        ahead: Load the next slice in the background, for a process that works through all slices in order.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class ChipLoader:
         positions = [position for position in part if position in self._positions]
         aligned: dict[Crop, list[tuple[Picture, NDArray[np.float64]]]] = {}
         for position in positions:
-            # Only the chips are kept, however large the picture.
+            # Keep only the chips: the picture may be large.
             face = detections.face(images[position], position - part.start)
             for crop in self._crops:
                 chip = crop.align(face)

@@ -1,4 +1,4 @@
-"""Slices dispatched to processes that may die, and dispatched again."""
+"""Dispatch of slices to processes. If a process dies, its jobs are dispatched again."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from leam.study.engine import Done
 from leam.study.schedule import Job
 
 Task = TypeVar("Task", bound=Hashable)
-"""By what an engine knows a slice while it is being worked on."""
+"""Handle by which an engine identifies a running slice."""
 
 
 class DispatchEngine(ABC, Generic[Task]):
-    """Does jobs in other processes, one slice at a time each; after a process has died, its jobs are dispatched again.
+    """Runs jobs in other processes, one slice at a time per process. If a process dies, its jobs are dispatched again.
 
-    A subclass says how a slice is dispatched, how many may be at once, and what became of one.
+    A subclass defines how a slice is dispatched, how many may run at once, and how results are collected.
     """
 
     tries: ClassVar[int]
-    """How often a job is dispatched before it counts as a fault."""
+    """Number of attempts before a job counts as failed."""
 
     def __init__(self) -> None:
         self._running: dict[Task, tuple[list[Job], int]] = {}
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs; one process does those of one slice, so that its pictures are read once."""
+        """Run the jobs. The jobs of a slice go to one process, so that its pictures are read once."""
         slices = ((list(group), 0) for _, group in groupby(jobs, key=lambda job: job.index))
         again: deque[tuple[list[Job], int]] = deque()
         while True:
@@ -45,18 +45,18 @@ class DispatchEngine(ABC, Generic[Task]):
             if isinstance(found, list):
                 yield from found
             elif tries < self.tries:
-                # Each job alone, so that one that always kills its process does not affect the others.
+                # Dispatch each job separately, so that a job that kills its process does not affect the others.
                 again.extend(([job], tries) for job in part)
             else:
                 yield from (Done(job, f"{found}, {tries} times") for job in part)
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what still runs, and release everything that is held."""
+        """Stop running jobs and release all resources."""
 
     @abstractmethod
     def _room(self) -> int:
-        """How many slices may be dispatched now."""
+        """Maximum number of slices that may run at once."""
 
     @abstractmethod
     def _submit(self, part: list[Job]) -> Task:
@@ -64,11 +64,11 @@ class DispatchEngine(ABC, Generic[Task]):
 
     @abstractmethod
     def _first(self, running: Collection[Task]) -> Task:
-        """Wait for one of these to be over."""
+        """Wait until one of these tasks has ended, and return it."""
 
     @abstractmethod
     def _result(self, task: Task) -> list[Done] | str:
-        """What became of a slice's jobs, or how their process was lost.
+        """The results of a slice's jobs, or a description of how their process was lost.
 
         Raises:
             StudyError: The study must stop.

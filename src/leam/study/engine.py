@@ -1,4 +1,4 @@
-"""Where a study's jobs are done: in this process, in several, or on many machines. The shards are the same."""
+"""Engines run the jobs of a study: in this process, in several, or on many machines, with the same shards."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from leam.study.worker import Worker
 
 @dataclass(frozen=True)
 class Done:
-    """A job that is over.
+    """A completed or failed job.
 
     Attributes:
         job: The job.
-        fault: Why it has no result; None where it has one.
+        fault: Why the job failed; None if it succeeded.
     """
 
     job: Job
@@ -31,10 +31,10 @@ class Done:
 
 
 class Engine(Protocol):
-    """Does jobs that do not depend on each other."""
+    """Runs jobs that do not depend on each other."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs, in any order, and tell of each when it is over.
+        """Run the jobs in any order and yield each one when it has ended.
 
         Raises:
             StudyError: The run folder cannot be read or written.
@@ -42,17 +42,17 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything that is held."""
+        """Release all resources."""
         ...
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What a user may say of an engine.
+    """Options of an engine that a user can set.
 
     Attributes:
-        workers: Processes on this machine.
-        address: Of a cluster.
+        workers: Number of processes on this machine.
+        address: Address of a cluster.
     """
 
     workers: int = 1
@@ -60,22 +60,22 @@ class EngineOptions:
 
 
 EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer], EngineOptions], Engine]
-"""Makes an engine for a study that has begun.
+"""Creates the engine of a study that has started.
 
-Raises an InputError for options that the engine does not have, or a package that is not installed.
+Raises an InputError if the engine does not have one of the options, or if a package is not installed.
 """
 
 ENGINES: Registry[EngineMaker] = Registry("engine", "leam.engines", package="leam.study.engines")
-"""Makers of engines, by name."""
+"""Engine factories by name."""
 
 
 def begin_process() -> None:
-    """Prepare a process of an engine: one thread, so that no byte depends on the number of threads."""
+    """Prepare a process of an engine: use one thread, so that results do not depend on the number of threads."""
     torch.set_num_threads(1)
 
 
 def attempt(worker: Worker, job: Job) -> Done:
-    """Do a job; a recognizer that cannot do it is a fault, not the end of the study.
+    """Run a job. If the recognizer fails, the fault is returned and the study goes on.
 
     Raises:
         StudyError: The run folder cannot be read or written.

@@ -1,4 +1,4 @@
-"""What is stored of every face before it is measured; most stages start from it."""
+"""The stored maps and templates of a slice, which most stages read."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ class Explained(Shard):
 
     layers: Annotated[NDArray[np.str_], axes("layer", doc="Names of the layers, early to late.")]
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
-    matrix: Annotated[NDArray[np.float64], axes("face", 2, 3, doc="From picture to chip pixels.")]
+    matrix: Annotated[
+        NDArray[np.float64], axes("face", 2, 3, doc="Transform from picture to chip pixels.")
+    ]
     embedding: Annotated[NDArray[np.float32], axes("face", "dimension", doc="The embedding.")]
     density: Annotated[
         NDArray[np.float16],
         axes("face", "row", "column", doc="The overall map times its number of pixels."),
     ]
     critical: Annotated[
-        NDArray[np.uint8], axes("face", "byte", doc="The critical mask, packed bits, row by row.")
+        NDArray[np.uint8], axes("face", "byte", doc="The critical mask as packed bits, row by row.")
     ]
     empty: Annotated[
         NDArray[np.bool_],

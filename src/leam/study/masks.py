@@ -1,4 +1,4 @@
-"""Masks of a slice's faces, the critical one and its controls, and what hiding their pixels does to the similarity."""
+"""Critical and control masks of a slice's faces, and the similarity drop when their pixels are hidden."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from leam.study.explained import Explained
 from leam.study.scene import Scene, next_person
 
 CRITICAL = "critical"
-"""The mask that the controls are compared with."""
+"""Name of the critical mask, which the controls are compared with."""
 
-# The regions that a mask kept on the face may lie in: no hair, ears, neck, clothes or background.
+# Regions in which a mask confined to the face may lie: no hair, ears, neck, clothes or background.
 _FACE = [
     REGIONS.index(label.region)
     for label in LABELS
@@ -30,7 +30,7 @@ _FACE = [
 
 
 def mask_names(scene: Scene) -> tuple[str, ...]:
-    """The critical mask and the study's controls."""
+    """Names of the critical mask and the study's controls."""
     return (CRITICAL, *scene.settings.controls)
 
 
@@ -42,11 +42,11 @@ def masks_of(
 ) -> list[NDArray[np.bool_]]:
     """The masks of some faces, ``(n, h, w)`` each, in the order of :func:`mask_names`.
 
-    Random masks depend on the seed and the picture alone.
+    Random masks depend only on the seed and the picture.
 
     Args:
         scene: The slice.
-        rows: Which of its ``N`` faces.
+        rows: Rows of the faces, among the ``N`` of the slice.
         critical: The critical masks of all faces, ``(N, h, w)``.
         density: The overall maps of all faces, ``(N, h, w)``.
     """
@@ -64,18 +64,18 @@ def mask_drops(
     recognizer: Recognizer,
     fill: str,
 ) -> NDArray[np.float32]:
-    """The similarity drop under each of several masks of the same faces, embedded in shared batches.
+    """Similarity drop for each of several masks of the same faces. All masked faces are embedded together.
 
     Args:
         images: ``n`` aligned faces, ``(n, h, w, 3)``.
-        masks: ``K`` masks of each, ``(K, n, h, w)``.
-        clean: The faces' embeddings, ``(n, D)``.
-        mate: What they are compared with, ``(n, D)``.
+        masks: ``K`` masks per face, ``(K, n, h, w)``.
+        clean: Embeddings of the unmasked faces, ``(n, D)``.
+        mate: Embeddings that they are compared with, ``(n, D)``.
         recognizer: The recognizer.
-        fill: What replaces a hidden pixel.
+        fill: Fill that replaces hidden pixels.
 
     Returns:
-        ``(K, n)``; NaN where a mask is empty.
+        Similarity drops ``(K, n)``; NaN for an empty mask.
     """
     hidden = recognizer.embed(np.concatenate([hide(images, one, fill) for one in masks])).cpu()
     shaped = hidden.reshape(len(masks), len(images), -1)
@@ -90,12 +90,12 @@ def carried_maps(
     targets: NDArray[np.float64],
     size: tuple[int, int],
 ) -> Tensor:
-    """A recognizer's maps of some faces, ``(n, *size)``, in the geometry of other chips of the same pictures.
+    """Resample a recognizer's maps to other chips of the same pictures, ``(n, *size)``.
 
     Args:
-        explained: The recognizer's maps: ``density`` and ``matrix``.
-        rows: Which faces, ``(n,)``.
-        targets: From picture to the pixels of the other chips, ``(n, 2, 3)``.
+        explained: The recognizer's maps, with ``density`` and ``matrix``.
+        rows: Rows of the faces, ``(n,)``.
+        targets: Transforms from picture to pixels of the other chips, ``(n, 2, 3)``.
         size: Height and width of the other chips.
     """
     density = torch.from_numpy(explained.density[rows].astype(np.float32))
@@ -103,7 +103,7 @@ def carried_maps(
 
 
 def size_only(mask: Mask, generator: np.random.Generator) -> ControlInput:
-    """The input of a control that uses nothing but the size of a mask ``(h, w)``."""
+    """Input for a control that uses only the size of a mask ``(h, w)``."""
     nothing = np.zeros_like(mask)
     return ControlInput(mask, np.zeros(mask.shape, dtype=np.float32), nothing, nothing, generator)
 

@@ -1,4 +1,4 @@
-"""Check a recognizer before it is trusted: does it load, embed, tell people apart, and how fast."""
+"""Check a recognizer before use: whether it loads and embeds, its speed, and its verification accuracy."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Verification:
-    """How well a recognizer tells people apart.
+    """Verification accuracy of a recognizer.
 
     Attributes:
         accuracy: Fraction of the pairs decided correctly at the best threshold, in [0, 1].
-        threshold: That threshold, a similarity.
-        pairs: Number of pairs decided.
-        exclusions: Pictures without a usable face, with the reason; their pairs are left out.
+        threshold: The best similarity threshold.
+        pairs: Number of pairs.
+        exclusions: Reasons for pictures without a usable face, whose pairs are left out.
     """
 
     accuracy: float
@@ -53,15 +53,15 @@ class Verification:
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        name: The recognizer's name.
+        name: Name of the recognizer.
         parameters: Number of parameters.
-        embedding_size: Length of its embedding.
-        milliseconds: Time to embed one face in a batch of 16, the median of five runs.
-        layers: Every convolution with a grid that reaches the embedding, in firing order.
-        warnings: What the card leaves open.
+        embedding_size: Length of the embedding.
+        milliseconds: Time to embed one face in a batch of 16; median of five runs.
+        layers: Convolutions with a spatial output that contributes to the embedding, in order of execution.
+        warnings: Information missing from the card.
         verification: Verification accuracy, if pairs were given.
     """
 
@@ -75,11 +75,11 @@ class ModelCheck:
 
 
 def check_model(recognizer: Recognizer, verification: Verification | None = None) -> ModelCheck:
-    """Embed, time and list the layers of a recognizer that has been loaded.
+    """Check a loaded recognizer: embed faces, measure the time, and list its layers.
 
     Raises:
-        ModelError: It cannot embed.
-        LayerError: It has no layer to explain.
+        ModelError: The recognizer cannot embed.
+        LayerError: The recognizer has no layer to explain.
     """
     height, width = recognizer.card.input_size
     noise = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, 3), dtype=np.uint8)
@@ -104,10 +104,10 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Pairs from a CSV file with the columns left, right (pictures) and same (1 or 0).
+    """Read pairs from a CSV file with the columns left, right (pictures) and same (1 or 0).
 
     Raises:
-        InputError: The file cannot be read, lacks a column, or holds no pair.
+        InputError: The file cannot be read, lacks a column, or holds no pairs.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -132,16 +132,16 @@ def verify(
     detector: Detector,
     progress: Progress = silent,
 ) -> list[Verification]:
-    """Verification accuracy of recognizers on pairs of pictures.
+    """Measure the verification accuracy of recognizers on pairs of pictures.
 
-    Each picture is read and searched once for all recognizers.
+    Each picture is read, and its face detected, once for all recognizers.
 
     Args:
         recognizers: The recognizers to test.
         pairs: Pairs of pictures in the folder.
-        folder: The folder that the pictures' paths are relative to.
+        folder: Folder that the paths of the pictures are relative to.
         detector: The face detector.
-        progress: Told how far the work is.
+        progress: Progress callback.
 
     Returns:
         One result per recognizer, in order.
@@ -177,4 +177,3 @@ def verify(
         accuracy = float(((scores >= threshold) == same).mean())
         results.append(Verification(accuracy, threshold, len(usable), exclusions))
     return results
-

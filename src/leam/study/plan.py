@@ -1,4 +1,4 @@
-"""What a study will do, fixed before it starts and written to ``run.json``."""
+"""The plan of a study, fixed before it starts and written to ``run.json``."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.results.figures import SCHEMA_VERSION
 
-# People whose images are worked on together; all images of a person are in one slice.
+# People per slice. All images of a person are in the same slice.
 PEOPLE_PER_SLICE = 16
 
 
 class Settings(BaseModel):
-    """The choices of a study that change its figures."""
+    """The settings of a study that affect its figures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     target: Literal["self", "template", "contrast"] = "self"
-    """What is explained; see :mod:`leam.explain.targets`."""
+    """Target of the explanation; see :mod:`leam.explain.targets`."""
     weighting: str = DEFAULT_WEIGHTING
-    """How a layer's activations and gradients become its map."""
+    """Weighting, which turns a layer's activations and gradients into its map."""
     aggregate: str = DEFAULT_AGGREGATE
-    """How the layers' maps become the overall map."""
+    """Aggregate, which combines the layer maps into the overall map."""
     layers: tuple[str, ...] = (CONVOLUTIONS,)
-    """Which layers are explained: ``convolutions``, ``stages``, or names and globs."""
+    """Layers to explain: ``convolutions``, ``stages``, or names and globs."""
     backend: str = "fused"
-    """What computes the maps: ``fused`` or ``plain``; equal up to rounding."""
+    """Backend that computes the maps: ``fused`` or ``plain``. Both give the same maps up to rounding."""
     top: float = Field(default=0.01, gt=0, le=1)
     """Fraction of the pixels in the critical mask."""
     fill: str = "black"
-    """What replaces hidden pixels."""
+    """Fill that replaces hidden pixels."""
     controls: tuple[str, ...] = ("scattered", "moved")
-    """Masks that the critical mask is compared with."""
+    """Control masks that the critical mask is compared with."""
     probes: int | None = Field(default=None, ge=1)
-    """Pictures of each person whose pixels are hidden; the person's other pictures form the template. None for all."""
+    """Pictures per person whose pixels are hidden; the person's other pictures form the template. None for all."""
     transfer: bool = False
-    """Hide each recognizer's critical pixels from every other recognizer, too."""
+    """Also hide each recognizer's critical pixels from all other recognizers."""
     subset: int = Field(default=0, ge=0)
-    """People on whose first picture the costly metrics are measured: curves, fills, verification, sanity, swaps."""
+    """People in the subset. Their first picture is used for the costly metrics: curves, fills, verification, sanity
+    checks and swaps."""
     curve: tuple[float, ...] = FRACTIONS
-    """Fractions of the pixels at which every mask is compared on the subset."""
+    """Fractions of the pixels at which all masks are compared on the subset."""
     fills: tuple[str, ...] = ("black", "mean", "blur", "road")
-    """Fills under which every mask is compared on the subset."""
+    """Fills with which all masks are compared on the subset."""
     groups: tuple[str, ...] = ()
-    """Columns of the people table whose values are compared."""
+    """Columns of the people table whose groups are compared."""
     parser: str = "landmarks"
-    """The face parser that names the regions."""
+    """Face parser that defines the regions."""
     second_parser: str | None = None
-    """Another parser, whose region shares are reported beside the first one's."""
+    """Second parser, whose region shares are reported beside those of the first."""
     detector: str = "dlib"
-    """The face detector."""
+    """Face detector."""
     seed: int = Field(default=0, ge=0)
     """Random seed."""
 
@@ -79,11 +80,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "top": 0.005,
     },
 }
-"""Named settings.
+"""Presets: named settings.
 
-``quick`` is the default. ``paper`` measures everything that the paper's study does. ``reconstruction`` is the variant
-whose figures come closest to the paper's, read with ``specificity.pattern`` and the control ``moved``; its distance is
-in ``docs/method.md``. It is a fit to published figures, not the paper's formula.
+``quick`` is the default. ``paper`` measures everything that the paper's study measures. ``reconstruction`` is the
+variant whose figures come closest to the paper's, when read with ``specificity.pattern`` and the control ``moved``;
+``docs/method.md`` gives the remaining distance. It is a fit to published figures, not the paper's formula.
 """
 
 
@@ -96,7 +97,7 @@ class PlannedImage(BaseModel):
     person: str
     path: str
     sha256: str | None
-    """None where the file cannot be read."""
+    """SHA-256 of the file; None if it cannot be read."""
     groups: dict[str, str] = {}
 
 
@@ -107,18 +108,18 @@ class PlannedModel(BaseModel):
 
     card: Card
     sha256: str
-    """Of the weights: of the file, or of the parameters of a module in memory."""
+    """SHA-256 of the weights file, or of the parameters of a module in memory."""
 
 
 class Plan(BaseModel):
-    """Everything that a study's figures depend on."""
+    """Everything that affects the figures of a study."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
     versions: dict[str, str]
     plugins: dict[str, str] = {}
-    """The version of every plug-in that the study uses, by what it adds, such as ``stage brightness``."""
+    """Versions of the plug-ins that the study uses, by what they add, such as ``stage brightness``."""
     source: str
     settings: Settings
     models: tuple[PlannedModel, ...]
@@ -127,7 +128,7 @@ class Plan(BaseModel):
 
     @cached_property
     def slices(self) -> tuple[range, ...]:
-        """Positions in ``images`` that are worked on together; whole people, in order. Cut once."""
+        """The slices: ranges of positions in ``images`` that are processed together. Each holds whole people."""
         starts = [
             i
             for i, image in enumerate(self.images)
@@ -137,18 +138,18 @@ class Plan(BaseModel):
         return tuple(range(a, b) for a, b in pairwise(bounds))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Plan:
-        """The same plan with other values, see pydantic; not checked."""
+        """Copy the plan with other values, without validation; see pydantic."""
         copied = super().model_copy(update=update, deep=deep)
-        # Slices that were cut before are copied with the rest, and may not be those of the new values.
+        # The copy includes cached slices, which may not match the new values.
         copied.__dict__.pop("slices", None)
         return copied
 
     def model(self, name: str) -> PlannedModel:
-        """The planned recognizer of this name."""
+        """The planned recognizer with this name."""
         return next(model for model in self.models if model.card.name == name)
 
     def only(self, names: Collection[str]) -> Plan:
-        """The same plan with the recognizers of these names alone."""
+        """The same plan, reduced to the recognizers with these names."""
         kept = tuple(model for model in self.models if model.card.name in names)
         return self.model_copy(update={"models": kept})
 

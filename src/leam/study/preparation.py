@@ -1,4 +1,4 @@
-"""Before anything is explained: find the face of each picture, parse it, and say which pictures are excluded."""
+"""Preparation of a study: detect the face in each picture, parse it, and exclude unusable pictures."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _POINTS = {"landmarks": 68, "five_points": 5, "corner_points": 5}
 
 @dataclass(frozen=True)
 class Detections(Shard):
-    """The faces of a slice's pictures; NaN where a picture has none."""
+    """The detected faces of a slice; NaN for pictures without a face."""
 
     reason: Annotated[
-        NDArray[np.str_], axes("face", doc="Why the picture cannot be used; empty where it can.")
+        NDArray[np.str_], axes("face", doc="Why the picture cannot be used; empty if it can.")
     ]
     box: Annotated[
         NDArray[np.float64],
         axes("face", 4, doc="Left, top, right and bottom of the face, in pixels."),
     ]
-    score: Annotated[NDArray[np.float64], axes("face", doc="The detector's confidence.")]
+    score: Annotated[NDArray[np.float64], axes("face", doc="Confidence of the detector.")]
     found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
     landmarks: Annotated[
         NDArray[np.float64], axes("face", 68, 2, doc="iBUG's 68 points, in pixels of the picture.")
@@ -51,7 +51,7 @@ class Detections(Shard):
     ]
 
     def face(self, image: PlannedImage, row: int) -> Face:
-        """A detected face, its picture read again.
+        """A detected face. Reads its picture again.
 
         Raises:
             ImageError: The picture can no longer be read.
@@ -68,16 +68,16 @@ class Detections(Shard):
 
 @dataclass(frozen=True)
 class Parsings(Shard):
-    """The regions of a slice's faces in one crop; zero where there is no usable face."""
+    """The regions of a slice's faces in one crop; zero for pictures without a usable face."""
 
     labels: Annotated[
         NDArray[np.uint8], axes("face", "row", "column", doc="Positions in ``LABELS``.")
     ]
     confidence: Annotated[
-        NDArray[np.float16], axes("face", "row", "column", doc="The parser's confidence, 0-1.")
+        NDArray[np.float16], axes("face", "row", "column", doc="Confidence of the parser, 0-1.")
     ]
     reason: Annotated[
-        NDArray[np.str_], axes("face", doc="Why the parser failed; empty where it did not.")
+        NDArray[np.str_], axes("face", doc="Why the parser failed; empty if it did not.")
     ]
 
     def parsing(self, row: int) -> Parsing:
@@ -86,7 +86,7 @@ class Parsings(Shard):
 
 
 def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detections:
-    """Search pictures for their faces."""
+    """Detect the face in each picture."""
     faces: list[Face | None] = []
     reasons: list[str] = []
     for image in images:
@@ -119,14 +119,14 @@ def parse_faces(
     crop: Crop,
     wanted: frozenset[int],
 ) -> Parsings:
-    """The regions of a slice's faces in one crop.
+    """Parse the faces of a slice in one crop.
 
     Args:
-        plan: The study.
-        detections: Of the slice.
+        plan: The plan of the study.
+        detections: Detections of the slice.
         index: The slice.
-        parser: Names the regions.
-        crop: The geometry.
+        parser: The face parser.
+        crop: The alignment of the faces.
         wanted: Positions of the pictures with a usable face.
     """
     part = plan.slices[index]
@@ -146,7 +146,7 @@ def parse_faces(
 
 
 def parsings_of(plan: Plan) -> list[str]:
-    """What faces are parsed with: ``PARSER/CROP`` for each parser of a study and each crop of its recognizers."""
+    """All combinations ``PARSER/CROP`` of a study's parsers and the crops of its recognizers."""
     settings = plan.settings
     parsers = dict.fromkeys([settings.parser, settings.second_parser or settings.parser])
     crops = dict.fromkeys(model.card.crop.name for model in plan.models)
@@ -157,7 +157,7 @@ def read_detections(folder: RunFolder, index: int) -> Detections:
     """The detections of a slice.
 
     Raises:
-        StudyError: There are none.
+        StudyError: They are missing.
     """
     found = folder.read_shard(Detections, DETECT, index)
     if found is None:
@@ -168,15 +168,15 @@ def read_detections(folder: RunFolder, index: int) -> Detections:
 def usable_images(
     plan: Plan, folder: RunFolder, *, parsed: bool = True
 ) -> tuple[list[int], list[Exclusion]]:
-    """Positions of the usable pictures, and the others with their reasons.
+    """Positions of the usable pictures, and the exclusions with their reasons.
 
     Args:
-        plan: The study.
-        folder: Its folder.
-        parsed: Also exclude pictures that a parser failed on.
+        plan: The plan of the study.
+        folder: The run folder.
+        parsed: Also exclude pictures on which a parser failed.
 
     Raises:
-        StudyError: Not every picture has been searched for faces, or parsed.
+        StudyError: Detection, or parsing if requested, is not finished.
     """
     reasons = _reasons(plan, folder, Detections, DETECT)
     _exclude_single(plan, reasons)
@@ -196,7 +196,7 @@ def usable_images(
 def _reasons(
     plan: Plan, folder: RunFolder, kind: type[Detections | Parsings], stage: str
 ) -> list[str]:
-    """For each picture why a stage could not use it; empty where it could."""
+    """For each picture, why a stage could not use it; empty if it could."""
     reasons: list[str] = []
     for index, _ in enumerate(plan.slices):
         shard = folder.read_shard(kind, stage, index, ["reason"])
@@ -209,7 +209,7 @@ def _reasons(
 
 
 def _exclude_single(plan: Plan, reasons: list[str]) -> None:
-    """Exclude the pictures of people with only one: there is nothing to compare it with."""
+    """Exclude people with a single usable picture, since there is nothing to compare it with."""
     counts: dict[str, int] = {}
     for image, reason in zip(plan.images, reasons, strict=True):
         counts[image.person] = counts.get(image.person, 0) + (not reason)

@@ -1,4 +1,4 @@
-"""Run a study: plan it, do what is not yet done, and sum it up."""
+"""Run a study: plan it, do the missing work, and write the summary."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def plan_study(
     recognizers: Sequence[Recognizer],
     settings: Settings | None = None,
 ) -> Plan:
-    """Fix what a study will do.
+    """Create the plan of a study.
 
     Args:
-        source: The folder or table that the pictures come from, as it is named in outputs.
+        source: The folder or table of the pictures, as named in outputs.
         samples: The pictures.
-        recognizers: The recognizers, each with a name of its own.
-        settings: The study's settings; the defaults otherwise.
+        recognizers: The recognizers, each with a unique name.
+        settings: The settings; defaults if omitted.
 
     Raises:
-        InputError: Two recognizers have one name, or a setting names something that does not exist.
+        InputError: Two recognizers have the same name, or a setting names something that does not exist.
     """
     settings = settings or Settings()
     names = [recognizer.name for recognizer in recognizers]
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"recognizers {', '.join(names) or 'none'}: expected at least one, each with a name of its own"
+            f"recognizers {', '.join(names) or 'none'}: expected at least one, each with a unique name"
         )
     columns = {column for sample in samples for column in sample.groups}
     for column in settings.groups:
@@ -85,26 +85,26 @@ def run_study(
     engine: str = "local",
     options: EngineOptions | None = None,
 ) -> None:
-    """Do a study, or what is left of it: shards, tables and ``summary.json``.
+    """Run a study, or the rest of it: write shards, tables and ``summary.json``.
 
-    Each process works in one thread, so that no byte depends on how many threads share a sum; an engine with several
-    processes uses several cores. A recognizer that fails is named in ``log.txt`` and in the summary's ``failed``, and
-    the others go on; the same call tries it again.
+    Each process uses one thread, so that the results do not depend on the number of threads. An engine with several
+    processes uses several cores. If a recognizer fails, it is recorded in ``log.txt`` and in the summary's ``failed``,
+    and the study continues with the others. Running the same study again retries it.
 
     Args:
-        plan: What to do.
-        recognizers: Those of the plan, in its order.
-        folder: Where. A study that was stopped goes on from what is finished.
-        restart: Remove another study's work from the folder.
-        progress: Told how far the work is.
-        engine: What does the jobs; see :data:`leam.study.engine.ENGINES`.
-        options: Of the engine.
+        plan: The plan of the study.
+        recognizers: The recognizers of the plan, in its order.
+        folder: The run folder. An interrupted study resumes from the finished work.
+        restart: Discard the work of another study in the folder.
+        progress: Progress callback.
+        engine: Engine that runs the jobs; see :data:`leam.study.engine.ENGINES`.
+        options: Options of the engine.
 
     Raises:
-        InputError: A recognizer is not the one of the plan, or the engine or one of its options does not exist.
+        InputError: A recognizer does not match the plan, or the engine or one of its options does not exist.
         StudyError: The folder is in use, holds another study, or cannot be written; no picture can be used; or every
             recognizer failed.
-        LayerError: A layer choice does not fit one of the recognizers.
+        LayerError: The layer choice does not fit one of the recognizers.
     """
     _check_recognizers(plan, recognizers)
     make = ENGINES[engine]
@@ -126,7 +126,7 @@ def run_study(
 
 
 def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:
-    """Refuse recognizers other than those of the plan: outputs would name the wrong ones."""
+    """Reject recognizers that differ from the plan, since the outputs would name the wrong ones."""
     if [one.name for one in recognizers] != [model.card.name for model in plan.models]:
         raise InputError(
             f"recognizers {', '.join(one.name for one in recognizers)}: the plan has "
@@ -134,17 +134,19 @@ def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:
         )
     for recognizer, model in zip(recognizers, plan.models, strict=True):
         if recognizer.card != model.card:
-            raise InputError(f"{recognizer.name}: its card is not the plan's; plan the study again")
+            raise InputError(
+                f"{recognizer.name}: its card differs from the plan; plan the study again"
+            )
         if recognizer.sha256 != model.sha256:
             raise InputError(
-                f"{recognizer.name}: its weights have sha256 {recognizer.sha256}, the plan's {model.sha256}; "
-                "plan the study again"
+                f"{recognizer.name}: its weights have sha256 {recognizer.sha256}, but the plan has "
+                f"{model.sha256}; plan the study again"
             )
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Work in one thread inside the block; as many as before after it, also after an exception."""
+    """Use one thread inside the block, and restore the number of threads afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -154,7 +156,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -> dict[str, str]:
-    """Do all jobs that are not done yet; which recognizers failed, and why."""
+    """Run all jobs that are not done yet. Returns the reason for each failed recognizer."""
     failed: dict[str, str] = {}
     for step in steps(plan):
         todo = list(_unfinished(plan, folder, step.jobs, failed))
@@ -171,7 +173,7 @@ def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -
 
 
 def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
-    """Remember a recognizer's failure, once."""
+    """Record the first failure of a recognizer."""
     if done.job.kind in {DETECT, PARSE}:
         raise StudyError(f"{done.job.shard}: {done.fault}")
     if done.job.name not in failed:
@@ -182,7 +184,7 @@ def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
 def _unfinished(
     plan: Plan, folder: RunFolder, jobs: Iterable[Job], failed: dict[str, str]
 ) -> Iterator[Job]:
-    """What of these jobs is missing, damaged, or computed without a recognizer that works again."""
+    """The parts of these jobs that are missing, damaged, or computed without a recognizer that now works."""
     working = [model.card.name for model in plan.models if model.card.name not in failed]
     stages = {stage.name: stage for stage in stages_of(plan)}
     for job in jobs:
@@ -191,7 +193,7 @@ def _unfinished(
 
 
 def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
-    """Stop where nobody is left to compare; log the exclusions once they are known."""
+    """Stop the study if no usable person is left. Log the exclusions once they are known."""
     if kind not in {DETECT, PARSE}:
         return
     positions, exclusions = usable_images(plan, folder, parsed=kind == PARSE)
@@ -205,7 +207,7 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
 
 
 def _plugins(plan: Plan) -> dict[str, str]:
-    """The plug-ins that a study uses, by what they add; unknown names are refused.
+    """The plug-ins that a study uses, by what they add. Unknown names are rejected.
 
     Raises:
         InputError, ModelError: A setting names something that does not exist.
@@ -231,7 +233,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
 
 
 def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Registry[object], str]]:
-    """Names with their registry.
+    """Pair each name with its registry.
 
     Raises:
         LeamError: A name is unknown.

@@ -1,4 +1,4 @@
-"""A study's stored results, read back for tables, figures and the report."""
+"""Access to the stored results of a study, for tables, figures and the report."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from leam.study.store import RunFolder
 T = TypeVar("T")
 
 OVERALL = "overall"
-"""What tables call the overall map, among the names of layers."""
+"""Name of the overall map in tables that also list layers."""
 
 
 class RunData:
     """The shards and tables of a study.
 
     Args:
-        plan: The study, with the recognizers that work.
-        folder: Its folder.
-        progress: Told how far long work is.
+        plan: The plan of the study, with the recognizers that have not failed.
+        folder: The run folder.
+        progress: Progress callback.
     """
 
     def __init__(self, plan: Plan, folder: RunFolder, progress: Progress = silent) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
-        # Only the last is kept, since it may be large.
+        # Only the last result is kept, since it may be large.
         self._computed: dict[tuple[str, ...], object] = {}
 
     @property
@@ -55,7 +55,7 @@ class RunData:
 
     @property
     def recognizers(self) -> list[str]:
-        """The names of the recognizers."""
+        """Names of the recognizers."""
         return [model.card.name for model in self.plan.models]
 
     @cached_property
@@ -66,7 +66,7 @@ class RunData:
         return {name: number for number, name in enumerate(names)}
 
     def once(self, key: tuple[str, ...], compute: Callable[[], T]) -> T:
-        """What a function gives, computed once: for work that a table and figures share."""
+        """The cached result of a function, for work that a table and the figures share."""
         if key not in self._computed:
             self._computed = {key: compute()}
         return cast("T", self._computed[key])
@@ -82,10 +82,10 @@ class RunData:
         """The finished, non-empty shards of a stage, in order.
 
         Args:
-            kind: Their type.
-            stage: The stage's name.
-            recognizer: The recognizer's name.
-            only: The fields that are wanted; all by default.
+            kind: Type of the shards.
+            stage: Name of the stage.
+            recognizer: Name of the recognizer.
+            only: Fields to read; all by default.
         """
         for index, _ in enumerate(self.plan.slices):
             shard = self.folder.read_shard(kind, f"{stage}/{recognizer}", index, only)
@@ -99,35 +99,35 @@ class RunData:
         columns: Sequence[str] | None = None,
         where: pl.Expr | None = None,
     ) -> pl.DataFrame:
-        """A stage's table of a recognizer, or the part of it that is wanted.
+        """A stage's table for a recognizer, or the selected columns and rows of it.
 
         Raises:
-            StudyError: It is missing or damaged.
+            StudyError: The table is missing or damaged.
         """
         return self.folder.read_table(f"{stage}/{recognizer}", columns, where)
 
     def regions(self, parser: str | None = None) -> list[str]:
-        """The regions that a parser can name, in the order of ``REGIONS``; the study's parser by default."""
+        """The regions that a parser distinguishes, in the order of ``REGIONS``; by default the study's parser."""
         given = set(load_parser(parser or self.settings.parser).labels)
         named = {label.region for label in LABELS if label.name in given}
         return [region for region in REGIONS if region in named]
 
     def owners(self, positions: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
-        """Whose the pictures at some positions are, as numbers, ``(n,)``."""
+        """Person numbers of the pictures at these positions, ``(n,)``."""
         people = [self.plan.images[int(position)].person for position in positions]
         found: NDArray[np.int64] = np.unique(people, return_inverse=True)[1]
         return found
 
     def estimate(self, values: NDArray[np.floating], owners: NDArray[np.int64]) -> Estimate:
-        """The mean of values ``(n,)`` with its interval over people; ``owners (n,)`` says whose each is."""
+        """The mean of values ``(n,)`` with its interval over people; ``owners (n,)`` are their person numbers."""
         return self.estimates(values[:, None], owners)[0]
 
     def estimates(self, values: NDArray[np.floating], owners: NDArray[np.int64]) -> list[Estimate]:
-        """The same for each column of values ``(n, c)``, at little more than the cost of one."""
+        """The same for each column of values ``(n, c)``. All columns share one bootstrap."""
         return bootstrap_means(values, owners, self.settings.seed)
 
     def paired(self, differences: Numbers, owners: NDArray[np.int64]) -> PairedDifference:
-        """A paired difference ``(n,)`` over people, with p by flipping signs and its effect size."""
+        """Mean paired difference ``(n,)`` over people, with the p-value of a sign-flip test and the effect size."""
         people = int(owners.max(initial=-1)) + 1
         means = person_means(differences.astype(np.float64), owners, people)
         return PairedDifference(
@@ -137,13 +137,13 @@ class RunData:
         )
 
     def column_estimates(self, rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Estimate]:
-        """The means of a table's columns over its people."""
+        """Means of the columns of a table over people."""
         people = rows["person"].rank("dense").to_numpy().astype(np.int64)
         values = rows.select(pl.col(columns).cast(pl.Float64)).to_numpy()
         return dict(zip(columns, self.estimates(values, people), strict=True))
 
     def who(self, positions: NDArray[np.integer]) -> dict[str, pl.Series]:
-        """The columns ``person`` and ``image`` of the pictures at some positions, one row each."""
+        """The columns ``person`` and ``image`` for the pictures at these positions, one row each."""
         found, rows = np.unique(positions, return_inverse=True)
         images = [self.plan.images[position] for position in found]
         return {
@@ -153,7 +153,7 @@ class RunData:
 
 
 def mean_of_known(values: Numbers, axis: int) -> Numbers:
-    """The mean along an axis of the values that are finite; NaN where none is."""
+    """Mean of the finite values along an axis; NaN if there are none."""
     known = np.isfinite(values)
     counts = known.sum(axis=axis)
     sums = np.where(known, values, 0.0).sum(axis=axis)

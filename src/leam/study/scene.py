@@ -1,4 +1,4 @@
-"""What a stage may ask about a slice of faces under one recognizer; everything is computed when first asked for."""
+"""The data of a slice of faces and one recognizer, as passed to stages. Values are computed on first use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class MapBatch:
     Attributes:
         maps: Their maps.
         images: The aligned faces, RGB ``(b, h, w, 3)`` uint8.
-        matrices: From picture to chip pixels, ``(b, 2, 3)``.
+        matrices: Transforms from picture to chip pixels, ``(b, 2, 3)``.
         subjects: The faces.
         parsings: Their regions.
         settings: The study's settings.
@@ -58,7 +58,7 @@ class MapBatch:
     settings: Settings
 
     def layers_by_size(self) -> Iterator[tuple[list[int], Tensor]]:
-        """The layer maps that share a grid: their places among the layers, and ``(L_s, b, h, w)`` on the processor."""
+        """The layer maps grouped by size: their indices among the layers, and ``(L_s, b, h, w)`` on the CPU."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for place, layer in enumerate(self.maps.layer_maps):
             sizes.setdefault((layer.shape[1], layer.shape[2]), []).append(place)
@@ -68,19 +68,19 @@ class MapBatch:
 
 @dataclass(frozen=True)
 class Scene:
-    """The usable faces of a slice under one recognizer: whole people, each with at least two pictures.
+    """The usable faces of a slice and one recognizer: whole people, each with at least two pictures.
 
     Attributes:
-        plan: The study.
+        plan: The plan of the study.
         index: The slice.
         explainer: Explains the recognizer with the study's settings.
         batch: The faces.
-        parsed: From a parser's name to the regions of the faces.
-        read: Reads a stored shard of this slice: its type, the stage, the recognizer, and the fields wanted.
-        others: Templates of the people outside this slice, ``(n, D)``; None where the target does not need them.
+        parsed: Maps the name of a parser to the regions of the faces.
+        read: Reads a stored shard of this slice, given its type, the stage, the recognizer and the fields to read.
+        others: Templates of the people outside this slice, ``(n, D)``; None if the target does not need them.
         subset: Positions of the pictures of the subset.
-        threshold: The similarity from which two faces count as one person's.
-        recognizers: Names of all recognizers of the study that work.
+        threshold: Verification threshold: pairs with at least this similarity are accepted as genuine.
+        recognizers: Names of the recognizers that have not failed.
     """
 
     plan: Plan
@@ -126,7 +126,7 @@ class Scene:
 
     @property
     def people(self) -> NDArray[np.str_]:
-        """Whose each face is, ``(n,)``."""
+        """The person of each face, ``(n,)``."""
         return np.array([subject.person for subject in self.subjects])
 
     @property
@@ -146,7 +146,7 @@ class Scene:
 
     @cached_property
     def explained(self) -> Explained:
-        """The stored maps of the faces, without sums over faces."""
+        """The stored maps of the faces, without arrays that are sums over faces."""
         fields = ["layers", "position", "matrix", "embedding", "density", "critical", "empty"]
         found = self.stored(Explained, EXPLAIN, fields)
         if found is None:
@@ -171,13 +171,13 @@ class Scene:
         only: Sequence[str] | None = None,
         recognizer: str | None = None,
     ) -> S | None:
-        """A shard of this slice that an earlier stage stored.
+        """Read a shard of this slice that an earlier stage stored.
 
         Args:
-            kind: Its type.
-            stage: The stage's name.
-            only: The fields that are wanted; all by default.
-            recognizer: Another recognizer's; this one's by default.
+            kind: Type of the shard.
+            stage: Name of the stage.
+            only: Fields to read; all by default.
+            recognizer: Name of the recognizer; this one by default.
         """
         return self.read(kind, stage, recognizer or self.recognizer.name, only)
 
@@ -197,9 +197,10 @@ class Scene:
             )
 
     def explain(self, rows: NDArray[np.intp]) -> Callable[[Tensor], Tensor]:
-        """A function from chips ``(b, h, w, 3)`` of some faces, changed or not, to their overall maps ``(b, h, w)``.
+        """A function that maps (possibly changed) chips ``(b, h, w, 3)`` of these faces to overall maps ``(b, h, w)``.
 
-        The faces are explained by the study's target; for ``contrast`` by the similarity with the own template.
+        It uses the study's target, except that ``contrast`` is replaced by the similarity to the person's own
+        template.
         """
         target: Target = self_target
         if self.settings.target != "self":
@@ -207,11 +208,11 @@ class Scene:
         return lambda chips: self.explainer.explain(chips, target).overall.cpu()
 
     def generator(self, key: str) -> np.random.Generator:
-        """A random generator that depends on a name and the study's seed alone, not on what ran before."""
+        """A random generator that depends only on a name and the study's seed, not on earlier draws."""
         return seeded(key, self.settings.seed)
 
     def _targets(self) -> Callable[[slice], Target]:
-        """A function from a slice of the faces to the target that explains them."""
+        """A function that maps a slice of the faces to their target."""
         if self.settings.target == "self":
             return lambda _rows: self_target
         templates = templates_of_others(self.embeddings, self.people, self.kind)
@@ -222,7 +223,7 @@ class Scene:
         )
 
     def _nearest_impostors(self, templates: Tensor, rows: slice) -> Tensor:
-        """The templates of the nearest other people of some faces, ``(b, K, D)``."""
+        """The templates of the nearest impostors of some faces, ``(b, K, D)``."""
         people = self.people
         names = list(dict.fromkeys(people.tolist()))
         own, outside = person_templates(self.embeddings, people, self.kind), self.others()
@@ -235,7 +236,7 @@ class Scene:
 
 
 def probe_rows(people: NDArray[np.str_], probes: int | None) -> NDArray[np.intp]:
-    """Rows of each person's first pictures, at most ``probes``; of all where that is None."""
+    """Rows of the first ``probes`` pictures of each person; all rows if ``probes`` is None."""
     seen: dict[str, int] = {}
     rows = []
     for row, person in enumerate(people.tolist()):
@@ -246,13 +247,13 @@ def probe_rows(people: NDArray[np.str_], probes: int | None) -> NDArray[np.intp]
 
 
 def next_person(people: NDArray[np.str_], row: int) -> int | None:
-    """The row of the next face of another person, around the slice; None where there is no other person."""
+    """The next row of another person, wrapping around at the end; None if there is no other person."""
     others = [i for i in np.roll(range(len(people)), -row) if people[i] != people[row]]
     return int(others[0]) if others else None
 
 
 def templates_of_others(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
-    """For each face the template of the same person's other faces, ``(n, D)``."""
+    """For each face, the template of the same person's other faces, ``(n, D)``."""
     rows = []
     for row, person in enumerate(people):
         same = torch.from_numpy(people == person)
@@ -270,5 +271,5 @@ def person_templates(embeddings: Tensor, people: NDArray[np.str_], kind: Similar
 
 
 def seeded(key: str, seed: int) -> np.random.Generator:
-    """A random generator that depends on a name and a seed alone, not on what ran before."""
+    """A random generator that depends only on a name and a seed, not on earlier draws."""
     return np.random.default_rng([seed, zlib.crc32(key.encode())])

@@ -1,4 +1,4 @@
-"""What a study has to do: pieces of work that depend on nothing but the plan and on earlier phases."""
+"""The schedule of a study: jobs that depend only on the plan and on earlier phases."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Kind = Literal["detect", "parse", "embed", "explain", "compare", "summarise"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The missing work of one kind on one slice of the faces, or on all shards of one recognizer.
+    """Work of one kind on one slice of faces, or on all shards of one recognizer.
 
     Attributes:
-        kind: What is done: a phase, or what comes before and after.
-        name: With what: a recognizer, or a parser and a crop; empty for detection.
-        index: The slice; of a summary, the recognizer's place in the plan.
-        stages: The stages whose shards are missing; empty where the kind says it all.
+        kind: A phase, or a kind of work before or after the phases.
+        name: A recognizer, or a parser and a crop; empty for detection.
+        index: The slice. For a summary, the recognizer's position in the plan.
+        stages: The stages whose shards are missing; empty for kinds without stages.
     """
 
     kind: Kind
@@ -37,18 +37,18 @@ class Job:
 
     @property
     def shard(self) -> str:
-        """The folder of the shard of a kind without stages."""
+        """The folder of the shard, for a kind without stages."""
         return f"{self.kind}/{self.name}" if self.name else self.kind
 
 
 @dataclass(frozen=True)
 class Step:
-    """Jobs that can be done in any order, once the steps before are finished.
+    """Jobs that can run in any order once the previous steps are finished.
 
     Attributes:
-        kind: What they do.
-        title: What a progress bar says.
-        jobs: Slice by slice, so that a slice's pictures are read once for everything that is done with them.
+        kind: The kind of the jobs.
+        title: Text of the progress bar.
+        jobs: The jobs, ordered by slice so that the pictures of a slice are read only once.
     """
 
     kind: Kind
@@ -57,7 +57,7 @@ class Step:
 
 
 def steps(plan: Plan) -> Iterator[Step]:
-    """All work of a study, in order; the jobs of one step at a time, since a large study has millions."""
+    """All work of a study, in order. Yields one step at a time, since a large study has millions of jobs."""
     recognizers = [model.card.name for model in plan.models]
     yield _step(DETECT, "finding faces", [""], plan)
     yield _step(PARSE, "parsing", parsings_of(plan), plan)
@@ -69,7 +69,7 @@ def steps(plan: Plan) -> Iterator[Step]:
 
 
 def stages_in(plan: Plan, phase: Phase) -> list[Stage[Shard]]:
-    """The stages of a phase that store shards, each after those of the phase that it needs."""
+    """The stages of a phase that store shards, sorted so that each follows the stages it needs."""
     found = {stage.name: stage for stage in stages_of(plan) if stage.shard and stage.phase == phase}
     order = TopologicalSorter(
         {name: [need for need in stage.needs if need in found] for name, stage in found.items()}
@@ -80,9 +80,9 @@ def stages_in(plan: Plan, phase: Phase) -> list[Stage[Shard]]:
 def missing(
     folder: RunFolder, job: Job, stages: Mapping[str, Stage[Shard]], recognizers: list[str]
 ) -> Job | None:
-    """What of a job is still to be done; None where nothing is.
+    """The part of a job that is not done yet; None if it is finished.
 
-    Figures are computed anew: the tables beside them are not known to be whole.
+    Figures are always recomputed, since the tables beside them may be incomplete.
 
     Args:
         folder: The study's folder.

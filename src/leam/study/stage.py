@@ -1,7 +1,7 @@
-"""The unit that a study is made of: what a stage needs, computes, stores, tabulates and summarises.
+"""The protocol of a stage: what it needs, computes, stores, tabulates and summarises.
 
-A study knows its stages by this protocol alone, so that a new metric is one file: a module in ``study/stages/``, or a
-class that an installed package names in the entry point group ``leam.measures``.
+A study uses its stages only through this protocol. A new metric is therefore one file: a module in ``study/stages/``,
+or a class that an installed package declares in the entry point group ``leam.measures``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Phase = Literal["embed", "explain", "compare"]
 """When a stage's shards are computed.
 
-``embed`` comes before anything is explained, ``explain`` needs nothing but its own slice and recognizer, and
-``compare`` may read all shards of the phases before, of all slices and recognizers.
+``embed`` runs before any explanation. ``explain`` needs only its own slice and recognizer. ``compare`` may read the
+shards of earlier phases, for all slices and recognizers.
 """
 
 PHASES: Mapping[Phase, str] = {
@@ -34,7 +34,7 @@ PHASES: Mapping[Phase, str] = {
     "explain": "explaining",
     "compare": "comparing",
 }
-"""The phases in their order, with what a progress bar calls them."""
+"""The phases in order, with their progress bar titles."""
 
 S = TypeVar("S", bound=Shard)
 
@@ -44,16 +44,16 @@ class Stage(Generic[S]):
 
     A stage that stores arrays sets ``shard`` and overrides :meth:`of_maps` (called with the maps of a batch of faces,
     while they are in memory) or :meth:`of_slice` (called once per slice). A stage that reports figures sets
-    ``figures`` and overrides :meth:`summarise`, or :meth:`summarise_study` for figures of all recognizers together.
+    ``figures`` and overrides :meth:`summarise`, or :meth:`summarise_study` for figures that cover all recognizers.
 
     Attributes:
-        name: Names its shards, tables, figures and section of the report.
-        title: One line for people: what is measured.
+        name: Name of its shards, tables, figures and section of the report.
+        title: One-line description of what is measured.
         phase: When its shards are computed.
-        shard: The type of what it stores of a slice; None where it stores nothing.
-        figures: The type of its figures; None where it has none.
+        shard: Type of the shards; None if it stores nothing.
+        figures: Type of its figures; None if it has none.
         needs: Names of the stages whose shards or tables it reads.
-        columns: The columns of its table with their meaning; empty where it has no table.
+        columns: Descriptions of the columns of its table, by column; empty if it has no table.
     """
 
     name: ClassVar[str]
@@ -69,22 +69,22 @@ class Stage(Generic[S]):
         return True
 
     def of_maps(self, batch: MapBatch) -> S | None:  # noqa: ARG002  for subclasses
-        """What is stored of a batch of explained faces; the parts of a slice are joined.
+        """What to store for a batch of explained faces. The batches of a slice are joined.
 
-        None, for all batches, where :meth:`of_slice` computes the shard.
+        Return None for all batches if :meth:`of_slice` computes the shard.
         """
         return None
 
     def of_slice(self, scene: Scene) -> S | None:  # noqa: ARG002  for subclasses
-        """What is stored of a slice of faces; None where there is nothing to store."""
+        """What to store for a slice of faces; None if there is nothing to store."""
         return None
 
     def is_current(self, shard: S, recognizers: list[str]) -> bool:  # noqa: ARG002  for subclasses
-        """Whether a stored shard still holds for the recognizers that work."""
+        """Whether a stored shard is still valid for the recognizers that have not failed."""
         return True
 
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame] | None:  # noqa: ARG002  for subclasses
-        """The rows of ``tables/NAME/RECOGNIZER.parquet`` in parts; None where there is no table."""
+        """The rows of ``tables/NAME/RECOGNIZER.parquet`` in parts; None if there is no table."""
         return None
 
     def summarise(self, run: RunData, recognizer: str) -> Figures | None:  # noqa: ARG002  for subclasses
@@ -92,12 +92,12 @@ class Stage(Generic[S]):
         return None
 
     def summarise_study(self, run: RunData) -> Figures | None:  # noqa: ARG002  for subclasses
-        """The figures of all recognizers together."""
+        """The figures that cover all recognizers."""
         return None
 
     @classmethod
     def of_study(cls) -> bool:
-        """Whether the figures are of all recognizers together."""
+        """Whether the figures cover all recognizers."""
         return cls.summarise_study is not Stage.summarise_study
 
     @classmethod
@@ -107,25 +107,25 @@ class Stage(Generic[S]):
 
 
 class SubsetStage(Stage[S]):
-    """A stage that is too costly for everybody: measured on the first picture of the people of the subset."""
+    """A costly stage that runs only on the first picture of each person in the subset."""
 
     phase = "compare"
 
     def applies(self, plan: Plan) -> bool:
-        """Where the study has a subset."""
+        """Whether the study has a subset."""
         return plan.settings.subset > 0
 
     def of_slice(self, scene: Scene) -> S | None:
-        """What is stored of the subset's faces in a slice; None where it has none."""
+        """What to store for the subset's faces in a slice; None if there are none."""
         rows = scene.subset_rows
         return self.of_subset(scene, rows) if len(rows) else None
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> S:
-        """What is stored of some faces.
+        """What to store for the subset's faces.
 
         Args:
             scene: The slice.
-            rows: Which faces belong to the subset.
+            rows: Rows of the faces that belong to the subset.
         """
         raise NotImplementedError
 
@@ -137,18 +137,18 @@ STAGES: Registry[type[Stage[Shard]]] = Registry(
 
 
 def stages_of(plan: Plan) -> list[Stage[Shard]]:
-    """The stages of a study, in the order of their names."""
+    """The stages of a study, sorted by name."""
     found = [STAGES[name]() for name in sorted(STAGES)]
     return [stage for stage in found if stage.applies(plan)]
 
 
 def recognizer_kinds(names: Iterable[str] | None = None) -> dict[str, type[Figures]]:
-    """The types of the figures of one recognizer, by stage; of all installed stages, or of those named."""
+    """Types of per-recognizer figures by stage, for the named stages or for all that are installed."""
     return _kinds(names, of_study=False)
 
 
 def study_kinds(names: Iterable[str] | None = None) -> dict[str, type[Figures]]:
-    """The types of the figures of all recognizers together, by stage; likewise."""
+    """Types of study-wide figures by stage, for the named stages or for all that are installed."""
     return _kinds(names, of_study=True)
 
 

@@ -1,4 +1,4 @@
-"""The run folder: everything a study writes, so that a kill at any moment loses nothing finished."""
+"""The run folder, which holds everything a study writes. Finished work survives a kill at any moment."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from leam.results.shards import S, Shard
 from leam.study.plan import Plan
 
 _PLAN = "run.json"
-# What a kill in the middle of writing leaves behind begins so.
+# Prefix of temporary files, which a kill during writing leaves behind.
 _PART = ".part-"
 # The array that names the stage and the slice of a shard.
 _OF = "of"
-# Rows of a table that are compressed together: said here, so that a file's bytes depend on its rows alone.
+# Rows of a table that are compressed together. Fixed here so that the bytes of a file depend only on its rows.
 _ROW_GROUP = 2**18
 _OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
 
@@ -45,11 +45,11 @@ class RunFolder:
         self.path = Path(path)
 
     def start(self, plan: Plan, *, restart: bool = False) -> None:
-        """Begin a study here, or take up the same one where it stopped.
+        """Start a study in this folder, or resume it if the plan is the same.
 
         Args:
-            plan: What is to be done.
-            restart: Throw away another study's work in this folder.
+            plan: The plan of the study.
+            restart: Discard the work of another study in this folder.
 
         Raises:
             StudyError: The folder holds a study with another plan.
@@ -62,7 +62,7 @@ class RunFolder:
             elif (difference := _difference(self.plan(), plan)) is not None:
                 raise StudyError(
                     f"{self.path}: holds a study with another {difference}; "
-                    "choose another --out, or throw its work away with --restart"
+                    "choose another --out, or discard its work with --restart"
                 )
         self.write_text(_PLAN, plan.model_dump_json(indent=1))
 
@@ -70,7 +70,7 @@ class RunFolder:
         """The plan of the study in this folder.
 
         Raises:
-            StudyError: There is none, or it cannot be read.
+            StudyError: There is no plan, or it cannot be read.
         """
         path = self.path / _PLAN
         try:
@@ -84,10 +84,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the folder.
+        """Lock the folder against other processes.
 
         Raises:
-            StudyError: Another process is at work in it, or it holds something that is no study.
+            StudyError: Another process is working on the study, or the folder holds files that are not a study.
         """
         self._refuse_foreign()
         try:
@@ -104,10 +104,10 @@ class RunFolder:
             lock.release()
 
     def shard(self, stage: str, index: int) -> Path:
-        """The file of a shard.
+        """The path of a shard.
 
         Args:
-            stage: The stage, with what it was done for: ``occlusion/dlib_resnet``.
+            stage: The stage and its recognizer, such as ``occlusion/dlib_resnet``.
             index: The slice.
         """
         return self.path / "shards" / stage / f"{index:05d}.npz"
@@ -115,26 +115,26 @@ class RunFolder:
     def read_shard(
         self, kind: type[S], stage: str, index: int, only: Collection[str] | None = None
     ) -> S | None:
-        """A finished shard; None where there is none, it is damaged, or its slice has no usable face.
+        """Read a finished shard; None if it is missing or damaged, or if its slice has no usable face.
 
         Args:
-            kind: Its type.
+            kind: Type of the shard.
             stage: As for :meth:`shard`.
             index: The slice.
-            only: The fields that are wanted; all by default.
+            only: Fields to read; all by default.
         """
         found = self._read(kind, stage, index, only)
         return found if isinstance(found, kind) else None
 
     def has_shard(self, kind: type[Shard], stage: str, index: int) -> bool:
-        """Whether a shard is finished and whole; also where its slice has no usable face."""
+        """Whether a shard is complete; also True if its slice has no usable face."""
         return self._read(kind, stage, index, None) is not None
 
     def write_shard(self, stage: str, index: int, shard: Shard | None) -> None:
         """Write a shard atomically; None for a slice without a usable face."""
         arrays = {} if shard is None else shard.arrays()
         stream = io.BytesIO()
-        # The name inside the file tells a copy under another name.
+        # The name stored in the file reveals a shard that was copied to another name.
         np.savez(stream, allow_pickle=False, **{_OF: np.array(f"{stage}/{index}")}, **arrays)
         self._write(self.shard(stage, index), stream.getvalue())
 
@@ -158,29 +158,29 @@ class RunFolder:
             return None
 
     def log(self, line: str) -> None:
-        """Add a line to ``log.txt``, with the time: one for each thing that went wrong."""
+        """Append a line with the time to ``log.txt``."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         try:
             with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
                 stream.write(f"{now} {' '.join(line.split())}\n")
         except OSError as error:
             raise StudyError(
-                f"{self.path}/log.txt: cannot be written ({error.strerror}); what is finished is kept"
+                f"{self.path}/log.txt: cannot be written ({error.strerror}); finished work is kept"
             ) from None
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file atomically."""
         self._write(self.path / name, text.encode())
 
     def write_table(self, name: str, frames: Iterable[pl.DataFrame]) -> None:
-        """Write ``tables/NAME.parquet``, whole or not at all.
+        """Write ``tables/NAME.parquet`` atomically.
 
         Args:
-            name: The table.
-            frames: Its rows in parts, one or more, with the same columns. Memory holds some of them at a time.
+            name: Name of the table.
+            frames: One or more parts of its rows, with the same columns. Only some are in memory at a time.
 
         Raises:
-            StudyError: It cannot be written, or there is no part.
+            StudyError: The table cannot be written, or there are no parts.
         """
         path = self._table(name)
         parts = iter(frames)
@@ -193,15 +193,15 @@ class RunFolder:
     def read_table(
         self, name: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None
     ) -> pl.DataFrame:
-        """Read ``tables/NAME.parquet``; what is not asked for takes no memory.
+        """Read ``tables/NAME.parquet``. Columns and rows that are not selected take no memory.
 
         Args:
-            name: The table.
-            columns: The columns wanted; all by default.
-            where: Which rows are wanted; all by default.
+            name: Name of the table.
+            columns: Columns to read; all by default.
+            where: Condition that selects the rows; all by default.
 
         Raises:
-            StudyError: It is missing or damaged.
+            StudyError: The table is missing or damaged.
         """
         try:
             rows = pl.scan_parquet(self._table(name), glob=False)
@@ -224,10 +224,10 @@ class RunFolder:
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[BinaryIO]:
-        """A file to write to that takes the place of another once it is whole."""
+        """A temporary file that replaces another one when it is complete."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Drawn, since numbers of processes, and names of machines, may be the same on two that share the folder.
+            # A random name, since two machines that share the folder may have the same process ids and host names.
             temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}-{path.name}")
             try:
                 with temporary.open("wb") as stream:
@@ -239,7 +239,7 @@ class RunFolder:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
             raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); what is finished is kept"
+                f"{path}: cannot be written ({error.strerror}); finished work is kept"
             ) from None
 
     def _refuse_foreign(self) -> None:
@@ -249,7 +249,7 @@ class RunFolder:
             entry.name not in _OURS and not entry.name.startswith(_PART)
             for entry in self.path.iterdir()
         ):
-            raise StudyError(f"{self.path}: exists and holds no study; choose another --out")
+            raise StudyError(f"{self.path}: exists but holds no study; choose another --out")
 
     def _clear(self) -> None:
         for name in _OURS:
@@ -276,14 +276,14 @@ def _sink(first: pl.DataFrame, parts: Iterator[pl.DataFrame], stream: BinaryIO) 
             stream, row_group_size=_ROW_GROUP
         )
     except pl.exceptions.ComputeError as error:
-        # Of an error of the system polars keeps the words alone.
+        # Polars keeps only the text of a system error.
         if number := re.search(r"os error (\d+)", str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise
 
 
 def _difference(old: Plan, new: Plan) -> str | None:
-    """The first difference between two plans, in words; None where there is none."""
+    """Description of the first difference between two plans; None if they are the same."""
     for what, before, now in (
         ("version of", old.versions, new.versions),
         ("version of the plug-in for", old.plugins, new.plugins),

@@ -1,4 +1,4 @@
-"""All figures of a finished study, in one file; read back for the command line and the report."""
+"""Write ``summary.json``, all figures of a finished study, and read it for the command line and the report."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from leam.study.store import RunFolder
 from leam.study.worker import StoredFigures
 
 FACES_COLUMNS = {
-    "person": "Whose picture it is.",
-    "image": "The picture's name.",
-    "sha256": "SHA-256 of the file; null where it could not be read.",
-    "reason": "Why the picture was excluded; empty where it was used.",
+    "person": "Name of the person.",
+    "image": "Name of the picture.",
+    "sha256": "SHA-256 of the file; null if it could not be read.",
+    "reason": "Why the picture was excluded; empty if it was used.",
     "found": "Number of faces in the picture.",
     "left": "Left edge of the face, in pixels.",
     "top": "Top edge.",
     "right": "Right edge.",
     "bottom": "Bottom edge.",
-    "yaw": "Turn of the head to the side, a proxy; 0 straight on.",
-    "pitch": "Turn of the head up or down, a proxy; about 0.5 straight on.",
+    "yaw": "Proxy of the head's yaw; 0 for a frontal face.",
+    "pitch": "Proxy of the head's pitch; about 0.5 for a frontal face.",
     "roll": "Slope of the line between the eyes, in radians.",
 }
-"""The columns of ``tables/faces.parquet``; ``group_NAME`` follows for each further column of the people table."""
+"""The columns of ``tables/faces.parquet``, followed by ``group_NAME`` for each further column of the people table."""
 
 
 def write_faces_table(plan: Plan, folder: RunFolder) -> None:
@@ -52,10 +52,10 @@ def write_summary(
     """Write ``summary.json`` of a finished study, and its schema.
 
     Args:
-        plan: The study, with all its recognizers.
-        folder: Its folder, with all tables and figures.
-        failed: The recognizers that failed, and why.
-        progress: Told how far the work is.
+        plan: The plan of the study, with all recognizers.
+        folder: The run folder, with all tables and figures.
+        failed: Why each failed recognizer failed, by name.
+        progress: Progress callback.
     """
     working = plan.only({model.card.name for model in plan.models} - failed.keys())
     run = RunData(working, folder, progress)
@@ -84,10 +84,10 @@ def write_summary(
 
 
 def read_summary(folder: RunFolder) -> Summary:
-    """The summary of a finished study.
+    """Read the summary of a finished study.
 
     Raises:
-        StudyError: It is missing, damaged, or of another version.
+        StudyError: The summary is missing or damaged, or has another schema version.
     """
     path = folder.path / "summary.json"
     try:
@@ -103,7 +103,7 @@ def read_summary(folder: RunFolder) -> Summary:
 
 
 def summary_schema(stages: Iterable[str] | None = None) -> dict[str, object]:
-    """The JSON Schema of ``summary.json`` with the figures of all installed stages, or of those named."""
+    """The JSON Schema of ``summary.json``, with the figures of the named stages or of all that are installed."""
     names = None if stages is None else list(stages)
     return schema(recognizer_kinds(names), study_kinds(names))
 

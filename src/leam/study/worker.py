@@ -1,4 +1,4 @@
-"""Does a study's jobs, one by one, wherever it runs: each leaves its shards in the run folder."""
+"""The worker runs the jobs of a study one by one, in any process, and stores their shards in the run folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from leam.study.schedule import SUMMARISE, Job
 from leam.study.stage import Stage, stages_of
 from leam.study.store import RunFolder
 
-# Slices whose embeddings set the threshold of verification.
+# Number of slices whose embeddings determine the verification threshold.
 _THRESHOLD_SLICES = 64
 
 
@@ -52,16 +52,16 @@ class StoredFigures(Shard):
 
 
 class Worker:
-    """Everything that one process needs for a study's jobs.
+    """Everything that one process needs to run the jobs of a study.
 
     Args:
-        plan: The study.
-        folder: Its folder.
-        recognizers: Those of the plan.
-        alone: It does all jobs in their order, so that it can load the next slice ahead.
+        plan: The plan of the study.
+        folder: The run folder.
+        recognizers: The recognizers of the plan.
+        alone: This worker runs all jobs in order, so it can load the next slice in advance.
 
     Raises:
-        LayerError: A layer choice does not fit one of the recognizers.
+        LayerError: The layer choice does not fit one of the recognizers.
     """
 
     def __init__(
@@ -73,21 +73,21 @@ class Worker:
         alone: bool = False,
     ) -> None:
         self.plan, self.folder, self._alone = plan, folder, alone
-        # Settings that cannot work fail here, before hours of work.
+        # Invalid settings fail here, before hours of work.
         self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
         self._crops = {r.crop.name: r.crop for r in recognizers}
         self._stages = {stage.name: stage for stage in stages_of(plan)}
         self._parsers: dict[str, Parser] = {}
-        # What depends on the whole study is looked up once, not for every job.
+        # Values that depend on the whole study are read once, not for every job.
         self._templates: dict[str, dict[int, Tensor]] = {}
         self._thresholds: dict[str, float] = {}
 
     def do(self, job: Job) -> None:
-        """Do a job and store its result.
+        """Run a job and store its result.
 
         Raises:
-            StudyError: The run folder cannot be read or written: the study must stop.
-            ModelError: The recognizer cannot do it.
+            StudyError: The run folder cannot be read or written; the study must stop.
+            ModelError: The recognizer failed.
         """
         special: dict[str, Callable[[Job], Shard]] = {
             DETECT: self._detect,
@@ -100,7 +100,7 @@ class Worker:
             self._measure(job)
 
     def close(self) -> None:
-        """Stop what still runs in the background."""
+        """Stop background work."""
         if "_loader" in vars(self):
             self._loader.close()
 
@@ -122,7 +122,7 @@ class Worker:
         )
 
     def _measure(self, job: Job) -> None:
-        """Compute and store the shards of several stages on one slice under one recognizer."""
+        """Compute and store the shards of several stages for one slice and one recognizer."""
         stages = [self._stages[name] for name in job.stages]
         batch = self._loader.batch(job.index)
         if not batch.subjects:
@@ -139,7 +139,7 @@ class Worker:
                 self.folder.write_shard(f"{stage.name}/{job.name}", job.index, found)
 
     def _summarise(self, job: Job) -> Shard:
-        """Write a recognizer's tables, and compute its figures from them."""
+        """Write the tables of a recognizer and compute its figures."""
         run, model = RunData(self.plan, self.folder), self.plan.model(job.name)
         for stage in self._stages.values():
             if (frames := stage.tabulate(run, job.name)) is not None:
@@ -210,7 +210,7 @@ class Worker:
         return self._thresholds[recognizer]
 
     def _templates_elsewhere(self, job: Job) -> Tensor | None:
-        """Templates of the people outside a job's slice; None where there are none."""
+        """Templates of the people outside a job's slice; None if there are none."""
         if job.name not in self._templates:
             self._templates[job.name] = {
                 index: torch.from_numpy(shard.template)
@@ -226,7 +226,7 @@ class Worker:
 
 
 def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
-    """An explainer with a study's settings.
+    """Create an explainer with the settings of a study.
 
     Raises:
         LayerError: The layer choice does not fit the recognizer.
@@ -242,25 +242,25 @@ def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
 
 
 def choose_subset(plan: Plan, positions: Sequence[int]) -> frozenset[int]:
-    """The first usable picture of each person of the subset, who are drawn with the study's seed.
+    """Draw the subset of people with the study's seed. Returns the first usable picture of each.
 
     Args:
-        plan: The study.
-        positions: Of the usable pictures.
+        plan: The plan of the study.
+        positions: Positions of the usable pictures.
     """
     first: dict[str, int] = {}
     for position in positions:
         first.setdefault(plan.images[position].person, position)
     people = list(first)
-    # The key is part of every earlier study's draw.
+    # The key must not change, so that earlier studies keep their subset.
     drawn = seeded("panel", plan.settings.seed).permutation(len(people))[: plan.settings.subset]
     return frozenset(first[people[index]] for index in drawn)
 
 
 def threshold_of(run: RunData, recognizer: str) -> float:
-    """The similarity that best separates genuine from impostor pairs, within slices of the study.
+    """The similarity threshold that best separates genuine from impostor pairs within slices of the study.
 
-    At most 64 slices are used, so that it does not grow with the study. NaN where no similarity is finite.
+    At most 64 slices are used, so that the cost does not grow with the study. NaN if no similarity is finite.
     """
     kind = run.plan.model(recognizer).card.similarity
     scores, genuine = [], []
@@ -281,12 +281,12 @@ def threshold_of(run: RunData, recognizer: str) -> float:
 
 
 def _of_maps(stages: Sequence[Stage[Shard]], scene: Scene) -> list[Shard]:
-    """The shards of stages that are computed from maps, in one pass over the faces."""
+    """Compute the shards of map-based stages in one pass over the faces."""
     parts: list[list[Shard]] = [[] for _ in stages]
     for batch in scene.maps() if stages else ():
         for stage, found in zip(stages, parts, strict=True):
             part = stage.of_maps(batch)
             if part is None:
-                raise StudyError(f"the stage {stage.name} gives nothing for a batch of maps")
+                raise StudyError(f"the stage {stage.name} returned nothing for a batch of maps")
             found.append(part)
     return [joined(found) for found in parts]

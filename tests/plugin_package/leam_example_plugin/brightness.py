@@ -49,8 +49,8 @@ class Brightness(Stage[BrightnessArrays]):
     shard = BrightnessArrays
     figures = BrightnessFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name.",
+        "person": "Name of the person.",
+        "image": "Name of the picture.",
         "critical": "Mean brightness of the critical pixels, 0-1.",
         "face": "Mean brightness of the aligned face, 0-1.",
     }

@@ -1,4 +1,4 @@
-"""Jobs done on this machine: one after the other in this process, or by several processes."""
+"""Engine that runs jobs on this machine, in this process or in several."""
 
 from __future__ import annotations
 
@@ -30,42 +30,42 @@ _worker: Worker | None = None
 def local(
     plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], options: EngineOptions
 ) -> Engine:
-    """This machine: this process for one worker, else a process for each.
+    """Run on this machine: in this process for one worker, otherwise in one process per worker.
 
     Raises:
         InputError: An address is given.
     """
     if options.address:
-        raise InputError("--address: belongs to --engine ray")
+        raise InputError("--address: only available with --engine ray")
     if options.workers > 1:
         return ProcessEngine(plan, folder, recognizers, options.workers)
     return LocalEngine(Worker(plan, folder, recognizers, alone=True))
 
 
 class LocalEngine:
-    """Does jobs in this process, in their order."""
+    """Runs jobs in this process, in order."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
-        """Do the jobs in order."""
+        """Run the jobs in order."""
         for job in jobs:
             yield attempt(self._worker, job)
 
     def close(self) -> None:
-        """Stop loading in the background."""
+        """Stop background loading."""
         self._worker.close()
 
 
 class ProcessEngine(DispatchEngine[_Task]):
-    """Does jobs in processes of their own, one thread each; a process that dies is replaced.
+    """Runs jobs in several single-threaded processes. A process that dies is replaced.
 
     Args:
-        plan: The study.
-        folder: Its folder.
-        recognizers: Those of the plan; each process gets a copy.
-        processes: How many.
+        plan: The plan of the study.
+        folder: The run folder.
+        recognizers: The recognizers of the plan; each process gets a copy.
+        processes: Number of processes.
     """
 
     tries = 2
@@ -76,27 +76,27 @@ class ProcessEngine(DispatchEngine[_Task]):
         super().__init__()
         self._started = (plan, folder.path, list(recognizers))
         self._processes = processes
-        # A pool for each process: where several share one, it breaks for all of them when one dies.
+        # One pool per process, since a pool breaks for all of its processes when one dies.
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[_Task, ProcessPoolExecutor] = {}
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         for pool in (*self._idle, *self._busy.values()):
             pool.shutdown(cancel_futures=True)
 
     def _room(self) -> int:
-        # No slice waits for a process, so that a fault is heeded soon.
+        # No slice waits for a process, so that no further jobs of a failed recognizer are queued.
         return self._processes
 
     def _submit(self, part: list[Job]) -> _Task:
         pool = self._idle.pop() if self._idle else self._new_pool()
         try:
-            # A pool starts its process at the first submission.
+            # A pool starts its process on the first submission.
             with _environment(worker_environment()):
                 task = pool.submit(_work, part)
         except BrokenProcessPool:
-            # It died while it waited.
+            # The process died while idle.
             return self._submit(part)
         self._busy[task] = pool
         return task
@@ -109,14 +109,14 @@ class ProcessEngine(DispatchEngine[_Task]):
             found = task.result()
         except BrokenProcessPool:
             del self._busy[task]
-            return "the process died, perhaps for lack of memory"
+            return "the process died, perhaps from lack of memory"
         self._idle.append(self._busy.pop(task))
         return found
 
     def _new_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             1,
-            # A forked process would inherit the locks of torch's threads.
+            # A forked process would inherit locks held by torch's threads.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
             initargs=self._started,
@@ -125,7 +125,7 @@ class ProcessEngine(DispatchEngine[_Task]):
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the processes that are started inside the block; a user's own values stay."""
+    """Set environment variables for processes started inside the block. Existing values are kept."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -143,7 +143,7 @@ def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone: killed without warning, that one could not say so."""
+    """Exit when the parent process has ended, since a parent that is killed cannot stop its children."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Jobs done by the workers of a Ray cluster, a slice at a time each; needs the extra ``ray``."""
+"""Engine that runs jobs on a Ray cluster, one slice at a time per worker. Requires the extra ``ray``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from leam.study.store import RunFolder
 from leam.study.worker import Worker
 from leam.version import installed_versions
 
-# Slices dispatched for each processor: one at work, one waiting, so that nobody idles between two.
+# Slices dispatched per CPU: one running and one waiting, so that no worker is idle between slices.
 _AHEAD = 2
-# Seconds that a cluster has to accept a connection, and workers to stop.
+# Timeout in seconds for connecting to a cluster and for stopping workers.
 _PATIENCE = 10.0
 
 
@@ -34,25 +34,27 @@ _PATIENCE = 10.0
 def ray(
     plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], options: EngineOptions
 ) -> Engine:
-    """A Ray cluster.
+    """Run on a Ray cluster.
 
     Raises:
         InputError: Workers are given, Ray is not installed, or no cluster answers at the address.
     """
     if options.workers > 1:
-        raise InputError("--workers: belongs to --engine local; a Ray cluster knows its own size")
+        raise InputError(
+            "--workers: only available with --engine local; Ray uses the whole cluster"
+        )
     return RayEngine(plan, folder, recognizers, options.address)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a process needs before its first job.
+    """Data that a process needs before its first job.
 
     Attributes:
-        plan: The study.
-        folder: Its folder, an absolute path that means the same place on every machine.
-        digest: SHA-256 of the folder's ``run.json``, by which a machine knows that it sees that place.
-        recognizers: Those of the plan.
+        plan: The plan of the study.
+        folder: The run folder, as an absolute path that is valid on every machine.
+        digest: SHA-256 of the folder's ``run.json``, with which a machine checks that it sees the same folder.
+        recognizers: The recognizers of the plan.
     """
 
     plan: Plan
@@ -62,21 +64,20 @@ class Setup:
 
 
 class RayEngine(DispatchEngine[Any]):
-    """Does jobs on a Ray cluster, one thread each; the slice of a worker that dies is done by another.
+    """Runs jobs on a Ray cluster, with one thread per worker. If a worker dies, another one takes over its slice.
 
     Args:
-        plan: The study.
-        folder: Its folder, begun, on storage that every machine sees under the same path.
-        recognizers: Those of the plan; each process gets a copy.
-        address: Of the cluster, ``HOST:PORT`` or ``auto``; by default that of ``RAY_ADDRESS``, else of the cluster
-            that runs on this machine, else one that is started here for this study. Not used where Ray is already
-            initialised.
+        plan: The plan of the study.
+        folder: The run folder of the started study, on storage that every machine sees under the same path.
+        recognizers: The recognizers of the plan; each process gets a copy.
+        address: Address of the cluster, ``HOST:PORT`` or ``auto``. By default, ``RAY_ADDRESS`` is used, then a cluster
+            running on this machine, then a cluster started for this study. Ignored if Ray is already initialised.
 
     Raises:
         InputError: Ray is not installed, or no cluster answers at the address.
     """
 
-    # Machines of a cluster come and go.
+    # Machines may join and leave a cluster at any time.
     tries = 4
 
     def __init__(
@@ -94,11 +95,11 @@ class RayEngine(DispatchEngine[Any]):
         if self._ours:
             _connect(self._ray, address)
         self._setup = self._ray.put(setup)
-        # A worker that died is replaced here, since Ray would replace one that died for lack of memory for ever.
+        # Lost workers are handled by this class, since Ray would retry one that ran out of memory forever.
         self._work = self._ray.remote(num_cpus=1, max_retries=0)(_work)
 
     def close(self) -> None:
-        """Stop what still runs, and let go of the cluster."""
+        """Stop running jobs and disconnect from the cluster."""
         for task in self._running:
             self._ray.cancel(task)
         if self._running:
@@ -109,11 +110,11 @@ class RayEngine(DispatchEngine[Any]):
             self._ray.shutdown()
 
     def _room(self) -> int:
-        """How many slices may be handed out now: a cluster may grow and shrink."""
+        """Maximum number of slices that may run or wait; changes with the size of the cluster."""
         return _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
 
     def _submit(self, part: list[Job]) -> object:
-        # Within a list the setup is not unpacked for every slice, but once by each process.
+        # Inside a list, Ray passes the reference itself, so that each process fetches the setup only once.
         return self._work.remote([self._setup], part)
 
     def _first(self, running: Collection[object]) -> object:
@@ -121,33 +122,34 @@ class RayEngine(DispatchEngine[Any]):
         return task
 
     def _result(self, task: object) -> list[Done] | str:
-        """What became of a slice's jobs, or how their worker was lost.
+        """The results of a slice's jobs, or a description of how their worker was lost.
 
         Raises:
-            StudyError: The run folder cannot be used on a worker, or a worker has other software.
+            StudyError: The run folder cannot be used on a worker, or a worker has other package versions.
         """
         errors = self._ray.exceptions
         try:
             found: list[Done] | StudyError = self._ray.get(task)
         except errors.RayTaskError as error:
             raise StudyError(
-                f"a Ray worker failed ({first_line(error.cause)}); each needs the packages that this machine has"
+                f"a Ray worker failed ({first_line(error.cause)}); "
+                "every worker needs the same packages as this machine"
             ) from error
         except errors.RayError as error:
-            return f"the worker was lost ({type(error).__name__}), perhaps for lack of memory"
+            return f"the worker was lost ({type(error).__name__}), perhaps from lack of memory"
         if isinstance(found, StudyError):
             raise found
         return found
 
 
 def _load_ray() -> ModuleType:
-    """The package; it never reports how it is used, and prints nothing but errors.
+    """Import Ray, with usage reports disabled.
 
     Raises:
-        InputError: It is not installed.
+        InputError: Ray is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Else Ray announces a change of a default that does not matter here.
+    # Otherwise Ray warns about a changed default that is irrelevant here.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         return importlib.import_module("ray")
@@ -156,7 +158,7 @@ def _load_ray() -> ModuleType:
 
 
 def _connect(ray: ModuleType, address: str | None) -> None:
-    """Join a cluster, or start one on this machine.
+    """Connect to a cluster, or start one on this machine.
 
     Raises:
         InputError: No cluster answers.
@@ -174,16 +176,16 @@ def _connect(ray: ModuleType, address: str | None) -> None:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"--address {address}: " if address else ""
         raise InputError(
-            f"{where}no Ray cluster to work on ({' '.join(str(error).split())})"
+            f"{where}no Ray cluster available ({' '.join(str(error).split())})"
         ) from error
 
 
 def _knock(address: str) -> None:
-    """See whether anything listens: Ray itself tries for minutes and then ends the process.
+    """Check that something listens at the address, since Ray retries for minutes and then exits the process.
 
     Raises:
-        OSError: Nothing does.
-        ValueError: The address has another form.
+        OSError: Nothing listens there.
+        ValueError: The address is malformed.
     """
     if address in {"auto", "local"}:
         return
@@ -194,11 +196,11 @@ def _knock(address: str) -> None:
 
 
 _worker: tuple[Any, Worker] | None = None
-"""What this process of the cluster works with, and the reference of the setup that it was made from."""
+"""The worker of this process, and the reference of the setup that it was created from."""
 
 
 def _work(setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
-    """Do jobs in a process of the cluster; what must stop the study is returned, since Ray rewords what is raised."""
+    """Run jobs in a process of the cluster. A StudyError is returned, since Ray would change a raised error."""
     global _worker  # noqa: PLW0603  the process's own state
     (reference,) = setup
     try:
@@ -213,10 +215,10 @@ def _work(setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
 
 
 def start_worker(setup: Setup) -> Worker:
-    """What a process of the cluster works with.
+    """Create the worker of a process of the cluster.
 
     Raises:
-        StudyError: The machine does not see the run folder, or has other versions of what the figures depend on.
+        StudyError: The machine does not see the run folder, or its package versions differ from the plan.
     """
     where = f"Ray worker on {socket.gethostname()}"
     try:
@@ -225,14 +227,14 @@ def start_worker(setup: Setup) -> Worker:
         seen = ""
     if seen != setup.digest:
         raise StudyError(
-            f"{setup.folder}: the {where} does not see this study there; "
-            "choose an --out on storage that every machine has under the same path"
+            f"{setup.folder}: the {where} does not see this study; "
+            "choose an --out on storage that every machine sees under the same path"
         )
     here = installed_versions()
-    for name, wanted in setup.plan.versions.items():
-        if here.get(name) != wanted:
+    for name, version in setup.plan.versions.items():
+        if here.get(name) != version:
             raise StudyError(
-                f"the {where} has {name} {here.get(name)}, the study {wanted}; "
-                "figures are the same only under the same versions"
+                f"the {where} has {name} {here.get(name)}, but the study uses {version}; "
+                "install the same versions on every machine"
             )
     return Worker(setup.plan, RunFolder(setup.folder), setup.recognizers)

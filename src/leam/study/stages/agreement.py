@@ -1,4 +1,4 @@
-"""Whether recognizers rely on the same parts of the same face."""
+"""Agreement: whether recognizers rely on the same parts of the same face."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _KINDS = ("critical", "rank", "regions")
 
 
 class AgreementFigures(Figures):
-    """How alike the recognizers' maps of the same face are, carried into the first recognizer's geometry."""
+    """Similarity of the recognizers' maps of the same face, resampled to the chip of the first recognizer."""
 
     recognizers: list[str]
-    """The rows and columns of the matrices."""
+    """Rows and columns of the matrices."""
     critical: Matrix
     """Bhattacharyya coefficient of critical masks."""
     rank: Matrix
@@ -39,16 +39,17 @@ class AgreementFigures(Figures):
     regions: Matrix
     """Jensen-Shannon divergence of region profiles, in bits."""
     divergence: Estimate
-    """Mean of ``regions`` over pairs of recognizers, to stand beside the divergence of a recognizer's layers."""
+    """Mean of ``regions`` over pairs of recognizers, for comparison with the divergence between layers."""
     order: list[str]
-    """The recognizers as they stand along the tree of clusters by ``critical``."""
+    """The recognizers in the leaf order of the cluster tree by ``critical``."""
     merges: list[list[float]]
-    """SciPy's linkage of the recognizers by ``critical``: two clusters, their distance, and their size."""
+    """SciPy's linkage of the recognizers by ``critical``: two clusters, their distance, and the size of the merged
+    cluster."""
 
 
 @STAGES("agreement")
 class Agreement(Stage[Shard]):
-    """Compares the maps of every two recognizers on the study's probes, and clusters the recognizers."""
+    """Compares the maps of each pair of recognizers on the study's probes, and clusters the recognizers."""
 
     name = "agreement"
     title = "agreement of recognizers"
@@ -56,13 +57,13 @@ class Agreement(Stage[Shard]):
     figures = AgreementFigures
 
     def applies(self, plan: Plan) -> bool:
-        """Where there are several recognizers."""
+        """Whether the study has several recognizers."""
         return len(plan.models) > 1
 
     def summarise_study(self, run: RunData) -> AgreementFigures:
         """The matrices over people, and the clusters."""
         names = run.recognizers
-        # Agreement is symmetric: one number per face is kept for every two recognizers.
+        # Agreement is symmetric, so one number per face is kept for each pair of recognizers.
         first, second = np.triu_indices(len(names))
         found: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in _KINDS}
         positions: list[int] = []
@@ -93,14 +94,14 @@ class Agreement(Stage[Shard]):
 
 
 def _matrix(pairs: list[Estimate], count: int) -> Matrix:
-    """A symmetric matrix of ``count`` rows, given above the diagonal row by row."""
+    """Build a symmetric matrix with ``count`` rows from its upper triangle, given row by row."""
     places = np.zeros((count, count), dtype=int)
     places[np.triu_indices(count)] = np.arange(len(pairs))
     return [[pairs[place] for place in row] for row in np.maximum(places, places.T).tolist()]
 
 
 def _slices(run: RunData) -> Iterator[tuple[list[Explained], list[RegionShares]]]:
-    """Every recognizer's maps and region shares of each slice."""
+    """For each slice, the maps and region shares of all recognizers."""
     for index, _ in enumerate(run.plan.slices):
         maps, shares = [], []
         for name in run.recognizers:
@@ -121,7 +122,7 @@ def _compare(
     shares: Sequence[RegionShares],
     top: float,
 ) -> dict[str, Tensor]:
-    """The agreement of the recognizers' maps of some faces, ``(n, M, M)`` each; NaN where a recognizer has no map."""
+    """Agreement between the recognizers' maps, ``(n, M, M)`` each; NaN if a recognizer has no map of the face."""
     size = (maps[0].density.shape[1], maps[0].density.shape[2])
     targets = maps[0].matrix[rows]
     carried = torch.stack([carried_maps(one, rows, targets, size) for one in maps])

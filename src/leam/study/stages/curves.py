@@ -1,4 +1,4 @@
-"""Similarity drop over the fraction of hidden pixels, under every fill and mask, on the subset."""
+"""Occlusion curves: similarity drop by fraction of hidden pixels, for each fill and mask, on the subset."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Grid(Shard):
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     drop: Annotated[
         NDArray[np.float32],
-        axes("face", "fill", "mask", "fraction", doc="Similarity drop; NaN where a mask is empty."),
+        axes("face", "fill", "mask", "fraction", doc="Similarity drop; NaN if the mask is empty."),
     ]
 
 
 class CurveFigures(Figures):
-    """Similarity drop over the fraction of hidden pixels, by fill and mask."""
+    """Similarity drop by fraction of hidden pixels, for each fill and mask."""
 
     curves: dict[str, dict[str, list[Point]]]
-    """By fill, then by mask: ``critical``, or a control."""
+    """Curves by fill, then by mask: ``critical``, or a control."""
 
 
 @STAGES("curves")
 class Curves(SubsetStage[Grid]):
-    """Hides ever more pixels of the subset's faces, under every fill and mask."""
+    """Hides increasing fractions of the pixels of the subset's faces, with each fill and mask."""
 
     name = "curves"
     title = "occlusion curves"
@@ -50,9 +50,9 @@ class Curves(SubsetStage[Grid]):
     shard = Grid
     figures = CurveFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name.",
-        "fill": "What replaces hidden pixels.",
+        "person": "Name of the person.",
+        "image": "Name of the picture.",
+        "fill": "Fill that replaces hidden pixels.",
         "mask": "``critical``, or the control.",
         "fraction": "Fraction of the pixels that is hidden.",
         "drop": "Similarity drop.",
@@ -60,7 +60,7 @@ class Curves(SubsetStage[Grid]):
     }
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Grid:
-        """The similarity drops of some faces."""
+        """The similarity drops of the subset's faces."""
         explained, picked = scene.explained, torch.from_numpy(rows)
         density = torch.from_numpy(explained.density.astype(np.float32))
         clean, mate = torch.from_numpy(explained.embedding)[picked], scene.mates[picked]
@@ -96,7 +96,7 @@ class Curves(SubsetStage[Grid]):
             ).with_columns(pl.lit(recognizer).alias("model"))
 
     def summarise(self, run: RunData, recognizer: str) -> CurveFigures | None:
-        """The curves over the subset's people."""
+        """The curves over the people of the subset."""
         parts = list(run.shards(Grid, self.name, recognizer))
         if not parts:
             return None

@@ -1,4 +1,4 @@
-"""The maps of every face: what all other stages start from."""
+"""The maps of every face, which the other stages use."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from leam.study.explained import EXPLAIN, Explained
 from leam.study.scene import MapBatch
 from leam.study.stage import STAGES, Stage
 
-# Layer maps are kept as sums over faces, for pictures only, at most this large.
+# Layer maps are kept only as sums over faces, for pictures, with at most this side length.
 _PICTURE_SIDE = 56
 
 
 @STAGES(EXPLAIN)
 class Explain(Stage[Explained]):
-    """Explains every face, and keeps its overall map, critical mask and embedding."""
+    """Explains every face and stores its overall map, critical mask and embedding."""
 
     name = EXPLAIN
     title = "maps, critical masks and embeddings"
@@ -44,7 +44,7 @@ class Explain(Stage[Explained]):
 
 
 def _layer_sums(batch: MapBatch) -> NDArray[np.float32]:
-    """Each layer's maps summed over the faces, at one small size, ``(L, s, s)``."""
+    """The maps of each layer summed over the faces, at a common small size, ``(L, s, s)``."""
     height, width = batch.maps.overall.shape[1:]
     size = (min(_PICTURE_SIDE, height), min(_PICTURE_SIDE, width))
     sums: dict[int, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Figures by group of people, and the gaps between groups, as they are and between matched people."""
+"""Figures by group of people, and the gaps between groups, unmatched and matched."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ DROP = "drop"
 COMPARED_REGIONS = ("nose", "eyes", "brows", "lips")
 """The regions whose share of the critical mask is compared between groups."""
 
-# A group of fewer people says nothing about the group.
+# Smaller groups are left out, since their figures are too uncertain.
 _FEWEST = 5
 _POSE = ("yaw", "pitch", "roll")
-# What covers a face or changes its outline, where a parser can see it.
+# Regions that cover a face or change its outline, if the parser distinguishes them.
 _COVERING = ("glasses", "hair", "hat")
 
 Values = dict[str, dict[str, float]]
-"""From a compared figure to each person's mean."""
+"""The mean of each person, by compared figure."""
 
 
 class GroupFigures(Figures):
     """Figures by group of people, and the gaps between groups."""
 
     class Group(Model):
-        """The people with one value of a column."""
+        """The people with the same value in a column."""
 
         people: int
-        """Their number."""
+        """Number of people."""
         drop: dict[str, Estimate]
         """Similarity drop under the critical mask, by recognizer."""
         share: dict[str, dict[str, Estimate]]
@@ -63,14 +63,14 @@ class GroupFigures(Figures):
         p: float | None
         """Two-sided p-value of a permutation test."""
         p_adjusted: float | None
-        """The same after Benjamini-Hochberg over all gaps of the column."""
+        """The p-value after Benjamini-Hochberg correction over all gaps of the column."""
         d: float | None
-        """Cohen's d: pooled, or of the paired differences of matched people."""
+        """Cohen's d: with pooled standard deviation, or of the paired differences for matched people."""
         delta: float | None
         """Cliff's delta."""
 
     class Row(Gap):
-        """One gap: of two groups, under one recognizer, in one figure."""
+        """The gap between two groups in one figure of one recognizer."""
 
         first: str
         """The first group."""
@@ -79,11 +79,11 @@ class GroupFigures(Figures):
         recognizer: str
         """The recognizer."""
         of: str
-        """What is compared: ``drop``, or a region's share of the critical mask."""
+        """The compared figure: ``drop``, or the name of a region for its share of the critical mask."""
         matched: GroupFigures.Gap
-        """Between people matched on pose."""
+        """The gap between people matched on pose."""
         matched_on_all: GroupFigures.Gap
-        """Between people matched on all covariates; few pairs where groups hardly overlap."""
+        """The gap between people matched on all covariates; rests on few pairs if the groups hardly overlap."""
         imbalance: dict[str, float | None]
         """Difference of each covariate before matching, in standard deviations."""
 
@@ -91,19 +91,19 @@ class GroupFigures(Figures):
         """One column of the people table."""
 
         groups: dict[str, GroupFigures.Group]
-        """By value; groups of at least five people."""
+        """Groups of at least five people, by value."""
         covariates: list[str]
-        """What people are matched on: pose, and what covers the face as far as a parser sees it."""
+        """Covariates for matching: pose, and regions that cover the face if a parser distinguishes them."""
         gaps: list[GroupFigures.Row]
-        """Every two groups, recognizer and figure."""
+        """Gaps for each pair of groups, recognizer and figure."""
 
     columns: dict[str, Column]
-    """By the column's name."""
+    """Figures by column name."""
 
 
 @STAGES("groups")
 class Groups(Stage[Shard]):
-    """Compares groups of people: similarity drop and region shares."""
+    """Compares similarity drop and region shares between groups of people."""
 
     name = "groups"
     title = "groups of people"
@@ -111,11 +111,11 @@ class Groups(Stage[Shard]):
     figures = GroupFigures
 
     def applies(self, plan: Plan) -> bool:
-        """Where columns of the people table are compared."""
+        """Whether the study compares columns of the people table."""
         return bool(plan.settings.groups)
 
     def summarise_study(self, run: RunData) -> GroupFigures:
-        """Groups and gaps of every column."""
+        """Groups and gaps for each column."""
         values = {name: _person_values(run, name) for name in run.recognizers}
         covariates = _covariates(run)
         return GroupFigures(
@@ -156,7 +156,7 @@ def _group(people: list[str], values: dict[str, Values], seed: int) -> GroupFigu
 def _gaps(
     members: dict[str, list[str]], values: dict[str, Values], covariates: pl.DataFrame, seed: int
 ) -> list[GroupFigures.Row]:
-    """The gaps of every two groups, recognizer and figure, with corrected p-values."""
+    """The gaps for each pair of groups, recognizer and figure, with corrected p-values."""
     names = [name for name in covariates.columns if name != "person"]
     known = {str(row[0]): row[1:] for row in covariates.iter_rows()}
     nothing = (np.nan,) * len(names)
@@ -195,7 +195,7 @@ def _gaps(
 
 
 def _adjusted(gaps: Sequence[Gap]) -> list[tuple[Gap, float]]:
-    """Gaps with their p-values after Benjamini-Hochberg."""
+    """Gaps with their p-values after Benjamini-Hochberg correction."""
     adjusted = benjamini_hochberg(np.array([one.p for one in gaps], dtype=np.float64))
     return list(zip(gaps, adjusted.tolist(), strict=True))
 
@@ -211,7 +211,7 @@ def _gap(found: Gap, adjusted: float) -> GroupFigures.Gap:
 
 
 def _members(run: RunData, column: str, used: set[str]) -> dict[str, list[str]]:
-    """The people of each group, of those whose maps were measured."""
+    """The people of each group, limited to people whose maps were measured."""
     faces = run.folder.read_table("faces", ["person", f"group_{column}"])
     members: dict[str, list[str]] = {}
     for person, value in faces.unique("person").drop_nulls().sort("person").iter_rows():
@@ -221,7 +221,7 @@ def _members(run: RunData, column: str, used: set[str]) -> dict[str, list[str]]:
 
 
 def _person_values(run: RunData, recognizer: str) -> Values:
-    """Each person's mean similarity drop under the critical mask, and mean shares of it."""
+    """Each person's mean similarity drop under the critical mask, and mean region shares of that mask."""
     drops = run.table(
         "occlusion",
         recognizer,
@@ -245,7 +245,7 @@ def _means(table: pl.DataFrame, column: str) -> dict[str, float]:
 
 
 def _covariates(run: RunData) -> pl.DataFrame:
-    """What a gap could come from instead of the group: pose, and what covers the face, as each person's means."""
+    """Each person's mean covariates, which may explain a gap: pose, and regions that cover the face."""
     faces = run.folder.read_table("faces", ["person", *_POSE], pl.col("reason") == "")
     table = faces.group_by("person").agg(
         pl.col("yaw").abs().mean(), pl.col("pitch").mean(), pl.col("roll").abs().mean()
@@ -264,7 +264,7 @@ def _covariates(run: RunData) -> pl.DataFrame:
 
 
 def _areas(run: RunData, kind: type[RegionShares | SecondShares], stage: str) -> pl.DataFrame:
-    """Each person's mean area of every region, in the first recognizer's crop."""
+    """Each person's mean area of each region, in the first recognizer's crop."""
     rows: dict[str, list[NDArray[np.float32]]] = {}
     name = run.recognizers[0]
     maps = run.shards(Explained, EXPLAIN, name, ["position"])

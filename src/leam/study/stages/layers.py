@@ -1,4 +1,4 @@
-"""Where each layer looks, and how differently layers see the face."""
+"""Layer figures: where the map of each layer lies, and how much the layers differ."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _FOCUS = ("spread", "x", "y")
 
 @dataclass(frozen=True)
 class Focus(Shard):
-    """Where the overall map and each layer's map lie, on their own grids."""
+    """Spread and centre of the overall map and of each layer's map, on their own grids."""
 
     spread: Annotated[
         NDArray[np.float32],
-        axes("face", "map", doc="Entropy of the map over that of a uniform one, 0-1."),
+        axes("face", "map", doc="Entropy of the map divided by that of a uniform map, 0-1."),
     ]
     centre: Annotated[
         NDArray[np.float32],
@@ -40,7 +40,7 @@ class Focus(Shard):
 
 
 class LayerFigures(Figures):
-    """Where each layer looks, and how differently layers see the face."""
+    """Where the map of each layer lies, and how much the layers differ."""
 
     class Layer(Model):
         """One layer."""
@@ -48,25 +48,25 @@ class LayerFigures(Figures):
         depth: int
         """1, 2, ... from early to late."""
         spread: Estimate
-        """Entropy of the map over that of a uniform one."""
+        """Entropy of the map divided by that of a uniform map."""
         x: Estimate
         """Centre of mass, 0 at the left edge to 1 at the right."""
         y: Estimate
         """Centre of mass, 0 at the top to 1 at the bottom."""
         regions: dict[str, Estimate]
-        """Part of the layer's map in each region."""
+        """Fraction of the layer's map in each region."""
 
     layers: dict[str, Layer]
-    """By the name of the layer; layers without any map are left out."""
+    """Figures by layer name; layers without any map are left out."""
     divergence: Estimate
-    """Mean Jensen-Shannon divergence between the region profiles of two layers on one face, in bits."""
+    """Mean Jensen-Shannon divergence between the region profiles of two layers for the same face, in bits."""
     divergences: list[list[float | None]]
-    """The mean divergence of every two layers, by depth; null where no face has maps of both."""
+    """Mean divergence of each pair of layers, by depth; null if no face has maps of both."""
 
 
 @STAGES("layers")
 class Layers(Stage[Focus]):
-    """Spread and centre of every layer's map, and the divergence between layers."""
+    """Measures spread and centre of each layer's map, and the divergence between layers."""
 
     name = "layers"
     title = "layer by layer"
@@ -74,14 +74,14 @@ class Layers(Stage[Focus]):
     shard = Focus
     figures = LayerFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name.",
+        "person": "Name of the person.",
+        "image": "Name of the picture.",
         "layer": "``overall``, or the name of a layer.",
         "depth": "0 for the overall map, then 1, 2, ... from early to late layers.",
         "spread": "Entropy of the map on its own grid over that of a uniform one, 0-1.",
         "x": "Centre of mass, 0 at the left edge to 1 at the right.",
         "y": "Centre of mass, 0 at the top to 1 at the bottom.",
-        "empty": "Whether there is no map.",
+        "empty": "Whether the map is empty.",
         "model": "The recognizer.",
     }
 
@@ -130,7 +130,7 @@ def _layers(run: RunData, recognizer: str) -> dict[str, LayerFigures.Layer]:
     first = next(run.shards(Explained, EXPLAIN, recognizer, ["layers"]), None)
     layers = {}
     for depth, layer in enumerate(first.layers.tolist() if first else [], start=1):
-        # One layer at a time, so that memory does not grow with the layers.
+        # One layer at a time, so that memory does not grow with the number of layers.
         known = (pl.col("depth") == depth) & ~pl.col("empty")
         focus = run.table("layers", recognizer, ["person", *_FOCUS], known)
         if focus.is_empty():
@@ -149,7 +149,7 @@ def _layers(run: RunData, recognizer: str) -> dict[str, LayerFigures.Layer]:
 
 
 def _divergences(run: RunData, recognizer: str) -> tuple[Estimate, list[list[float | None]]]:
-    """The divergence between layers: its mean over all pairs with its interval, and the mean of each pair."""
+    """Divergence between layers: the mean over all pairs with its interval, and the mean of each pair."""
     total = count = None
     means: list[NDArray[np.float64]] = []
     positions: list[int] = []

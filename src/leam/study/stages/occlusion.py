@@ -1,4 +1,4 @@
-"""What hiding the critical pixels does to the similarity, beside the controls."""
+"""Similarity drop when the critical pixels or those of a control are hidden."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from leam.study.stage import STAGES, Stage
 
 @dataclass(frozen=True)
 class Occluded(Shard):
-    """Similarities of a slice's probes with the template of their person's other pictures."""
+    """Similarity of a slice's probes to the template of the person's other pictures."""
 
     position: Annotated[
         NDArray[np.int64], axes("probe", doc="Position of the probe's picture in the plan.")
     ]
-    clean: Annotated[NDArray[np.float32], axes("probe", doc="The similarity before.")]
+    clean: Annotated[NDArray[np.float32], axes("probe", doc="Similarity of the unmasked face.")]
     drop: Annotated[
         NDArray[np.float32],
         axes("probe", "mask", doc="Similarity drop under the critical mask, then each control."),
@@ -38,18 +38,18 @@ class Occluded(Shard):
 
 
 class OcclusionFigures(Figures):
-    """What hiding the critical pixels does to the similarity with the person's other pictures."""
+    """Drop of the similarity to the person's other pictures when the critical pixels are hidden."""
 
     fraction: float
     """Fraction of the pixels that is hidden."""
     fill: str
-    """What replaces them."""
+    """Fill that replaces them."""
     drop: Estimate
     """Similarity drop under the critical mask, in the recognizer's units."""
     controls: dict[str, Estimate]
-    """Similarity drop under each control with as many pixels."""
+    """Similarity drop under each control, with the same number of pixels."""
     margins: dict[str, PairedDifference]
-    """By how much the critical mask's drop exceeds each control's."""
+    """Drop under the critical mask minus drop under each control."""
 
 
 @STAGES("occlusion")
@@ -62,18 +62,18 @@ class Occlusion(Stage[Occluded]):
     shard = Occluded
     figures = OcclusionFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name; a probe: all pictures, or the first ones of each person.",
+        "person": "Name of the person.",
+        "image": "Name of the probe picture. Probes are all pictures, or the first ones of each person.",
         "mask": "``critical``, or the control.",
         "fraction": "Fraction of the pixels that is hidden.",
-        "pixels": "Their number.",
-        "clean": "Similarity with the template of the person's other pictures.",
-        "drop": "Similarity drop; in units of distance for a Euclidean recognizer.",
+        "pixels": "Number of hidden pixels.",
+        "clean": "Similarity of the unmasked face to the template of the person's other pictures.",
+        "drop": "Similarity drop; in units of distance for a recognizer with Euclidean similarity.",
         "model": "The recognizer.",
     }
 
     def of_slice(self, scene: Scene) -> Occluded:
-        """The similarity drops of a slice's probes; NaN where a map is empty."""
+        """The similarity drops of a slice's probes; NaN if the map is empty."""
         explained, rows, mate = scene.explained, scene.probes, scene.mates
         clean = torch.from_numpy(explained.embedding)
         picked = torch.from_numpy(rows)
@@ -112,7 +112,7 @@ class Occlusion(Stage[Occluded]):
             ).with_columns(pl.lit(recognizer).alias("model"))
 
     def summarise(self, run: RunData, recognizer: str) -> OcclusionFigures:
-        """The drops over people, and by how much the critical mask's exceeds each control's."""
+        """The drops over people, and the margins of the critical mask over each control."""
         settings = run.settings
         table = run.table(self.name, recognizer, ["person", "mask", "drop"])
         rows = {

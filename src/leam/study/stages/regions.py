@@ -1,4 +1,4 @@
-"""Which parts of the face hold the maps."""
+"""Region shares: which parts of the face the maps highlight."""
 
 from __future__ import annotations
 
@@ -27,46 +27,48 @@ from leam.study.stage import STAGES, Stage
 
 @dataclass(frozen=True)
 class RegionShares(Shard):
-    """How the overall map and each layer's map are spread over the regions; regions in the order of ``REGIONS``."""
+    """Distribution of the overall map and each layer's map over the regions, in the order of ``REGIONS``."""
 
     share: Annotated[
         NDArray[np.float32],
-        axes("face", "map", "region", doc="Part of the critical mask in each region."),
+        axes("face", "map", "region", doc="Fraction of the critical mask in each region."),
     ]
     mass: Annotated[
-        NDArray[np.float32], axes("face", "map", "region", doc="Part of the map in each region.")
+        NDArray[np.float32],
+        axes("face", "map", "region", doc="Fraction of the map in each region."),
     ]
     area: Annotated[
-        NDArray[np.float32], axes("face", "region", doc="Part of the chip that a region covers.")
+        NDArray[np.float32],
+        axes("face", "region", doc="Fraction of the chip that a region covers."),
     ]
     confidence: Annotated[
         NDArray[np.float32],
-        axes("face", "region", doc="The parser's mean confidence; NaN for an absent region."),
+        axes("face", "region", doc="Mean confidence of the parser; NaN for an absent region."),
     ]
 
 
 class RegionFigures(Figures):
-    """Which parts of the face hold the overall maps."""
+    """Which parts of the face the overall maps highlight."""
 
     class Region(Model):
         """One region."""
 
         share: Estimate
-        """Part of the critical mask in the region."""
+        """Fraction of the critical mask in the region."""
         area: Estimate
-        """Part of the chip that the region covers: the share by chance."""
+        """Fraction of the chip that the region covers, which is the share expected by chance."""
         mass: Estimate
-        """Part of the overall map in the region."""
+        """Fraction of the overall map in the region."""
         density: Estimate
-        """Share over area: 1 by chance."""
+        """Share divided by area; 1 by chance."""
 
     regions: dict[str, Region]
-    """By the name of the region."""
+    """Figures by region name."""
 
 
 @STAGES("regions")
 class Regions(Stage[RegionShares]):
-    """Shares of the critical mask and of the map in each region of the face, for every layer."""
+    """Measures the shares of the critical mask and of the map in each region of the face, for every layer."""
 
     name = "regions"
     title = "regions of the face"
@@ -74,21 +76,21 @@ class Regions(Stage[RegionShares]):
     shard = RegionShares
     figures = RegionFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name.",
+        "person": "Name of the person.",
+        "image": "Name of the picture.",
         "layer": "``overall``, or the name of a layer.",
         "depth": "0 for the overall map, then 1, 2, ... from early to late layers.",
         "region": "The region.",
-        "area": "Part of the chip that the region covers.",
-        "share": "Part of the critical mask in the region; for a layer, of its critical cells.",
-        "mass": "Part of the map in the region.",
-        "confidence": "The parser's mean confidence over the region.",
-        "empty": "Whether there is no map.",
+        "area": "Fraction of the chip that the region covers.",
+        "share": "Fraction of the critical mask in the region; for a layer, of its critical cells.",
+        "mass": "Fraction of the map in the region.",
+        "confidence": "Mean confidence of the parser over the region.",
+        "empty": "Whether the map is empty.",
         "model": "The recognizer.",
     }
 
     def of_maps(self, batch: MapBatch) -> RegionShares:
-        """The shares of a batch's maps; layers are measured on their own grids."""
+        """The shares of a batch's maps. Layers are measured on their own grids."""
         maps, count = batch.maps, len(REGIONS)
         regions = torch.from_numpy(np.stack([parsing.regions for parsing in batch.parsings]))
         overall = maps.overall.cpu()

@@ -1,4 +1,4 @@
-"""Whether the map depends on what the network has learnt: layers are randomised, on the subset."""
+"""Sanity check by cascading randomisation: whether the map depends on the learnt weights, on the subset."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ _STEPS = 5
 
 @dataclass(frozen=True)
 class Randomised(Shard):
-    """Similarity of each map to itself as layers are randomised from the top down."""
+    """Similarity of each map to the original one as layers are randomised from the top down."""
 
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     rank: Annotated[
-        NDArray[np.float64], axes("face", "step", doc="Rank correlation with the true map.")
+        NDArray[np.float64], axes("face", "step", doc="Rank correlation with the original map.")
     ]
     ssim: Annotated[
-        NDArray[np.float64], axes("face", "step", doc="Structural similarity to the true map.")
+        NDArray[np.float64], axes("face", "step", doc="Structural similarity to the original map.")
     ]
 
 
 class SanityFigures(Figures):
-    """Similarity of the map to itself as layers lose what they have learnt."""
+    """Similarity of the map to the original one as layers are randomised."""
 
     class Step(Model):
-        """After some of the layers were randomised."""
+        """One step of the randomisation."""
 
         randomised: float
-        """Fraction of the layers, from the top down."""
+        """Fraction of the layers that are randomised, from the top down."""
         rank: Estimate
-        """Rank correlation with the true map."""
+        """Rank correlation with the original map."""
         ssim: Estimate
-        """Structural similarity to the true map."""
+        """Structural similarity to the original map."""
 
     steps: list[Step]
-    """In the order of randomisation, the last with all layers."""
+    """Steps in order; in the last one, all layers are randomised."""
 
 
 @STAGES("sanity")
 class Sanity(SubsetStage[Randomised]):
-    """Randomises the network layer by layer, and compares the maps with the true ones."""
+    """Randomises the network step by step, and compares the maps with the original ones."""
 
     name = "sanity"
     title = "cascading randomisation"
@@ -62,7 +62,7 @@ class Sanity(SubsetStage[Randomised]):
     figures = SanityFigures
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Randomised:
-        """The maps of some faces under ever more random networks."""
+        """Compare the maps of the subset's faces as more of the network is randomised."""
         explain, chips = scene.explain(rows), torch.from_numpy(scene.chips.images[rows])
         module = scene.recognizer.module
         found = cascade(module, lambda: explain(chips), scene.settings.seed, _STEPS)
@@ -73,7 +73,7 @@ class Sanity(SubsetStage[Randomised]):
         )
 
     def summarise(self, run: RunData, recognizer: str) -> SanityFigures | None:
-        """The similarities over the subset's people."""
+        """The similarities over the people of the subset."""
         parts = list(run.shards(Randomised, self.name, recognizer))
         if not parts:
             return None

@@ -1,4 +1,4 @@
-"""How far region shares depend on the face parser."""
+"""Region shares with a second parser, to show how much they depend on the parser."""
 
 from __future__ import annotations
 
@@ -24,37 +24,39 @@ from leam.study.stages.regions import RegionShares
 
 @dataclass(frozen=True)
 class SecondShares(Shard):
-    """Shares of the critical masks in the regions of another parser."""
+    """Shares of the critical masks in the regions of the second parser."""
 
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     share: Annotated[
-        NDArray[np.float32], axes("face", "region", doc="Part of the critical mask in each region.")
+        NDArray[np.float32],
+        axes("face", "region", doc="Fraction of the critical mask in each region."),
     ]
     area: Annotated[
-        NDArray[np.float32], axes("face", "region", doc="Part of the chip that a region covers.")
+        NDArray[np.float32],
+        axes("face", "region", doc="Fraction of the chip that a region covers."),
     ]
 
 
 class SecondParserFigures(Figures):
-    """Region shares of the critical mask under another parser."""
+    """Region shares of the critical mask with the second parser."""
 
     class Region(Model):
         """One region."""
 
         share: Estimate
-        """Part of the critical mask in the region, as the second parser names it."""
+        """Fraction of the critical mask in the region, according to the second parser."""
         area: Estimate
-        """Part of the chip that the region covers."""
+        """Fraction of the chip that the region covers, according to the second parser."""
         moved: Estimate
-        """Share under the second parser minus share under the first."""
+        """Share with the second parser minus share with the first."""
 
     regions: dict[str, Region]
-    """By the name of the region."""
+    """Figures by region name."""
 
 
 @STAGES("second_parser")
 class SecondParser(Stage[SecondShares]):
-    """Measures the region shares again with another parser."""
+    """Measures the region shares with the second parser."""
 
     name = "second_parser"
     title = "regions by another parser"
@@ -63,7 +65,7 @@ class SecondParser(Stage[SecondShares]):
     figures = SecondParserFigures
 
     def applies(self, plan: Plan) -> bool:
-        """Where a second parser is set."""
+        """Whether a second parser is set."""
         return plan.settings.second_parser is not None
 
     def of_slice(self, scene: Scene) -> SecondShares:
@@ -78,11 +80,11 @@ class SecondParser(Stage[SecondShares]):
         )
 
     def summarise(self, run: RunData, recognizer: str) -> SecondParserFigures:
-        """The shares over people, and how far they move."""
+        """The shares over people, and their change from the first parser."""
         second = joined(list(run.shards(SecondShares, self.name, recognizer)))
         first = np.concatenate(
             [
-                part.share[:, 0].copy()  # the layers' shares are freed at once
+                part.share[:, 0].copy()  # a copy, to free the layers' shares
                 for part in run.shards(RegionShares, "regions", recognizer, ["share"])
             ]
         )

@@ -1,4 +1,4 @@
-"""Whether a recognizer's maps belong to a person."""
+"""Person specificity: whether a recognizer's maps are specific to a person."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ OPERANDS = {
     "dense": "whole maps",
     "regions": "shares of the critical mask in each region",
     "halves": "critical masks of person maps, each the mean over half of a person's pictures",
-    "pattern": "a picture's critical mask and that of the mean map of all its person's pictures, or another person's; "
-    "partly the overlap of a picture with itself, so that it has no chance level",
+    "pattern": "a picture's critical mask and that of the mean map of all pictures of its person, or of another "
+    "person; the picture is part of its own person's mean map, so there is no chance level",
 }
-"""What is compared by its Bhattacharyya coefficient."""
+"""The kinds of maps that are compared by their Bhattacharyya coefficient."""
 
-# Slices whose people are compared with each other: people of far-apart names meet, and memory does not grow.
+# Slices whose people are compared with each other. A few random slices at a time keep memory constant.
 _SLICES_PER_GROUP = 4
-# Groups of people among whom identities are permuted: enough for a chance level, however large the study.
+# Groups in which identities are permuted, enough for a chance level in a study of any size.
 _CHANCE_GROUPS = 64
 _BINS = 40
 
@@ -51,23 +51,23 @@ class SpecificityFigures(Figures):
     """Bhattacharyya coefficients of maps of the same person and of different people."""
 
     class Chance(Model):
-        """What the figures are when identities are permuted among the pictures."""
+        """Chance level: the figures when identities are permuted among the pictures."""
 
         genuine: Estimate
-        """Mean coefficient of genuine pairs, and where 95 % of the permutations lie."""
+        """Mean coefficient of genuine pairs, with the interval that contains 95 % of the permutations."""
         auc: Estimate
-        """The AUC in the same way."""
+        """AUC, with the interval that contains 95 % of the permutations."""
 
     class Pairs(Model):
-        """How many pairs were compared."""
+        """Numbers of compared pairs."""
 
         genuine: int
-        """Pairs of pictures of one person: all of them."""
+        """Number of genuine pairs; all of them are compared."""
         impostor: int
-        """Pairs of pictures of two people, within groups of people drawn with the seed."""
+        """Number of impostor pairs; they are compared within random groups of people."""
 
     class Histogram(Model):
-        """How the coefficients are distributed."""
+        """Distribution of the coefficients."""
 
         edges: list[float]
         """Edges of the bins."""
@@ -77,7 +77,7 @@ class SpecificityFigures(Figures):
         """Fraction of the impostor pairs in each bin."""
 
     class Operand(Model):
-        """One kind of maps that is compared."""
+        """Figures of one kind of map."""
 
         genuine: Estimate
         """Mean coefficient of genuine pairs."""
@@ -86,18 +86,18 @@ class SpecificityFigures(Figures):
         auc: Estimate
         """Probability that a genuine pair's coefficient exceeds an impostor pair's; 0.5 by chance."""
         d_prime: Estimate
-        """Standard deviations between genuine and impostor pairs."""
+        """d-prime: distance between genuine and impostor pairs in standard deviations."""
         chance: SpecificityFigures.Chance
-        """The same when identities are permuted."""
+        """Chance level, with permuted identities."""
         p: float | None
         """Probability that permuted identities give an AUC at least as high."""
         pairs: SpecificityFigures.Pairs
-        """Number of pairs."""
+        """Numbers of pairs."""
         histogram: SpecificityFigures.Histogram
         """Distribution of the coefficients."""
 
     operands: dict[str, Operand]
-    """By what is compared: ``critical``, ``dense``, ``regions``, ``halves`` and ``pattern``."""
+    """Figures by kind of map: ``critical``, ``dense``, ``regions``, ``halves`` and ``pattern``."""
 
 
 @STAGES("specificity")
@@ -119,7 +119,7 @@ class PersonSpecificity(Stage[Shard]):
     }
 
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
-        """One row per person: the mean coefficients with the person's own and with other people's maps."""
+        """One row per person: the mean coefficients of the person's genuine and impostor pairs."""
         columns: dict[str, object] = {
             "person": list(run.people),
             "model": [recognizer] * len(run.people),
@@ -131,7 +131,7 @@ class PersonSpecificity(Stage[Shard]):
         yield pl.DataFrame(columns)
 
     def summarise(self, run: RunData, recognizer: str) -> SpecificityFigures:
-        """The figures of every operand."""
+        """The figures of each kind of map."""
         found, first = _pooled(run, recognizer)
         seed = run.settings.seed
         return SpecificityFigures(
@@ -146,11 +146,11 @@ class _Group:
     """The maps of some people.
 
     Attributes:
-        dense: Each overall map times its number of pixels, ``(n, h, w)`` float16.
+        dense: The overall maps times their number of pixels, ``(n, h, w)`` float16.
         critical: The critical masks, ``(n, h, w)`` bool.
-        share: Part of the critical mask in each region, ``(n, R)``.
-        empty: True where there is no map, ``(n,)``.
-        person: Whose each face is, as a number, ``(n,)``.
+        share: Fraction of the critical mask in each region, ``(n, R)``.
+        empty: True for faces with an empty map, ``(n,)``.
+        person: Person numbers of the faces, ``(n,)``.
     """
 
     dense: NDArray[np.float16]
@@ -161,7 +161,7 @@ class _Group:
 
 
 def _pooled(run: RunData, recognizer: str) -> tuple[dict[str, Specificity], dict[str, list[Block]]]:
-    """The coefficients of every operand, and the blocks among which identities are permuted; computed once."""
+    """The coefficients of each kind of map, and the blocks in which identities are permuted; cached."""
 
     def pool() -> tuple[dict[str, Specificity], dict[str, list[Block]]]:
         seed = run.settings.seed
@@ -178,7 +178,7 @@ def _pooled(run: RunData, recognizer: str) -> tuple[dict[str, Specificity], dict
 
 
 def _groups(run: RunData, recognizer: str) -> Iterator[_Group]:
-    """A recognizer's maps in groups of whole people: some slices each, drawn with the study's seed."""
+    """A recognizer's maps in groups of whole people, each from a few slices drawn with the study's seed."""
     slices = run.plan.slices
     order = seeded("groups", run.settings.seed).permutation(len(slices))
     fields = ["position", "density", "critical", "empty"]
@@ -204,7 +204,7 @@ def _groups(run: RunData, recognizer: str) -> Iterator[_Group]:
 
 
 def _blocks(group: _Group, run: RunData) -> dict[str, Block]:
-    """A group's coefficients for each operand."""
+    """The coefficients of a group for each kind of map."""
     dense, top = torch.from_numpy(group.dense), run.settings.top
     operands = {
         "critical": torch.from_numpy(group.critical),
@@ -217,7 +217,7 @@ def _blocks(group: _Group, run: RunData) -> dict[str, Block]:
     }
     halves, owner = person_maps(dense, group.person, run.settings.seed)
     masks = critical_mask(halves, top)
-    # The halves' owners are numbered among the people of the group with two maps or more.
+    # Owners of the halves are numbered among the people of the group who have at least two maps.
     names, counts = np.unique(group.person[~group.empty], return_counts=True)
     blocks["halves"] = Block(
         _coefficients(masks, np.zeros(len(masks), dtype=bool)), names[counts > 1][owner]
@@ -227,7 +227,7 @@ def _blocks(group: _Group, run: RunData) -> dict[str, Block]:
 
 
 def _patterns(group: _Group, top: float) -> Block:
-    """Pictures against the mean maps of people: a block of both in which only such pairs count."""
+    """Compare pictures with the mean maps of people, in a block in which only such pairs are finite."""
     known = np.flatnonzero(~group.empty)
     people, owner = np.unique(group.person[known], return_inverse=True)
     sums = torch.zeros(len(people), *group.dense.shape[1:])
@@ -242,7 +242,7 @@ def _patterns(group: _Group, top: float) -> Block:
 
 
 def _coefficients(maps: Tensor, empty: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Bhattacharyya coefficients between all maps, ``(n, n)``; NaN where there is no map."""
+    """Bhattacharyya coefficients between all maps, ``(n, n)``; NaN for empty maps."""
     found = bhattacharyya(maps, maps).numpy().astype(np.float64)
     found[empty] = np.nan
     found[:, empty] = np.nan

@@ -1,4 +1,4 @@
-"""Whether the map stays under a little noise and in the mirror, on the subset."""
+"""Stability: whether the map stays the same under slight noise and mirroring, on the subset."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ _DRAWS = 5
 
 @dataclass(frozen=True)
 class Stable(Shard):
-    """How much each map changes when nothing that matters changes."""
+    """Change of each map under changes of the picture that do not affect the face."""
 
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     sensitivity: Annotated[
         NDArray[np.float32],
-        axes("face", doc="Largest change under noise, in units of the map's length."),
+        axes("face", doc="Largest change under noise, relative to the norm of the map."),
     ]
     flip: Annotated[
         NDArray[np.float32],
-        axes("face", doc="Rank correlation with the mirror image's map, mirrored back."),
+        axes("face", doc="Rank correlation with the map of the mirror image, mirrored back."),
     ]
 
 
 class StabilityFigures(Figures):
-    """How much the map changes under noise that nobody sees, and in the mirror."""
+    """Change of the map under imperceptible noise, and under mirroring."""
 
     max_sensitivity: Estimate
-    """Largest change under noise of 2 % of the colour range, in units of the map's length."""
+    """Largest change under noise of 2 % of the colour range, relative to the norm of the map."""
     flip_consistency: Estimate
-    """Rank correlation with the mirror image's map, mirrored back."""
+    """Rank correlation with the map of the mirror image, mirrored back."""
 
 
 @STAGES("stability")
 class Stability(SubsetStage[Stable]):
-    """Adds noise to the subset's faces, and mirrors them."""
+    """Adds noise to the subset's faces and mirrors them."""
 
     name = "stability"
     title = "stability"
@@ -56,7 +56,7 @@ class Stability(SubsetStage[Stable]):
     figures = StabilityFigures
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Stable:
-        """The changes of some faces' maps."""
+        """The changes of the maps of the subset's faces."""
         chips = torch.from_numpy(scene.chips.images[rows])
         explain, seed = scene.explain(rows), scene.settings.seed
         return Stable(
@@ -66,7 +66,7 @@ class Stability(SubsetStage[Stable]):
         )
 
     def summarise(self, run: RunData, recognizer: str) -> StabilityFigures | None:
-        """The changes over the subset's people."""
+        """The changes over the people of the subset."""
         parts = list(run.shards(Stable, self.name, recognizer))
         if not parts:
             return None

@@ -1,4 +1,4 @@
-"""Whether the map finds a region that was exchanged with another person's, on the subset."""
+"""Swap test: whether the map finds a region that was replaced with another person's, on the subset."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from leam.study.scene import Scene
 from leam.study.stage import STAGES, SubsetStage
 
 SWAPPED = ("nose", "eyes", "brows", "lips")
-"""The regions that are exchanged between two people's faces."""
+"""The regions that are replaced with another person's."""
 
 
 @dataclass(frozen=True)
 class Swapped(Shard):
-    """How well the map of a changed face ranks the exchanged pixels."""
+    """How well the map of a changed face ranks the replaced pixels."""
 
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     ranking: Annotated[
         NDArray[np.float32],
         axes(
             "face", len(SWAPPED),
-            doc="Area under the ROC curve of the exchanged pixels, by exchanged region.",
+            doc="Area under the ROC curve of the replaced pixels, by region.",
         ),
     ]  # fmt: skip
 
 
 class SwapFigures(Figures):
-    """How well the map of what separates a changed face from its original ranks the exchanged region."""
+    """How well a map ranks the replaced region when it explains the difference from the original face."""
 
     regions: dict[str, Estimate]
-    """Area under the ROC curve of the exchanged pixels, by region; 0.5 by chance."""
+    """Area under the ROC curve of the replaced pixels, by region; 0.5 by chance."""
 
 
 @STAGES("swap")
 class Swap(SubsetStage[Swapped]):
-    """Exchanges a region with another person's in the same pose, and explains the difference."""
+    """Replaces a region with that of another person in a similar pose, and explains the difference."""
 
     name = "swap"
     title = "exchanged regions"
@@ -56,11 +56,11 @@ class Swap(SubsetStage[Swapped]):
     figures = SwapFigures
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Swapped:
-        """The rankings of some faces; NaN where there is no other person in the slice."""
+        """The rankings of the subset's faces; NaN if there is no other person in the slice."""
         return Swapped(position=scene.positions[rows], ranking=_rankings(scene, rows))
 
     def summarise(self, run: RunData, recognizer: str) -> SwapFigures | None:
-        """The rankings over the subset's people."""
+        """The rankings over the people of the subset."""
         parts = list(run.shards(Swapped, self.name, recognizer))
         if not parts:
             return None
@@ -91,7 +91,7 @@ def _rankings(scene: Scene, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     rankings = []
     for name in SWAPPED:
         region = regions == REGIONS.index(name)
-        # The region of both faces, so that nothing of the old one remains beside the new one.
+        # Use the union of both faces' regions, so that no part of the old region remains.
         masks = region[rows] | region[donors]
         changed = [
             swap_region(*one)

@@ -1,4 +1,4 @@
-"""Templates of all people, from which the ``contrast`` target takes the nearest impostors."""
+"""Templates of all people, among which the ``contrast`` target finds the nearest impostors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leam.study.stage import STAGES, Stage
 
 @STAGES(TEMPLATES)
 class Templates(Stage[PersonTemplates]):
-    """The template of every person, before anything is explained."""
+    """Computes the template of every person before the faces are explained."""
 
     name = TEMPLATES
     title = "templates of people"
@@ -18,7 +18,7 @@ class Templates(Stage[PersonTemplates]):
     shard = PersonTemplates
 
     def applies(self, plan: Plan) -> bool:
-        """Where the target is ``contrast``."""
+        """Whether the target is ``contrast``."""
         return plan.settings.target == "contrast"
 
     def of_slice(self, scene: Scene) -> PersonTemplates:

@@ -1,4 +1,4 @@
-"""Whether the critical pixels of one recognizer matter to the others."""
+"""Transfer: whether the critical pixels of one recognizer also matter to the others."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from leam.study.stage import STAGES, Stage
 from leam.study.stages.occlusion import Occluded
 
 RANDOM = "scattered"
-"""The control that stands beside the recognizers' masks."""
+"""The control that is compared with the recognizers' masks."""
 
 
 @dataclass(frozen=True)
 class Transferred(Shard):
-    """A recognizer's similarity drops under every recognizer's critical masks."""
+    """Similarity drops of one recognizer under the critical masks of all recognizers."""
 
     sources: Annotated[
         NDArray[np.str_], axes("source", doc="The recognizers whose masks were applied.")
@@ -47,33 +47,33 @@ class Transferred(Shard):
 
 
 class TransferFigures(Figures):
-    """Similarity drops of each recognizer under the critical masks of every recognizer."""
+    """Similarity drops of each recognizer under the critical masks of all recognizers."""
 
     class Target(Model):
-        """One recognizer under its own masks and others'."""
+        """One recognizer under its own masks and those of the others."""
 
         own: Estimate
         """Similarity drop under its own critical mask."""
         others: Estimate
         """Mean similarity drop under the other recognizers' masks."""
         random: Estimate
-        """Similarity drop under as many scattered pixels."""
+        """Similarity drop under the same number of scattered pixels."""
         others_over_random: PairedDifference
-        """By how much the other recognizers' masks exceed scattered pixels."""
+        """Drop under the other recognizers' masks minus drop under scattered pixels."""
 
     recognizers: list[str]
-    """The rows of ``drop``."""
+    """Rows of ``drop``."""
     masks: list[str]
-    """The columns of ``drop``: the recognizers, then ``scattered``."""
+    """Columns of ``drop``: the recognizers, then ``scattered``."""
     drop: list[list[Estimate]]
     """Similarity drop of each recognizer under each mask."""
     targets: dict[str, Target]
-    """By the name of the recognizer; empty for a single one."""
+    """Figures by recognizer name; empty if there is only one recognizer."""
 
 
 @STAGES("transfer")
 class Transfer(Stage[Transferred]):
-    """Hides the critical pixels of every recognizer from every other one."""
+    """Hides the critical pixels of each recognizer from all others."""
 
     name = "transfer"
     title = "transfer of masks between recognizers"
@@ -82,19 +82,19 @@ class Transfer(Stage[Transferred]):
     shard = Transferred
     figures = TransferFigures
     columns = {
-        "person": "Whose picture it is.",
-        "image": "The picture's name.",
+        "person": "Name of the person.",
+        "image": "Name of the picture.",
         "mask": "The recognizer whose critical pixels are hidden, or ``scattered``.",
         "drop": "Similarity drop of the recognizer ``model``.",
         "model": "The recognizer.",
     }
 
     def applies(self, plan: Plan) -> bool:
-        """Where the setting ``transfer`` is on."""
+        """Whether the setting ``transfer`` is on."""
         return plan.settings.transfer
 
     def of_slice(self, scene: Scene) -> Transferred:
-        """The similarity drops of a slice's probes; every mask has the same number of pixels."""
+        """The similarity drops of a slice's probes. All masks have the same number of pixels."""
         name = scene.recognizer.name
         own, measured = scene.explained, scene.stored(Occluded, "occlusion", ["drop"])
         if measured is None:
@@ -119,7 +119,7 @@ class Transfer(Stage[Transferred]):
             )
             for mask, row in zip(own.masks[rows], rows, strict=True)
         ]
-        # The clean faces, and those without the recognizer's own critical pixels, are embedded already.
+        # Unmasked faces, and faces without the recognizer's own critical pixels, are already embedded.
         clean = torch.from_numpy(own.embedding)
         drops = transfer_drops(
             images,
@@ -138,7 +138,7 @@ class Transfer(Stage[Transferred]):
         )
 
     def is_current(self, shard: Transferred, recognizers: list[str]) -> bool:
-        """Whether the masks are those of the recognizers that work."""
+        """Whether the masks belong to exactly the recognizers that have not failed."""
         return bool(shard.sources.tolist() == recognizers)
 
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
@@ -154,7 +154,7 @@ class Transfer(Stage[Transferred]):
             ).with_columns(pl.lit(recognizer).alias("model"))
 
     def summarise_study(self, run: RunData) -> TransferFigures:
-        """The matrix of drops, and each recognizer under its own, others' and random masks."""
+        """The matrix of drops, and each recognizer's drops under its own, others' and random masks."""
         names = run.recognizers
         rows, targets = [], {}
         for place, name in enumerate(names):

@@ -23,24 +23,24 @@ _WAYS = (deletion, insertion)
 
 @dataclass(frozen=True)
 class Decisions(Shard):
-    """Whether pairs are decided correctly as pixels are deleted or inserted in tenths."""
+    """Whether pairs are decided correctly as pixels are deleted or inserted, in steps of a tenth."""
 
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     right: Annotated[
         NDArray[np.bool_],
         axes(
             "face", 2, 2, 2, STEPS + 1,
-            doc="Whether the genuine, then the impostor pair is decided correctly, by deletion then insertion, "
-            "ranked by the map then at random, after each tenth.",
+            doc="Whether the genuine and impostor pair (axis 1) is decided correctly in deletion and insertion "
+            "(axis 2), with pixels ranked by the map and at random (axis 3), after each tenth.",
         ),
     ]  # fmt: skip
 
 
 class VerificationFigures(Figures):
-    """Verification accuracy as pixels are deleted or inserted, at the threshold of whole faces."""
+    """Verification accuracy as pixels are deleted or inserted, at the threshold for whole faces."""
 
     class Curve(Model):
-        """Accuracy over the fraction of the pixels."""
+        """Accuracy by fraction of the pixels."""
 
         area: Estimate
         """Normalised area under the curve, 0-1."""
@@ -48,22 +48,22 @@ class VerificationFigures(Figures):
         """Accuracy after each tenth of the pixels, 0-1."""
 
     class Orders(Model):
-        """By what pixels are ranked."""
+        """Curves for two rankings of the pixels."""
 
         map: VerificationFigures.Curve
-        """The pixels that the map ranks highest first."""
+        """Pixels in the order of the map, highest first."""
         random: VerificationFigures.Curve
-        """In random order."""
+        """Pixels in random order."""
 
     deletion: Orders
-    """Pixels are deleted from the probe: a good map makes accuracy fall early."""
+    """Pixels are deleted from the probe; with a good map, accuracy falls early."""
     insertion: Orders
-    """Pixels are inserted into an empty probe: a good map makes accuracy rise early."""
+    """Pixels are inserted into an empty probe; with a good map, accuracy rises early."""
 
 
 @STAGES("verification")
 class Verification(SubsetStage[Decisions]):
-    """Deletes and inserts pixels of the subset's faces, and decides a genuine and an impostor pair of each."""
+    """Deletes and inserts pixels of the subset's faces, and verifies a genuine and an impostor pair for each."""
 
     name = "verification"
     title = "deletion and insertion"
@@ -72,7 +72,7 @@ class Verification(SubsetStage[Decisions]):
     figures = VerificationFigures
 
     def of_subset(self, scene: Scene, rows: NDArray[np.intp]) -> Decisions:
-        """The decisions on some faces."""
+        """The decisions for the subset's faces."""
         explained, faces = scene.explained, len(rows)
         embeddings = torch.from_numpy(explained.embedding)
         impostors = []
@@ -104,7 +104,7 @@ class Verification(SubsetStage[Decisions]):
             ]
             for way in _WAYS
         ]
-        # From (way, order, step, kind of pair and face).
+        # The axes are (way, order, step, kind of pair and face).
         values = np.array(found).reshape(len(_WAYS), 2, STEPS + 1, 2, faces)
         return Decisions(
             position=scene.positions[rows],
@@ -112,7 +112,7 @@ class Verification(SubsetStage[Decisions]):
         )
 
     def summarise(self, run: RunData, recognizer: str) -> VerificationFigures | None:
-        """Accuracy over the subset's people; a person's part is the mean over the genuine and the impostor pair."""
+        """Accuracy over the people of the subset, with the mean over both pairs as each person's value."""
         parts = list(run.shards(Decisions, self.name, recognizer))
         if not parts:
             return None
@@ -121,7 +121,7 @@ class Verification(SubsetStage[Decisions]):
 
         def curve(way: int, order: int) -> VerificationFigures.Curve:
             values = accuracy[:, way, order]
-            # By trapezoids, of each person's own curve: the area of the mean curve is the mean of the areas.
+            # Trapezoidal rule per person: the mean of the areas equals the area of the mean curve.
             areas = (values[:, 1:] + values[:, :-1]).mean(axis=-1) / 2
             return VerificationFigures.Curve(
                 area=run.estimate(areas, owners),
