@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from leam.recognizers.card import Card
-from leam.study.plan import Settings
-from leam.study.plan import Plan, PlannedImage, PlannedModel
+from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings
 
 SIDE = 4
 

@@ -13,10 +13,9 @@ from leam.demo import portraits
 from leam.faces.people import read_people
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
-from leam.study.plan import Settings
+from leam.study.plan import Plan, Settings
 from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
-from leam.study.plan import Plan
 from tiny import TinyNet
 
 SIDE = 24

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from leam.errors import StudyError
-from leam.study import RunFolder
+from leam.study.store import RunFolder
 from small import digests, plan_of, recognizer, study
 
 HOLD = """

@@ -13,7 +13,7 @@ from leam import files as regular
 from leam.errors import ImageError
 from leam.faces.reading import read_picture
 from leam.report import render_report
-from leam.study import RunFolder
+from leam.study.store import RunFolder
 from small import log_of, study
 
 

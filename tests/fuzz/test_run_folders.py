@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hostile import FUZZ, damaged, endures, everything_in
 from leam.report import render_report
-from leam.study import RunFolder
 from leam.study.plan import Plan
+from leam.study.store import RunFolder
 from small import study, write_faces
 
 pytestmark = pytest.mark.slow
