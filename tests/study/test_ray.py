@@ -117,7 +117,7 @@ def test_what_stops_a_study_on_a_worker_stops_it_here(cluster, slices, tmp_path)
     folder = begun(tmp_path / "run", slices)
     other = slices.model_copy(update={"versions": {**slices.versions, "leam": "0.0"}})
     engine = RayEngine(other, folder, [])
-    with pytest.raises(StudyError, match=r"Ray worker on .* has leam .*, the study uses 0.0"):
+    with pytest.raises(StudyError, match=r"Ray worker on .* has leam .*, but the study uses 0.0"):
         list(engine.run([Job("detect", "", 0)]))
     engine.close()
 
@@ -135,7 +135,7 @@ def test_a_worker_must_see_the_same_folder(slices, tmp_path):
 def test_a_worker_must_have_the_same_versions(slices, tmp_path):
     older = slices.model_copy(update={"versions": {**slices.versions, "numpy": "1.0"}})
     setup = setup_of(begun(tmp_path / "run", older), older)
-    with pytest.raises(StudyError, match=r"has numpy \d.*, the study uses 1.0"):
+    with pytest.raises(StudyError, match=r"has numpy \d.*, but the study uses 1.0"):
         start_worker(setup)
 
 
