@@ -1,4 +1,4 @@
-"""Make a training view of a picture: the geometry, light and damage that faces come with in use."""
+"""Augmentation: create training views with realistic variation of geometry, light and image quality."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from leam.faces.alignment import Matrix, Picture, warp
 
 Labels = NDArray[np.uint8]
 
-# In CelebAMask-HQ's palette: left and right eye, brow, ear.
+# Pairs of left and right labels in CelebAMask-HQ's palette: eyes, brows, ears.
 MIRRORED = np.arange(256, dtype=np.uint8)
 for left, right in ((4, 5), (6, 7), (8, 9)):
     MIRRORED[left], MIRRORED[right] = right, left
 
-# Eyes, or else brows, tell which side is which.
+# Labels that determine which side is left: eyes or, if missing, brows.
 SIDES = ((4, 5), (6, 7))
 
-# The chip of the common five-point alignment in a head view of side one: left, top, right, bottom.
+# The usual five-point chip within a head view of side 1: left, top, right, bottom.
 CHIP = np.array([0.163, 0.165, 0.841, 0.843])
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture ``(h, w, 3)``, labels ``(H, W)``, and the map from labels to a unit head view."""
+    """A picture ``(h, w, 3)``, labels ``(H, W)``, and the transform from labels to a unit head view."""
 
     picture: Picture
     labels: Labels
@@ -34,7 +34,7 @@ class Example:
 
 
 def sided(labels: Labels) -> Labels:
-    """Labels with the person's left to the right; in some masks of the data set it is not."""
+    """Correct the labels of masks in which the data set has swapped left and right."""
     for left, right in SIDES:
         columns = [np.nonzero(labels == value)[1] for value in (left, right)]
         if all(len(found) for found in columns):
@@ -59,7 +59,7 @@ def augmented(example: Example, side: int, rng: np.random.Generator) -> tuple[Pi
     if rng.random() < 0.35:
         window = _window(rng)
         picture, labels = _cut(picture, window), _cut(labels, window)
-        # What a chip's own black border hides is hidden before the chip is blurred or compressed.
+        # The border of a chip is black before the chip is blurred or compressed.
     return _damage(picture, rng), labels
 
 
@@ -81,8 +81,8 @@ def _to_pixels(to_head: Matrix, side: int) -> Matrix:
 
 
 def _jitter(rng: np.random.Generator) -> Matrix:
-    """A random similarity about the middle of the head, slightly stretched."""
-    # Landmarks place most views well; now and then they miss, or there are none.
+    """A random similarity transform around the middle of the head, slightly stretched."""
+    # Landmarks are accurate in most views, but sometimes wrong or missing.
     wild = rng.random() < 0.25
     angle = np.deg2rad(rng.normal(0, 20 if wild else 7))
     scale = np.exp(rng.uniform(-0.45, 0.45) if wild else rng.uniform(-0.15, 0.2))
@@ -95,12 +95,12 @@ def _jitter(rng: np.random.Generator) -> Matrix:
 
 
 def _window(rng: np.random.Generator) -> NDArray[np.float64]:
-    """What a tight chip shows of a head view: the usual chip, moved and resized a little."""
+    """The part of a head view that a tight chip shows: the usual chip, slightly moved and resized."""
     return np.clip(CHIP + rng.normal(0, 0.03, 4) + rng.normal(0, 0.04, 2)[[0, 1, 0, 1]], 0, 1)
 
 
 def _cut(array: NDArray[np.uint8], window: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Black (or background) outside a window given in units of the side."""
+    """Set pixels outside a window to black (or background). The window is given in units of the side."""
     left, top, right, bottom = np.round(window * array.shape[0]).astype(int)
     inside = np.zeros_like(array)
     inside[top:bottom, left:right] = array[top:bottom, left:right]
@@ -130,7 +130,7 @@ def _damage(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _relit(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Another exposure, contrast and tint; through a table, since it acts on each value alone."""
+    """Change exposure, contrast and tint with a lookup table, since each value changes independently."""
     values = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.25))
     values = (values - 0.5) * np.exp(rng.normal(0, 0.2)) + 0.5 + rng.normal(0, 0.06)
     values = values * np.exp(rng.normal(0, 0.08, 3))

@@ -31,17 +31,17 @@ BATCH = 16
 RATE = 2e-3
 DECAY = 0.02
 AVERAGE = 0.998
-# Most can be learned on small pictures: until this share of the time, the side in pixels.
+# The side of the pictures in pixels, up to this fraction of the time. Small pictures are faster and suffice at first.
 STAGES = ((0.4, 144), (1.0, 192))
-# Pictures are kept a little larger than they are looked at.
+# Pictures are stored slightly larger than they are used.
 CACHED_SIDE = 256
 MASK_SIDE = 512
-# Rare classes count for more: their frequency to this power, inverted.
+# The weight of a class is its frequency to the negative of this power, so that rare classes have a higher weight.
 RARITY = 0.15
 
 
 def main() -> None:
-    """Train until the minutes are over; keep the averaged weights in ``RUN_FOLDER/weights.pt``."""
+    """Train for the given time, and save the averaged weights as ``RUN_FOLDER/weights.pt``."""
     given = _arguments()
     torch.set_num_threads(given.threads)
     torch.manual_seed(given.seed)
@@ -58,9 +58,9 @@ def main() -> None:
     for step, done in enumerate(train(net, examples, stages, given)):
         update_average(average, net, min(AVERAGE, (step + 1) / (step + 21)))
         if done >= report:
-            tell(f"{done:.0%} step {step}", average, validation, given.run)
+            checkpoint(f"{done:.0%} step {step}", average, validation, given.run)
             report += 0.1
-    tell("final", average, validation, given.run)
+    checkpoint("final", average, validation, given.run)
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
     stages: tuple[tuple[float, int], ...],
     given: argparse.Namespace,
 ) -> Iterator[float]:
-    """Take steps until the time is over; yields the part of it that is gone after each."""
+    """Train until the time is over. Yields the elapsed fraction of the time after each step."""
     weights = class_weights(examples)
     optimizer = torch.optim.AdamW(parameter_groups(net), lr=given.rate, betas=(0.9, 0.99))
     begin = time.monotonic()
@@ -89,19 +89,19 @@ def train(
         yield done()
 
 
-def tell(when: str, average: CompactNet, validation: list[Example], run: Path) -> None:
-    """Keep the weights and print how good they are."""
+def checkpoint(when: str, average: CompactNet, validation: list[Example], run: Path) -> None:
+    """Save the weights and print their accuracy on the validation images."""
     torch.save(average.state_dict(), run / "weights.pt")
     accuracy, f1 = evaluate(average, validation)
     print(f"{when} accuracy {accuracy:.4f} f1 {f1:.4f}", flush=True)
 
 
 def load(folder: Path, points: Path, names: list[str]) -> list[Example]:
-    """Decode pictures and masks once, and place each head by its landmarks."""
+    """Decode pictures and masks, and locate each head by its landmarks."""
     found = np.load(points)
     rows = {name: row for row, name in enumerate(found["names"])}
     five = np.array([five_points_of(landmarks) for landmarks in found["landmarks"]])
-    # Where no face was found, the frame itself says where the face is.
+    # If no face was found, use the mean position of the others, since the images are aligned.
     five = np.where(np.isnan(five), np.nanmean(five, axis=0), five)
     examples = []
     for name in names:
@@ -116,7 +116,7 @@ def load(folder: Path, points: Path, names: list[str]) -> list[Example]:
 
 
 def class_weights(examples: list[Example]) -> Tensor:
-    """A weight per class, one on average over pixels."""
+    """Weights of the classes, with a mean of 1 over pixels."""
     counts = sum(np.bincount(e.labels.ravel(), minlength=CLASSES) for e in examples)
     frequency = torch.tensor(counts / counts.sum(), dtype=torch.float32)
     weights = frequency.clamp(min=1e-5) ** -RARITY
@@ -124,7 +124,7 @@ def class_weights(examples: list[Example]) -> Tensor:
 
 
 def parameter_groups(net: torch.nn.Module) -> list[dict[str, object]]:
-    """Convolutions decay; norms and biases do not."""
+    """Apply weight decay to convolutions, but not to normalisations and biases."""
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}]
@@ -133,12 +133,12 @@ def parameter_groups(net: torch.nn.Module) -> list[dict[str, object]]:
 def batches(
     examples: list[Example], side: Callable[[], int], seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless random views, the next batch made in the background.
+    """Yield random views without end. The next batch is prepared in the background.
 
     Yields:
         Pictures ``(n, 3, side, side)`` float32 and labels ``(n, side / 2, side / 2)`` int64.
     """
-    # One of them is used in the background, and generators must not be shared between threads.
+    # Two generators, since one is used in the background and generators are not thread-safe.
     shuffler, rng = np.random.default_rng(seed).spawn(2)
 
     def batch(indices: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -157,7 +157,7 @@ def batches(
 
 
 def stack(views: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor]:
-    """Views as one batch."""
+    """Stack views into a batch."""
     pictures = torch.from_numpy(np.stack([picture for picture, _ in views]))
     labels = torch.from_numpy(np.stack([labels for _, labels in views]))
     return pictures.permute(0, 3, 1, 2).float(), labels.long()
@@ -170,7 +170,7 @@ def train_step(
     pictures: Tensor,
     labels: Tensor,
 ) -> None:
-    """One update of the network."""
+    """Update the network with one batch."""
     net.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         scores = net(pictures)
@@ -182,7 +182,7 @@ def train_step(
 
 
 def loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross-entropy, and one minus the mean Dice coefficient of the classes present."""
+    """Weighted cross-entropy plus Dice loss: 1 minus the mean Dice coefficient of the classes present."""
     logarithms = scores.log_softmax(dim=1)
     entropy = functional.nll_loss(logarithms, labels, weights)
     truth = functional.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float()
@@ -195,13 +195,13 @@ def loss(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def schedule(done: float, step: int) -> float:
-    """Warm up over 200 steps, then fall along a cosine."""
+    """Factor of the learning rate: linear warm-up over 200 steps, times a cosine decay."""
     return min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 @torch.no_grad()
 def update_average(average: torch.nn.Module, net: torch.nn.Module, keep: float) -> None:
-    """Move the averaged weights a step towards the trained ones."""
+    """Update the exponential moving average of the weights."""
     for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(value, 1 - keep)
@@ -226,14 +226,14 @@ def evaluate(net: torch.nn.Module, examples: list[Example]) -> tuple[float, floa
 
 def _arguments() -> argparse.Namespace:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path, help="holds images/ and masks/")
-    arguments.add_argument("points", type=Path, help="made by points.py")
-    arguments.add_argument("run", type=Path, help="where weights.pt goes")
+    arguments.add_argument("folder", type=Path, help="folder with images/ and masks/")
+    arguments.add_argument("points", type=Path, help="output of points.py")
+    arguments.add_argument("run", type=Path, help="output folder for weights.pt")
     arguments.add_argument("--minutes", type=float, default=65)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--rate", type=float, default=RATE)
-    arguments.add_argument("--start", type=Path, help="weights to go on from, at full size")
+    arguments.add_argument("--start", type=Path, help="weights to continue from, at full size")
     return arguments.parse_args()
 
 

@@ -1,6 +1,6 @@
-"""Turn trained weights into the file that the package ships: float16, described by its metadata.
+"""Convert trained weights to the file in the package: float16, with metadata.
 
-python training/export.py RUN_FOLDER/weights.pt src/leam/parsers/weights/compact.safetensors
+python training/export.py RUN_FOLDER/weights.pt src/leam/parsers/builtin/weights/compact.safetensors
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ METADATA = {
 
 
 def main() -> None:
-    """Read, halve the precision, write."""
+    """Read the weights, convert them to float16, and write them."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("weights", type=Path)
     arguments.add_argument("out", type=Path)
@@ -34,7 +34,7 @@ def main() -> None:
     halved = {
         name: value.half().contiguous()
         for name, value in state.items()
-        # Inference counts no batches.
+        # Not needed for inference.
         if not name.endswith("num_batches_tracked")
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)

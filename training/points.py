@@ -1,4 +1,4 @@
-"""Find the faces of the CelebAMask-HQ images once, and keep their points in a file.
+"""Detect the faces in the CelebAMask-HQ images, and save their landmarks to a file.
 
 python training/points.py CELEBAMASK_FOLDER points.npz
 """
@@ -16,10 +16,10 @@ from leam.faces.detectors.dlib import DlibDetector
 
 
 def main() -> None:
-    """Write ``names`` and ``landmarks (n, 68, 2)``; NaN where no face is found."""
+    """Write ``names`` and ``landmarks (n, 68, 2)``; NaN if no face is found."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path, help="holds images/ and masks/")
-    arguments.add_argument("out", type=Path, help="the .npz to write")
+    arguments.add_argument("folder", type=Path, help="folder with images/ and masks/")
+    arguments.add_argument("out", type=Path, help="output file (.npz)")
     given = arguments.parse_args()
     paths = sorted((given.folder / "images").glob("*.jpg"))
     landmarks = np.full((len(paths), 68, 2), np.nan)
@@ -31,7 +31,7 @@ def main() -> None:
             continue
         landmarks[index] = face.landmarks
     np.savez(given.out, names=[path.stem for path in paths], landmarks=landmarks)
-    print(f"{len(paths)} images, no face in {int(np.isnan(landmarks[:, 0, 0]).sum())}")
+    print(f"{len(paths)} images, {int(np.isnan(landmarks[:, 0, 0]).sum())} without a face")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the fixed split of CelebAMask-HQ images into training, validation and test.
+"""Write the fixed split of the CelebAMask-HQ images into training, validation and test sets.
 
 python training/split.py CELEBAMASK_FOLDER training/split.json
 """
@@ -14,13 +14,13 @@ VALIDATION, TEST = 50, 150
 
 
 def main() -> None:
-    """Shuffle the sorted names with a fixed seed and cut."""
+    """Shuffle the sorted names with a fixed seed and split them."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("folder", type=Path, help="holds images/ and masks/")
-    arguments.add_argument("out", type=Path, help="the .json to write")
+    arguments.add_argument("folder", type=Path, help="folder with images/ and masks/")
+    arguments.add_argument("out", type=Path, help="output file (.json)")
     given = arguments.parse_args()
     names = sorted(path.stem for path in (given.folder / "images").glob("*.jpg"))
-    random.Random(0).shuffle(names)  # noqa: S311  a split is no secret
+    random.Random(0).shuffle(names)  # noqa: S311  not used for security
     parts = {
         "test": sorted(names[:TEST]),
         "validation": sorted(names[TEST : TEST + VALIDATION]),
