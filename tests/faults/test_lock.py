@@ -43,8 +43,8 @@ def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(faces, whole, 
     ("change", "message"),
     [
         ("seed", r"another seed \(0, now 1\)"),
-        ("weights", "another choice of models, or changed weights or cards"),
-        ("model", "another choice of models"),
+        ("weights", "another choice of recognizers, or changed weights or cards"),
+        ("model", "another choice of recognizers"),
         ("picture", "another choice of pictures, or changed pictures"),
         ("version", r"another version of leam \(0\.0\.0"),
         ("torch", r"another version of torch \(1\.0"),
@@ -56,7 +56,7 @@ def test_whatever_changed_is_refused_by_name(faces, tmp_path, change, message):
     folder = RunFolder(tmp_path / "run")
     plan = plan_of(copied, recognizer())
     begun = {
-        "version": plan.model_copy(update={"leam": "0.0.0"}),
+        "version": plan.model_copy(update={"versions": plan.versions | {"leam": "0.0.0"}}),
         "torch": plan.model_copy(update={"versions": plan.versions | {"torch": "1.0"}}),
     }
     with folder.locked():

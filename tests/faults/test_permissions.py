@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hostile import endures
-from leam import files as regular
+from leam import files
 from leam.errors import ImageError
 from leam.faces.reading import read_picture
 from leam.report import render_report
@@ -64,14 +64,14 @@ FAULTS = {
 
 @pytest.fixture
 def denied(monkeypatch) -> None:
-    opened = regular._open_at_once
+    opened = files._open_nonblocking
 
     def deny(name: str, flags: int) -> int:
         if Path(name).stem == "forbidden":
             raise PermissionError(13, "Permission denied", name)
         return opened(name, flags)
 
-    monkeypatch.setattr(regular, "_open_at_once", deny)
+    monkeypatch.setattr(files, "_open_nonblocking", deny)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs pipes and links")
@@ -83,7 +83,7 @@ def test_each_is_one_line_and_nothing_else_is_lost(faces, tmp_path):
         make(more / "Eileen Collins" / f"{make.__name__}.png")
     with endures(60):
         summary = study(more, tmp_path / "run")
-    reasons = {one["path"]: one["reason"] for one in summary["skipped"]}
+    reasons = {one["image"]: one["reason"] for one in summary["exclusions"]}
     lines = log_of(tmp_path / "run")
     assert len(lines) == len(reasons) == len(FAULTS)
     page = render_report(RunFolder(tmp_path / "run")).read_text()
@@ -92,7 +92,7 @@ def test_each_is_one_line_and_nothing_else_is_lost(faces, tmp_path):
         assert reason in reasons[name]
         assert f"picture {name}: {reasons[name]}" in lines
         assert f"{make.__name__}.png" in page
-    assert summary["models"] == study(faces, tmp_path / "without")["models"]
+    assert summary["recognizers"] == study(faces, tmp_path / "without")["recognizers"]
 
 
 @pytest.mark.skipif(
