@@ -1,4 +1,4 @@
-"""Real faces before a recognizer: what the benchmarks of maps have in common."""
+"""Shared code of the benchmarks of maps: real faces prepared for a recognizer."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from leam.study.scene import person_templates, templates_of_others
 
 BATCH = 20
 IMPOSTORS = 5
-"""Impostors that the target ``contrast`` compares with, as in a study."""
+"""Number of nearest impostors for the target ``contrast``, as in a study."""
 
 LayerMaps = dict[str, list[Tensor]]
-"""For each weighting the layers' maps ``(n, h_l, w_l)``, each summing to 1 or empty."""
+"""Layer maps ``(n, h_l, w_l)`` by weighting; each map sums to 1 or is empty."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One recognizer and faces of people, at least two each.
+    """A recognizer and faces of people, with at least two faces per person.
 
     Attributes:
         recognizer: The recognizer.
         chips: The aligned faces, ``(n, h, w, 3)``.
-        people: Whose each one is, ``(n,)``.
-        regions: Each pixel's region by landmarks, ``(n, h, w)``.
-        clean: The faces' embeddings, ``(n, D)``.
-        mate: For each face the template of the person's other faces, ``(n, D)``.
+        people: The person of each face, ``(n,)``.
+        regions: The region of each pixel by the parser ``landmarks``, ``(n, h, w)``.
+        clean: The embeddings of the faces, ``(n, D)``.
+        mate: For each face, the template of the person's other faces, ``(n, D)``.
     """
 
     recognizer: Recognizer
@@ -66,7 +66,7 @@ class Bench:
 
     @property
     def person(self) -> NDArray[np.int64]:
-        """Whose each face is, as a number from 0 without gaps, ``(n,)``."""
+        """The person numbers of the faces, consecutive from 0, ``(n,)``."""
         return np.unique(self.people, return_inverse=True)[1]
 
     @property
@@ -75,13 +75,13 @@ class Bench:
         return (self.regions != REGIONS.index("background")).numpy()
 
     def drops(self, masks: NDArray[np.bool_], fill: str = "black") -> NDArray[np.float64]:
-        """Each face's drop when its mask is hidden, ``(n,)``."""
+        """The similarity drop of each face when its mask is hidden, ``(n,)``."""
         hidden = self.recognizer.embed(hide(self.chips, masks, fill))
         kind = self.recognizer.card.similarity
         return similarity_drop(self.clean, hidden, self.mate, kind).double().numpy()
 
     def part(self, chosen: NDArray[np.intp]) -> Bench:
-        """The same of some of the faces; each one's mate stays."""
+        """The same data for some of the faces; the mates do not change."""
         rows = torch.from_numpy(chosen)
         return replace(
             self,
@@ -96,9 +96,9 @@ class Bench:
 def find_faces(
     folder: Path, people: int, images: int, seed: int
 ) -> tuple[list[Face], NDArray[np.str_]]:
-    """Faces of a random part of the people who have so many pictures, and whose each is.
+    """Faces of randomly chosen people with enough pictures, and the person of each face.
 
-    People of whom a picture shows no face to the detector are left out, with a line on stderr.
+    People are left out if a picture has no detected face; a message on stderr says so.
     """
     samples = read_people(folder)
     counts = {sample.person: 0 for sample in samples}
@@ -130,7 +130,7 @@ def make_bench(recognizer: Recognizer, faces: Sequence[Face], people: NDArray[np
 def targets_of(
     explainer: Explainer, chips: NDArray[np.uint8], people: NDArray[np.str_], target: str
 ) -> Callable[[slice], Target]:
-    """The targets of a slice of the faces, as in a study, under the network as it is now."""
+    """The targets of a slice of the faces, as in a study, with the current weights of the network."""
     recognizer, kind = explainer.recognizer, explainer.recognizer.card.similarity
     if target == "self":
         return lambda _rows: self_target
@@ -154,7 +154,7 @@ def targets_of(
 def layer_maps(
     explainer: Explainer, chips: NDArray[np.uint8], targets: Callable[[slice], Target]
 ) -> LayerMaps:
-    """All weightings' layer maps of all faces, from one pass over them."""
+    """The layer maps of all faces for all weightings, computed in one pass."""
     found: dict[str, list[list[Tensor]]] = {name: [] for name in WEIGHTINGS}
     for start in range(0, len(chips), BATCH):
         part = slice(start, min(start + BATCH, len(chips)))
@@ -170,7 +170,7 @@ def layer_maps(
 
 
 def write_whole(path: Path, found: dict[str, Any]) -> None:
-    """Write JSON under a temporary name first, so that a kill leaves the old file or the new one."""
+    """Write JSON to a temporary file and rename it, so that the file is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -2,14 +2,14 @@
 
     python benchmarks/cost.py --models all --out benchmarks/results.json --page docs/performance.md
 
-Everything runs on one thread, as each process of a study does, and in processor time, which other programs disturb
-least; ``--all-threads`` measures wall time on torch's own number of threads instead. Runs are interleaved in one
-process, and the median of the rounds' ratios is reported. The forward pass is the module's own. ``plain`` is the plain
-backend, which holds all activations and gradients; it is slow and runs once. Each kernel of the fused backend is
-switched off alone; there is one, so this is also the cost without numba. ``onnxruntime`` is the cost relative to that
-library's forward pass of the same file, on as many threads. ``difference`` is the largest difference between the
-overall maps of both backends, relative to their largest value. With a GPU, IResNet-50 and 100 with random weights are
-measured too.
+Everything runs on one thread, like each process of a study, and is measured in processor time, which depends least on
+other programs. ``--all-threads`` measures wall time with torch's default number of threads instead. Runs are
+interleaved in one process, and the median of the rounds' ratios is reported. The forward pass is that of the module
+itself. ``plain`` is the plain backend, which holds all activations and gradients; it is slow and runs once. Each
+kernel of the fused backend is disabled in turn; there is only one, so this is also the cost without numba.
+``onnxruntime`` is the cost relative to that library's forward pass of the same file, with the same number of threads.
+``difference`` is the largest difference between the overall maps of both backends, relative to their largest value.
+With a GPU, IResNet-50 and 100 with random weights are measured as well.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ GPU_BATCH = 256
 def measure(
     recognizer: Recognizer, rounds: int, clock: Callable[[], float], batch: int = BATCH
 ) -> dict[str, Any]:
-    """Medians of a forward pass and of all maps, by both backends, and their ratios."""
+    """Median times of a forward pass and of all maps with both backends, and their ratios."""
     explainer, plain = Explainer(recognizer), Explainer(recognizer, backend="plain")
     chips = noise(recognizer, batch)
     runs: dict[str, Callable[[], object]] = {
@@ -69,7 +69,7 @@ def measure(
 
 
 def without_kernel(explainer: Explainer, chips: Tensor) -> None:
-    """All maps by torch's own operations, as without numba."""
+    """Compute all maps with torch's operations only, as without numba."""
     with mock.patch.object(_operations, "kernel", return_value=None):
         explainer.explain(chips)
 
@@ -84,7 +84,7 @@ def onnx_forward(recognizer: Recognizer, chips: Tensor) -> Callable[[], object] 
     path = str(locate(recognizer.card))
     session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
     (source,) = session.get_inputs()
-    # A file may have been written for a single face, or for pictures with the channels last.
+    # Some files require a batch size of one, or pictures with channels last.
     single = isinstance(source.shape[0], int)
     last = source.shape[-1] == 3
 
@@ -98,9 +98,9 @@ def onnx_forward(recognizer: Recognizer, chips: Tensor) -> Callable[[], object] 
 
 
 def measure_gpu(rounds: int) -> dict[str, dict[str, Any]]:
-    """IResNet-50 and 100 on a GPU, at a batch of 256; empty without one."""
+    """Measure IResNet-50 and 100 on a GPU with a batch size of 256; empty without a GPU."""
     if not torch.cuda.is_available():
-        print("GPU: skipped, torch finds none")
+        print("GPU: skipped, not available to torch")
         return {}
     found = {}
     for name, depth in {"iresnet50": 50, "iresnet100": 100}.items():
@@ -114,7 +114,7 @@ def measure_gpu(rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """One row for each recognizer, as Markdown."""
+    """Markdown table with one row per recognizer."""
     columns = (
         "recognizer", "layers", "forward, ms a face", "plain", "fused without numba", "fused", "gain of the kernel",
         "fused over onnxruntime", "difference",

@@ -1,4 +1,4 @@
-"""Show a table, and put it between its markers in a Markdown page."""
+"""Print tables, and insert them between markers in Markdown pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_between(page: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` in a page."""
+    """Replace the text between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` in a page."""
     content = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, _, rest = content.partition(begin)
@@ -15,7 +15,7 @@ def write_between(page: Path, name: str, text: str) -> None:
 
 
 def show(table: str, page: Path | None, name: str) -> None:
-    """Print a table, and put it into a page where there is one."""
+    """Print a table, and insert it into a page if one is given."""
     print(table)
     if page:
         write_between(page, name, table)

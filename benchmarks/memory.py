@@ -1,4 +1,4 @@
-"""Resident memory while many faces are explained, which must not grow with their number, and what a face keeps.
+"""Resident memory while many faces are explained, which must not grow with their number, and bytes kept per face.
 
 python benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
 """
@@ -19,18 +19,18 @@ from leam.recognizers.recognizer import Recognizer, evaluating
 
 BATCH = 16
 SAMPLES = 10
-# The kernel runs for four faces or more.
+# The kernel is only used for four or more faces.
 KEPT_BATCH = 4
 KEPT = "dlib_resnet,examples/cards/mobilefacenet_caffe.toml,examples/cards/mobileface_v2.toml"
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
 def measure(model: str, faces: int) -> dict[str, Any]:
-    """Resident bytes after each tenth of the faces, the first of which fills caches."""
+    """Resident bytes after each tenth of the faces. The first tenth fills caches."""
     (recognizer,) = load(model)
     explainer = Explainer(recognizer)
     chips = noise(recognizer, BATCH)
@@ -49,7 +49,7 @@ def measure(model: str, faces: int) -> dict[str, Any]:
 
 
 def kept(recognizer: Recognizer) -> dict[str, int]:
-    """Bytes kept for the backward pass, a face, parameters among them; torch-cam's where it is installed."""
+    """Bytes kept for the backward pass per face, including parameters; also for torch-cam if it is installed."""
     explainer = Explainer(recognizer)
     chips = noise(recognizer, KEPT_BATCH)
     runs: dict[str, Run] = {
@@ -71,7 +71,7 @@ def kept(recognizer: Recognizer) -> dict[str, int]:
 
 
 def table(found: dict[str, dict[str, int]]) -> str:
-    """The bytes kept, one row a recognizer, as Markdown."""
+    """Markdown table of the bytes kept, with one row per recognizer."""
     lines = [
         "| recognizer | LEAM | plain definition | torch-cam | LEAM under torch-cam |",
         "|---|---|---|---|---|",
@@ -90,7 +90,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--model", default="examples/cards/mobileface_v3.toml")
     parser.add_argument("--faces", type=int, default=10000)
-    parser.add_argument("--kept", default=KEPT, help="recognizers whose bytes kept are counted")
+    parser.add_argument("--kept", default=KEPT, help="recognizers for which kept bytes are counted")
     options = parser.parse_args()
     as_worker()
     torch.set_num_threads(1)  # as in a study

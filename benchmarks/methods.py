@@ -1,14 +1,15 @@
-r"""LEAM and other methods on the same real faces, by the same measures.
+r"""Compare LEAM and other attribution methods on the same real faces with the same metrics.
 
     python benchmarks/methods.py FACES --models dlib_resnet,examples/cards/mobileface_v3.toml \
         --work methods.work --out benchmarks/methods.json --page docs/peers.md
 
-Each person's first picture is compared with the second one (a pair of one person) and with another
-person's second one. Every method maps both pairs. Reported are the drop of the pairs of one person
-when the critical 1 % is blackened, beside scattered pixels and the mask's own blobs moved; the area
-under the accuracy of verification as pixels are deleted or inserted (one threshold, that of whole
-faces); and the processor time of a map over that of a forward pass on one thread. Each method's
-figures are kept in the work folder, so that the command goes on where it was stopped.
+Each person's first picture is compared with the person's second picture (a genuine pair) and with
+another person's second picture (an impostor pair). Every method maps both pairs. The figures are:
+the similarity drop of genuine pairs when the critical 1 % is blackened, compared with scattered
+pixels and with the moved blobs of the mask; the area under the curve of verification accuracy as
+pixels are deleted or inserted (at the threshold for whole faces); and the processor time of a map
+divided by that of a forward pass on one thread. The figures of each method are kept in the work
+folder, so that the command can be resumed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ TOP = 0.01
 BATCH = 16
 OWN = ("leam self", "leam template")
 RANDOM = "random order"
-# The cheap ones first: one backward pass a dimension and 500 forward passes come last.
+# The cheap methods come first; those with one backward pass per dimension or 500 forward passes come last.
 COMPARED = (
     *OWN,
     "grad_cam",
@@ -61,7 +62,7 @@ PLANTED = {"leam self": "self/positive", "leam template": "template/positive", R
 
 
 def method_of(name: str, recognizer: Recognizer) -> Method:
-    """A method by its name in the table."""
+    """Create a method from its name in the table."""
     if name in OWN:
         return explained(Explainer(recognizer), alone=name == "leam self")
     if name == RANDOM:
@@ -73,20 +74,20 @@ def method_of(name: str, recognizer: Recognizer) -> Method:
 
 
 def in_batches(method: Method, chips: NDArray[np.uint8], mates: Tensor) -> Tensor:
-    """Maps of many pairs, a few at a time."""
+    """Maps of many pairs, computed in batches."""
     starts = range(0, len(chips), BATCH)
     return torch.cat([method(chips[i : i + BATCH], mates[i : i + BATCH]) for i in starts])
 
 
 def processor_seconds(run: Callable[[], Result]) -> tuple[Result, float]:
-    """What a call gives, and the processor time it took: on one thread, no matter what else runs."""
+    """The result of a call, and its processor time, which does not depend on other programs."""
     start = time.process_time()
     found = run()
     return found, time.process_time() - start
 
 
 def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
-    """Drops of the critical mask, of scattered pixels, and of the mask's blobs moved, ``(n,)``."""
+    """Drops for the critical mask, for scattered pixels, and for the moved blobs of the mask, ``(n,)``."""
     own = critical_mask(maps, TOP).numpy()
     found = {"critical": bench.drops(own)}
     for name in ("scattered", "moved"):
@@ -100,17 +101,17 @@ def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
 
 
 def judge(bench: Bench, strangers: Tensor, method: Method) -> dict[str, Any]:
-    """A method's figures.
+    """The figures of a method.
 
     Args:
-        bench: One face a person, with the mate's embedding.
-        strangers: For each face the embedding of another person, ``(n, D)``.
+        bench: One face per person, with the mate's embedding.
+        strangers: For each face, the embedding of an impostor, ``(n, D)``.
         method: The method.
     """
     recognizer, chips = bench.recognizer, bench.chips
     _, forward = processor_seconds(lambda: [recognizer.embed(chips, BATCH) for _ in range(3)])
     same = in_batches(method, chips, bench.mate)
-    # The second call is timed: the first one may compile loops.
+    # The second call is timed, since the first one may compile kernels.
     other, taken = processor_seconds(lambda: in_batches(method, chips, strangers))
     mates = torch.cat([bench.mate, strangers])
     truth = np.repeat([True, False], len(chips))
@@ -136,14 +137,14 @@ def judge(bench: Bench, strangers: Tensor, method: Method) -> dict[str, Any]:
 def pairs_of(
     recognizer: Recognizer, faces: list[Face], people: NDArray[np.str_]
 ) -> tuple[Bench, Tensor]:
-    """Each person's first face with its mate, and for each the mate of a person half of all away."""
+    """Each person's first face with its mate, and for each the mate of the person half the list away."""
     bench = make_bench(recognizer, faces, people)
     first = bench.part(np.arange(0, len(faces), 2))
     return first, torch.roll(first.mate, len(first.chips) // 2, dims=0)
 
 
 def table(found: dict[str, Any]) -> str:
-    """One row a recognizer and method, as Markdown."""
+    """Markdown table with one row per recognizer and method."""
     heads = ["recognizer", "method", "drop at 1 %", "over scattered", "over moved"]
     heads += ["deletion", "insertion", "cost"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -161,9 +162,9 @@ def table(found: dict[str, Any]) -> str:
 
 
 def overview(found: dict[str, Any], planted: dict[str, Any]) -> str:
-    """One row a method over the recognizers that it was run on, the largest drop first.
+    """Markdown table with one row per method, over the recognizers on which it was run, by descending drop.
 
-    The relative drop is over that of LEAM's default on the same recognizer.
+    The relative drop is the drop divided by that of LEAM's default on the same recognizer.
     """
     models = list(found["models"].values())
     heads = ["method", "relative drop", "beats scattered", "beats moved", "deletion", "insertion"]
@@ -192,7 +193,7 @@ def overview(found: dict[str, Any], planted: dict[str, Any]) -> str:
 
 
 def ranged(found: dict[str, Any]) -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     low, mean, high = (f"{found[name]:.3f}" for name in ("low", "mean", "high"))
     return f"{mean} ({low} to {high})"
 
@@ -207,12 +208,12 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--methods", default=",".join(COMPARED))
-    parser.add_argument("--planted", type=Path, help="what benchmarks/planted.py wrote")
-    parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
+    parser.add_argument("--planted", type=Path, help="output of benchmarks/planted.py")
+    parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the tables")
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the tables into")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # processor time is time only then
+    torch.set_num_threads(1)  # processor time equals wall time only with one thread
     faces, people = find_faces(options.faces, options.people, 2, options.seed)
     found: dict[str, Any] = {"people": len(faces) // 2, "seed": options.seed, "models": {}}
     for name in options.models.split(","):

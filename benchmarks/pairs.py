@@ -1,9 +1,9 @@
-"""What statistics of people cost as there are more of them: overlaps of pairs, their intervals, and figures of layers.
+"""Cost of the statistics by number of people: overlaps of pairs, their intervals, and figures of layers.
 
     python benchmarks/pairs.py --people 1000,8000,32000 --out benchmarks/results.json --page docs/performance.md
 
-Maps are seeded random numbers, two a person, in groups as a study has them. Every pair of one person is computed, and
-of different people every pair within a group, of which a sample is kept. Random maps are made outside of the times.
+Maps are seeded random numbers, two per person, in groups like those of a study. All genuine pairs are computed, and all
+impostor pairs within a group, of which a sample is kept. The times do not include the creation of the random maps.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from leam.metrics.statistics import bootstrap_means
 
 PICTURES = 2
 SIZE = (112, 112)
-# As many people as are compared with one another in a study, and as many figures as 48 layers have there.
+# People per group, and figures of 48 layers, as in a study.
 GROUP = 64
 FIGURES = 816
 
 
 def measure(people: int) -> dict[str, Any]:
-    """Seconds, pairs a second, and bytes held at the end, of so many people."""
+    """Seconds, pairs per second, and bytes held at the end, for a number of people."""
     before = resident()
     pool, overlaps = Pool(people), 0.0
     for masks, person in groups(people):
@@ -60,7 +60,7 @@ def measure(people: int) -> dict[str, Any]:
 
 
 def groups(people: int) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Critical masks ``(n, h, w)`` of the people of a group, and whose they are."""
+    """Critical masks ``(n, h, w)`` of a group, and their person numbers."""
     generator = torch.Generator().manual_seed(0)
     for first in range(0, people, GROUP):
         person = np.repeat(np.arange(first, min(first + GROUP, people)), PICTURES)
@@ -68,7 +68,7 @@ def groups(people: int) -> Iterator[tuple[Tensor, np.ndarray]]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """One row a number of people, as Markdown."""
+    """Markdown table with one row per number of people."""
     lines = [
         f"| people | pairs | pairs a second | overlaps, s | their intervals, s | {FIGURES} figures, s | MB |",
         "|---|---|---|---|---|---|---|",
@@ -84,7 +84,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--people", default="1000,8000,32000", help="comma-separated")
+    parser.add_argument("--people", default="1000,8000,32000", help="comma-separated numbers")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a study
     found = {people: measure(int(people)) for people in options.people.split(",")}

@@ -1,12 +1,12 @@
-"""Measure face parsers against the truth and against each other, and lay their work side by side.
+"""Compare face parsers with annotated masks and with each other, and draw contact sheets of their labels.
 
 python benchmarks/parsers.py scores ASSETS results.json [--parsers compact,landmarks,...]
 python benchmarks/parsers.py agreement ASSETS results.json [--people 1000]
 python benchmarks/parsers.py sheets ASSETS FOLDER [--parsers ...]
 python benchmarks/parsers.py table results.json
 
-ASSETS holds parsing/celebamask, parsing/unet_simonenkel.pth and lfw/people. Results are added to
-the file by parser; the last command prints them as Markdown.
+ASSETS must contain parsing/celebamask, parsing/unet_simonenkel.pth and lfw/people. Results are added
+to the file by parser; the last command prints them as Markdown.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def main() -> None:
 
 
 def scores(assets: Path, names: list[str]) -> dict[str, object]:
-    """Accuracy and F1 on the test images, and time, by parser."""
+    """Measure accuracy and F1 on the test images, and the time, of each parser."""
     tested = list(test_faces(assets))
     print(f"{len(tested)} test images with a face")
     return {name: {"images": len(tested), **score(assets, name, tested)} for name in names}
 
 
 def score(assets: Path, name: str, tested: list[tuple[Face, Labels]]) -> dict[str, object]:
-    """One parser on whole frames, on chips of them, and on chips with nothing around them."""
+    """Measure a parser on whole frames, on chips cut from frames, and on chips without their surroundings."""
     whole = load(assets, name, tested[0][0].picture.shape[0])
     alone = load(assets, name, CHIP.size[0])
     counts: dict[str, Counts] = {}
@@ -116,7 +116,7 @@ def score(assets: Path, name: str, tested: list[tuple[Face, Labels]]) -> dict[st
             try:
                 found = parser.parse(shown, crop).labels
             except FaceError:
-                # A parser that finds no face names nothing.
+                # A parser that finds no face labels nothing.
                 found = np.zeros(crop.size, dtype=np.uint8)
             added = confusion(labels, found)
             counts[view] = counts[view] + added if view in counts else added
@@ -127,9 +127,9 @@ def score(assets: Path, name: str, tested: list[tuple[Face, Labels]]) -> dict[st
 
 
 def summary(counts: Counts, parser: Parser) -> dict[str, object]:
-    """Scores of labels counted against the truth, ``(labels, labels)``, left and right merged.
+    """Scores from a confusion matrix ``(labels, labels)``, with left and right merged.
 
-    A part that a parser does not know scores 0; a forehead is skin to the truth.
+    A part that a parser does not distinguish scores 0. The annotations label the forehead as skin.
     """
     regions = merged(counts, forehead_is_skin(REGION_OF, REGIONS))
     by_region = dict(zip(REGIONS, f1(regions).tolist(), strict=True))
@@ -145,13 +145,13 @@ def summary(counts: Counts, parser: Parser) -> dict[str, object]:
 
 
 def forehead_is_skin(parts: tuple[int, ...], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Region positions with the forehead, which no data set draws, merged into the skin."""
+    """Positions of regions, with forehead merged into skin, since no data set annotates it."""
     forehead, skin = names.index("forehead"), names.index("skin")
     return tuple(skin if part == forehead else part for part in parts)
 
 
 def milliseconds(parser: Parser, faces: list[Face]) -> float:
-    """Median processor time of labelling a 112x112 chip on one thread, detection not counted."""
+    """Median processor time to parse a 112x112 chip on one thread, without detection."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     parser.parse(faces[0], CHIP)
@@ -165,7 +165,7 @@ def milliseconds(parser: Parser, faces: list[Face]) -> float:
 
 
 def agreement(assets: Path, people: int) -> dict[str, object]:
-    """How well ``landmarks`` and ``compact`` agree on chips of LFW, a picture of each person."""
+    """Agreement of ``landmarks`` and ``compact`` on chips of LFW, with one picture per person."""
     one, other = load_parser("landmarks"), load_parser("compact")
     total = np.zeros((len(LABELS), len(LABELS)), dtype=np.int64)
     images = 0
@@ -187,7 +187,7 @@ def agreement(assets: Path, people: int) -> dict[str, object]:
 
 
 def sheets(assets: Path, names: list[str], folder: Path) -> None:
-    """Contact sheets: chips, the truth where it is known, and every parser's labels."""
+    """Draw contact sheets: chips, annotated masks if available, and the labels of each parser."""
     folder.mkdir(parents=True, exist_ok=True)
     parsers = [load(assets, name, 512) for name in names]
     count = SHEET_ROWS * SHEET_COLUMNS
@@ -207,12 +207,12 @@ def sheets(assets: Path, names: list[str], folder: Path) -> None:
 
 
 def paint(parser: Parser, face: Face) -> NDArray[np.uint8]:
-    """A parser's labels laid over the chip."""
+    """Draw the labels of a parser over the chip."""
     return overlay(CHIP.align(face).image, parser.parse(face, CHIP))
 
 
 def write_sheet(strips: list[list[NDArray[np.uint8]]], path: Path) -> None:
-    """Strips of equal pictures, side by side and below each other, enlarged."""
+    """Arrange strips of equally large pictures in columns, enlarged."""
     rows = [np.hstack(strip) for strip in strips]
     columns: list[NDArray[np.uint8]] = [
         np.vstack(rows[at : at + SHEET_ROWS]) for at in range(0, len(rows), SHEET_ROWS)
@@ -225,7 +225,7 @@ def write_sheet(strips: list[list[NDArray[np.uint8]]], path: Path) -> None:
 
 
 def test_faces(assets: Path) -> Iterator[tuple[Face, Labels]]:
-    """The test images in which a face is found, with their true labels ``(512, 512)``."""
+    """The test images in which a face is found, with their annotated labels ``(512, 512)``."""
     detector, table = DlibDetector(), label_values(translate(ORDERS["celebamask"]))
     folder = assets / "parsing" / "celebamask"
     for name in json.loads(SPLIT.read_text())["test"]:
@@ -235,7 +235,7 @@ def test_faces(assets: Path) -> Iterator[tuple[Face, Labels]]:
 
 
 def lfw_faces(assets: Path, people: int) -> Iterator[Face]:
-    """The first picture of some people, evenly drawn, in which a face is found."""
+    """The first picture of evenly spaced people, if a face is found in it."""
     detector = DlibDetector()
     everyone = sorted((assets / "lfw" / "people").iterdir())
     for person in everyone[:: max(1, len(everyone) // people)][:people]:
@@ -244,7 +244,7 @@ def lfw_faces(assets: Path, people: int) -> Iterator[Face]:
 
 
 def chip_face(face: Face) -> Face:
-    """A face of which only the aligned chip is left."""
+    """A face reduced to its aligned chip."""
     chip = CHIP.align(face)
     return replace(
         face,
@@ -256,14 +256,14 @@ def chip_face(face: Face) -> Face:
 
 
 def chip_labels(face: Face, truth: Labels) -> Labels:
-    """True labels ``(H, W)`` of a picture in its chip's geometry, background beyond the picture."""
+    """Warp annotated labels ``(H, W)`` of a picture to its chip; background outside the picture."""
     height, width = CHIP.size
     warped = cv2.warpAffine(truth, CHIP.matrix(face), (width, height), flags=cv2.INTER_NEAREST)
     return np.asarray(warped, dtype=np.uint8)
 
 
 def load(assets: Path, name: str, picture_side: int) -> Parser:
-    """A parser by name; the baseline sees square pictures of one side whole."""
+    """Load a parser by name. The reference network gets the whole picture, resized to a square."""
     if name != BASELINE:
         return load_parser(name)
     network = UNet().eval()
@@ -278,7 +278,7 @@ def load(assets: Path, name: str, picture_side: int) -> Parser:
 
 
 class UNet(nn.Module):
-    """The architecture of ``unet_simonenkel.pth``, as the shapes in it tell."""
+    """The architecture of ``unet_simonenkel.pth``, inferred from the shapes of its weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,7 +305,7 @@ def pair(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def print_table(results: dict[str, Any]) -> None:
-    """Everything measured, as Markdown tables: a column for each parser."""
+    """Print all results as Markdown tables with one column per parser."""
     parsers = results["scores"]
     for view in VIEWS:
         scored = [result[view] for result in parsers.values()]
@@ -325,19 +325,19 @@ def print_table(results: dict[str, Any]) -> None:
 
 
 def print_head(*cells: str) -> None:
-    """The first rows of a Markdown table."""
+    """Print the header of a Markdown table."""
     print()
     print_row(*cells)
     print_row(*["---"] * len(cells))
 
 
 def print_row(*cells: str) -> None:
-    """One row of a Markdown table."""
+    """Print one row of a Markdown table."""
     print("|", " | ".join(cells), "|")
 
 
 def add(path: Path, results: dict[str, dict[str, object]]) -> None:
-    """Put results into a JSON file, beside what it holds already."""
+    """Add results to a JSON file."""
     stored = json.loads(path.read_text()) if path.exists() else {}
     for key, value in results.items():
         stored[key] = {**stored.get(key, {}), **value}

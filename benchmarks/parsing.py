@@ -1,4 +1,4 @@
-"""The cost of parsing a face beside that of explaining it: processor time of both, on one thread.
+"""Processor time to parse a face, compared with the time to explain it, on one thread.
 
 python benchmarks/parsing.py FACES --models dlib_resnet,examples/cards/mobileface_v3.toml
 """
@@ -38,7 +38,7 @@ def main() -> None:
         for name in options.parsers.split(","):
             face_parser = load_parser(name)
             face_parser.parse(faces[0], crop)
-            explainer.explain(chips)  # warms up, as the line before
+            explainer.explain(chips)  # warm-up, like the line before
             start = time.process_time()
             for face in faces:
                 face_parser.parse(face, crop)

@@ -1,10 +1,10 @@
-"""All layers' maps by LEAM and by the packages that one would otherwise take: time, passes and bytes kept.
+"""Compare the cost of all layer maps between LEAM and other packages: time, passes and bytes kept.
 
     python benchmarks/peers_cost.py --model dlib_resnet --out benchmarks/results.json --page docs/performance.md
 
-Same layers, same target (the embedding along its own direction), same batch, interleaved in one process. A package that
-cannot be imported is skipped, and why is printed and recorded. pytorch-grad-cam gets an empty torchvision where that
-does not load.
+All use the same layers, target (the embedding along its own direction) and batch, interleaved in one process. A package
+that cannot be imported is skipped, and the reason is printed and recorded. If torchvision cannot be imported,
+pytorch-grad-cam gets an empty stub.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Run = Callable[[], object]
 
 
 class Score(nn.Module):
-    """A recognizer as the packages want it: from inputs to one score a face, ``(B, 1)``."""
+    """A recognizer in the form that the packages expect: from inputs to one score per face, ``(B, 1)``."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def grad_cam(score: Score, names: list[str], inputs: Tensor) -> Run:
 
 
 def stand_in_for_torchvision() -> None:
-    """Let pytorch-grad-cam be imported where torchvision does not load: its CAMs call nothing of it."""
+    """Replace torchvision with a stub if it cannot be imported, since pytorch-grad-cam's CAMs do not use it."""
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError):
@@ -82,7 +82,7 @@ def stand_in_for_torchvision() -> None:
 
 
 def captum(method: str) -> Callable[[Score, list[str], Tensor], Run]:
-    """A layer attribution of Captum, which takes one layer a call."""
+    """A layer attribution of Captum, which handles one layer per call."""
 
     def prepare(score: Score, names: list[str], inputs: Tensor) -> Run:
         from captum import attr  # noqa: PLC0415
@@ -109,9 +109,9 @@ METHODS = {
 
 
 def kept_bytes(run: Run) -> int:
-    """The bytes that a backward pass finds kept, parameters among them, each storage counted once."""
+    """Bytes kept for the backward pass, including parameters. Each storage is counted once."""
     kept: dict[int, int] = {}
-    alive: list[Tensor] = []  # an address is a storage's own only as long as that lives
+    alive: list[Tensor] = []  # addresses are unique only while the storages exist
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -125,7 +125,7 @@ def kept_bytes(run: Run) -> int:
 
 
 def passes_of(score: Score, run: Run) -> int:
-    """How often a run evaluates the network."""
+    """Number of times that a run evaluates the network."""
     count: list[int] = []
     with score.module.register_forward_hook(lambda *_: count.append(1)):
         run()
@@ -133,7 +133,7 @@ def passes_of(score: Score, run: Run) -> int:
 
 
 def measure(recognizer: Recognizer, rounds: int) -> dict[str, dict[str, Any]]:
-    """Every package's ratios and bytes on one recognizer; for one that is skipped, why."""
+    """Ratios and bytes of each package on one recognizer, or the reason why it was skipped."""
     explainer = Explainer(recognizer)
     chips = noise(recognizer, BATCH)
     inputs = recognizer.preprocess(chips)
@@ -165,7 +165,7 @@ def measure(recognizer: Recognizer, rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """One row a package, as Markdown."""
+    """Markdown table with one row per package."""
     lines = [
         "| package | over a forward pass | over LEAM | forward passes | MB kept a face |",
         "|---|---|---|---|---|",

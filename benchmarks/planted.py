@@ -1,10 +1,10 @@
-"""Where methods look when the truth is known: the planted share of every weighting and peer.
+"""Measure the planted share, with a known truth, of every weighting and attribution method.
 
     python benchmarks/planted.py --out planted.json
 
-Trains one small recognizer a region on faces whose identity lies in that region only. Prints a table
-of the part of each method's critical 1 % inside the region, with the baselines beside it, and writes
-the same with intervals. It takes minutes a region: the perturbing peers cost far more than the rest.
+Trains one small recognizer per region on faces whose identity lies only in that region. Prints a table
+of the fraction of each method's critical 1 % inside the region, with the controls, and writes the same
+figures with intervals. It takes minutes per region, mostly for the perturbation methods.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from leam.recognizers.recognizer import Recognizer
 
 
 def methods(recognizer: Recognizer) -> dict[str, Method]:
-    """The package's own weightings under both of a pair's targets, and all peers."""
+    """LEAM's weightings with both targets of a pair, and all other attribution methods."""
     own = {name: Explainer(recognizer, weighting=name) for name in WEIGHTINGS}
     return {
         **{f"self/{name}": explained(explainer, alone=True) for name, explainer in own.items()},
@@ -36,7 +36,7 @@ def methods(recognizer: Recognizer) -> dict[str, Method]:
 
 
 def measure(region: str, people: int, steps: int, seed: int) -> dict[str, Any]:
-    """The shares of one region, and how well its recognizer has learnt it."""
+    """The planted shares for one region, and the accuracy of its recognizer."""
     planted = plant(region, people=people, steps=steps, seed=seed)
     shares = planted_shares(planted, methods(planted.recognizer), seed=seed)
     return {
@@ -47,7 +47,7 @@ def measure(region: str, people: int, steps: int, seed: int) -> dict[str, Any]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """Methods down, regions across."""
+    """Markdown table with one row per method and one column per region."""
     lines = [f"| method | {' | '.join(found)} |", "|---" * (len(found) + 1) + "|"]
     for name in next(iter(found.values()))["shares"]:
         row = " | ".join(f"{one['shares'][name]['mean']:.3f}" for one in found.values())
@@ -56,14 +56,14 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure the regions asked for."""
+    """Measure the requested regions."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--regions", default=",".join(REGIONS))
     parser.add_argument("--people", type=int, default=40)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {}

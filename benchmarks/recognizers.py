@@ -1,4 +1,4 @@
-"""Measure the recognizers at hand with both detectors, and write the tables of docs/recognizers.md.
+"""Measure the available recognizers with both detectors, and write the tables of docs/recognizers.md.
 
 python benchmarks/recognizers.py measure --assets FOLDER    # writes benchmarks/recognizers.json
 python benchmarks/recognizers.py tables                     # writes the tables from it
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def measure() -> dict[str, Any]:
-    """Speed, size and layers of each recognizer; its accuracy and the faces found by each detector."""
+    """Measure speed, size, layers and accuracy of each recognizer, and count the faces found by each detector."""
     torch.set_num_threads(1)
     assets = Path(os.environ["LEAM_ASSETS"])
     pairs = read_pairs(assets / "lfw" / "pairs.csv")
@@ -82,7 +82,7 @@ def measure() -> dict[str, Any]:
 
 
 def write_tables(results: dict[str, Any]) -> None:
-    """Put the tables between their markers in the page."""
+    """Insert the tables between their markers in the page."""
     page = PAGE.read_text(encoding="utf-8")
     for name, table in (("recognizers", recognizer_table), ("detectors", detector_table)):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
@@ -92,7 +92,7 @@ def write_tables(results: dict[str, Any]) -> None:
 
 
 def recognizer_table(results: dict[str, Any]) -> str:
-    """One row a recognizer."""
+    """Markdown table with one row per recognizer."""
     rows = [
         ["recognizer", "input", "embedding", "parameters", "layers", "ms a face", "accuracy, dlib",
          "accuracy, SCRFD", "licence"]
@@ -108,7 +108,7 @@ def recognizer_table(results: dict[str, Any]) -> str:
 
 
 def detector_table(results: dict[str, Any]) -> str:
-    """One row a detector."""
+    """Markdown table with one row per detector."""
     rows = [["detector", "pictures", "one clear face", "no face", "several, none clear", "pairs"]]
     for name, one in results["detectors"].items():
         clear = results["pictures"] - one["no face"] - one["several faces"]

@@ -1,18 +1,18 @@
-r"""Search for the variant whose figures are nearest to all of the paper's at once.
+r"""Search for the variant that comes closest to all figures of the paper at once.
 
     python benchmarks/reconstruction.py FACES --models examples/cards/mobileface_v2.toml,... \
         --work reconstruction.work --out benchmarks/reconstruction.json --page docs/method.md
 
-The recognizers must be cosine ones, since the paper's drop is of the cosine. Every variant of the
-grid (targets, layers, weightings, aggregates, smoothing, top fractions, what is compared) is first
-judged by its maps alone; for those nearest, pixels are hidden under three fills beside scattered
-and moved pixels. Variants are chosen on half of the people, and their distance is stated on the
-other half, which had no say.
+The recognizers must use cosine similarity, since the paper's drop is a drop of the cosine. Every
+variant of the grid (targets, layers, weightings, aggregates, smoothing, top fractions, comparisons)
+is first evaluated by its maps alone. For the closest variants, pixels are then hidden with three
+fills and compared with scattered and moved pixels. Variants are chosen on half of the people; the
+distance is also given for the other half, which was not used for the choice.
 
-The distance: the paper gives eight figures, each a mean or an end of a range over its recognizers
-(``PAPER``). Ours are the same means and ends over our recognizers. The distance is the root mean
-square of the logarithms of the eight ratios of ours to the paper's: 0 where all agree, 0.69 where
-each is off by a factor of two.
+The paper gives eight figures, each a mean or an end of a range over its recognizers (``PAPER``).
+Ours are the same means and ends over our recognizers. The distance is the root mean square of the
+logarithms of the eight ratios between our figures and the paper's: 0 if all agree, 0.69 if each is
+off by a factor of two.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ TOPS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 FILLS = ("black", "mean", "blur")
 RANDOM = ("scattered", "moved")
 COMPARED = ("pictures", "halves", "pattern")
-"""Two pictures; the means of a person's two halves; a picture and the mean of all four, itself among
-them, which is partly the overlap of a map with itself."""
+"""Comparisons: two pictures; two mean maps, each over half of a person's pictures; a picture and the
+mean of all four, which includes the picture itself."""
 NOMINATED = 6
 SMOOTHING = 0.02
 
@@ -65,7 +65,7 @@ PAPER = {
 DEFAULT = "self/convolutions/positive/sizes/0/0.01"
 
 Figures = dict[str, list[list[float]]]
-"""By variant, for each half of the people: nose, then same and different for each comparison."""
+"""Figures by variant, for each half of the people: nose, then same and different for each comparison."""
 
 
 def chosen_layers(explainer: Explainer) -> dict[str, list[int]]:
@@ -89,7 +89,7 @@ def chosen_layers(explainer: Explainer) -> dict[str, list[int]]:
 
 
 def overall_maps(explainer: Explainer, maps: LayerMaps) -> Iterator[tuple[str, Tensor]]:
-    """Every variant's overall maps ``(n, h, w)`` of one target, under ``layers/weighting/aggregate/smoothing``."""
+    """Overall maps ``(n, h, w)`` of all variants of one target, by ``layers/weighting/aggregate/smoothing``."""
     size = explainer.recognizer.card.input_size
     for weighting, (choice, indices) in product(maps, chosen_layers(explainer).items()):
         layers = [maps[weighting][i] for i in indices]
@@ -115,7 +115,7 @@ def smoothed(maps: Tensor) -> Tensor:
 
 
 def judge_maps(bench: Bench, overall: Tensor) -> dict[float, list[list[float]]]:
-    """By top fraction, for each half of the people: nose, same and different for each comparison."""
+    """Figures by top fraction, for each half of the people: nose, same and different for each comparison."""
     people = len(overall) // IMAGES
     by_person = overall.view(people, IMAGES, *overall.shape[1:])
     halves = by_person.view(people, 2, IMAGES // 2, *overall.shape[1:]).mean(dim=2).flatten(0, 1)
@@ -144,7 +144,7 @@ def judge_maps(bench: Bench, overall: Tensor) -> dict[float, list[list[float]]]:
 
 
 def top_pixels(maps: Tensor) -> Tensor:
-    """Positions of each map's highest pixels, the highest first, as many as the largest fraction."""
+    """Positions of the highest pixels of each map in descending order, up to the largest fraction."""
     flat = maps.flatten(1)
     return flat.topk(pixel_count(flat.shape[1], TOPS[-1]), dim=1).indices
 
@@ -160,7 +160,7 @@ def same_and_different(
     second: NDArray[np.int64],
     wanted: NDArray[np.bool_],
 ) -> list[float]:
-    """Mean overlap within people and between them, of the people wanted; never a map with itself."""
+    """Mean overlap of genuine and impostor pairs of the selected people, without pairs of a map with itself."""
     rows, columns = wanted[first], wanted[second]
     part = overlaps[rows][:, columns]
     same = first[rows][:, None] == second[columns]
@@ -169,7 +169,7 @@ def same_and_different(
 
 
 def search_maps(bench: Bench, target: str) -> Figures:
-    """The map figures of the whole grid for one target and recognizer."""
+    """Map figures of the whole grid for one target and recognizer."""
     explainer = Explainer(bench.recognizer)
     targets = targets_of(explainer, bench.chips, bench.people, target)
     maps = layer_maps(explainer, bench.chips, targets)
@@ -181,9 +181,9 @@ def search_maps(bench: Bench, target: str) -> Figures:
 
 
 def search_drops(bench: Bench, wanted: list[str]) -> dict[str, dict[str, list[float]]]:
-    """By variant and fill (``drop/black`` ...) the mean drops of each half of the people.
+    """Mean drops of each half of the people, by variant and fill (``drop/black`` ...).
 
-    One picture a person is hidden; its mate is the template of the others.
+    One picture per person is masked; its mate is the template of the others.
     """
     explainer = Explainer(bench.recognizer)
     faces = np.arange(0, len(bench.chips), IMAGES)
@@ -225,7 +225,7 @@ def _drops(
 
 
 def map_figures(models: list[Figures], key: str, compared: str, half: int) -> dict[str, float]:
-    """The six figures that maps alone give, over recognizers."""
+    """The six figures that depend only on maps, over recognizers."""
     rows = np.array([model[key][half] for model in models])
     column = 1 + 2 * COMPARED.index(compared)
     values = {"nose": rows[:, 0], "same": rows[:, column], "different": rows[:, column + 1]}
@@ -234,13 +234,13 @@ def map_figures(models: list[Figures], key: str, compared: str, half: int) -> di
 
 
 def distance(figures: dict[str, float]) -> float:
-    """Root mean square of the logarithms of the ratios to the paper's figures, of those that are given."""
+    """Root mean square of the logarithms of the ratios to the paper's figures, over the given figures."""
     logs = [np.log(max(value, 1e-4) / PAPER[name]) for name, value in figures.items()]
     return float(np.sqrt(np.mean(np.square(logs))))
 
 
 def nominate(models: list[Figures]) -> list[str]:
-    """The variants nearest by maps alone on the first half, for each comparison, and the default."""
+    """The variants that are closest by maps alone on the first half, for each comparison, and the default."""
     found: dict[str, None] = {DEFAULT: None}
     for compared in COMPARED:
         keys = sorted(models[0], key=lambda k: distance(map_figures(models, k, compared, 0)))
@@ -251,7 +251,7 @@ def nominate(models: list[Figures]) -> list[str]:
 def candidates(
     models: list[Figures], drops: list[dict[str, dict[str, list[float]]]]
 ) -> list[dict[str, Any]]:
-    """Every nominated variant, comparison, fill and random baseline with its distances, the nearest first."""
+    """The distances of all nominated variants, comparisons, fills and random controls, closest first."""
     rows = []
     for key, compared, fill, random in product(drops[0], COMPARED, FILLS, RANDOM):
         halves = []
@@ -275,7 +275,7 @@ def candidates(
 
 
 def table(found: dict[str, Any]) -> str:
-    """The nearest variant of each comparison and the default, beside the paper."""
+    """Markdown table of the paper, the closest variant of each comparison, and the default."""
     heads = ["variant", "compared", "fill", "random", "distance", "held out", *PAPER]
     paper = ["the paper", "?", "?", "?", "0", "0", *(f"{value:.3g}" for value in PAPER.values())]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", f"| {' | '.join(paper)} |"]
@@ -294,12 +294,12 @@ def main() -> None:
     )
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", required=True)
-    parser.add_argument("--hidden", help="those whose faces are occluded; all by default")
+    parser.add_argument("--hidden", help="recognizers whose faces are occluded; all by default")
     parser.add_argument("--people", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
     options = parser.parse_args()
     faces, people = find_faces(options.faces, options.people, IMAGES, options.seed)
     maps: list[Figures] = []

@@ -1,4 +1,4 @@
-"""Put a benchmark's figures into one JSON file, beside the machine and the versions that gave them."""
+"""Record the figures of benchmarks in a JSON file, with the machine and the versions used."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Runs = Mapping[str, Callable[[], object]]
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """A command line with ``--out`` and ``--page``; the first line of the description is shown."""
+    """An argument parser with ``--out`` and ``--page``. Its help shows the first line of the description."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, help="a JSON file for the figures")
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
     return parser
 
 
 def as_worker() -> None:
-    """Start this program again with the environment variables of a study's worker processes."""
+    """Restart this program with the environment variables of a study's worker processes."""
     if not worker_environment().items() <= os.environ.items():
         environment = {**os.environ, **worker_environment()}
         os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606  our own command
 
 
 def asked(description: str | None, **switches: str) -> argparse.Namespace:
-    """What the command line asks of a benchmark of recognizers.
+    """Parse the command line of a benchmark of recognizers.
 
-    These are ``models``, ``rounds``, ``out``, ``page``, and switches.
+    The options are ``models``, ``rounds``, ``out``, ``page``, and switches.
 
     Args:
-        description: The benchmark's own; its first line is shown.
-        switches: What each does, by name.
+        description: Description of the benchmark; its first line is shown.
+        switches: Help texts of switches by name.
     """
     parser = arguments(description)
     parser.add_argument("--models", default="dlib_resnet", help="comma-separated, or all")
@@ -58,7 +58,7 @@ def asked(description: str | None, **switches: str) -> argparse.Namespace:
 
 
 def all_models() -> list[str]:
-    """The built-in recognizer, and the cards of the examples."""
+    """The default recognizer and the example cards."""
     return ["dlib_resnet", *map(str, sorted(Path("examples/cards").glob("*.toml")))]
 
 
@@ -69,7 +69,7 @@ def load(names: str) -> list[Recognizer]:
 
 
 def noise(recognizer: Recognizer, count: int) -> torch.Tensor:
-    """Seeded chips ``(count, h, w, 3)`` uint8 of a recognizer's size."""
+    """Random chips ``(count, h, w, 3)`` uint8 of a recognizer's size, with a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     size = (count, *recognizer.card.input_size, 3)
     return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
@@ -78,7 +78,7 @@ def noise(recognizer: Recognizer, count: int) -> torch.Tensor:
 def interleaved(
     runs: Runs, rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of every run in every round, one after another, so that a slow moment slows all alike."""
+    """Seconds of each run in each round. Runs are interleaved, so that load from outside affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -86,19 +86,19 @@ def interleaved(
             run()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if turn:  # the first round warms up
+            if turn:  # the first round is a warm-up
                 times[name].append(clock() - start)
     return times
 
 
 def ratio(times: Mapping[str, list[float]], name: str, over: str) -> float:
-    """The median over rounds of one run's time over another's in the same round."""
+    """Median over rounds of the ratio between the times of two runs in the same round."""
     pairs = zip(times[name], times[over], strict=True)
     return statistics.median(a / b for a, b in pairs)
 
 
 def record(path: Path | None, key: str, found: object) -> None:
-    """Write the figures of one benchmark under its key, and leave those of others."""
+    """Write the figures of one benchmark under its key, and keep those of others."""
     if path is None:
         return
     content: dict[str, Any] = {}
@@ -110,7 +110,7 @@ def record(path: Path | None, key: str, found: object) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What ran the benchmark: processor, cores, load of others, and versions."""
+    """Description of the machine: processor, cores, load, and versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

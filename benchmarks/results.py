@@ -1,4 +1,4 @@
-"""Write docs/results.md from a study: the paper's claims beside ours, recognizer by recognizer.
+"""Write the tables of docs/results.md from a study: the paper's claims and our figures by recognizer.
 
     python benchmarks/results.py RUN --copy benchmarks/results.summary.json --page docs/results.md
 
@@ -42,12 +42,12 @@ NONE = "–"
 
 
 def mean(found: Estimate, digits: int = 3, scale: float = 1) -> str:
-    """A mean alone."""
+    """Format a mean without its interval."""
     return NONE if found.mean is None else f"{scale * found.mean:.{digits}f}"
 
 
 def interval(found: Estimate, digits: int = 3, scale: float = 1) -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     if found.mean is None or found.low is None or found.high is None:
         return mean(found, digits, scale)
     low, high = (f"{scale * end:.{digits}f}" for end in (found.low, found.high))
@@ -55,7 +55,7 @@ def interval(found: Estimate, digits: int = 3, scale: float = 1) -> str:
 
 
 def number(found: float | None, digits: int) -> str:
-    """A figure without an interval."""
+    """Format a figure that has no interval."""
     return NONE if found is None else f"{found:.{digits}f}"
 
 
@@ -70,7 +70,7 @@ def of_study(summary: Summary, kind: type[F]) -> F:
     """The study's figures of a stage.
 
     Raises:
-        StudyError: The study lacks them.
+        StudyError: The study does not have them.
     """
     found = summary.get(kind)
     if found is None:
@@ -79,7 +79,7 @@ def of_study(summary: Summary, kind: type[F]) -> F:
 
 
 def claims(summary: Summary) -> str:
-    """The paper's claims beside the study's figures, each with a verdict on its direction."""
+    """The paper's claims and the study's figures, each with a verdict on the direction."""
     rows = [
         [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reason]
         for row in paper_claims(summary)
@@ -88,7 +88,7 @@ def claims(summary: Summary) -> str:
 
 
 def regions(summary: Summary) -> str:
-    """Shares of the critical pixels in the main regions, in percent, and the nose's area."""
+    """Percentages of the critical pixels in the main regions, and the nose's area."""
     names = ("nose", "eyes", "brows", "lips", "skin", "forehead", "background")
     rows = []
     for recognizer, figures in summary.each(RegionFigures).items():
@@ -100,7 +100,7 @@ def regions(summary: Summary) -> str:
 
 
 def parsers(summary: Summary) -> str:
-    """The nose's share of the critical pixels by each parser."""
+    """The nose's share of the critical pixels, by parser."""
     first = summary.each(RegionFigures)
     rows = [
         [
@@ -116,7 +116,7 @@ def parsers(summary: Summary) -> str:
 
 
 def layers(summary: Summary) -> str:
-    """The divergence of layers' region profiles, beside that of recognizers."""
+    """The divergence between the region profiles of layers, and between those of recognizers."""
     rows = [
         [name, interval(found.divergence, 4)] for name, found in summary.each(LayerFigures).items()
     ]
@@ -140,7 +140,7 @@ def specificity(summary: Summary) -> str:
 
 
 def patterns(summary: Summary) -> str:
-    """Coefficients of pictures, of halves of a person's pictures, of a picture and its person's pattern."""
+    """Coefficients between pictures, between halves of a person's pictures, and between picture and person pattern."""
     rows = []
     for name, figures in summary.each(SpecificityFigures).items():
         found = [figures.operands[key] for key in ("critical", "halves", "pattern", "dense")]
@@ -232,7 +232,7 @@ def transfer(summary: Summary) -> str:
 
 
 def groups(summary: Summary) -> str:
-    """Differences between groups in the similarity drop and the nose's share, of all and of matched people."""
+    """Differences between groups in similarity drop and nose share, for all people and for matched people."""
     found = summary.get(GroupFigures)
     rows = [
         [
@@ -261,7 +261,7 @@ ACROSS = (agreement, transfer, groups)
 
 
 def without_layers(summary: Summary) -> Mapping[str, object]:
-    """A summary as JSON without its largest part, the figures of each layer."""
+    """A summary as JSON without the figures of each layer, which are its largest part."""
     copy = json.loads(summary.to_json())
     for recognizer in copy["recognizers"].values():
         recognizer["figures"].get("layers", {}).pop("layers", None)
@@ -271,8 +271,10 @@ def without_layers(summary: Summary) -> Mapping[str, object]:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("run", type=Path, help="the folder of a finished study")
-    parser.add_argument("--copy", type=Path, help="write a copy of the summary without its layers")
+    parser.add_argument("run", type=Path, help="folder of a finished study")
+    parser.add_argument(
+        "--copy", type=Path, help="write a copy of the summary without layer figures"
+    )
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     options = parser.parse_args()
     summary = read_summary(RunFolder(options.run))

@@ -1,7 +1,7 @@
 """Processor time until a command answers: python benchmarks/startup.py --runs 5.
 
-The time is user and system time of the whole process, which does not depend on what else the machine does; the least
-of several runs is printed. ``--imports`` adds the modules that a command spends most time importing.
+The time is the user and system time of the whole process, which depends little on other programs. The minimum of
+several runs is printed. ``--imports`` also lists the modules that take longest to import.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 
-# Seconds of processor time.
+# Limits in seconds of processor time.
 LIMIT = 0.6
 COMMANDS = (
     "", "--help", "--version", "stduy", "explain --nonsense", "models", "models --json",
@@ -31,12 +31,12 @@ def seconds(*arguments: str) -> float:
 
 
 def least(runs: int, *arguments: str) -> float:
-    """The least processor time of several runs."""
+    """Minimum processor time of several runs."""
     return min(seconds(*arguments) for _ in range(runs))
 
 
 def slowest_imports(command: str, count: int) -> list[tuple[float, str]]:
-    """The modules with the longest imports of their own, in milliseconds."""
+    """The modules with the longest import times, in milliseconds, without the modules that they import."""
     process = subprocess.run(  # noqa: S603
         [sys.executable, "-X", "importtime", "-m", "leam", *command.split()],
         capture_output=True, text=True, check=False,
@@ -51,14 +51,14 @@ def slowest_imports(command: str, count: int) -> list[tuple[float, str]]:
 
 
 def main() -> None:
-    """Print one line for each command, and ``import leam`` beside ``import torch``."""
+    """Print one line per command, and compare ``import leam`` with ``import torch``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs of each command")
     parser.add_argument(
         "--imports", type=int, default=0, metavar="N", help="list the N slowest imports"
     )
     options = parser.parse_args()
-    least(1, "-m", "leam")  # writes the byte code
+    least(1, "-m", "leam")  # writes bytecode files
     slow = []
     for command in COMMANDS:
         took = least(options.runs, "-m", "leam", *command.split())

@@ -1,10 +1,10 @@
-r"""How a study's time grows with its people and with its recognizers, by the command that users run.
+r"""How the time of a study grows with the number of people and of recognizers, measured with ``leam study``.
 
     python benchmarks/study_growth.py FACES --people 32,64,128,256,512 --models dlib_resnet,CARD,CARD \
         --out benchmarks/results.json --page docs/performance.md --figure docs/images/growth.png
 
-Two fits by least squares: time = fixed + each n, where the fixed part is start, loading and report; and the power b of
-time = a n^b on logarithms, which is 1 where time is linear and less where the fixed part still counts.
+Two fits by least squares: time = fixed + each n, where the fixed part is start-up, loading and report; and the power b
+of time = a n^b on logarithms, which is 1 if time is linear, and lower if the fixed part is still significant.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from leam.report.charts import SERIES
 from leam.report.drawing import STYLE
 
 Times = dict[str, float]
-"""Seconds, by how many there were."""
+"""Seconds by number of people or recognizers."""
 
 
 def seconds(faces: Path, people: int, models: Sequence[str]) -> float:
-    """Wall time of one study, start of the process included."""
+    """Wall time of one study, including the start of the process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "leam", "study", str(faces), "--out", f"{folder}/run",
@@ -45,7 +45,7 @@ def seconds(faces: Path, people: int, models: Sequence[str]) -> float:
 
 
 def fits(times: Times) -> dict[str, float]:
-    """``fixed`` and ``each`` in seconds, and ``power``; of two times or more."""
+    """Fit ``fixed`` and ``each`` in seconds, and ``power``, to at least two times."""
     counts, values = np.array([int(n) for n in times]), np.array(list(times.values()))
     each, fixed = np.polyfit(counts, values, 1)
     power, _ = np.polyfit(np.log(counts), np.log(values), 1)
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("faces", type=Path)
     parser.add_argument("--people", default="32,64,128,256,512")
     parser.add_argument("--models", default="dlib_resnet")
-    parser.add_argument("--figure", type=Path, help="a PNG file for the picture")
+    parser.add_argument("--figure", type=Path, help="PNG file for the figure")
     options = parser.parse_args()
     people = [int(n) for n in options.people.split(",")]
     models = options.models.split(",")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Every study's time, and the growths, as Markdown."""
+    """Markdown table of the times and the fits."""
     people, models = found["people"], found["models"]
     lines = ["| people | recognizers | seconds | images a second |", "|---|---|---|---|"]
     middle = found["people_of_models"]
@@ -95,7 +95,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Time over people and over recognizers, with the fits."""
+    """Plot time by number of people and by number of recognizers, with the fits."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -113,7 +113,7 @@ def _line(axes: Axes, times: Times, fit: dict[str, float], name: str, one: str) 
     axes.plot(along, fit["fixed"] + fit["each"] * along, color=SERIES[0], linewidth=1)
     title = f"{fit['fixed']:.0f} s and {fit['each']:.2g} s {one}"
     axes.set_title(title, fontsize=9, color=INK, loc="left")
-    # Those that stand too close to be read apart have no label.
+    # Ticks that are too close together have no label.
     axes.set_xticks([n for n in counts if n >= max(counts) / 8])
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)

@@ -1,15 +1,15 @@
-r"""Judge targets, layers, weightings and aggregates on real recognizers and on planted truth.
+r"""Evaluate targets, layers, weightings and aggregates on real recognizers and on planted truth.
 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
         --work variants.work --out benchmarks/variants.json --page docs/method.md
 
-For each recognizer and variant (target, layers, weighting, aggregate, and how the critical 1 % are
-chosen): the drop when they are blackened; the ROC AUC of the
-overlap of critical masks of one person against different people; the nose's share; the rank
-correlation of maps before and after all weights are redrawn; on drawn faces the part of the mask in
-the region that carries the identity. The best variants, and some known by name, then stand beside
-each baseline of their own masks, and are timed. What is found is kept by recognizer and target in
-the work folder, so that the command goes on where it was stopped.
+The figures for each recognizer and variant (target, layers, weighting, aggregate, and choice of the
+critical 1 %) are: the similarity drop when the critical pixels are blackened; the ROC AUC of the
+overlap of critical masks, same person against different people; the nose's share; the rank
+correlation between maps before and after all weights are randomised; and, on drawn faces, the
+fraction of the mask in the planted region. The best variants, and some well-known ones, are then
+compared with each control of their masks, and timed. Results are kept by recognizer and target in
+the work folder, so that the command can be resumed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 
 TOP = 0.01
-# Faces whose maps are compared before and after all weights are redrawn.
+# Number of faces whose maps are compared before and after all weights are randomised.
 SANITY_FACES = 10
 PLANTED = ("left_eye", "mouth")
 PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
@@ -72,7 +72,7 @@ CLASSICS: tuple[Key, ...] = (
     ("self", "convolutions", "signed", "last", "pixels"),
     ("self", "convolutions", "positive", "last", "pixels"),
 )
-"""Rows of the table whatever their rank: the default, the first prototype, and last layers."""
+"""Variants that are always in the table: the default, the first prototype, and last layers."""
 
 Found = dict[Key, dict[str, Any]]
 
@@ -80,14 +80,14 @@ Found = dict[Key, dict[str, Any]]
 def overall_maps(
     explainer: Explainer, layers: LayerMaps, aggregates: Sequence[str] = tuple(AGGREGATES)
 ) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
-    """Every variant's overall maps ``(n, h, w)`` of one target."""
+    """Overall maps ``(n, h, w)`` of all variants of one target."""
     stages = {layer.name for layer in Explainer(explainer.recognizer, layers=STAGES).layers}
     late = [index for index, layer in enumerate(explainer.layers) if layer.name in stages]
     choices = {"convolutions": list(range(len(explainer.layers))), "stages": late}
     for weighting, maps in layers.items():
         for choice, indices in choices.items():
             for aggregate in aggregates:
-                # A stage is one layer of each size: its mean is that of sizes, its last the last.
+                # Stages have one layer per size: ``sizes`` equals ``mean``, and ``last`` is that of all layers.
                 if choice == "stages" and aggregate in {"sizes", "last"}:
                     continue
                 size = explainer.recognizer.card.input_size
@@ -98,7 +98,7 @@ def overall_maps(
 
 
 def judge(bench: Bench, masks: Tensor) -> dict[str, Any]:
-    """The figures of one variant's critical masks ``(n, h, w)``; ``drop`` and ``auc`` by person."""
+    """Figures of one variant's critical masks ``(n, h, w)``; ``drop`` and ``auc`` are by person."""
     people = int(bench.person.max()) + 1
     found = specificity(bhattacharyya(masks, masks).double().numpy(), bench.person)
     nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
@@ -115,7 +115,7 @@ def judge(bench: Bench, masks: Tensor) -> dict[str, Any]:
 def own_auc(
     same: Numbers, same_person: NDArray[np.int64], different: Numbers, others: NDArray[np.int64]
 ) -> list[float]:
-    """For each person, the chance that an own pair overlaps more than a pair with anyone else.
+    """For each person, the probability that a genuine pair overlaps more than an impostor pair.
 
     Its mean over people is an AUC whose interval comes from resampling people.
     """
@@ -130,7 +130,7 @@ def own_auc(
 def sanity(
     bench: Bench, explainer: Explainer, target: str, aggregates: Sequence[str]
 ) -> list[float]:
-    """Every variant's rank correlation of maps before and after all weights are redrawn."""
+    """Rank correlation between the maps before and after all weights are randomised, for all variants."""
     chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
 
     def explain() -> Tensor:
@@ -144,7 +144,7 @@ def sanity(
 
 
 def judge_real(bench: Bench, target: str, aggregates: Sequence[str]) -> list[dict[str, Any]]:
-    """The figures of every variant of a target on one recognizer."""
+    """Figures of all variants of a target on one recognizer."""
     explainer = Explainer(bench.recognizer)
     ranks = sanity(bench, explainer, target, aggregates)
     targets = targets_of(explainer, bench.chips, bench.people, target)
@@ -158,7 +158,7 @@ def judge_real(bench: Bench, target: str, aggregates: Sequence[str]) -> list[dic
 
 
 def judge_planted(region: str, target: str) -> list[dict[str, Any]]:
-    """Every variant's share of the critical mask in the region that carries the identity."""
+    """Share of the critical mask in the planted region, for all variants."""
     planted = plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS)
     recognizer, chips = planted.recognizer, planted.faces.chips
     explainer = Explainer(recognizer)
@@ -185,7 +185,7 @@ def judge_planted(region: str, target: str) -> list[dict[str, Any]]:
 
 
 def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, Any]]:
-    """Each person's drops of some variants' own masks and of every baseline to them."""
+    """Drops by person for the critical masks of some variants, and for each of their controls."""
     explainer = Explainer(bench.recognizer)
     targets = targets_of(explainer, bench.chips, bench.people, target)
     people = int(bench.person.max()) + 1
@@ -196,7 +196,7 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
         if (target, *key, mask) not in wanted:
             continue
         masks = MASKS[mask](overall, TOP).numpy()
-        # Faces lie person by person: half of all away is another person, and not a neighbour.
+        # Faces are sorted by person, so the face half the list away belongs to another person.
         others = np.roll(masks, 2 * (people // 2), axis=0)
         drops = {"critical": bench.drops(masks)}
         for name, choose in CONTROLS.items():
@@ -213,7 +213,7 @@ def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, An
 
 
 def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
-    """Median processor time, on one thread, of all maps of 16 faces over that of a forward pass."""
+    """Median processor time of all maps of 16 faces on one thread, divided by that of a forward pass."""
     target, layers, weighting, aggregate, _ = key
     explainer = Explainer(recognizer, layers=layers, weighting=weighting, aggregate=aggregate)
     size = (16, *recognizer.card.input_size, 3)
@@ -232,7 +232,7 @@ def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
 
 
 def collect(work: Path, kind: str) -> dict[str, Found]:
-    """What the work folder holds of a kind, by recognizer (or region) and variant."""
+    """Results of one kind in the work folder, by recognizer (or region) and variant."""
     found: dict[str, Found] = {}
     for path in sorted(work.glob(f"{kind}-*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -242,15 +242,15 @@ def collect(work: Path, kind: str) -> dict[str, Found]:
 
 
 def summary(work: Path) -> dict[str, Any]:
-    """Every variant's figures over all recognizers.
+    """Figures of all variants over all recognizers.
 
-    The relative drop is over the default variant's mean drop on the same recognizer, so that units
-    do not matter; it is averaged over recognizers for each person, and so is the person's AUC.
-    Intervals are from resampling people; ``less`` figures are differences from the default's.
+    The relative drop is the drop divided by the mean drop of the default variant on the same
+    recognizer, so that units do not matter. It is averaged over recognizers for each person, as is
+    the AUC. Intervals are from resampling people; ``less`` figures are differences from the default.
     """
     real, planted = collect(work, "real"), collect(work, "planted")
     targets = {key[0] for model in real.values() for key in model}
-    # A recognizer still to be judged under a target would hide that target's rows.
+    # A recognizer without results for a target would hide the rows of that target.
     real = {n: model for n, model in real.items() if {key[0] for key in model} == targets}
     common = set.intersection(*(set(model) for model in real.values()))
     everyone = np.arange(len(next(iter(real.values()))[DEFAULT]["drop"]))
@@ -288,16 +288,16 @@ def summary(work: Path) -> dict[str, Any]:
 
 
 def rank(row: dict[str, Any]) -> float:
-    """The order of the table: relative drop, AUC, planted share and what sanity leaves, summed."""
+    """Sort key of the table: relative drop + AUC + planted share - sanity."""
     shares = row["planted"].values()
     planted = sum(shares) / len(shares) if shares else 0.0
     return float(row["drop"]["mean"] + row["auc"]["mean"] + planted - row["sanity"])
 
 
 def beaten(work: Path) -> list[dict[str, Any]]:
-    """For the shortlist and each baseline, on how many recognizers the own mask drops more.
+    """For the shortlist and each control, the number of recognizers on which the critical mask drops more.
 
-    ``clearly`` counts those where the interval of the difference, from resampling people, is above
+    ``clearly`` counts those for which the interval of the difference, from resampling people, is above
     zero.
     """
     models = collect(work, "baselines")
@@ -324,14 +324,14 @@ def beaten(work: Path) -> list[dict[str, Any]]:
 
 
 def shortlist(found: dict[str, Any]) -> list[Key]:
-    """The best variants and those known by name."""
+    """The best variants and the well-known ones."""
     best = [tuple(row["variant"]) for row in found["variants"][:ROWS]]
     known = {tuple(row["variant"]) for row in found["variants"]}
     return [*best, *(key for key in CLASSICS if key in known and key not in best)]
 
 
 def table(found: dict[str, Any]) -> str:
-    """The shortlist as Markdown."""
+    """Markdown table of the shortlist."""
     names = list(CONTROLS)
     counts = {tuple(row["variant"]): row["counts"] for row in found["baselines"]}
     rows = {tuple(row["variant"]): row for row in found["variants"]}
@@ -355,13 +355,13 @@ def table(found: dict[str, Any]) -> str:
 
 
 def ranged(found: dict[str, Any], digits: int) -> str:
-    """A mean with its interval."""
+    """Format a mean with its interval."""
     low, mean, high = (f"{found[name]:.{digits}f}" for name in ("low", "mean", "high"))
     return f"{mean} ({low}–{high})"
 
 
 def read_options() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -370,24 +370,26 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--targets", default="self,template,contrast")
     parser.add_argument("--aggregates", default=",".join(AGGREGATES))
     parser.add_argument("--people", type=int, default=32)
-    parser.add_argument("--compared-people", type=int, default=32, help="before baselines")
+    parser.add_argument(
+        "--compared-people", type=int, default=32, help="people for the comparison with controls"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cost", default="dlib_resnet", help="recognizers that are timed")
     parser.add_argument("--judge-only", action="store_true", help="stop before the shortlist")
-    parser.add_argument("--work", type=Path, required=True, help="where each part is kept")
+    parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="a Markdown page that takes the table")
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
     return parser.parse_args()
 
 
 def keep(path: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    """Write a part of the work folder."""
+    """Write a file of the work folder."""
     write_whole(path, {"name": name, "rows": rows})
     print(path.name, flush=True)
 
 
 def judge_all(options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_]) -> None:
-    """Judge every target on planted regions and recognizers, where that is not done yet."""
+    """Evaluate all targets on planted regions and recognizers, unless already done."""
     targets = options.targets.split(",")
     for target, region in product(targets, PLANTED):
         path = options.work / f"planted-{region}-{target}.json"
@@ -407,7 +409,7 @@ def judge_all(options: argparse.Namespace, faces: list[Face], people: NDArray[np
 def compare_all(
     options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_], chosen: list[Key]
 ) -> None:
-    """Set the shortlist beside its baselines, and time it, where that is not done yet."""
+    """Compare the shortlist with its controls, and time it, unless already done."""
     for name, target in product(options.models.split(","), options.targets.split(",")):
         path = options.work / f"baselines-{Path(name).stem}-{target}.json"
         if not path.is_file():
@@ -423,7 +425,7 @@ def compare_all(
 def main() -> None:
     """Run from the command line."""
     options = read_options()
-    torch.set_num_threads(1)  # processor time is time only then
+    torch.set_num_threads(1)  # processor time equals wall time only with one thread
     faces, people = find_faces(options.faces, options.people, 2, options.seed)
     judge_all(options, faces, people)
     if options.judge_only:

@@ -1,11 +1,11 @@
-"""Where the time of `Explainer.explain` goes, by recognizer.
+"""Profile of `Explainer.explain` by recognizer.
 
     python benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
 
-torch.profiler's events form a tree; an event's own time counts for the outermost of its ancestors, or itself, that
-``KINDS`` names. What counts for none is the rest: the kernel, pooling, sums of branches, the normalisation of maps, and
-Python. It runs on one thread, since only then times add up. The weighting is measured in torch's operations: where the
-kernel computes it along the way, it takes no time of its own.
+torch.profiler's events form a tree. The self time of an event is assigned to the outermost event among itself and its
+ancestors that ``KINDS`` names. The rest is the kernel, pooling, sums of branches, the normalisation of maps, and
+Python. It runs on one thread, since times only add up then. The weighting is measured in torch's operations; if the
+kernel computes it, it is part of the kernel's time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ KINDS = {
     "upsampling": (),
 }  # fmt: skip
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names}
-# Within a fused operation, products and sums are those of a normalisation.
+# Within a fused operation, products and sums belong to a normalisation.
 FUSED = ("Function", "FunctionBackward")
 OF_FUSED = ("aten::mul", "aten::mul_", "aten::add_")
 
@@ -54,7 +54,7 @@ Result = TypeVar("Result")
 
 
 def labelled(label: str, function: Callable[..., Result]) -> Callable[..., Result]:
-    """The same function, whose time the profiler knows by a label."""
+    """Wrap a function so that the profiler records its time under a label."""
 
     def run(*args: object) -> Result:
         with record_function(label):
@@ -64,7 +64,7 @@ def labelled(label: str, function: Callable[..., Result]) -> Callable[..., Resul
 
 
 def kind_of(event: FunctionEvent) -> str | None:
-    """What an event's own time was spent on; None for the rest."""
+    """The kind of an event's self time; None for the rest."""
     kind: str | None = None
     parent: FunctionEvent | None = event
     while parent is not None:
@@ -77,7 +77,7 @@ def kind_of(event: FunctionEvent) -> str | None:
 
 
 def measure(recognizer: Recognizer, rounds: int) -> dict[str, Any]:
-    """The time of a face under the profiler and its shares, of the fastest round, which others disturbed least."""
+    """Time per face under the profiler and its shares, from the fastest round, which was disturbed least."""
     chips = noise(recognizer, BATCH)
     WEIGHTINGS("labelled")(labelled("weighting", WEIGHTINGS[DEFAULT_WEIGHTING]))
     AGGREGATES("labelled")(labelled("upsampling", AGGREGATES[DEFAULT_AGGREGATE]))
@@ -93,7 +93,7 @@ def measure(recognizer: Recognizer, rounds: int) -> dict[str, Any]:
 
 
 def profiled(run: Callable[[Tensor], object], chips: Tensor) -> tuple[float, Counter[str]]:
-    """The microseconds of a run, and those of each kind."""
+    """Microseconds of a run in total and by kind."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         run(chips)
     spent: Counter[str] = Counter()
@@ -107,7 +107,7 @@ def profiled(run: Callable[[Tensor], object], chips: Tensor) -> tuple[float, Cou
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """One row a recognizer, as Markdown; shares in percent."""
+    """Markdown table with one row per recognizer; shares in percent."""
     kinds = list(next(iter(found.values()))["shares"])
     lines = [
         f"| recognizer | ms a face | {' | '.join(kinds)} |",
