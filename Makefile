@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 PLUGIN := tests/plugin_package
 
-.PHONY: demo test test-quick lint check package bench bench-quick clean
+.PHONY: demo test test-quick lint check mutate package bench bench-quick clean
 
 demo: $(VENV)/.installed
 	$(BIN)/leam demo --out demo
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/rumdl check .
 
 check: lint test
+
+# Plant faults in report, summary and tables, one at a time; every one must fail a test.
+mutate: $(VENV)/.installed-dev
+	$(BIN)/python scripts/mutate.py
 
 # Build the sdist and the wheel, install the wheel in a fresh environment outside the tree, and run the demo from it.
 package: $(VENV)/.installed-dev
