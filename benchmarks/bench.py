@@ -172,6 +172,6 @@ def layer_maps(
 def write_whole(path: Path, found: dict[str, Any]) -> None:
     """Write JSON to a temporary file and rename it, so that the file is never incomplete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)  # noqa: PTH105
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)  # noqa: PTH105

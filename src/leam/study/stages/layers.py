@@ -78,7 +78,7 @@ class Layers(Stage[Focus]):
         "image": "Name of the picture.",
         "layer": "``overall``, or the name of a layer.",
         "depth": "0 for the overall map, then 1, 2, ... from early to late layers.",
-        "spread": "Entropy of the map on its own grid over that of a uniform one, 0-1.",
+        "spread": "Entropy of the map on its own grid, divided by that of a uniform map, 0-1.",
         "x": "Centre of mass, 0 at the left edge to 1 at the right.",
         "y": "Centre of mass, 0 at the top to 1 at the bottom.",
         "empty": "Whether the map is empty.",
