@@ -239,6 +239,25 @@ def test_nothing_of_a_call_is_kept(tiny, chips):
     assert all(reference() is None for reference in kept)
 
 
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+@pytest.mark.parametrize("layers", ["convolutions", ["conv1", "relu1"]])
+def test_tensors_of_a_call_are_freed_at_once(tiny, chips, backend, layers):
+    explainer = Explainer(tiny, backend=backend, layers=layers)
+    explainer.explain(chips)
+
+    def tensors() -> int:
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = tensors()
+        explainer.explain(chips)
+        assert tensors() == before
+    finally:
+        gc.enable()
+
+
 def test_wrong_shapes_name_the_recognizer(tiny, chips):
     with pytest.raises(ModelError, match="tiny: chips of shape"):
         Explainer(tiny).explain(chips[:, :4])

@@ -101,6 +101,7 @@ def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypa
     ]
     wanted = [plain(explainer, chips, target) for target in targets]
     monkeypatch.setattr(memory_module, "_MOST_BYTES", 2 * layer_bytes(explainer.layers))
+    monkeypatch.setattr(memory_module, "_SOME_BYTES", 0)
     assert portion(explainer.layers, 5, torch.device("cpu")) == 3
     assert portion(explainer.layers, 5, torch.device("cuda")) == 5
     for target, plainly in zip(targets, wanted, strict=True):
@@ -111,24 +112,27 @@ def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypa
     assert sizes == [5]
 
 
-@pytest.mark.parametrize(("threads", "least"), [(1, 16), (4, 32)])
-def test_portions_are_equal_and_neither_small_nor_large(tiny, monkeypatch, threads, least):
+@pytest.mark.parametrize(
+    ("some", "most", "least"), [(99, 99, 32), (20, 99, 20), (5, 99, 16), (3, 7, 7)]
+)
+def test_portions_are_equal_and_fit_the_memory(tiny, monkeypatch, some, most, least):
     layers, cpu = Explainer(tiny).layers, torch.device("cpu")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(memory_module, "_SOME_BYTES", some * layer_bytes(layers))
+    monkeypatch.setattr(memory_module, "_MOST_BYTES", most * layer_bytes(layers))
     for count in range(1, 300):
         size = portion(layers, count, cpu)
-        last = (count - 1) % size + 1
         assert size == count < 2 * least or least <= size < 2 * least
         # Portions are as equal as can be.
+        last = (count - 1) % size + 1
         assert size - last < -(-count // size)
 
 
-def test_portions_shrink_where_memory_is_short(tiny, monkeypatch):
-    layers, cpu = Explainer(tiny).layers, torch.device("cpu")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    for room, size in {7: 7, 2: 2, 0: 1}.items():
-        monkeypatch.setattr(memory_module, "_MOST_BYTES", room * layer_bytes(layers))
-        assert portion(layers, 14, cpu) == size
+def test_there_is_always_a_portion(tiny, monkeypatch):
+    layers = Explainer(tiny).layers
+    monkeypatch.setattr(memory_module, "_MOST_BYTES", 0)
+    monkeypatch.setattr(memory_module, "_SOME_BYTES", 0)
+    assert portion(layers, 14, torch.device("cpu")) == 1
+    assert portion(layers, 0, torch.device("cpu")) == 1
 
 
 def test_the_batch_size_grows_with_the_memory(tiny):

@@ -11,12 +11,11 @@ import torch
 from leam.explain.layers import Layer
 from leam.recognizers.recognizer import Recognizer
 
-# Measured with benchmarks/cost.py: larger portions leave the CPU's caches. For fewer than 16 images torch computes 1x1
-# convolutions by a routine that took up to twice as long on one thread, and several threads share fewer than 32 images
-# unevenly.
-_ON_ONE_THREAD, _ON_SEVERAL = 16, 32
-# The most bytes that the layers' activations of a portion may take.
-_MOST_BYTES = 512 << 20
+# Measured with benchmarks/cost.py: 32 faces at once are as fast as any other number or faster; 16 are nearly as fast
+# and take half of the memory. For fewer than 16 torch computes 1x1 convolutions by a routine that took up to twice as long.
+_BEST, _LEAST = 32, 16
+# The bytes that the layers' activations of a portion may take, and those that they may take to reach 16 faces.
+_SOME_BYTES, _MOST_BYTES = 256 << 20, 512 << 20
 _FLOAT_BYTES = 4
 # Bytes that the graph keeps for a face, relative to its layers' activations: these, their normalised form, and the
 # gradients in progress.
@@ -43,12 +42,13 @@ def layer_bytes(layers: Sequence[Layer]) -> int:
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
     """How many faces of a batch to run at once: all of them on a GPU, equal portions on a CPU.
 
-    Where memory allows, portions have 16 to 31 faces (32 to 63 on several threads), or all faces of a smaller batch.
+    Portions have 32 to 63 faces, or all faces of a smaller batch; fewer, if possible 16 to 31, where their activations
+    take much memory.
     """
     if device.type != "cpu" or not count:
         return max(count, 1)
-    preferred = _ON_SEVERAL if torch.get_num_threads() > 1 else _ON_ONE_THREAD
-    size = max(1, min(preferred, _MOST_BYTES // max(layer_bytes(layers), 1)))
+    face = max(layer_bytes(layers), 1)
+    size = max(min(_BEST, _SOME_BYTES // face), min(_LEAST, _MOST_BYTES // face), 1)
     return math.ceil(count / max(1, count // size))
 
 

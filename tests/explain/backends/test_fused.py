@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -135,19 +137,25 @@ def test_what_is_read_elsewhere_is_not_hidden_in_a_chain(chips):
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
+NORM = nn.BatchNorm2d(6)
+nn.init.uniform_(NORM.weight, 0.5, 2)
+LAST = [[], [NORM], [nn.PReLU(6)], [NORM, nn.PReLU(6)]]
+
+
 class Sharing(nn.Module):
     """Operations whose gradients are one tensor (for both summands), or a sum (for an output that is read twice)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *last: nn.Module) -> None:
         super().__init__()
+        self.last = last
         self.stem = self.block(3)
         self.left, self.right, self.both = self.block(6), self.block(6), self.block(6)
         self.one, self.other = self.block(6), self.block(6)
         self.fc = nn.Linear(384, 5)
 
-    @staticmethod
-    def block(channels: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.PReLU(6))
+    def block(self, channels: int) -> nn.Sequential:
+        convolution = nn.Conv2d(channels, 6, 3, padding=1)
+        return nn.Sequential(convolution, *(copy.deepcopy(module) for module in self.last))
 
     def forward(self, x):
         x = self.stem(x)
@@ -157,16 +165,17 @@ class Sharing(nn.Module):
 
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-def test_only_gradients_of_one_operation_are_written_over(chips, weighting):
+@pytest.mark.parametrize("last", LAST, ids=str)
+def test_only_gradients_of_one_operation_are_written_over(chips, weighting, last):
     torch.manual_seed(0)
-    explainer = Explainer(wrap(Sharing().eval()), weighting=weighting)
+    explainer = Explainer(wrap(Sharing(*last).eval()), weighting=weighting)
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
 @pytest.mark.usefixtures("either")
 def test_a_gradient_that_is_kept_elsewhere_is_not_written_over(chips):
     torch.manual_seed(0)
-    net, kept = Sharing().eval(), {}
+    net, kept = Sharing(*LAST[-1]).eval(), {}
 
     def keep(name):
         def heard(_module, _given, output):
@@ -211,6 +220,33 @@ def test_an_output_that_is_written_into_is_mapped_as_it_was(chips, last):
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 
+@pytest.mark.parametrize("layers", [["1"], ["0", "1"], ["2"], ["1", "3"]], ids=str)
+def test_a_layer_outside_of_chains_is_mapped_as_it_was(chips, layers):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(inplace=True),
+        nn.Conv2d(4, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 5),
+    ).eval()  # fmt: skip
+    explainer = Explainer(wrap(net), layers=layers)
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("rest", [[nn.ReLU6()], [nn.PReLU()], [nn.ReLU(), nn.PReLU()]], ids=str)
+def test_a_prelu_is_the_only_activation_of_its_chain(chips, rest):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.PReLU(6, init=-0.4),
+        *rest,
+        nn.Flatten(),
+        nn.Linear(384, 5),
+    ).eval()
+    assert [tuple(chain) for chain in find_chains(net, torch.zeros(1, 3, 8, 8))] == [("0", "1")]
+    explainer = Explainer(wrap(net))
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
 def test_hooked_and_subclassed_modules_run_as_they_are(chips):
     class Louder(nn.BatchNorm2d):
         def forward(self, x):
@@ -239,6 +275,7 @@ class Turning(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.bn = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        nn.init.normal_(self.bn.bias)
         self.fc = nn.Linear(256, 5)
 
     def forward(self, x):

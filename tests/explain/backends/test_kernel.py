@@ -81,6 +81,22 @@ def test_gradients_and_weighting(shape, activation, norms, monkeypatch):
 
 
 @pytest.mark.usefixtures("_allowed")
+@pytest.mark.parametrize("activation", ACTIVATIONS[1:], ids=lambda a: type(a).__name__)
+def test_gradients_at_the_limits_are_the_modules(activation):
+    identity = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(identity.weight)
+    values = torch.tensor([-0.5, -0.2, 0.0, 0.7, 0.9, 6.0, -9.0, 9.0]).view(1, 1, 2, 4)
+    x, told = values.clone().requires_grad_(), []
+    (expected,) = torch.autograd.grad(activation(x).sum(), x)
+    operation = FusedOperation([identity, activation], lambda *given: told.append(given))
+    with torch.no_grad():
+        operation.backward(torch.ones_like(values), *operation.forward(values)[1:])
+    _, found, sums = told.pop()
+    assert sums is not None
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.usefixtures("_allowed")
 def test_each_channel_has_its_slope(monkeypatch):
     activation = nn.PReLU(5)
     with torch.no_grad():

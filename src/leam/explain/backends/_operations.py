@@ -162,7 +162,8 @@ class FusedOperation:
         if self.activation:
             result = self.activation.forward(result)
         if self.hook and result is x:
-            self._shared = x, x._version  # noqa: SLF001  torch counts in-place writes here alone
+            # Without its graph, which refers to this operation. torch counts in-place writes in _version alone.
+            self._shared = x.detach(), x._version  # noqa: SLF001
         return result, x if self.hook else None, needed
 
     def backward(self, gradient: Tensor, convolved: Tensor | None, needed: Tensor | None) -> Tensor:
