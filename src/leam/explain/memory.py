@@ -11,8 +11,8 @@ import torch
 from leam.explain.layers import Layer
 from leam.recognizers.recognizer import Recognizer
 
-# Measured with benchmarks/cost.py: 32 faces at once are as fast as any other number or faster; 16 are nearly as fast
-# and take half of the memory. For fewer than 16 torch computes 1x1 convolutions by a routine that took up to twice as long.
+# Measured with benchmarks/cost.py: portions of 32 faces are as fast as any, portions of 16 are nearly as fast and take
+# half of the memory. Smaller ones are slow, since torch then computes 1x1 convolutions by another routine.
 _BEST, _LEAST = 32, 16
 # The bytes that the layers' activations of a portion may take, and those that they may take to reach 16 faces.
 _SOME_BYTES, _MOST_BYTES = 256 << 20, 512 << 20
