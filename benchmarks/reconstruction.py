@@ -109,7 +109,7 @@ _AGGREGATES = {
 
 
 def smoothed(maps: Tensor) -> Tensor:
-    """Maps under the Gaussian of :func:`leam.measures.compact_mask`."""
+    """Maps under the Gaussian of :func:`leam.explain.masks.compact_mask`."""
     sigma = SMOOTHING * max(maps.shape[1:])
     return torch.from_numpy(np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps.numpy()]))
 

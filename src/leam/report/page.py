@@ -26,7 +26,7 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     Args:
         folder: The run folder.
         faces: Show people of the study; otherwise only mean faces are shown.
-        progress: Told how many sections are rendered.
+        progress: Progress callback.
 
     Returns:
         The page's path.

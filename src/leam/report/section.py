@@ -28,7 +28,7 @@ class Context:
     """What a section may show.
 
     Attributes:
-        plan: The study, with the recognizers that work.
+        plan: The study, with the recognizers that did not fail.
         summary: Its figures.
         run: Its shards and tables.
         faces: Whether people of the study may be shown; otherwise only mean faces.
@@ -46,7 +46,7 @@ class Context:
 
     @property
     def recognizers(self) -> list[str]:
-        """The recognizers that work, in the order of the plan."""
+        """The recognizers that did not fail, in the order of the plan."""
         return list(self.summary.recognizers)
 
     @cached_property
