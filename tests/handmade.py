@@ -260,7 +260,7 @@ def groups() -> GroupFigures:
 
 def make_summary(settings: Settings) -> Summary:
     return Summary(
-        versions={"leam": "1.2.3"},
+        versions={"leam": "1.2.3", "torch": "4.5"},
         settings=settings.model_dump(mode="json"),
         people=13,
         images=26,

@@ -215,6 +215,13 @@ def test_a_built_in_thing_is_not_replaced(monkeypatch):
         registry["first"]
 
 
+def test_a_decorator_does_not_replace_a_built_in_thing():
+    before = dict(WEIGHTINGS)
+    with pytest.raises(PluginError, match="the weighting positive is built in; register it under"):
+        WEIGHTINGS("positive")(lambda activations, gradients: activations * gradients)
+    assert dict(WEIGHTINGS) == before
+
+
 def test_an_unknown_name_lists_the_others(monkeypatch):
     registry = _registry(monkeypatch, ("one", "json:loads"), ("two", "json:dumps"))
     with pytest.raises(InputError, match="three: no such thing; available: one, two"):

@@ -52,9 +52,18 @@ class Registry(Mapping[str, T]):
         self._entry_points: dict[str, EntryPoint] | None = None
 
     def __call__(self, name: str) -> Callable[[D], D]:
-        """Register a function or class under a name; used as a decorator."""
+        """Register a function or class under a name; used as a decorator.
+
+        Raises:
+            PluginError: A plug-in's component has the name of a built-in one.
+        """
 
         def register(thing: D) -> D:
+            taken = name in self._modules() or _is_builtin(self._things.get(name))
+            if taken and not _is_builtin(thing):
+                raise PluginError(
+                    f"the {self.kind} {name} is built in; register it under another name"
+                )
             self._things[name] = cast("T", thing)
             return thing
 

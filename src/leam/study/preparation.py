@@ -55,15 +55,18 @@ class Detections(Shard):
 
         Raises:
             ImageError: The picture can no longer be read.
+            StudyError: The picture has changed since the study was planned.
         """
         left, top, right, bottom = self.box[row].tolist()
-        return Face.read(
+        face = Face.read(
             Path(image.path),
             box=(left, top, right, bottom),
             score=float(self.score[row]),
             found=int(self.found[row]),
             **{name: getattr(self, name)[row] for name in _POINTS},
         )
+        _check_unchanged(image, face)
+        return face
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,18 @@ class Parsings(Shard):
 
 
 def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detections:
-    """Detect the face in each picture."""
+    """Detect the face in each picture.
+
+    Raises:
+        StudyError: A picture has changed since the study was planned.
+    """
     faces: list[Face | None] = []
     reasons: list[str] = []
     for image in images:
         try:
-            faces.append(find_face(image.path, detector))
+            face = find_face(image.path, detector)
+            _check_unchanged(image, face)
+            faces.append(face)
             reasons.append("")
         except InputError as error:
             faces.append(None)
@@ -109,6 +118,14 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
             for name, count in _POINTS.items()
         },
     )
+
+
+def _check_unchanged(image: PlannedImage, face: Face) -> None:
+    """Reject a picture that differs from the plan, since the outputs would name the wrong one."""
+    if image.sha256 and face.file and face.file.sha256 != image.sha256:
+        raise StudyError(
+            f"{image.path}: changed since the study was planned; restore it, or plan the study again"
+        )
 
 
 def parse_faces(
@@ -136,8 +153,9 @@ def parse_faces(
     for row, position in enumerate(part):
         if position not in wanted:
             continue
+        face = detections.face(plan.images[position], row)
         try:
-            parsing = parser.parse(detections.face(plan.images[position], row), crop)
+            parsing = parser.parse(face, crop)
         except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
             reasons[row] = f"the parser {parser.name} failed: {first_line(error)}"
         else:

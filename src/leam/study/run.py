@@ -101,11 +101,13 @@ def run_study(
         options: Options of the engine.
 
     Raises:
-        InputError: A recognizer does not match the plan, or the engine or one of its options does not exist.
+        InputError: A recognizer or an installed version does not match the plan, or the engine or one of its options
+            does not exist.
         StudyError: The folder is in use, holds another study, or cannot be written; no picture can be used; or every
             recognizer failed.
         LayerError: The layer choice does not fit one of the recognizers.
     """
+    _check_versions(plan)
     _check_recognizers(plan, recognizers)
     make = ENGINES[engine]
     for recognizer in recognizers:
@@ -123,6 +125,16 @@ def run_study(
             )
         write_faces_table(plan, folder)
         write_summary(plan, folder, failed, progress)
+
+
+def _check_versions(plan: Plan) -> None:
+    """Reject a plan made with other versions, since the outputs would name the wrong ones."""
+    planned, here = plan.versions | plan.plugins, installed_versions() | _plugins(plan)
+    for name in {**planned, **here}:
+        if planned.get(name) != here.get(name):
+            raise InputError(
+                f"{name}: version {here.get(name)}, but the plan has {planned.get(name)}; plan the study again"
+            )
 
 
 def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:

@@ -6,9 +6,11 @@ or a class that an installed package declares in the entry point group ``leam.me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
+from leam.errors import PluginError
 from leam.plugins import Registry
 from leam.results.figures import Figures
 from leam.results.shards import Shard
@@ -35,6 +37,9 @@ PHASES: Mapping[Phase, str] = {
     "compare": "comparing",
 }
 """The phases in order, with their progress bar titles."""
+
+# Folders of shards that belong to no stage.
+_RESERVED = ("detect", "parse", "summarise")
 
 S = TypeVar("S", bound=Shard)
 
@@ -137,9 +142,24 @@ STAGES: Registry[type[Stage[Shard]]] = Registry(
 
 
 def stages_of(plan: Plan) -> list[Stage[Shard]]:
-    """The stages of a study, sorted by name."""
-    found = [STAGES[name]() for name in sorted(STAGES)]
+    """The stages of a study, sorted by name.
+
+    Raises:
+        PluginError: A plug-in's stage has another name than its entry point, or one that is no file name.
+    """
+    found = [_checked(name, STAGES[name])() for name in sorted(STAGES)]
     return [stage for stage in found if stage.applies(plan)]
+
+
+def _checked(name: str, stage: type[Stage[Shard]]) -> type[Stage[Shard]]:
+    """A stage whose name is that of its entry point, since another one's results would be overwritten."""
+    own = getattr(stage, "name", None)
+    if own != name or not re.fullmatch(r"\w[\w.-]*", name) or name in _RESERVED:
+        raise PluginError(
+            f"{STAGES.origin(name)}: its stage {name} has the name {own!r}; expected the name of the entry point, "
+            f"of letters, digits and _.-, other than {', '.join(_RESERVED)}"
+        )
+    return stage
 
 
 def recognizer_kinds(names: Iterable[str] | None = None) -> dict[str, type[Figures]]:

@@ -31,7 +31,17 @@ _PART = ".part-"
 _OF = "of"
 # Rows of a table that are compressed together. Fixed here so that the bytes of a file depend only on its rows.
 _ROW_GROUP = 2**18
-_OURS = (_PLAN, "shards", "tables", "summary.json", "report.html", "log.txt", ".lock")
+# In the order of deletion: shards without a plan would be taken for those of the next study.
+_OURS = (
+    "shards",
+    "tables",
+    "summary.json",
+    "summary.schema.json",
+    "report.html",
+    "log.txt",
+    _PLAN,
+    ".lock",
+)
 
 
 class RunFolder:

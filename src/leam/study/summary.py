@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from leam.results.summary import (
     Failure,
     RecognizerSummary,
     Summary,
+    rounded,
     schema,
 )
 from leam.study.plan import Plan
@@ -87,7 +89,7 @@ def read_summary(folder: RunFolder) -> Summary:
     """Read the summary of a finished study.
 
     Raises:
-        StudyError: The summary is missing or damaged, or has another schema version.
+        StudyError: The summary is missing or damaged, has another schema version, or is that of another study.
     """
     path = folder.path / "summary.json"
     try:
@@ -97,9 +99,27 @@ def read_summary(folder: RunFolder) -> Summary:
             f"{path}: missing; finish the study with the same `leam study` command"
         ) from None
     try:
-        return Summary.from_json(text, {**recognizer_kinds(), **study_kinds()})
+        summary = Summary.from_json(text, {**recognizer_kinds(), **study_kinds()})
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
+    _check_study(path, summary, folder.plan())
+    return summary
+
+
+def _check_study(path: Path, summary: Summary, plan: Plan) -> None:
+    """Reject a summary that contradicts the plan beside it, since the report shows both."""
+    planned = {model.card.name: model.sha256 for model in plan.models}
+    pairs = {
+        "versions": (summary.versions, plan.versions),
+        "settings": (summary.settings, rounded(plan.settings.model_dump(mode="json"))),
+        "recognizers": (
+            {name: one.sha256 for name, one in summary.recognizers.items()},
+            {name: planned.get(name) for name in summary.recognizers},
+        ),
+    }
+    for what, (found, expected) in pairs.items():
+        if found != expected:
+            raise StudyError(f"{path}: its {what} are not those of run.json; run the study again")
 
 
 def summary_schema(stages: Iterable[str] | None = None) -> dict[str, object]:
