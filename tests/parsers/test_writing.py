@@ -15,8 +15,8 @@ from leam.parsers.writing import write_parsing
 def written(tmp_path_factory, detector):
     face = find_face(portraits()["Grace Hopper"], detector)
     folder = tmp_path_factory.mktemp("parsed") / "new"
-    areas = write_parsing(face, load_parser("compact"), folder)
-    return face, folder, areas
+    record = write_parsing(face, load_parser("compact"), folder)
+    return face, folder, record
 
 
 def test_the_label_picture_holds_label_positions_in_their_colours(written):
@@ -36,10 +36,10 @@ def test_the_overlay_is_as_large_as_the_picture(written):
 
 
 def test_areas_are_strict_json_and_add_up(written):
-    _, folder, areas = written
+    _, folder, record = written
     stored = json.loads((folder / "areas.json").read_text(), parse_constant=pytest.fail)
     assert stored["parser"] == "compact"
     assert tuple(stored["picture"]) == tuple(stored["chip"]) == REGIONS
-    assert stored["chip"] == areas
-    assert sum(row["area"] for row in areas.values()) == pytest.approx(1, abs=1e-4)
-    assert areas["forehead"] == {"area": 0, "confidence": None}
+    assert stored == record.model_dump()
+    assert sum(row.area for row in record.chip.values()) == pytest.approx(1, abs=1e-4)
+    assert stored["chip"]["forehead"] == {"area": 0, "confidence": None}

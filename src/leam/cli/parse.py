@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
 from leam.cli.inputs import check_out, find_faces, folders_for
@@ -52,15 +50,12 @@ def parse(
         for done, (face, folder) in enumerate(zip(faces, folders, strict=True)):
             report("parsing", done, len(faces))
             try:
-                write_parsing(face, face_parser, folder)
+                records.append((write_parsing(face, face_parser, folder), folder))
             except FaceError as error:
                 errors.append(error)
-            else:
-                record = json.loads((folder / "areas.json").read_bytes())
-                records.append({"folder": str(folder), **record})
     if as_json:
-        show_json(records)
+        show_json([{"folder": str(folder), **record.model_dump()} for record, folder in records])
     else:
-        for record in records:
-            print_areas(record)
+        for record, folder in records:
+            print_areas(record, folder)
     fail_for(errors)

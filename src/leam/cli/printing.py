@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leam.cli.console import say, show_table
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
     from leam.metrics.statistics import Estimate
+    from leam.parsers.writing import ParsingRecord
     from leam.results.summary import RecognizerSummary
     from leam.study.model_check import ModelCheck
     from leam.study.store import RunFolder
@@ -34,18 +35,18 @@ def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     say("")
 
 
-def print_areas(record: dict[str, Any]) -> None:
-    """Print the regions of a parsed face, as in ``areas.json`` with its folder."""
-    say(f"{_name(record['image'])} · {record['parser']}")
+def print_areas(record: ParsingRecord, folder: Path) -> None:
+    """Print the regions of a parsed face and the folder of its files."""
+    say(f"{_name(record.image)} · {record.parser}")
     show_table(
         ("region", "area", "confidence"),
         (
-            (region, f"{100 * row['area']:.1f} %", f"{row['confidence']:.2f}")
-            for region, row in record["chip"].items()
-            if row["confidence"] is not None
+            (region, f"{100 * row.area:.1f} %", f"{row.confidence:.2f}")
+            for region, row in record.chip.items()
+            if row.confidence is not None
         ),
     )
-    say(f"written: {record['folder']}")
+    say(f"written: {folder}")
     say("")
 
 

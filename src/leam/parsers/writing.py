@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict
 
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
@@ -21,17 +20,39 @@ _STRENGTH = 0.6
 _DIGITS = 6
 
 
-class RegionRow(TypedDict):
-    """The part of the pixels that a region covers, and the mean confidence in them; None if it covers none."""
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RegionArea(_Record):
+    """One region of a parsing."""
 
     area: float
+    """Part of the pixels that the region covers, in [0, 1]."""
     confidence: float | None
+    """The parser's mean confidence in them; null if it covers none."""
 
 
-Areas = dict[str, RegionRow]
+class ParsingRecord(_Record):
+    """A parsed picture, as ``areas.json`` holds it."""
+
+    image: str | None
+    """Path of the picture; null for pixels that were not read from a file."""
+    image_sha256: str
+    """SHA-256 of the file, or of the pixels without one."""
+    parser: str
+    """The face parser's name."""
+    parser_sha256: str | None
+    """SHA-256 of the parser's weights; null if it has none."""
+    labels: list[str]
+    """The label that each value of ``labels.png`` stands for."""
+    picture: dict[str, RegionArea]
+    """Regions of the whole picture, by name."""
+    chip: dict[str, RegionArea]
+    """Regions of the aligned face of 112x112 pixels, by name."""
 
 
-def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
+def write_parsing(face: Face, parser: Parser, folder: Path) -> ParsingRecord:
     """Parse the picture of a face and write ``labels.png``, ``overlay.png`` and ``areas.json``.
 
     Args:
@@ -40,7 +61,7 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
         folder: The folder to write into; created if missing.
 
     Returns:
-        Area and mean confidence of each region of the 112x112 chip, by name.
+        What ``areas.json`` holds.
 
     Raises:
         FaceError: The parser finds no face.
@@ -49,17 +70,17 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> Areas:
     whole, chip = parser.parse(face, Frame.of(face)), parser.parse(face, Crop())
     write_labels(whole, folder / "labels.png")
     Image.fromarray(overlay(face.picture, whole)).save(folder / "overlay.png")
-    areas = {
-        "image": str(face.source.path) if face.source else None,
-        "image_sha256": face.sha256,
-        "parser": parser.name,
-        "parser_sha256": weights_sha256(parser),
-        "labels": [label.name for label in LABELS],
-        "picture": _areas(whole),
-        "chip": _areas(chip),
-    }
-    (folder / "areas.json").write_text(json.dumps(areas, indent=2) + "\n", encoding="utf-8")
-    return _areas(chip)
+    record = ParsingRecord(
+        image=str(face.source.path) if face.source else None,
+        image_sha256=face.sha256,
+        parser=parser.name,
+        parser_sha256=weights_sha256(parser),
+        labels=[label.name for label in LABELS],
+        picture=_areas(whole),
+        chip=_areas(chip),
+    )
+    (folder / "areas.json").write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return record
 
 
 def overlay(picture: Picture, parsing: Parsing) -> Picture:
@@ -75,11 +96,11 @@ def write_labels(parsing: Parsing, path: Path) -> None:
     image.save(path)
 
 
-def _areas(parsing: Parsing) -> Areas:
+def _areas(parsing: Parsing) -> dict[str, RegionArea]:
     return {
-        row.region: {
-            "area": round(row.area, _DIGITS),
-            "confidence": None if math.isnan(row.confidence) else round(row.confidence, _DIGITS),
-        }
+        row.region: RegionArea(
+            area=round(row.area, _DIGITS),
+            confidence=None if math.isnan(row.confidence) else round(row.confidence, _DIGITS),
+        )
         for row in region_table(parsing)
     }
