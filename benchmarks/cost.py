@@ -17,10 +17,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 from unittest import mock
 
-import onnxruntime
 import torch
 from markdown import show
 from recording import asked, interleaved, load, noise, ratio, record
@@ -75,9 +75,11 @@ def without_kernel(explainer: Explainer, chips: Tensor) -> None:
 
 
 def onnx_forward(recognizer: Recognizer, chips: Tensor) -> Callable[[], object] | None:
-    """The forward pass of onnxruntime; None for a recognizer that is not an ONNX file."""
-    if recognizer.card.architecture != "onnx":
+    """The forward pass of onnxruntime; None for a recognizer that is not an ONNX file, or without onnxruntime."""
+    if recognizer.card.architecture != "onnx" or find_spec("onnxruntime") is None:
         return None
+    import onnxruntime  # noqa: PLC0415
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3

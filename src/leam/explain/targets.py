@@ -1,4 +1,4 @@
-"""The scalar that is explained: what in the embedding the maps are asked about."""
+"""Targets: the score of each face that is explained, as a function of its embedding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leam.recognizers.card import Similarity
 from leam.recognizers.recognizer import similarity
 
 Target = Callable[[Tensor], Tensor]
-"""From embeddings ``(B, D)``, differentiable, to one score a face ``(B,)``."""
+"""From embeddings ``(B, D)``, differentiable, to one score for each face ``(B,)``."""
 
 TargetName = Literal["self", "reference", "template", "contrast"]
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
@@ -23,7 +23,7 @@ TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
 @runtime_checkable
 class RowTarget(Protocol):
-    """A target that can be asked about part of a batch, since each face's score is its own."""
+    """A target that can be restricted to part of a batch, since each face's score depends on that face alone."""
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """From embeddings ``(B, D)`` to scores ``(B,)``."""
@@ -32,15 +32,15 @@ class RowTarget(Protocol):
         """The target of these rows of a batch of ``count`` faces.
 
         Raises:
-            InputError: The target's references are not one for each of them.
+            InputError: The number of the target's references is not ``count``.
         """
 
 
 @dataclass(frozen=True)
 class _SelfTarget:
-    """The embedding's own norm direction: ``<e, stop(e)> / |e|``, ``(B,)``.
+    """The embedding along its own direction: ``<e, stop(e)> / |e|``, ``(B,)``.
 
-    The gradient of ``cos(e, stop(e))`` is zero at ``e``; this one is the unit vector of ``e``.
+    Its gradient is the unit vector of ``e``; that of ``cos(e, stop(e))`` would be zero.
     """
 
     def __call__(self, embeddings: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class _SelfTarget:
 
 
 self_target = _SelfTarget()
-"""The embedding's own norm direction, ``<e, stop(e)> / |e|``; from embeddings ``(B, D)`` to scores ``(B,)``."""
+"""The embedding along its own direction, ``<e, stop(e)> / |e|``; from embeddings ``(B, D)`` to scores ``(B,)``."""
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,23 @@ class _ContrastTarget:
 
 
 def reference_target(references: Tensor, kind: Similarity) -> Target:
-    """The similarity with another face (or with a template), one reference ``(B, D)`` a face."""
+    """The similarity with another face or a template; ``references`` are ``(B, D)``, one for each face."""
     return _ReferenceTarget(references, kind)
 
 
 def contrast_target(templates: Tensor, impostors: Tensor, kind: Similarity) -> Target:
-    """Similarity with the own template minus the mean similarity with the nearest impostors.
+    """The similarity with the person's own template minus the mean similarity with the nearest impostors.
 
     Args:
-        templates: One for each face, ``(B, D)``.
-        impostors: The nearest other people's templates of each face, ``(B, K, D)``.
+        templates: The template of each face's person, ``(B, D)``.
+        impostors: The most similar templates of other people for each face, ``(B, K, D)``.
         kind: The recognizer's similarity.
     """
     return _ContrastTarget(templates, impostors, kind)
 
 
 def template(embeddings: Tensor, kind: Similarity) -> Tensor:
-    """One embedding for several ``(n, D)`` of one person: their mean ``(D,)``, of unit vectors where angles count."""
+    """The template of a person's embeddings ``(n, D)``: their mean ``(D,)``, of unit vectors for cosine similarity."""
     if kind == "cosine":
         embeddings = functional.normalize(embeddings, dim=-1)
     return embeddings.mean(dim=-2)
@@ -123,4 +123,4 @@ def nearest(templates: Tensor, candidates: Tensor, count: int, kind: Similarity)
 
 def _check(count: int, references: Tensor) -> None:
     if count != len(references):
-        raise InputError(f"{len(references)} references for {count} faces: one for each is wanted")
+        raise InputError(f"{len(references)} references for {count} faces; give one for each face")

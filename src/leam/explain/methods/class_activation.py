@@ -1,4 +1,4 @@
-"""Class activation maps of the last convolution: explainers that look at one layer."""
+"""Class activation maps of the last convolution, by explainers of that layer alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that carry gradients back to the pixels."""
+"""Methods that use gradients with respect to the pixels."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from leam.explain.aggregates import distribution
-from leam.explain.methods import METHODS, Chips, Method
+from leam.explain.backends import Chips
+from leam.explain.methods import METHODS, Method
 from leam.explain.targets import reference_target
 from leam.recognizers.recognizer import Recognizer, evaluating
 
 Scores = Callable[[Tensor], Tensor]
-"""From embeddings ``(B, D)`` to one score a face, ``(B,)``."""
+"""From embeddings ``(B, D)`` to one score for each face, ``(B,)``."""
 
 
 @METHODS("input_gradient")
 def input_gradient(recognizer: Recognizer) -> Method:
-    """Size of the similarity's gradient, the largest over colours (Simonyan et al. 2014)."""
+    """Absolute gradient of the similarity, its maximum over colours (Simonyan et al. 2014)."""
 
     def method(chips: Chips, mates: Tensor) -> Tensor:
         _, gradients = _backward(recognizer, chips, _similarity(recognizer, mates))
@@ -33,8 +34,7 @@ def input_gradient(recognizer: Recognizer) -> Method:
 def gradient_input(recognizer: Recognizer) -> Method:
     """Gradient times the preprocessed pixel, summed over colours, where positive.
 
-    Shrikumar et al., "Not just a black box", 2016. What counts as nothing is the colour that
-    preprocessing makes zero.
+    Shrikumar et al., "Not just a black box", 2016. The reference colour is the one that preprocessing maps to zero.
     """
 
     def method(chips: Chips, mates: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def gradient_input(recognizer: Recognizer) -> Method:
 
 @METHODS("xssab")
 def xssab(recognizer: Recognizer) -> Method:
-    """Gradient of the part of the cosine that speaks for a match.
+    """Gradient of the part of the cosine similarity that supports a match.
 
     Huber et al., "Efficient explainable face verification based on similarity score argument
     backpropagation", WACV 2024. Of the unit embeddings ``a`` and ``b``, the dimensions with
@@ -99,7 +99,7 @@ def _similarity(recognizer: Recognizer, mates: Tensor) -> Scores:
 
 
 def _bound(recognizer: Recognizer, mates: Tensor) -> float:
-    """A dimension's part of the threshold."""
+    """The share of the threshold for each dimension."""
     card = recognizer.card
     threshold = card.threshold if card.similarity == "cosine" and card.threshold else 0.0
     return threshold / mates.shape[1]
@@ -117,5 +117,5 @@ def _forward(recognizer: Recognizer, chips: Chips) -> Iterator[tuple[Tensor, Ten
     """Preprocessed inputs and their embeddings, joined by a graph inside the block."""
     with torch.inference_mode(mode=False), torch.enable_grad(), evaluating(recognizer.module):
         inputs = recognizer.preprocess(chips).requires_grad_()
-        # The graph starts at a copy, since a network may write into what it is given.
+        # The network gets a copy, since a network may write into what it is given.
         yield inputs, recognizer.forward(inputs * 1)

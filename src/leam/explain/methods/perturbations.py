@@ -1,4 +1,4 @@
-"""Methods that hide parts of the face and watch the similarity: no gradients needed."""
+"""Methods that hide parts of the face and measure the similarity, without gradients."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 from leam.explain.aggregates import distribution
-from leam.explain.methods import METHODS, Chips, Method
+from leam.explain.backends import Chips
+from leam.explain.methods import METHODS, Method
 from leam.recognizers.recognizer import Recognizer
 
 # The side of the sliding window in units of the input's shorter side; it moves by half of itself.
 _WINDOW = 1 / 8
-# Of CorrRISE: how many masks, how many patches in each, and their side in units of the input's.
+# CorrRISE: the number of masks, the patches in each, and their side relative to the input's.
 _MASKS, _PATCHES, _PATCH = 500, 3, 30 / 112
 
 
 @METHODS("occlusion_sweep")
 def occlusion_sweep(recognizer: Recognizer) -> Method:
-    """How far a black window lowers the similarity, averaged over the windows that hide a pixel.
+    """The similarity drop caused by a black window, averaged over the windows that hide a pixel.
 
     Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014; where
     positive.
@@ -38,7 +39,7 @@ def occlusion_sweep(recognizer: Recognizer) -> Method:
 
 @METHODS("corrrise")
 def corrrise(recognizer: Recognizer) -> Method:
-    """Correlation between a pixel's being seen and the similarity, where positive.
+    """Correlation between the visibility of a pixel and the similarity, where positive.
 
     Lu, Xu and Ebrahimi, "Towards visual saliency explanations of face verification", WACV 2024:
     Pearson's correlation over random masks that hide patches. Here 500 masks of three square
@@ -63,7 +64,7 @@ def _scores(recognizer: Recognizer, chip: Tensor, mate: Tensor, seen: Tensor) ->
 
 
 def _windows(size: tuple[int, int]) -> Tensor:
-    """Every place of the sliding window, ``(n, h, w)`` bool; the last ones end at the edge."""
+    """All positions of the sliding window, ``(n, h, w)`` bool; the last ones end at the edge."""
     side = max(2, round(_WINDOW * min(size)))
     starts = [sorted({*range(0, length - side, side // 2), length - side}) for length in size]
     windows = torch.zeros(len(starts[0]) * len(starts[1]), *size, dtype=torch.bool)
@@ -74,7 +75,7 @@ def _windows(size: tuple[int, int]) -> Tensor:
 
 
 def _random_masks(size: tuple[int, int]) -> Tensor:
-    """Masks ``(500, h, w)`` bool, False in patches that lie wholly inside."""
+    """Masks ``(500, h, w)`` bool, False in patches that lie inside the picture."""
     generator = torch.Generator().manual_seed(0)
     side = round(_PATCH * min(size))
     seen = torch.ones(_MASKS, *size, dtype=torch.bool)
