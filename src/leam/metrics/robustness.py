@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.metrics.statistics import Numbers, spearman
+from leam.recognizers.recognizer import evaluating
 
 Explain = Callable[[Tensor], Tensor]
 """From chips ``(B, h, w, 3)`` float32, 0-255, to their overall maps ``(B, h, w)``."""
@@ -61,12 +62,12 @@ def cascade(
     modules = module.named_modules()
     names = [name for name, child in modules if list(child.parameters(recurse=False))]
     parts = np.array_split(np.array(names[::-1], dtype=object), min(steps, len(names)))
-    before = explain()
-    flat = before.flatten(1).cpu().numpy()
     generator = torch.Generator().manual_seed(seed)
     found: list[Randomised] = []
     done: tuple[str, ...] = ()
-    with _restored(module):
+    with evaluating(module), _restored(module):
+        before = explain()
+        flat = before.flatten(1).cpu().numpy()
         for part in parts:
             _randomise(module, part.tolist(), generator)
             done += tuple(part.tolist())

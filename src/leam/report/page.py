@@ -32,8 +32,9 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
         The page's path.
 
     Raises:
-        StudyError: The study is not finished, or its files are damaged.
+        StudyError: The study is not finished, or its files are damaged or have changed since.
     """
+    folder.verify()
     whole, summary = folder.plan(), read_summary(folder)
     # Recognizers that failed have no figures.
     plan = whole.only(summary.recognizers)

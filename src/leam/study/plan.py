@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.explain.layers import CONVOLUTIONS, STAGES
@@ -18,6 +18,23 @@ from leam.results.figures import SCHEMA_VERSION
 
 # People per slice. All images of a person are in the same slice.
 PEOPLE_PER_SLICE = 16
+
+
+T = TypeVar("T")
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value is given twice")
+    return values
+
+
+Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
+Fractions = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1)], ...],
+    Field(min_length=1),
+    AfterValidator(_distinct),
+]
 
 
 class Settings(BaseModel):
@@ -31,7 +48,7 @@ class Settings(BaseModel):
     """Weighting, which turns a layer's activations and gradients into its map."""
     aggregate: str = DEFAULT_AGGREGATE
     """Aggregate, which combines the layer maps into the overall map."""
-    layers: tuple[str, ...] = (CONVOLUTIONS,)
+    layers: Names = (CONVOLUTIONS,)
     """Layers to explain: ``convolutions``, ``stages``, or names and globs."""
     backend: str = "fused"
     """Backend that computes the maps: ``fused`` or ``plain``. Both give the same maps up to rounding."""
@@ -39,7 +56,7 @@ class Settings(BaseModel):
     """Fraction of the pixels in the critical mask."""
     fill: str = "black"
     """Fill that replaces hidden pixels."""
-    controls: tuple[str, ...] = ("scattered", "moved")
+    controls: Names = ("scattered", "moved")
     """Control masks that the critical mask is compared with."""
     probes: int | None = Field(default=None, ge=1)
     """Pictures per person whose pixels are hidden; the person's other pictures form the template. None for all."""
@@ -48,9 +65,9 @@ class Settings(BaseModel):
     subset: int = Field(default=0, ge=0)
     """People in the subset. Their first picture is used for the costly metrics: curves, fills, verification, sanity
     checks and swaps."""
-    curve: tuple[float, ...] = FRACTIONS
+    curve: Fractions = FRACTIONS
     """Fractions of the pixels at which all masks are compared on the subset."""
-    fills: tuple[str, ...] = ("black", "mean", "blur", "road")
+    fills: Names = ("black", "mean", "blur", "road")
     """Fills with which all masks are compared on the subset."""
     groups: tuple[str, ...] = ()
     """Columns of the people table whose groups are compared."""

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.errors import InputError, LeamError, StudyError, first_line
+from leam.errors import ImageError, InputError, LeamError, StudyError, first_line
 from leam.faces.alignment import Crop
 from leam.faces.detection import Detector, find_face
 from leam.faces.face import Face
@@ -99,6 +99,8 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
     for image in images:
         try:
             face = find_face(image.path, detector)
+            if image.sha256 is None:
+                raise ImageError(f"{image.path}: could not be read when the study was planned")
             _check_unchanged(image, face)
             faces.append(face)
             reasons.append("")

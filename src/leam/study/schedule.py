@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import Final, Literal
 
+from leam.errors import PluginError
 from leam.results.shards import Shard
 from leam.study.plan import Plan
 from leam.study.preparation import DETECT, PARSE, Detections, Parsings, parsings_of
@@ -74,7 +75,10 @@ def stages_in(plan: Plan, phase: Phase) -> list[Stage[Shard]]:
     order = TopologicalSorter(
         {name: [need for need in stage.needs if need in found] for name, stage in found.items()}
     )
-    return [found[name] for name in order.static_order()]
+    try:
+        return [found[name] for name in order.static_order()]
+    except CycleError as error:
+        raise PluginError(f"the stages {', '.join(error.args[1])} need each other") from None
 
 
 def missing(

@@ -6,11 +6,11 @@ or a class that an installed package declares in the entry point group ``leam.me
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar
 
-from leam.errors import PluginError
+from leam.errors import LeamError, PluginError, first_line
 from leam.plugins import Registry
 from leam.results.figures import Figures
 from leam.results.shards import Shard
@@ -100,6 +100,17 @@ class Stage(Generic[S]):
         """The figures that cover all recognizers."""
         return None
 
+    def checked(self, figures: Figures) -> Figures:
+        """Figures of the declared type.
+
+        Raises:
+            TypeError: They are of another type.
+        """
+        if type(figures) is not self.figures:
+            declared = self.figures.__name__ if self.figures else "none"
+            raise TypeError(f"figures of type {type(figures).__name__}, declared: {declared}")
+        return figures
+
     @classmethod
     def of_study(cls) -> bool:
         """Whether the figures cover all recognizers."""
@@ -145,10 +156,41 @@ def stages_of(plan: Plan) -> list[Stage[Shard]]:
     """The stages of a study, sorted by name.
 
     Raises:
-        PluginError: A plug-in's stage has another name than its entry point, or one that is no file name.
+        PluginError: A plug-in's stage cannot be made, has another name than its entry point, or needs a stage that
+            does not exist or comes later.
     """
-    found = [_checked(name, STAGES[name])() for name in sorted(STAGES)]
-    return [stage for stage in found if stage.applies(plan)]
+    found = []
+    for name in sorted(STAGES):
+        with blaming(name):
+            stage = _checked(name, STAGES[name])()
+            if stage.applies(plan):
+                found.append(stage)
+    phases = {stage.name: list(PHASES).index(stage.phase) for stage in found}
+    for stage in found:
+        for need in stage.needs:
+            if phases.get(need, len(PHASES)) > phases[stage.name]:
+                raise PluginError(
+                    f"{STAGES.origin(stage.name)}: its stage {stage.name} needs {need}, which is not part of this "
+                    "study or comes later"
+                )
+    return found
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Name the package whose stage fails inside the block; errors of built-in stages pass unchanged.
+
+    Raises:
+        PluginError: A plug-in's stage has failed.
+    """
+    try:
+        yield
+    except (LeamError, MemoryError):
+        raise
+    except Exception as error:
+        if (origin := STAGES.origin(name)) == "leam":
+            raise
+        raise PluginError(f"{origin}: its stage {name} failed: {first_line(error)}") from error
 
 
 def _checked(name: str, stage: type[Stage[Shard]]) -> type[Stage[Shard]]:

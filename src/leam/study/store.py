@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import secrets
@@ -10,6 +11,7 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -20,11 +22,12 @@ from polars.io.plugins import register_io_source
 from pydantic import ValidationError
 
 from leam.errors import StudyError
-from leam.files import open_regular
+from leam.files import open_regular, sha256_of
 from leam.results.shards import S, Shard
 from leam.study.plan import Plan
 
 _PLAN = "run.json"
+_MANIFEST = "manifest.json"
 # Prefix of temporary files, which a kill during writing leaves behind.
 _PART = ".part-"
 # The array that names the stage and the slice of a shard.
@@ -35,6 +38,7 @@ _ROW_GROUP = 2**18
 _OURS = (
     "shards",
     "tables",
+    _MANIFEST,
     "summary.json",
     "summary.schema.json",
     "report.html",
@@ -75,6 +79,7 @@ class RunFolder:
                     "choose another --out, or discard its work with --restart"
                 )
         self.write_text(_PLAN, plan.model_dump_json(indent=1))
+        vars(self).pop("_plan_digest", None)
 
     def plan(self) -> Plan:
         """The plan of the study in this folder.
@@ -143,9 +148,9 @@ class RunFolder:
     def write_shard(self, stage: str, index: int, shard: Shard | None) -> None:
         """Write a shard atomically; None for a slice without a usable face."""
         arrays = {} if shard is None else shard.arrays()
-        stream = io.BytesIO()
+        stream, name = io.BytesIO(), self._shard_name(stage, index)
         # The name stored in the file reveals a shard that was copied to another name.
-        np.savez(stream, allow_pickle=False, **{_OF: np.array(f"{stage}/{index}")}, **arrays)
+        np.savez(stream, allow_pickle=False, **{_OF: np.array(name)}, **arrays)
         self._write(self.shard(stage, index), stream.getvalue())
 
     def _read(
@@ -157,7 +162,7 @@ class RunFolder:
                 open_regular(self.shard(stage, index)) as stream,
                 np.load(stream, allow_pickle=False) as arrays,
             ):
-                if str(arrays[_OF]) != f"{stage}/{index}":
+                if str(arrays[_OF]) != self._shard_name(stage, index):
                     return None
                 names = [name for name in arrays.files if name != _OF]
                 if not names:
@@ -166,6 +171,18 @@ class RunFolder:
                 return kind.of(wanted, only)
         except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
             return None
+
+    def _shard_name(self, stage: str, index: int) -> str:
+        """What a shard's file says of itself, so that a copy from another place or study is not taken for it."""
+        return f"{stage}/{index}/{self._plan_digest}"
+
+    @cached_property
+    def _plan_digest(self) -> str:
+        """SHA-256 of ``run.json``; empty without one."""
+        try:
+            return sha256_of(self.path / _PLAN)
+        except OSError:
+            return ""
 
     def log(self, line: str) -> None:
         """Append a line with the time to ``log.txt``."""
@@ -177,6 +194,37 @@ class RunFolder:
             raise StudyError(
                 f"{self.path}/log.txt: cannot be written ({error.strerror}); finished work is kept"
             ) from None
+
+    def write_manifest(self) -> None:
+        """Write ``manifest.json``: the SHA-256 of the plan, the summary and every table, when all are finished."""
+        files = [_PLAN, "summary.json", *self._tables()]
+        found = {name: sha256_of(self.path / name) for name in files}
+        self.write_text(_MANIFEST, json.dumps(found, indent=1) + "\n")
+
+    def verify(self) -> None:
+        """Check the plan, the summary and the tables against the manifest.
+
+        Raises:
+            StudyError: The study is not finished, or one of them is missing or has changed since.
+        """
+        try:
+            listed: dict[str, str] = json.loads((self.path / _MANIFEST).read_bytes())
+            names = {*listed, _PLAN, "summary.json", *self._tables()}
+            changed = [n for n in sorted(names) if sha256_of(self.path / n) != listed.get(n)]
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise StudyError(
+                f"{self.path}: the study is not finished, or files are missing; "
+                "run it with the same `leam study` command"
+            ) from None
+        if changed:
+            raise StudyError(
+                f"{self.path / changed[0]}: changed since the study finished; "
+                "run it again with the same `leam study` command"
+            )
+
+    def _tables(self) -> list[str]:
+        paths = sorted((self.path / "tables").rglob("*.parquet"))
+        return [path.relative_to(self.path).as_posix() for path in paths]
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""

@@ -11,6 +11,7 @@ import polars as pl
 from leam.errors import StudyError
 from leam.metrics.fairness import head_pose
 from leam.progress import Progress
+from leam.results.figures import Figures
 from leam.results.summary import (
     Failure,
     RecognizerSummary,
@@ -22,7 +23,7 @@ from leam.study.plan import Plan
 from leam.study.preparation import usable_images
 from leam.study.run_data import RunData
 from leam.study.schedule import SUMMARISE
-from leam.study.stage import recognizer_kinds, stages_of, study_kinds
+from leam.study.stage import blaming, recognizer_kinds, stages_of, study_kinds
 from leam.study.store import RunFolder
 from leam.study.worker import StoredFigures
 
@@ -74,15 +75,22 @@ def write_summary(
             for place, model in enumerate(plan.models)
             if model.card.name not in failed
         },
-        figures={
-            stage.name: figures
-            for stage in stages_of(working)
-            if (figures := stage.summarise_study(run)) is not None
-        },
+        figures=_study_figures(run),
     )
     folder.write_text("summary.schema.json", json.dumps(summary_schema(), indent=1) + "\n")
     folder.write_text("summary.json", summary.to_json())
+    folder.write_manifest()
     return summary
+
+
+def _study_figures(run: RunData) -> dict[str, Figures]:
+    """The figures of all recognizers together, by stage."""
+    found = {}
+    for stage in stages_of(run.plan):
+        with blaming(stage.name):
+            if (figures := stage.summarise_study(run)) is not None:
+                found[stage.name] = stage.checked(figures)
+    return found
 
 
 def read_summary(folder: RunFolder) -> Summary:

@@ -37,7 +37,7 @@ from leam.study.preparation import (
 from leam.study.run_data import RunData
 from leam.study.scene import Scene, seeded
 from leam.study.schedule import SUMMARISE, Job
-from leam.study.stage import Stage, stages_of
+from leam.study.stage import Stage, blaming, stages_of
 from leam.study.store import RunFolder
 
 # Number of slices whose embeddings determine the verification threshold.
@@ -131,24 +131,27 @@ class Worker:
             return
         scene = self._scene(job, batch)
         by_maps = [stage for stage in stages if stage.uses_maps()]
-        for stage, shard in zip(by_maps, _of_maps(by_maps, scene), strict=True):
-            self.folder.write_shard(f"{stage.name}/{job.name}", job.index, shard)
+        for stage, parts in zip(by_maps, _of_maps(by_maps, scene), strict=True):
+            with blaming(stage.name):
+                self.folder.write_shard(f"{stage.name}/{job.name}", job.index, joined(parts))
         for stage in stages:
             if not stage.uses_maps():
-                found = stage.of_slice(scene)
-                self.folder.write_shard(f"{stage.name}/{job.name}", job.index, found)
+                with blaming(stage.name):
+                    found = stage.of_slice(scene)
+                    self.folder.write_shard(f"{stage.name}/{job.name}", job.index, found)
 
     def _summarise(self, job: Job) -> Shard:
         """Write the tables of a recognizer and compute its figures."""
         run, model = RunData(self.plan, self.folder), self.plan.model(job.name)
         for stage in self._stages.values():
-            if (frames := stage.tabulate(run, job.name)) is not None:
-                self.folder.write_table(f"{stage.name}/{job.name}", frames)
-        found = {
-            name: figures
-            for name, stage in self._stages.items()
-            if (figures := stage.summarise(run, job.name)) is not None
-        }
+            with blaming(stage.name):
+                if (frames := stage.tabulate(run, job.name)) is not None:
+                    self.folder.write_table(f"{stage.name}/{job.name}", frames)
+        found = {}
+        for name, stage in self._stages.items():
+            with blaming(name):
+                if (figures := stage.summarise(run, job.name)) is not None:
+                    found[name] = stage.checked(figures)
         summary = RecognizerSummary(
             similarity=model.card.similarity, sha256=model.sha256, figures=found
         )
@@ -280,13 +283,14 @@ def threshold_of(run: RunData, recognizer: str) -> float:
     return best_threshold(values[known], truth[known]) if known.any() else float("nan")
 
 
-def _of_maps(stages: Sequence[Stage[Shard]], scene: Scene) -> list[Shard]:
-    """Compute the shards of map-based stages in one pass over the faces."""
+def _of_maps(stages: Sequence[Stage[Shard]], scene: Scene) -> list[list[Shard]]:
+    """The shards of stages that are computed from maps, by batch, in one pass over the faces."""
     parts: list[list[Shard]] = [[] for _ in stages]
     for batch in scene.maps() if stages else ():
         for stage, found in zip(stages, parts, strict=True):
-            part = stage.of_maps(batch)
-            if part is None:
-                raise StudyError(f"the stage {stage.name} returned nothing for a batch of maps")
-            found.append(part)
-    return [joined(found) for found in parts]
+            with blaming(stage.name):
+                part = stage.of_maps(batch)
+                if part is None:
+                    raise TypeError("of_maps returns nothing for a batch of maps")
+                found.append(part)
+    return parts
