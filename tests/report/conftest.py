@@ -98,6 +98,7 @@ def write_run(plan) -> Callable[[Path], RunFolder]:
         for place, name in enumerate(NAMES):
             folder.write_table(f"specificity/{name}", [margins(place)])
         folder.write_text("summary.json", make_summary(plan.settings).to_json())
+        folder.write_manifest()
         return folder
 
     return write

@@ -217,13 +217,13 @@ def test_progress_is_told(folder):
         (lambda run: (run / "summary.json").write_text("{"), "summary.json: not JSON"),
         (
             lambda run: (run / "tables/specificity/beta.parquet").write_bytes(b"PAR1"),
-            "beta.parquet: missing or damaged; run the study again",
+            "beta.parquet: missing, or changed since the study finished; run the study",
         ),
         (
             lambda run: pl.DataFrame({"person": ["a"]}).write_parquet(
                 run / "tables/specificity/alpha.parquet"
             ),
-            "alpha.parquet: missing or damaged; run the study again",
+            "alpha.parquet: missing, or changed since the study finished; run the study",
         ),
         (
             lambda run: (run / "shards/detect/00000.npz").unlink(),

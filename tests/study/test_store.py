@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+import shards
 from leam.errors import StudyError
+from leam.study.stages.layers import Focus
 from leam.study.store import RunFolder, _sink
 
 
@@ -122,3 +124,40 @@ def test_a_table_that_is_no_table_is_said_so(tmp_path):
     folder.write_table("one", parts())
     with pytest.raises(StudyError, match=r"one\.parquet: missing or damaged"):
         folder.read_table("one", ["nothing"])
+
+
+def test_a_finished_run_is_checked_against_its_manifest(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_text("run.json", "{}")
+    with pytest.raises(StudyError, match="the study is not finished"):
+        folder.verify()
+    folder.write_text("summary.json", "{}")
+    folder.write_table("kind/one", parts())
+    folder.write_manifest()
+    folder.verify()
+    for name in ("run.json", "summary.json", "tables/kind/one.parquet"):
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(kept + b" ")
+        with pytest.raises(StudyError, match=f"{name}: missing, or changed since"):
+            folder.verify()
+        (tmp_path / name).unlink()
+        with pytest.raises(StudyError, match=f"{name}: missing, or changed since"):
+            folder.verify()
+        (tmp_path / name).write_bytes(kept)
+    folder.write_table("kind/two", parts())
+    with pytest.raises(StudyError, match=r"two\.parquet: missing, or changed since"):
+        folder.verify()
+    for wrong in ("[]", "{", '{"run.json": 1}'):
+        (tmp_path / "manifest.json").write_text(wrong)
+        with pytest.raises(StudyError, match="not finished"):
+            folder.verify()
+
+
+def test_a_shard_of_another_plan_is_not_taken(tmp_path):
+    one, other = RunFolder(tmp_path / "one"), RunFolder(tmp_path / "other")
+    for folder, plan in ((one, "{}"), (other, "{} ")):
+        folder.write_text("run.json", plan)
+        folder.write_shard("layers/one", 0, shards.focus([0]))
+    assert one.has_shard(Focus, "layers/one", 0)
+    one.shard("layers/one", 0).write_bytes(other.shard("layers/one", 0).read_bytes())
+    assert not one.has_shard(Focus, "layers/one", 0)

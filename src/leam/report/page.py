@@ -34,8 +34,8 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     Raises:
         StudyError: The study is not finished, or its files are damaged or have changed since.
     """
-    folder.verify()
     whole, summary = folder.plan(), read_summary(folder)
+    folder.verify()
     # Recognizers that failed have no figures.
     plan = whole.only(summary.recognizers)
     context = Context(plan, summary, RunData(plan, folder), faces)

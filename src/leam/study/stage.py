@@ -6,6 +6,7 @@ or a class that an installed package declares in the entry point group ``leam.me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeVar

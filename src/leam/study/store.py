@@ -207,20 +207,21 @@ class RunFolder:
         Raises:
             StudyError: The study is not finished, or one of them is missing or has changed since.
         """
+        again = "run the study again with the same `leam study` command"
         try:
-            listed: dict[str, str] = json.loads((self.path / _MANIFEST).read_bytes())
-            names = {*listed, _PLAN, "summary.json", *self._tables()}
-            changed = [n for n in sorted(names) if sha256_of(self.path / n) != listed.get(n)]
-        except (OSError, ValueError, TypeError, AttributeError):
-            raise StudyError(
-                f"{self.path}: the study is not finished, or files are missing; "
-                "run it with the same `leam study` command"
-            ) from None
-        if changed:
-            raise StudyError(
-                f"{self.path / changed[0]}: changed since the study finished; "
-                "run it again with the same `leam study` command"
-            )
+            listed = json.loads((self.path / _MANIFEST).read_bytes())
+            known = {name: listed[name] for name in [_PLAN, "summary.json", *listed]}
+        except (OSError, ValueError, TypeError, LookupError):
+            raise StudyError(f"{self.path}: the study is not finished; {again}") from None
+        for name in dict.fromkeys([*known, *self._tables()]):
+            try:
+                same = sha256_of(self.path / name) == known.get(name)
+            except OSError:
+                same = False
+            if not same:
+                raise StudyError(
+                    f"{self.path / name}: missing, or changed since the study finished; {again}"
+                )
 
     def _tables(self) -> list[str]:
         paths = sorted((self.path / "tables").rglob("*.parquet"))
