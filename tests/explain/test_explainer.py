@@ -285,6 +285,55 @@ def test_maps_name_the_backend_that_computed_them(tiny, chips, asked, resolved):
     assert maps.face(2).backend == resolved
 
 
+class Turning(nn.Module):
+    """A network that leaves out its activation for bright faces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()
+        self.fc = nn.Linear(256, 5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.fc((y if bool((x == 1).any(dim=(1, 2, 3)).all()) else self.relu(y)).flatten(1))
+
+
+def test_maps_name_the_plain_backend_where_it_computed_any_portion(chips):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Turning()))
+    dark = (chips[:1] // 2).expand(32, -1, -1, -1)
+    bright = torch.full_like(dark, 255)
+    assert explainer.explain(dark).backend == "fused"
+    assert explainer.explain(bright).backend == "plain"
+    assert explainer.explain(torch.cat([dark, bright])).backend == "plain"
+
+
+class Several(TinyNet):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+def test_a_module_that_does_not_return_a_tensor_is_refused():
+    with pytest.raises(ModelError, match=r"^tiny: the module returns tuple, expected a tensor$"):
+        Explainer(wrap(Several()))
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_parameters_that_are_not_float32_are_refused(dtype, backend):
+    message = rf"^tiny: parameter conv1.weight is {dtype}; .*float32 parameters[^\n]*$"
+    with pytest.raises(ModelError, match=message):
+        Explainer(wrap(TinyNet().to(dtype)), backend=backend)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("part", [False, True])
+def test_script_modules_are_refused(part):
+    module = torch.jit.script(TinyNet())
+    with pytest.raises(ModelError, match=r"^tiny: the module contains a ScriptModule; [^\n]*$"):
+        Explainer(wrap(nn.Sequential(module) if part else module))
+
+
 def test_only_modules_without_an_underscore_are_backends():
     assert list(BACKENDS) == ["fused", "plain"]
 

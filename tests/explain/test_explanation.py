@@ -74,7 +74,12 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         "image_sha256": hashlib.sha256(face.path.read_bytes()).hexdigest(),
         "reference": None,
         "reference_sha256": hashlib.sha256(mate.picture.tobytes()).hexdigest(),
-        "face": {"box": list(face.box), "found": 1, "detector": "dlib"},
+        "face": {
+            "box": list(face.box),
+            "matrix": recognizer.crop.matrix(face).tolist(),
+            "found": 1,
+            "detector": "dlib",
+        },
         "model": "tiny",
         "sha256": recognizer.sha256,
         "input": {
@@ -181,9 +186,17 @@ def test_a_fraction_that_is_none_is_refused(face, parser, top):
         explain(face, parser, top=top)
 
 
-def test_a_face_for_each_reference_is_needed(face, parser):
-    with pytest.raises(InputError):
-        explain(face, parser, references=[face, face])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_reference_for_each_face_is_needed(face, parser, count):
+    message = f"^{count} references for 2 faces; give one for each face$"
+    with pytest.raises(InputError, match=message):
+        explain_faces([face, face], Explainer(tiny()), parser, references=[face] * count)
+
+
+@pytest.mark.parametrize("references", [None, []])
+def test_faces_are_needed(parser, references):
+    with pytest.raises(InputError, match=r"^no faces to explain; give at least one$"):
+        explain_faces([], Explainer(tiny()), parser, references=references)
 
 
 # What follows tries to lie.
@@ -229,6 +242,23 @@ def test_a_changed_picture_is_not_reported_as_the_file(face, parser, tmp_path):
     record = saved(explain(blurred, parser), tmp_path)
     assert record["image"] is None
     assert record["image_sha256"] == hashlib.sha256(blurred.picture.tobytes()).hexdigest()
+
+
+def test_moved_landmarks_are_recorded(face, parser, tmp_path):
+    moved = dataclasses.replace(face, five_points=face.five_points + np.array([9.0, -4.0]))
+    first, second = (saved(explain(f, parser), tmp_path)["face"] for f in (face, moved))
+    assert first["box"] == second["box"]
+    assert first["matrix"] != second["matrix"]
+
+
+def test_the_backend_is_the_one_that_computed_the_maps(face, parser, tmp_path):
+    recognizer = tiny()
+    explainer = Explainer(recognizer)
+    module = recognizer.module
+    assert saved(explain_faces([face], explainer, parser)[0], tmp_path)["backend"] == "fused"
+    # The network now leaves out an activation that was fused with its convolution.
+    module.forward = lambda x: module.fc(module.relu2(module.conv2(module.conv1(x))).flatten(1))
+    assert saved(explain_faces([face], explainer, parser)[0], tmp_path)["backend"] == "plain"
 
 
 def test_pixels_changed_after_explaining_do_not_change_the_record(face, parser, tmp_path):

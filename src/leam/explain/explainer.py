@@ -12,7 +12,7 @@ from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 from leam.explain.backends import AUTO, BACKENDS, FASTEST, Chips
 from leam.explain.backends.plain import Plain
-from leam.explain.layers import CONVOLUTIONS, Layer, choose_layers, differentiable
+from leam.explain.layers import CONVOLUTIONS, Layer, check_module, choose_layers, differentiable
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
@@ -35,7 +35,7 @@ class Maps:
         embeddings: ``(B, D)`` float32, not normalised.
         scores: The target's value, ``(B,)``.
         empty: True where a layer's map was zero or not finite, ``(L, B)``.
-        backend: The name of the backend that computed the maps.
+        backend: The name of the backend that computed the maps; ``plain`` if it took over for part of the batch.
     """
 
     layers: tuple[Layer, ...]
@@ -99,10 +99,11 @@ class Explainer:
         layers: The chosen layers.
         weighting: As given.
         aggregate: As given.
-        backend: The name of the backend, never ``auto``.
+        backend: The name of the chosen backend, never ``auto``; ``plain`` may take over, see :class:`Maps`.
 
     Raises:
         LayerError: A layer does not exist, has no grid or does not reach the embedding.
+        ModelError: The module has parameters that are not float32, or script modules, or does not return embeddings.
         InputError: There is no such weighting, aggregate or backend.
     """
 
@@ -123,6 +124,7 @@ class Explainer:
         self._join = AGGREGATES[aggregate]
         with differentiable(recognizer.module):
             blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
+            check_module(recognizer, blank)
             self.layers = choose_layers(recognizer.module, blank, layers)
         self._compute = build(recognizer, self.layers, weigh)
         self._plain = Plain(recognizer, self.layers, weigh)
@@ -156,6 +158,7 @@ class Explainer:
             parts = [self._compute(chips[part], target.rows(part, count)) for part in rows]
         else:
             parts = [self._compute(chips, target)]
+        names = {part.backend for part in parts}
         with torch.no_grad():
             layer_maps, empty = distributions(
                 [torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)]
@@ -168,7 +171,7 @@ class Explainer:
             embeddings=torch.cat([part.embeddings for part in parts]),
             scores=torch.cat([part.scores for part in parts]),
             empty=empty,
-            backend=self.backend,
+            backend=names.pop() if len(names) == 1 else "plain",
         )
 
     def differentiate(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from leam.errors import ModelError
+from leam.errors import InputError, ModelError
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.masks import critical_mask
 from leam.explain.pictures import explanation_panels, figure_png, layer_strip, png
@@ -41,6 +41,8 @@ class FaceRecord(_Record):
 
     box: Box
     """Left, top, right and bottom in pixels of the picture."""
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """Alignment: the affine map from pixels of the picture ``(x, y, 1)`` to pixels of the aligned face, 2x3."""
     found: int
     """Number of faces in the picture."""
     detector: str | None
@@ -288,7 +290,7 @@ def explain_faces(
     """Explain each face's embedding, or its similarity with a reference.
 
     Args:
-        faces: The faces.
+        faces: The faces, at least one.
         explainer: Explains a recognizer.
         parser: Finds the regions.
         references: A reference for each face; the target is then ``reference``, else ``self``.
@@ -296,20 +298,27 @@ def explain_faces(
 
     Raises:
         ModelError: A face has no overall map: every layer's map is zero or not finite.
-        InputError: ``top`` is not in (0, 1], or the number of references is not the number of faces.
+        InputError: ``top`` is not in (0, 1], there are no faces, or the number of references is not that of faces.
     """
+    if not faces:
+        raise InputError("no faces to explain; give at least one")
+    if references is not None and len(references) != len(faces):
+        raise InputError(
+            f"{len(references)} references for {len(faces)} faces; give one for each face"
+        )
+    others = [None] * len(faces) if references is None else references
     recognizer = explainer.recognizer
     # Before anything is computed: pictures and weights may change later.
     sha256 = recognizer.sha256
-    made = [
-        _provenance(face, references[index] if references else None, explainer, sha256, parser, top)
-        for index, face in enumerate(faces)
-    ]
     chips = [recognizer.crop.align(face) for face in faces]
+    made = [
+        _provenance(face, chip, other, explainer, sha256, parser, top)
+        for face, chip, other in zip(faces, chips, others, strict=True)
+    ]
     target: Target = self_target
     if references is not None:
-        others = [recognizer.crop.align(face).image for face in references]
-        target = reference_target(recognizer.embed(np.stack(others)), recognizer.card.similarity)
+        images = np.stack([recognizer.crop.align(face).image for face in references])
+        target = reference_target(recognizer.embed(images), recognizer.card.similarity)
     maps = explainer.explain(np.stack([chip.image for chip in chips]), target)
     return [
         _explanation(
@@ -318,7 +327,7 @@ def explain_faces(
             maps.face(index),
             parser.parse(face, recognizer.crop),
             made[index],
-            references[index] if references else None,
+            others[index],
         )
         for index, (face, chip) in enumerate(zip(faces, chips, strict=True))
     ]
@@ -347,7 +356,7 @@ def _explanation(
         share=region_shares(critical, regions, len(REGIONS))[0].numpy(),
         mass=region_shares(maps.overall.cpu(), regions, len(REGIONS))[0].numpy(),
         area=region_areas(regions, len(REGIONS))[0].numpy(),
-        provenance=provenance,
+        provenance=provenance.model_copy(update={"backend": maps.backend}),
         similarity=float(maps.scores[0]) if reference else None,
         reference=reference,
     )
@@ -355,6 +364,7 @@ def _explanation(
 
 def _provenance(
     face: Face,
+    chip: Chip,
     reference: Face | None,
     explainer: Explainer,
     sha256: str,
@@ -368,7 +378,9 @@ def _provenance(
         image_sha256=face.sha256,
         reference=_file_of(reference) if reference else None,
         reference_sha256=reference.sha256 if reference else None,
-        face=FaceRecord(box=face.box, found=face.found, detector=face.detector),
+        face=FaceRecord(
+            box=face.box, matrix=chip.matrix.tolist(), found=face.found, detector=face.detector
+        ),
         model=card.name,
         sha256=sha256,
         input=InputRecord(**card.model_dump(include=set(InputRecord.model_fields))),

@@ -11,8 +11,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from leam.errors import LayerError
-from leam.recognizers.recognizer import evaluating
+from leam.errors import LayerError, ModelError
+from leam.recognizers.recognizer import Recognizer, evaluating
 
 CONVOLUTIONS = "convolutions"
 STAGES = "stages"
@@ -65,6 +65,29 @@ class _Output:
     module: str
     call: int
     value: object
+
+
+def check_module(recognizer: Recognizer, inputs: Tensor) -> None:
+    """Refuse a recognizer whose module cannot be explained.
+
+    Args:
+        recognizer: The recognizer.
+        inputs: One input ``(1, 3, h, w)`` float32; its values do not matter.
+
+    Raises:
+        ModelError: The module contains script modules or parameters that are not float32, or does not return embeddings
+            ``(1, D)``.
+    """
+    supported = "explanations need a module of float32 parameters that is not a ScriptModule"
+    if any(isinstance(child, torch.jit.ScriptModule) for child in recognizer.module.modules()):
+        raise ModelError(f"{recognizer.name}: the module contains a ScriptModule; {supported}")
+    for name, parameter in recognizer.module.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise ModelError(
+                f"{recognizer.name}: parameter {name} is {parameter.dtype}; {supported}"
+            )
+    with torch.no_grad():
+        recognizer.forward(inputs)
 
 
 def choose_layers(

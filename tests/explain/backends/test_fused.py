@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from leam.explain.backends._fusion import find_chains
 from leam.explain.backends._operations import Activation
@@ -248,10 +249,6 @@ def test_a_prelu_is_the_only_activation_of_its_chain(chips, rest):
 
 
 def test_hooked_and_subclassed_modules_run_as_they_are(chips):
-    class Louder(nn.BatchNorm2d):
-        def forward(self, x):
-            return 3 * super().forward(x)
-
     net = network(nn.ReLU(), nn.ReLU())
     net[1] = Louder(6).eval()
     seen = []
@@ -288,6 +285,129 @@ def test_a_network_that_turns_elsewhere_runs_plainly(chips):
     torch.manual_seed(0)
     explainer = Explainer(wrap(Turning()))
     assert [tuple(chain) for chain in explainer._compute.chains] == [("conv", "bn")]
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+class Skipping(nn.Module):
+    """A network that leaves out the last module of a chain where its flag or its input says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.bn, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+        self.fc = nn.Linear(256, 5)
+        self.skip = False
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        return self.fc((y if self.skip or bool((x == 1).all()) else self.relu(y)).flatten(1))
+
+
+@pytest.mark.parametrize("why", ["flag", "input"])
+def test_a_network_that_leaves_out_a_module_runs_plainly(chips, why):
+    explainer = Explainer(wrap(Skipping()))
+    assert [tuple(chain) for chain in explainer._compute.chains] == [("conv", "bn", "relu")]
+    assert explainer.explain(chips).backend == "fused"
+    explainer.recognizer.module.skip = why == "flag"
+    given = chips if why == "flag" else torch.full_like(chips, 255)
+    maps = explainer.explain(given)
+    assert maps.backend == "plain"
+    assert_same(maps, plain(explainer, given))
+
+
+def mixed(x, y):
+    return 2.0 * x + y
+
+
+class Unseen(nn.Module):
+    """A network that reads a normalisation's output where no trace sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.bn, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+        self.fc, self.mixed = nn.Linear(256, 5), torch.jit.script(mixed)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        return self.fc(self.mixed(y, self.relu(y)).flatten(1))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_a_network_that_reads_what_a_trace_does_not_see_always_runs_plainly(chips, weighting):
+    explainer = Explainer(wrap(Unseen()), weighting=weighting)
+    assert [tuple(chain) for chain in explainer._compute.chains] == [("conv", "bn", "relu")]
+    maps = explainer.explain(chips)
+    assert maps.backend == "plain"
+    assert_same(maps, plain(explainer, chips))
+
+
+class Recomputed(Skipping):
+    """A network that fails where its modules are replaced during the forward pass only."""
+
+    def forward(self, x):
+        def start(x):
+            return self.relu(self.bn(self.conv(x)))
+
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return self.fc(checkpoint(start, x, use_reentrant=False).flatten(1))
+
+
+def test_a_network_that_fails_with_fused_operations_always_runs_plainly(chips):
+    explainer = Explainer(wrap(Recomputed()))
+    assert explainer._compute.chains
+    maps = explainer.explain(chips)
+    assert maps.backend == "plain"
+    assert_same(maps, plain(explainer, chips))
+
+
+class Cancelling(nn.Module):
+    """Products of both signs sum to rounding errors before a normalisation, as do those of ``self_target``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.start, self.conv = network(nn.PReLU(6), nn.PReLU(6))[:7], nn.Conv2d(6, 5, 8)
+        self.mix = nn.Conv2d(6, 6, 1, bias=False)
+
+    def forward(self, x):
+        x = self.mix(self.start(x))
+        x = x / x.norm(dim=1, keepdim=True)
+        return nn.functional.normalize(self.conv(x).flatten(1))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_rounding_errors_do_not_rule_out_fused_operations(chips, weighting):
+    explainer = Explainer(wrap(Cancelling().eval()), weighting=weighting)
+    assert explainer.explain(chips).backend == "fused"
+
+
+class Louder(nn.BatchNorm2d):
+    def forward(self, x):
+        return 3 * super().forward(x)
+
+
+def subclassed(norm: nn.BatchNorm2d) -> None:
+    norm.__class__ = Louder
+
+
+def of_another_kind(norm: nn.BatchNorm2d) -> None:
+    norm.__class__ = nn.ReLU
+    norm.inplace = False
+
+
+def without_statistics(norm: nn.BatchNorm2d) -> None:
+    norm.running_mean = norm.running_var = None
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("change", [subclassed, of_another_kind, without_statistics])
+@pytest.mark.parametrize("place", [1, 4])
+def test_a_module_that_changes_later_runs_as_it_is(chips, change, place):
+    net = network(nn.ReLU(), nn.Hardtanh(-0.5, 0.7))
+    explainer = Explainer(wrap(net))
+    change(net[place])
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 

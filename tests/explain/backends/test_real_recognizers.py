@@ -34,4 +34,6 @@ def test_fused_maps_are_those_of_the_plain_definition(assets, name):
     ]
     chips = torch.from_numpy(np.stack([np.asarray(picture) for picture in cut]))
     explainer = Explainer(recognizer)
-    assert_same(explainer.explain(chips), plain(explainer, chips))
+    maps = explainer.explain(chips)
+    assert maps.backend == "fused"
+    assert_same(maps, plain(explainer, chips))

@@ -21,6 +21,7 @@ from leam.recognizers.recognizer import Recognizer
 AUTO, FASTEST = "auto", "fused"
 """The name that stands for the fastest backend, and that backend's name."""
 
+Layers = tuple[Layer, ...]
 Chips = NDArray[np.uint8] | Tensor
 """Aligned faces, RGB ``(B, h, w, 3)``, 0-255."""
 
@@ -33,11 +34,13 @@ class RawMaps:
         maps: One ``(B, h_l, w_l)`` float32 for each layer, as the weighting returns it.
         embeddings: ``(B, D)`` float32, not normalised.
         scores: The target's values, ``(B,)``.
+        backend: The name of the backend that computed them.
     """
 
     maps: tuple[Tensor, ...]
     embeddings: Tensor
     scores: Tensor
+    backend: str
 
 
 Backend = Callable[[Chips, Target], RawMaps]
@@ -48,8 +51,7 @@ ModelError if the chips or the module's output have the wrong shape, and LayerEr
 forward pass or does not reach the embedding.
 """
 
-
-Builder = Callable[[Recognizer, tuple[Layer, ...], Weighting], Backend]
+Builder = Callable[[Recognizer, Layers, Weighting], Backend]
 """Makes a backend for the layers of a recognizer."""
 
 BACKENDS: Registry[Builder] = Registry("backend", "leam.backends", package="leam.explain.backends")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
@@ -15,9 +15,6 @@ from torch.overrides import TorchFunctionMode
 
 from leam.explain.backends._operations import ACTIVATION, AFFINE, CONVOLUTION, kind
 from leam.explain.layers import Layer
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
 
 Chain = dict[str, nn.Module]
 """Modules by name that run one after another, each on the output of the one before and on nothing else: at most one
@@ -34,17 +31,15 @@ class _Call:
     output: object = None
 
 
-@dataclass
 class _Trace(TorchFunctionMode):
     """Records the calls of modules in a forward pass, and how often each tensor is read."""
 
-    calls: list[_Call] = field(default_factory=list)
-    reads: Counter[int] = field(default_factory=Counter)
-    # The id of an object is unique only while the object lives.
-    alive: list[object] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.calls: list[_Call] = []
+        self.reads: Counter[int] = Counter()
+        # The id of an object is unique only while the object lives.
+        self.alive: list[object] = []
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and count the tensors that it reads."""
@@ -66,7 +61,7 @@ class _Trace(TorchFunctionMode):
         self.calls.append(_Call(name, module, single))
         return None if single is None else (single.clone(),)
 
-    def after(self, output: object) -> None:
+    def after(self, _module: nn.Module, _inputs: object, output: object) -> None:
         """Record the output of the last call."""
         self.calls[-1].output = output
         self.alive.append(output)
@@ -84,7 +79,6 @@ def find_chains(
     times = Counter(call.name for call in trace.calls)
     calls = [call for call in trace.calls if times[call.name] == 1 and call.input is not None]
     readers = {id(call.input): call for call in calls}
-    explained = {layer.module for layer in layers}
     chains: list[Chain] = []
     taken: set[str] = set()
     for call in calls:
@@ -93,11 +87,12 @@ def find_chains(
         members = [call]
         while following := _next(members[-1], trace, readers, embedding):
             members.append(following)
-        taken.update(member.name for member in members)
-        hidden = [member.name for member in members][kind(call.module) == CONVOLUTION :]
+        found = {member.name: member.module for member in members}
+        taken.update(found)
+        hidden = [*found][kind(call.module) == CONVOLUTION :]
         # A lone activation is as fast in torch.
-        if kind(call.module) != ACTIVATION and not explained.intersection(hidden):
-            chains.append({member.name: member.module for member in members})
+        if kind(call.module) != ACTIVATION and not any(layer.module in hidden for layer in layers):
+            chains.append(found)
     return tuple(chains)
 
 
@@ -106,31 +101,30 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
     trace = _Trace()
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
-            if kind(child) and unmodified(child):
-                before = child.register_forward_pre_hook(partial(trace.before, name))
-                after = child.register_forward_hook(lambda _m, _i, output: trace.after(output))
-                hooks.callback(before.remove)
-                hooks.callback(after.remove)
+            if suits(child):
+                hooks.enter_context(child.register_forward_pre_hook(partial(trace.before, name)))
+                hooks.enter_context(child.register_forward_hook(trace.after))
         with trace:
             return trace, module(inputs.clone())
 
 
 def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: object) -> _Call | None:
     """The call that continues a chain: it alone reads the output of this one, and its kind may follow."""
-    if call.output is embedding or trace.reads[id(call.output)] != 1:
-        return None
     following = readers.get(id(call.output))
-    if following is None or kind(following.module) < max(kind(call.module), AFFINE):
+    alone = call.output is not embedding and trace.reads[id(call.output)] == 1
+    if not alone or not following or kind(following.module) < max(kind(call.module), AFFINE):
         return None
     # Limits in a row are limits, but a PReLU with another activation is not one activation.
     prelu = isinstance(call.module, nn.PReLU) or isinstance(following.module, nn.PReLU)
     return None if prelu and kind(call.module) == ACTIVATION else following
 
 
-def unmodified(module: nn.Module) -> bool:
-    """Whether a module is in evaluation mode, without hooks or another forward function."""
+def suits(module: nn.Module) -> bool:
+    """Whether a module has a kind, is in evaluation mode, and has no hooks or other forward function."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     state = vars(module)
-    return not (module.training or "forward" in state or any(state.get(kind) for kind in _HOOKS))
+    modified = module.training or "forward" in state or any(map(state.get, hooks))
+    return kind(module) != 0 and not modified
 
 
 def _version(tensor: Tensor) -> int:

@@ -117,7 +117,7 @@ class Activation:
             return passed
         passed = torch.ops.aten.threshold_backward(gradient, x, self.above)
         # Where x is positive both are the gradient, elsewhere the first is zero.
-        return passed if self.slopes is None else passed.lerp_(gradient, _wide(self.slopes))
+        return passed if self.slopes is None else passed.lerp_(gradient, self.slopes.view(-1, 1, 1))
 
 
 _IDENTITY = Activation(-math.inf, math.inf, -math.inf, math.inf)
@@ -176,7 +176,7 @@ class FusedOperation:
                 gradient = self.activation.backward(gradient, needed)
             if self.scale is not None:
                 # Only a new gradient may be overwritten.
-                scale = _wide(self.scale)
+                scale = self.scale.view(-1, 1, 1)
                 gradient = gradient.mul_(scale) if self.activation else gradient * scale
         if self.hook and convolved is not None:
             self.hook(convolved, gradient, sums)
@@ -186,9 +186,8 @@ class FusedOperation:
         self, run: Callable[..., None], gradient: Tensor, convolved: Tensor, given: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The gradient at the convolution's output and the weighting ``positive``, by the kernel."""
-        own = getattr(gradient, _OWNER, None) is self
-        layout = torch.channels_last
-        gradient = (gradient.contiguous if own else gradient.clone)(memory_format=layout)
+        copy = gradient.contiguous if getattr(gradient, _OWNER, None) is self else gradient.clone
+        gradient = copy(memory_format=torch.channels_last)
         activation = self.activation or _IDENTITY
         gain, shift = self.constants[-1] if self.constants else (None, None)
         constants = (gain, 1.0), (shift, 0.0), (activation.slopes, 0.0), (self.scale, 1.0)
@@ -266,8 +265,3 @@ def _for_each(values: Tensor | None, default: float, channels: int) -> Any:  # n
     if values is None:
         return np.full(channels, default, dtype=np.float32)
     return values.detach().to(torch.float32).expand(channels).contiguous().numpy()
-
-
-def _wide(values: Tensor) -> Tensor:
-    """Values ``(C,)`` or ``(1,)`` in a shape that multiplies ``(B, C, h, w)`` by channel."""
-    return values.view(-1, 1, 1)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from leam.errors import LayerError
-from leam.explain.backends import BACKENDS, Chips, RawMaps
-from leam.explain.layers import Layer, differentiable, recording
+from leam.explain.backends import BACKENDS, Chips, Layers, RawMaps
+from leam.explain.layers import differentiable, recording
 from leam.explain.targets import Target
 from leam.explain.weightings import Weighting
 from leam.recognizers.recognizer import Recognizer
@@ -17,15 +17,14 @@ from leam.recognizers.recognizer import Recognizer
 class Plain:
     """The backend that follows the definition step by step; it holds all activations and gradients."""
 
-    def __init__(
-        self, recognizer: Recognizer, layers: tuple[Layer, ...], weighting: Weighting
-    ) -> None:
+    def __init__(self, recognizer: Recognizer, layers: Layers, weighting: Weighting) -> None:
         self.recognizer, self.layers, self.weighting = recognizer, layers, weighting
 
     def __call__(self, chips: Chips, target: Target) -> RawMaps:
         """See :data:`leam.explain.backends.Backend`."""
         activations, gradients, embeddings, scores = self.differentiate(chips, target)
-        return RawMaps(tuple(map(self.weighting, activations, gradients)), embeddings, scores)
+        maps = tuple(map(self.weighting, activations, gradients))
+        return RawMaps(maps, embeddings, scores, "plain")
 
     def differentiate(
         self, chips: Chips, target: Target
