@@ -62,7 +62,9 @@ def test_encodings(tmp_path, encoding):
 def test_null_bytes_are_refused(tmp_path, cell):
     path = tmp_path / "null.csv"
     path.write_text(f"image,person\n{cell}.png,Ann\n")
-    with pytest.raises(InputError, match=r"null.csv(, line 2: contains a null byte|: not a readable)"):
+    with pytest.raises(
+        InputError, match=r"null.csv(, line 2: contains a null byte|: not a readable)"
+    ):
         read_people(path)
 
 

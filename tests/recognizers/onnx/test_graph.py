@@ -139,7 +139,9 @@ def test_input_of_another_size_is_refused(load):
 
 
 def test_two_images_are_refused(load):
-    with pytest.raises(ModelError, match="expected a graph with one input, the image; this one has x, y"):
+    with pytest.raises(
+        ModelError, match="expected a graph with one input, the image; this one has x, y"
+    ):
         load(parse("s = Add(x, y) z = Flatten(s)", given="float[1,3,8,8] x, float[1,3,8,8] y"))
 
 
