@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from leam.errors import FaceError, ImageError, InputError
-from leam.explain.layers import CONVOLUTIONS, Layer, choose_layers
+from leam.explain.layers import CONVOLUTIONS, Layer, check_module, choose_layers
 from leam.faces.alignment import Crop
 from leam.faces.detection import Detector, find_face
 from leam.faces.reading import Picture
@@ -78,7 +78,7 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
     """Check a loaded recognizer: embed faces, measure the time, and list its layers.
 
     Raises:
-        ModelError: The recognizer cannot embed.
+        ModelError: The recognizer cannot embed, or its module cannot be explained.
         LayerError: The recognizer has no layer to explain.
     """
     height, width = recognizer.card.input_size
@@ -91,6 +91,7 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
         seconds.append(time.perf_counter() - start)
     with evaluating(recognizer.module):
         blank = recognizer.preprocess(torch.zeros(1, height, width, 3))
+        check_module(recognizer, blank)
         layers = choose_layers(recognizer.module, blank, CONVOLUTIONS)
     return ModelCheck(
         recognizer.name,
