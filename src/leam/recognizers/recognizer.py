@@ -197,7 +197,8 @@ def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
     return -distance
 
 
-# One lock for all networks: two recognizers may share a part of one, and whoever takes a second lock may be waited for.
+# One lock for all networks: two recognizers may share a submodule, and with one lock per network, two threads that need both
+# networks could deadlock.
 _LOCK = RLock()
 
 
