@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -161,6 +161,7 @@ def _fields(kind: type[BaseModel], leaves: tuple[str, ...] = ()) -> Iterator[str
 
 
 def _rows(kind: type[BaseModel], prefix: str, leaves: tuple[str, ...]) -> Iterator[str]:
+    kind.model_rebuild()  # nested models that name one another may not be resolved yet
     for name, field in kind.model_fields.items():
         path = f"{prefix}{name}"
         type_name, inner, suffix = _described(field.annotation)
@@ -192,7 +193,11 @@ def _described(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:  # n
     names = {str: "text", int: "integer", float: "number", bool: "true or false"}
     if annotation in names:
         return names[annotation], None, ""
-    return ("text" if all(isinstance(one, str) for one in arguments) else "value"), None, ""
+    if origin is Literal:
+        return _described(type(arguments[0]))
+    if annotation is Any:
+        return "value", None, ""
+    raise TypeError(f"no description of {annotation}")
 
 
 def _paragraph(kind: type) -> str:
