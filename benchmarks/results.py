@@ -182,7 +182,7 @@ def fills(summary: Summary) -> str:
     return table(f"recognizer | {' | '.join(next(iter(found.values())).curves)}", rows)
 
 
-def panel(summary: Summary) -> str:
+def subset(summary: Summary) -> str:
     """Verification, sanity, stability and region swaps."""
     sanity, stability = summary.each(SanityFigures), summary.each(StabilityFigures)
     swaps = summary.each(SwapFigures)
@@ -256,7 +256,7 @@ def groups(summary: Summary) -> str:
     return table(f"{everyone} | {matched}", rows)
 
 
-PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, panel)
+PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, subset)
 ACROSS = (agreement, transfer, groups)
 
 

@@ -170,6 +170,9 @@ def _rows(kind: type[BaseModel], prefix: str, leaves: tuple[str, ...]) -> Iterat
             yield from _rows(inner, f"{path}{suffix}.", ())
 
 
+_NAMES = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "value"}
+
+
 def _described(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:  # noqa: ANN401, PLR0911  one return a kind
     """A type in words, the model inside it, and how its keys are reached."""
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -190,14 +193,9 @@ def _described(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:  # n
     if arguments and type(None) in arguments:
         inner, model, suffix = _described(next(one for one in arguments if one is not type(None)))
         return f"{inner} or null", model, suffix
-    names = {str: "text", int: "integer", float: "number", bool: "true or false"}
-    if annotation in names:
-        return names[annotation], None, ""
     if origin is Literal:
         return _described(type(arguments[0]))
-    if annotation is Any:
-        return "value", None, ""
-    raise TypeError(f"no description of {annotation}")
+    return _NAMES[annotation], None, ""
 
 
 def _paragraph(kind: type) -> str:

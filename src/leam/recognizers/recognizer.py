@@ -197,8 +197,8 @@ def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
     return -distance
 
 
-# One lock for all networks: two recognizers may share a submodule, and with one lock per network, two threads that need both
-# networks could deadlock.
+# One lock for all networks: two recognizers may share a submodule, and with one lock per network, two threads that
+# need both networks could deadlock.
 _LOCK = RLock()
 
 
