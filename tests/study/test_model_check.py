@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leam.errors import InputError
+from leam.errors import InputError, ModelError
 from leam.study.model_check import Pair, check_model, read_pairs, verify
 
 
@@ -14,6 +14,14 @@ def test_a_check_embeds_times_and_lists(tiny):
     assert found.embedding_size == 6
     assert [layer.name for layer in found.layers] == ["conv1", "conv2"]
     assert found.milliseconds > 0
+
+
+def test_a_module_that_cannot_be_explained_is_refused(tiny):
+    tiny.module.conv2.double()
+    tiny.module.conv2.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+    tiny.module.conv2.register_forward_hook(lambda _, inputs, output: output.float())
+    with pytest.raises(ModelError, match=r"^tiny: parameter conv2\.weight is torch\.float64; "):
+        check_model(tiny)
 
 
 def test_warnings_name_what_a_card_leaves_open(tiny):
