@@ -11,7 +11,8 @@ from leam.report.section import SECTIONS, Context, Section
 _TEXT = (
     "The claims of the paper's abstract (arXiv 2509.17457) and the figures of this study. The paper's formulas, "
     "layers, recognizers, data and parser are not public, so figures can be compared in direction, not digit by digit. "
-    "The verdict is on the direction alone."
+    "The verdict is on the direction alone. bc is the Bhattacharyya coefficient of two maps: 1 for equal maps, 0 for "
+    "maps without a common pixel."
 )
 
 
