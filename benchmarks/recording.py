@@ -63,7 +63,7 @@ def all_models() -> list[str]:
 
 
 def load(names: str) -> list[Recognizer]:
-    """The recognizers of a comma-separated list; ``all`` for the ten."""
+    """The recognizers of a comma-separated list; ``all`` for all eleven."""
     wanted = all_models() if names == "all" else names.split(",")
     return [load_recognizer(name) for name in wanted]
 

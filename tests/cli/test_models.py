@@ -22,12 +22,14 @@ def test_the_list_says_where_weights_are(leam, assets):
     assert "installed" in lines["mobileface_v3"]
     assert "to download, no sha256" in lines["facenet_casia"]
     assert "112x112" in lines["sface"]
+    assert " MobileNet v1 " in lines["mobilenet_v1_hse"]
 
 
 def test_the_list_as_json(leam, assets):
     listed = json.loads(leam("models", "--cards", CARDS, "--json").stdout)
     assert Path(listed["mobileface_v2"]["weights"]).is_file()
     assert listed["sface"]["weights"] is None
+    assert listed["sface"]["family"] == "MobileFaceNet"
     assert listed["edgeface_s_gamma_05"]["warnings"] == [
         "no sha256: a changed file would not be noticed"
     ]

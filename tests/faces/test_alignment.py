@@ -52,12 +52,33 @@ def test_window_cuts_and_the_matrix_follows(portrait, detector, window):
     np.testing.assert_allclose(cut.matrix[:, 2], whole.matrix[:, 2] - [left, top])
 
 
-def test_resized_input_and_its_matrix_agree(portrait, detector):
-    """A picture warped straight by the composed matrix shows the same as the chip that was cut, then resized."""
+@pytest.mark.parametrize("size", [(224, 224), (160, 160), (64, 64), (224, 192)])
+def test_inputs_of_any_size_are_cut_from_the_picture_in_one_step(portrait, detector, size):
     face = find_face(portrait, detector)
-    chip = Crop((224, 224)).align(face)
-    straight = warp(face.picture, chip.matrix, (224, 224))
-    assert np.abs(chip.image[8:-8, 8:-8].astype(int) - straight[8:-8, 8:-8].astype(int)).mean() < 4
+    crop = Crop(size)
+    chip = crop.align(face)
+    np.testing.assert_array_equal(chip.image, warp(face.picture, chip.matrix, size))
+    # The template is scaled from corner to corner of the input.
+    corners = np.array([[-0.5, -0.5], [111.5, 111.5]])
+    to_picture = np.linalg.inv(np.vstack([Crop().matrix(face), [0, 0, 1]]))[:2]
+    placed = transform_points(chip.matrix, transform_points(to_picture, corners))
+    np.testing.assert_allclose(placed, [[-0.5, -0.5], [size[1] - 0.5, size[0] - 0.5]], atol=1e-9)
+
+
+def test_a_resized_chip_is_enlarged_from_the_chip(portrait, detector):
+    face = find_face(portrait, detector)
+    crop, straight = Crop((224, 224), resized_chip=True), Crop((224, 224))
+    chip = crop.align(face).image
+    np.testing.assert_array_equal(chip, np.rint(crop.from_chip(Crop().align(face).image)))
+    assert crop.name != straight.name
+    np.testing.assert_array_equal(crop.matrix(face), straight.matrix(face))
+    sharp = straight.align(face).image
+    assert np.abs(chip[8:-8, 8:-8].astype(int) - sharp[8:-8, 8:-8].astype(int)).mean() < 4
+    assert sharpness(sharp) > 1.2 * sharpness(chip)
+
+
+def sharpness(image):
+    return np.diff(image.astype(float), n=2, axis=1).std()
 
 
 def test_shrinking_averages_instead_of_skipping():

@@ -24,6 +24,9 @@ def test_a_card_is_a_few_lines(read):
     assert card.crop.window == (0, 8, 112, 96)
     assert card.mean == (0, 0, 0)
     assert card.std == (127.5, 127.5, 127.5)
+    assert card.family is None
+    assert not card.crop.resized_chip
+    assert read('name = "mine"\nresized_chip = true').crop.resized_chip
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ def test_a_card_is_a_few_lines(read):
         ("embedding_size = -1", "embedding_size: "),
         ('similarity = "l2"', "similarity: "),
         ('name = "../evil"', "name: "),
+        ('family = ""', "family: String should have at least 1 character"),
+        ("resized_chip = 112", "resized_chip: Input should be a valid boolean"),
         ("colour = 3", "colour: Extra inputs are not permitted"),
         ("not toml", "not a readable card"),
     ],

@@ -55,7 +55,7 @@ def test_all_means_those_whose_weights_are_at_hand(tmp_path):
 
 
 def test_ten_are_at_hand_with_the_assets(assets):
-    assert len(choose(read_catalogue(folders=[EXAMPLES]), ["all"])) == 10
+    assert len(choose(read_catalogue(folders=[EXAMPLES]), ["all"])) == 11
 
 
 def test_names_and_card_files_are_chosen_in_order_and_once(tmp_path):

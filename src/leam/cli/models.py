@@ -50,8 +50,8 @@ ModelArgument = Annotated[
 def models(context: typer.Context, cards: CardsOption = None, as_json: JsonOption = False) -> None:
     """List the available recognizers, or inspect and test one.
 
-    The list names each recognizer's architecture, input size, weights and licence. Weights are installed, or are
-    downloaded on first use.
+    The list names each recognizer's architecture, family, input size, weights and licence. Weights are installed, or
+    are downloaded on first use.
 
     Examples:
         leam models
@@ -68,7 +68,7 @@ def models(context: typer.Context, cards: CardsOption = None, as_json: JsonOptio
         show_json({name: listed(entry) for name, entry in catalogue.items()})
         return
     show_table(
-        ("name", "architecture", "input", "weights", "licence"),
+        ("name", "architecture", "family", "input", "weights", "licence"),
         ([name, *summary(entry)] for name, entry in catalogue.items()),
     )
 
@@ -160,6 +160,7 @@ def summary(entry: CatalogueEntry) -> list[str]:
     weights = "installed" if entry.weights else "to download" if card.url else "missing"
     return [
         card.architecture,
+        card.family or "not stated",
         f"{card.input_size[0]}x{card.input_size[1]}",
         weights if card.sha256 else f"{weights}, no sha256",
         card.license or "not stated",

@@ -59,24 +59,28 @@ class Chip:
 
 @dataclass(frozen=True)
 class Crop:
-    """The geometry of a recognizer's input: a window of a template's chip, resized.
+    """The geometry of a recognizer's input: a template's chip or a window of it, scaled to the input size.
 
     Attributes:
         size: Height and width of the input in pixels.
         template: ``arcface`` (112x112 chip on five points) or ``dlib`` (150x150 chip on dlib's five
             points).
         window: Top, left, height, width within the chip; None takes all of it.
+        resized_chip: Cut the chip at the template's size, then resize it, for recognizers that were trained with
+            such inputs. Otherwise, the picture is sampled once, at the input size.
     """
 
     size: tuple[int, int] = (112, 112)
     template: TemplateName = "arcface"
     window: tuple[int, int, int, int] | None = None
+    resized_chip: bool = False
 
     @property
     def name(self) -> str:
         """An identifier of this geometry, usable in file names."""
-        parts = (self.template, "x".join(map(str, self.size)), *map(str, self.window or ()))
-        return "-".join(parts)
+        resized = ("resized",) if self.resized_chip else ()
+        size = "x".join(map(str, self.size))
+        return "-".join((self.template, size, *map(str, self.window or ()), *resized))
 
     @property
     def chip_side(self) -> int:
@@ -89,9 +93,13 @@ class Crop:
 
     def align(self, face: Face) -> Chip:
         """Cut the face out of its picture, at the input size; black beyond the picture's edge."""
+        matrix = self.matrix(face)
+        # A window at the chip's scale is cut from the chip, so that its pixels equal the chip's.
+        if not self.resized_chip and self._window()[2:] != self.size:
+            return Chip(warp(face.picture, matrix, self.size), matrix)
         side = self.chip_side
         chip = warp(face.picture, self._picture_to_chip(face), (side, side))
-        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), self.matrix(face))
+        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), matrix)
 
     def from_chip(self, chip: Picture) -> NDArray[np.float32]:
         """Cut the window out of the template's chip ``(side, side, 3)`` and resize it to the input ``(h, w, 3)``.
@@ -120,7 +128,7 @@ class Crop:
     def _chip_to_input(self) -> Matrix:
         top, left, height, width = self._window()
         scale_y, scale_x = self.size[0] / height, self.size[1] / width
-        # Resizing maps the image's corners, not the centres of its corner pixels, onto each other.
+        # Scaling maps the image's corners, not the centres of its corner pixels, onto each other.
         return np.array(
             [
                 [scale_x, 0, (0.5 - left) * scale_x - 0.5],

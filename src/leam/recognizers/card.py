@@ -57,6 +57,8 @@ class Card(BaseModel):
         tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Positive, Positive] | None
     ) = None
     """Top, left, height and width of the used part of the chip; by default the whole chip."""
+    resized_chip: bool = False
+    """The input is the template's chip, resized; by default it is sampled from the picture in one step."""
     channels: Literal["RGB", "BGR"] = "RGB"
     """Order of the colour channels."""
     mean: Triple = (127.5, 127.5, 127.5)
@@ -69,6 +71,8 @@ class Card(BaseModel):
     """Cosine of two embeddings, or minus their Euclidean distance."""
     threshold: float | None = None
     """Pairs at or above this similarity count as genuine; negative for ``euclidean``."""
+    family: Annotated[str, Field(min_length=1, max_length=80)] | None = None
+    """Recognizers of one family have related architectures, and count once in statements such as "9 of 11"."""
     license: str | None = None
     """Licence of the weights."""
     source: str | None = None
@@ -88,7 +92,7 @@ class Card(BaseModel):
     @property
     def crop(self) -> Crop:
         """The geometry of the input."""
-        return Crop(self.input_size, self.template, self.window)
+        return Crop(self.input_size, self.template, self.window, self.resized_chip)
 
     @property
     def warnings(self) -> tuple[str, ...]:
