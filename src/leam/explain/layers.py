@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
 from leam.errors import LayerError, ModelError
+from leam.explain.affine import Affine, AffineTrace
 from leam.recognizers.recognizer import Recognizer, evaluating
 
 CONVOLUTIONS = "convolutions"
 STAGES = "stages"
+RAW_CONVOLUTIONS = "raw_convolutions"
 
+# The modules whose output is a linear map of their input, ``(B, C, h, w)``.
+_LINEAR_MAPS = (nn.Conv2d, nn.ConvTranspose2d)
 # Vision transformers put at most this many class and register tokens before the patches.
 _MOST_EXTRA_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The output of one call of one module.
+    """A layer, and where its activations and gradients are taken.
+
+    A convolution's are taken after the frozen affine operations that follow it and that nothing else reads: batch
+    normalisations, biases and factors that a graph optimiser merges into its weights. The maps are then those of the
+    network's function, whether or not its file has been optimised. Other layers' are taken at their output.
 
     Attributes:
-        name: The module's name; for a module that runs several times ``name:0``, ``name:1``, ... in the order of calls.
-        module: The module's name in ``named_modules()``.
-        call: The number of the call, from 0.
+        name: The layer's module; ``name:0``, ``name:1``, ... in the order of calls for a module that runs several times.
+        module: The module at whose output activations and gradients are taken, by its name in ``named_modules()``.
+        call: The number of that module's call, from 0.
         channels: Number of channels.
         size: Height and width of the grid.
         extra_tokens: For a transformer's ``(B, N, C)`` output, the number of leading tokens (class, registers) that
             are dropped before the others are arranged on the grid; None for a ``(B, C, h, w)`` output.
+        affine: Frozen affine operations after that output that are functions and not modules; None if there are none.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Layer:
     channels: int
     size: tuple[int, int]
     extra_tokens: int | None = None
+    affine: Affine | None = field(default=None, compare=False, repr=False)
 
     @property
     def note(self) -> str:
@@ -49,6 +60,24 @@ class Layer:
             return ""
         rows, columns = self.size
         return f"tokens arranged on a {rows}x{columns} grid, {self.extra_tokens} class or register tokens dropped"
+
+    def activations(self, output: Tensor) -> Tensor:
+        """The layer's activations ``(B, C, h, w)``, from the output of ``module``."""
+        grid = self.on_grid(output)
+        if self.affine is None:
+            return grid
+        return grid * self.affine.scale[:, None, None] + self.affine.shift[:, None, None]
+
+    def gradients(self, gradient: Tensor) -> Tensor:
+        """The gradients at the layer's activations ``(B, C, h, w)``, from those at the output of ``module``.
+
+        Where a function has a scale of zero, the gradient after it is unknown and taken as zero.
+        """
+        grid = self.on_grid(gradient)
+        if self.affine is None:
+            return grid
+        scale = self.affine.scale[:, None, None]
+        return torch.where(scale == 0, 0.0, grid / scale)
 
     def on_grid(self, output: Tensor) -> Tensor:
         """The output as ``(B, C, h, w)``; tokens ``(B, N, C)`` are arranged on their grid."""
@@ -99,7 +128,9 @@ def choose_layers(
         module: The network, in the mode in which it will run.
         inputs: One input ``(1, 3, h, w)``; its values do not matter.
         wanted: ``convolutions`` (every convolution whose output has a grid and reaches the embedding, and a
-            transformer's blocks), ``stages`` (the last of these for each grid size), or module names and globs.
+            transformer's blocks), ``stages`` (the last of these for each grid size), ``raw_convolutions`` (as
+            ``convolutions``, but at their own outputs: maps then change if an optimiser merges a normalisation), or
+            module names and globs.
 
     Returns:
         The layers: automatic choices and the matches of a glob in the order of execution, names in the given order.
@@ -107,25 +138,45 @@ def choose_layers(
     Raises:
         LayerError: A name or glob matches nothing, or names a layer that has no grid or does not reach the embedding.
     """
-    outputs, embedding = _trace(module, inputs)
-    calls = {o.module: sum(p.module == o.module for p in outputs) for o in outputs}
-    aspect = inputs.shape[2] / inputs.shape[3]
-    layers: dict[str, Layer] = {}
-    values: dict[str, Tensor] = {}
-    for output in outputs:
-        name = output.module if calls[output.module] == 1 else f"{output.module}:{output.call}"
-        if isinstance(output.value, Tensor) and (layer := _layer(name, output, aspect)):
-            layers[name], values[name] = layer, output.value
-    connected = _connected(embedding, values)
-    if isinstance(wanted, str) and wanted in {CONVOLUTIONS, STAGES}:
-        return _automatic(
-            module, [layer for layer in layers.values() if layer.name in connected], wanted
-        )
-    names = _match([wanted] if isinstance(wanted, str) else wanted, outputs, layers)
-    for name in names:
-        if name not in connected:
-            raise LayerError(f"layer {name}: does not reach the embedding")
-    return tuple(layers[name] for name in names)
+    with differentiable(module):
+        outputs, embedding, trace = _trace(module, inputs)
+        calls = Counter(output.module for output in outputs)
+        names = [o.module if calls[o.module] == 1 else f"{o.module}:{o.call}" for o in outputs]
+        aspect = inputs.shape[2] / inputs.shape[3]
+        found = [_layer(name, output, aspect) for name, output in zip(names, outputs, strict=True)]
+        spatial = [(layer, o.value) for layer, o in zip(found, outputs, strict=True) if layer]
+        layers = {layer.name: layer for layer, _ in spatial}
+        connected = _connected(embedding, {layer.name: value for layer, value in spatial})
+        if isinstance(wanted, str) and wanted in {CONVOLUTIONS, STAGES, RAW_CONVOLUTIONS}:
+            reached = [layer for layer in layers.values() if layer.name in connected]
+            chosen = _automatic(module, reached, wanted)
+        else:
+            chosen = _match([wanted] if isinstance(wanted, str) else wanted, outputs, layers)
+        for layer in chosen:
+            if layer.name not in connected:
+                raise LayerError(f"layer {layer.name}: does not reach the embedding")
+        if wanted == RAW_CONVOLUTIONS:
+            return tuple(chosen)
+        return tuple(_merged(module, layer, outputs, trace) for layer in chosen)
+
+
+def _merged(
+    module: nn.Module, layer: Layer, outputs: Sequence[_Output], trace: AffineTrace
+) -> Layer:
+    """A convolution with the frozen affine operations that follow it; any other layer as it is."""
+    if not isinstance(module.get_submodule(layer.module), _LINEAR_MAPS):
+        return layer
+    places = {id(output.value): output for output in outputs}
+    (start,) = (o for o in outputs if (o.module, o.call) == (layer.module, layer.call))
+    assert isinstance(start.value, Tensor)  # noqa: S101  it has a grid
+    place, affine = start, None
+    for step in trace.follow(start.value):
+        affine = step.operation.after(affine)
+        # Copies change nothing, and would only move the place into a container.
+        if affine.changes and (output := places.get(id(step.tensor))):
+            place, affine = output, None
+    changed = affine if affine and affine.changes else None
+    return replace(layer, module=place.module, call=place.call, affine=changed)
 
 
 @contextmanager
@@ -183,17 +234,21 @@ def hooked(
     Yields:
         Nothing. Hooks are removed after the block, also after an exception.
     """
-    names: dict[str, dict[int, str]] = {}
+    # Several layers may be taken at one place: a convolution, and the normalisation that is merged into it.
+    names: dict[str, dict[int, list[str]]] = {}
     for layer in layers:
-        names.setdefault(layer.module, {})[layer.call] = layer.name
+        names.setdefault(layer.module, {}).setdefault(layer.call, []).append(layer.name)
     modules = dict(module.named_modules()) if names else {}
     calls = dict.fromkeys(names, 0)
 
     def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
         def count(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-            name = names[module_name].get(calls[module_name])
+            found = names[module_name].get(calls[module_name], [])
             calls[module_name] += 1
-            return None if name is None else hook(name, output)
+            for name in found:
+                replaced = hook(name, output)
+                output = output if replaced is None else replaced
+            return output if found else None
 
         return count
 
@@ -205,8 +260,8 @@ def hooked(
             handle.remove()
 
 
-def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
-    """The outputs of all modules in the order of execution, and the embedding."""
+def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor, AffineTrace]:
+    """The outputs of all modules in the order of execution, the embedding, and the functions that read them."""
     outputs: list[_Output] = []
     counts: dict[str, int] = {}
 
@@ -221,12 +276,16 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor]:
 
     named = [(name, child) for name, child in module.named_modules() if name]
     handles = [child.register_forward_hook(hook_of(name)) for name, child in named]
+    # The network gets a copy, since it may write into its input.
+    given = inputs.detach().requires_grad_() * 1
+    trace = AffineTrace(given)
     try:
-        embedding = module(inputs.detach().requires_grad_() * 1)
+        with trace:
+            embedding = module(given)
     finally:
         for handle in handles:
             handle.remove()
-    return outputs, embedding
+    return outputs, embedding, trace
 
 
 def _connected(embedding: Tensor, values: dict[str, Tensor]) -> set[str]:
@@ -261,7 +320,7 @@ def _token_grid(tokens: int, aspect: float) -> tuple[int, tuple[int, int]] | Non
     return None
 
 
-def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> tuple[Layer, ...]:
+def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> list[Layer]:
     modules = dict(module.named_modules())
 
     def wanted(layer: Layer) -> bool:
@@ -281,12 +340,12 @@ def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> tuple
     if choice == STAGES:
         last = {layer.size: layer for layer in chosen}
         chosen = [layer for layer in chosen if last[layer.size] is layer]
-    return tuple(chosen)
+    return chosen
 
 
 def _match(
     wanted: Sequence[str], outputs: Sequence[_Output], layers: dict[str, Layer]
-) -> list[str]:
+) -> list[Layer]:
     known = {output.module for output in outputs}
     chosen: dict[str, None] = {}
     for pattern in wanted:
@@ -297,4 +356,4 @@ def _match(
                 raise LayerError(f"layer {pattern}: has no spatial extent")
             raise LayerError(f"layer {pattern}: no such layer; `leam models layers` lists them")
         chosen.update(dict.fromkeys(matches))
-    return list(chosen)
+    return [layers[name] for name in chosen]

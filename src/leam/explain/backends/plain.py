@@ -45,6 +45,6 @@ class Plain:
         for layer, output, gradient in zip(self.layers, recorded, found, strict=True):
             if gradient is None:
                 raise LayerError(f"layer {layer.name}: does not reach the embedding")
-            activations.append(layer.on_grid(output.detach()))
-            gradients.append(layer.on_grid(gradient))
+            activations.append(layer.activations(output.detach()))
+            gradients.append(layer.gradients(gradient))
         return activations, gradients, embeddings.detach(), scores.detach()

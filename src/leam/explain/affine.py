@@ -1,0 +1,155 @@
+"""Follow the output of a linear map through the frozen affine operations that a graph optimiser would merge into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# The slope is taken over a wide interval, so that a large shift does not cancel it. The cubes at which a function is
+# then tried cover both signs and several orders of magnitude, so that no usual activation passes as affine.
+_FAR = 1024.0
+_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Affine:
+    """An affine operation with one scale and one shift for each channel, ``(C,)`` each: ``x * scale + shift``."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def after(self, first: Affine | None) -> Affine:
+        """This operation after another one."""
+        if first is None:
+            return self
+        return Affine(first.scale * self.scale, first.shift * self.scale + self.shift)
+
+    @property
+    def changes(self) -> bool:
+        """Whether the operation is more than a copy."""
+        return bool((self.scale != 1).any() or (self.shift != 0).any())
+
+
+@dataclass(frozen=True)
+class Step:
+    """A tensor that a frozen affine operation has computed, and the operation."""
+
+    tensor: Tensor
+    operation: Affine
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A call of a function that read a tensor; ``version`` is that of its result."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    result: object
+    version: int
+
+
+class AffineTrace(TorchFunctionMode):
+    """Records which functions of torch read which tensors in a forward pass.
+
+    Args:
+        inputs: The network's input: what depends on it is not frozen.
+    """
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()
+        self._reads: dict[tuple[int, int], list[_Read]] = {}
+        self._varying = {id(inputs)}
+        # The id of an object is unique only while the object lives.
+        self._alive: list[object] = [inputs]
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        """Run any function of torch, and record the tensors that it reads."""
+        kwargs = kwargs or {}
+        given = [(tensor, _version(tensor)) for tensor in _tensors([*args, *kwargs.values()])]
+        result = func(*args, **kwargs)
+        made = _tensors([result])
+        # A shape or a device is no value, and a move to the same device returns the tensor itself.
+        reads = [(t, v) for t, v in given if made and (result is not t or _version(t) != v)]
+        if any(id(tensor) in self._varying for tensor, _ in reads):
+            self._varying.update(map(id, made))
+        self._alive.extend(made)
+        version = _version(result) if isinstance(result, Tensor) else 0
+        for tensor, before in reads:
+            self._alive.append(tensor)
+            read = _Read(func, args, kwargs, result, version)
+            self._reads.setdefault((id(tensor), before), []).append(read)
+        return result
+
+    def follow(self, tensor: Tensor) -> Iterator[Step]:
+        """The frozen affine operations after a tensor ``(B, C, h, w)``, as long as nothing else reads their inputs."""
+        version = _version(tensor)
+        while len(reads := self._reads.get((id(tensor), version), [])) == 1:
+            read = reads[0]
+            operation = self._operation(read, tensor)
+            if operation is None or not isinstance(read.result, Tensor):
+                return
+            tensor, version = read.result, read.version
+            yield Step(tensor, operation)
+
+    def _operation(self, read: _Read, tensor: Tensor) -> Affine | None:
+        """The operation of a call, if it is affine with frozen constants for each channel."""
+        result, given = read.result, _tensors([*read.args, *read.kwargs.values()])
+        others = [other for other in given if other is not tensor]
+        frozen = not any(id(t) in self._varying or t.grad_fn is not None for t in others)
+        same = isinstance(result, Tensor) and (result.shape, result.dtype) == (
+            tensor.shape,
+            tensor.dtype,
+        )
+        # A convolution of one pixel and one channel is a layer of its own.
+        if not (same and frozen and len(others) == len(given) - 1) or read.function is torch.conv2d:
+            return None
+
+        def run(values: Tensor) -> Tensor:
+            args, kwargs = _replaced((read.args, read.kwargs), tensor, values)
+            output: Tensor = read.function(*args, **kwargs)
+            return output
+
+        with torch.no_grad():
+            return _fit(run, tensor)
+
+
+def _fit(run: Callable[[Tensor], Tensor], like: Tensor) -> Affine | None:
+    """The scale and shift of each channel, if a function of tensors like this one is affine in each element."""
+    shift = run(torch.zeros_like(like))
+    scale = (run(torch.full_like(like, _FAR)) - shift) / _FAR
+    if not all(bool((values == values[:, :, :1, :1]).all()) for values in (shift, scale)):
+        return None
+    cubes = torch.linspace(-10, 10, like.numel(), dtype=like.dtype, device=like.device) ** 3
+    # Each channel gets values from the whole range.
+    values = cubes.view(*like.shape[2:], -1).permute(2, 0, 1)[None]
+    expected = values * scale + shift
+    limit = _TOLERANCE * ((values * scale).abs() + shift.abs() + scale.abs())
+    if not bool(((run(values.clone()) - expected).abs() <= limit).all()):
+        return None
+    return Affine(scale[0, :, 0, 0].clone(), shift[0, :, 0, 0].clone())
+
+
+def _tensors(values: Sequence[object]) -> list[Tensor]:
+    """The tensors among values and in their lists and tuples."""
+    lists = [value if isinstance(value, tuple | list) else [value] for value in values]
+    return [value for items in lists for value in items if isinstance(value, Tensor)]
+
+
+def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:  # noqa: ANN401
+    """A nested structure of arguments with one tensor replaced."""
+    if isinstance(value, tuple | list):
+        return type(value)(_replaced(item, old, new) for item in value)
+    if isinstance(value, dict):
+        return {key: _replaced(item, old, new) for key, item in value.items()}
+    return new if value is old else value
+
+
+def _version(tensor: Tensor) -> int:
+    # torch counts in-place writes here alone, and does not count them for tensors of inference mode.
+    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001
