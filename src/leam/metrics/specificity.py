@@ -19,6 +19,7 @@ from leam.metrics.statistics import (
     Numbers,
     auc,
     bootstrap_mean,
+    central,
     estimate,
     resamples,
 )
@@ -133,7 +134,7 @@ class Chance:
         same: The mean coefficient of one person: its mean over permutations, and the interval that contains 95 % of
             them.
         auc: The AUC, likewise.
-        p: The probability that permuted identities give an AUC at least as high as the true identities.
+        p: Two-sided p-value of the AUC of the true identities, twice the smaller tail; at least ``2 / (repeats + 1)``.
     """
 
     same: Estimate
@@ -255,10 +256,11 @@ def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Cha
     observed = figures([np.arange(size) for size in sizes])[1]
     people = len(np.unique(np.concatenate([block.person for block in found])))
     means = draws.mean(axis=0)
+    rarer = min((draws[:, 1] >= observed).sum(), (draws[:, 1] <= observed).sum())
     return Chance(
-        same=estimate(float(means[0]), draws[:, 0], people),
-        auc=estimate(float(means[1]), draws[:, 1], people),
-        p=float((1 + (draws[:, 1] >= observed).sum()) / (1 + repeats)),
+        same=central(float(means[0]), draws[:, 0], people),
+        auc=central(float(means[1]), draws[:, 1], people),
+        p=float(min(1.0, 2 * (1 + rarer) / (1 + repeats))),
     )
 
 

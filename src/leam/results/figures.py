@@ -39,6 +39,8 @@ class PairedDifference(Model):
     """Two-sided p-value of a sign-flip test; null if there is nothing to test."""
     d: float | None
     """Cohen's d of the paired differences."""
+    p_adjusted: float | None = None
+    """The p-value after Benjamini-Hochberg correction over the controls of the recognizer; null outside such a set."""
 
 
 class Point(Model):

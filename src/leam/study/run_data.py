@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from leam.metrics.statistics import (
     Estimate,
     Numbers,
+    benjamini_hochberg,
     bootstrap_means,
     cohens_d_paired,
     finite,
@@ -135,6 +136,18 @@ class RunData:
             p=finite(sign_flip_p(means, self.settings.seed)),
             d=finite(cohens_d_paired(means)),
         )
+
+    def margins(
+        self, differences: Mapping[str, Numbers], owners: NDArray[np.int64]
+    ) -> dict[str, PairedDifference]:
+        """:meth:`paired` of the difference from each control, with p-values corrected for the number of controls."""
+        found = {name: self.paired(one, owners) for name, one in differences.items()}
+        p_values = np.array([one.p for one in found.values()], dtype=np.float64)
+        adjusted = benjamini_hochberg(p_values).tolist()
+        return {
+            name: one.model_copy(update={"p_adjusted": finite(p)})
+            for (name, one), p in zip(found.items(), adjusted, strict=True)
+        }
 
     def column_estimates(self, rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, Estimate]:
         """Means of the columns of a table over people."""
