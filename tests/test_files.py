@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from leam.files import open_regular, package_folder, packaged_file, sha256_of
+from leam.files import open_regular, package_folder, packaged_file, read_toml, sha256_of
 
 
 def test_the_hash_is_of_the_whole_file(tmp_path):
@@ -26,6 +26,21 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="a pipe or a device, not a file"):
         sha256_of(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"# " + b"x" * (1 << 20), "more than 1048576 bytes"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = \xff", "invalid start byte"),
+        (b"a", "Expected '='"),
+    ],
+)
+def test_what_is_not_a_small_toml_file_is_a_valueerror(tmp_path, content, complaint):
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(ValueError, match=complaint):
+        read_toml(tmp_path / "a.toml")
 
 
 def test_a_package_is_found_without_being_imported(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Files on disk: open regular files only, find files inside installed packages, and hash them."""
+"""Files on disk: open regular files only, read TOML, find files inside installed packages, and hash them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import hashlib
 import importlib.util
 import os
 import stat
+import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # Opening a pipe that has no writer returns at once with this flag, on systems that have it.
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0)
 _BLOCK_BYTES = 1 << 18
+# Cards and presets have a few kilobytes.
+_MOST_TOML_BYTES = 1 << 20
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -48,6 +56,23 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of at most 1 MiB.
+
+    Raises:
+        OSError: As for :func:`open_regular`.
+        ValueError: The file is too large, not UTF-8, or not TOML.
+    """
+    with open_regular(path) as stream:
+        content = stream.read(_MOST_TOML_BYTES + 1)
+    if len(content) > _MOST_TOML_BYTES:
+        raise ValueError(f"more than {_MOST_TOML_BYTES} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def package_folder(package: str) -> Path | None:

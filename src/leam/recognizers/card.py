@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from leam.errors import CardError, WeightsError, first_line
 from leam.faces.alignment import Crop, TemplateName
-from leam.files import open_regular, sha256_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from leam.files import read_toml, sha256_of
 
 Similarity = Literal["cosine", "euclidean"]
 Positive = Annotated[int, Field(gt=0)]
@@ -133,9 +127,8 @@ def read_card(path: str | Path) -> Card:
     """
     path = Path(path)
     try:
-        with open_regular(path) as stream:
-            fields = tomllib.loads(stream.read().decode())
-    except (OSError, ValueError, RecursionError) as error:
+        fields = read_toml(path)
+    except (OSError, ValueError) as error:
         raise CardError(f"{path}: not a readable card ({first_line(error)})") from None
     try:
         return Card.model_validate(fields)
