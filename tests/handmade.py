@@ -13,6 +13,7 @@ from leam.study.plan import Settings
 from leam.study.preparation import Detections
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
+from leam.study.stages.effect import CONTRASTS, FILLS, MASKS, EffectFigures
 from leam.study.stages.groups import GroupFigures
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
@@ -101,6 +102,34 @@ def occlusion(base: float) -> OcclusionFigures:
             "scattered": paired(base / 2 + 0.11, base / 10, base * 3),
             "moved": paired(base * 3 / 4 + 0.2, None, None),
         },
+        strongest="scattered",
+        pieces={
+            mask: OcclusionFigures.Pieces(count=count, largest=2 * count + 1)
+            for mask, count in (("critical", 6), ("scattered", 90), ("moved", 5))
+        },
+    )
+
+
+def effect(base: float) -> EffectFigures:
+    """Drops differ by mask by 0.01 and by fill by 0.1; contrasts by 0.02."""
+
+    def fill(first: float) -> EffectFigures.Fill:
+        return EffectFigures.Fill(
+            drops={mask: e(first + m / 100, 9) for m, mask in enumerate(MASKS)},
+            energy={mask: e(0.5) for mask in MASKS},
+            contrasts={
+                name: EffectFigures.Contrast(
+                    drop=e(first + c / 50 - 0.1),
+                    p=0.01,
+                    d=e(first + c / 50 + 1),
+                    per_energy=e(first + c / 50 + 10),
+                )
+                for c, name in enumerate(CONTRASTS)
+            },
+        )
+
+    return EffectFigures(
+        fraction=0.02, fills={name: fill(base + f / 10) for f, name in enumerate(FILLS)}
     )
 
 
@@ -169,6 +198,7 @@ def recognizer(place: int) -> RecognizerSummary:
             "second_parser": second_parser(base),
             "specificity": specificity(base),
             "occlusion": occlusion(base),
+            "effect": effect(base),
             "curves": curves(base),
             "verification": verification(base),
             "sanity": sanity(base),
@@ -302,6 +332,7 @@ def explained(positions: range, place: int) -> Explained:
         matrix=np.zeros((count, 2, 3)),
         embedding=np.zeros((count, 2), dtype=np.float32),
         density=density,
+        density_sum=density.sum(axis=0, dtype=np.float64),
         critical=np.zeros((count, SIDE), dtype=np.uint8),
         empty=np.zeros((count, 1 + LAYERS), dtype=bool),
         layer_sum=layer_sum,

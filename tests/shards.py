@@ -56,6 +56,7 @@ def explained(
         matrix=np.stack([np.eye(2, 3)] * count),
         embedding=np.outer(np.array(positions) + 1.0, np.ones(dimensions)).astype(np.float32),
         density=density.astype(np.float16),
+        density_sum=density.astype(np.float16).sum(axis=0, dtype=np.float64),
         critical=np.packbits(mask.reshape(count, -1), axis=1),
         empty=np.array([[False, False, True]] * count),
         layer_sum=np.zeros((len(LAYERS), SIDE, SIDE), dtype=np.float32),

@@ -75,3 +75,13 @@ def test_the_noise_is_small():
 def test_an_unknown_fill_is_named():
     with pytest.raises(InputError, match="pink: no such fill; available: black"):
         occlude(CHIP, MASK, "pink")
+
+
+@pytest.mark.parametrize(("name", "width"), [("blur", 0.1 * 112), ("local_blur", 4)])
+def test_a_blur_spreads_a_point_by_its_width(name, width):
+    chip = np.zeros((112, 112, 3), dtype=np.uint8)
+    chip[56, 56] = 255
+    spread = FILLS[name](chip, np.ones((112, 112), dtype=bool))[..., 0]
+    columns = np.arange(112) - 56
+    variance = (spread.sum(axis=0) * columns**2).sum() / spread.sum()
+    assert np.sqrt(variance) == pytest.approx(width, rel=0.02)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from leam.metrics.occlusion import FRACTIONS, hide, occlusion_curve, similarity_drop, transfer_drops
+from leam.metrics.occlusion import (
+    FRACTIONS,
+    hide,
+    occlusion_curve,
+    pieces,
+    pixel_energy,
+    similarity_drop,
+    transfer_drops,
+)
 
 RANDOM = np.random.default_rng(0)
 CHIPS = RANDOM.integers(1, 256, (3, 20, 20, 3), dtype=np.uint8)
@@ -25,6 +33,26 @@ def test_the_drop_is_in_units_of_the_similarity():
     assert similarity_drop(clean, occluded, mate, "euclidean").item() == pytest.approx(
         np.sqrt(2) - 1
     )
+
+
+def test_the_energy_is_the_mean_squared_change():
+    masks = np.zeros((2, 3, 20, 20), dtype=bool)
+    masks[0, :, :5] = True
+    hidden = np.stack([hide(CHIPS, one) for one in masks])
+    energy = pixel_energy(CHIPS, hidden)
+    # Black changes a value by itself.
+    expected = (CHIPS[:, :5].astype(float) / 255) ** 2
+    np.testing.assert_allclose(energy[0], expected.sum(axis=(1, 2, 3)) / (20 * 20 * 3), rtol=1e-5)
+    np.testing.assert_array_equal(energy[1], 0)
+
+
+def test_pieces_touch_at_corners():
+    mask = np.zeros((6, 6), dtype=bool)
+    assert pieces(mask) == (0, 0)
+    mask[0, 0] = mask[1, 1] = mask[2, 1] = True
+    mask[5, 5] = True
+    assert pieces(mask) == (2, 3)
+    assert pieces(np.ones((6, 6), dtype=bool)) == (1, 36)
 
 
 def test_hiding_is_chip_by_chip():

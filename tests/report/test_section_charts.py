@@ -80,6 +80,25 @@ def test_regions_are_sorted_by_share_and_stand_beside_their_area(charts):
     assert axis.get_xlabel() == "% of the critical pixels"
 
 
+def test_the_lead_of_the_own_mask_stands_beside_that_of_edges(charts):
+    (figure,) = charts("effect")
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "black", "mean", "blur", "local_blur", "road",
+    ]  # fmt: skip
+    for f, axis in enumerate(figure.axes):
+        axis.set_yticks(range(3), NAMES)
+        assert rows_of(axis) == near(
+            {
+                (label, name): mark(base + f / 10 + add + 1)
+                for name, base in BASES.items()
+                for label, add in (
+                    ("own mask minus another person's", 0),
+                    ("edges minus another person's edges", 0.04),
+                )
+            }
+        )
+
+
 def test_a_single_recognizer_has_a_bar_in_each_region_s_colour(summary):
     from leam.report.sections.regions import region_chart
 

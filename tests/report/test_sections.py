@@ -14,7 +14,8 @@ def percent(mean: float) -> str:
 
 def test_the_sections_stand_in_their_order(boxes):
     assert list(boxes) == [
-        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "curves", "verification",
+        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "curves",
+        "verification",
         "sanity", "swap", "stability", "agreement", "transfer", "groups", "groups-2", "layers", "failures",
         "exclusions", "provenance",
     ]  # fmt: skip
@@ -144,17 +145,63 @@ def test_occlusion(boxes):
     for name, base in BASES.items():
         kind = "euclidean" if name == "gamma" else "cosine"
         rows += [
-            (name, "critical", text(base, 4), "", "", "", kind, "9"),
+            (name, "critical", text(base, 4), "", "", "", "6", "13", kind, "9"),
             (
                 name, "scattered", text(base / 2, 4), text(base / 2 + 0.11, 4), f"{base / 10:.4f}",
-                f"{base * 3:.2f}", kind, "8",
+                f"{base * 3:.2f}", "90", "181", kind, "8",
             ),
-            (name, "moved", text(base / 4, 4), text(base * 3 / 4 + 0.2, 4), "–", "–", kind, "7"),
+            (name, "moved", text(base / 4, 4), text(base * 3 / 4 + 0.2, 4), "–", "–", "5", "11", kind, "7"),
         ]  # fmt: skip
     header = (
-        "recognizer", "mask", "similarity drop", "critical minus control", "p", "d", "similarity", "people",
+        "recognizer", "mask", "similarity drop", "critical minus control", "p", "d", "pieces", "largest piece, pixels",
+        "similarity", "people",
     )  # fmt: skip
-    assert found.tables == [[header, *rows]]
+    verdicts = [
+        ("recognizer", "similarity drop", "strongest control", "its drop", "critical minus control", "verdict"),
+        *(
+            (name, text(base, 4), "scattered", text(base / 2, 4), text(base / 2 + 0.11, 4), "supported")
+            for name, base in BASES.items()
+        ),
+    ]  # fmt: skip
+    assert found.tables == [verdicts, [header, *rows]]
+
+
+def test_effect(boxes):
+    fills = ("black", "mean", "blur", "local_blur", "road")
+    masks = (
+        "critical", "other_picture", "other_person", "population", "edges", "edges_other_picture", "edges_other_person",
+    )  # fmt: skip
+    claims, energies, drops = boxes["effect"].tables
+    assert drops == [
+        ("recognizer", "fill", *masks, "people"),
+        *(
+            (name, fill, *(text(base + f / 10 + m / 100, 4) for m in range(len(masks))), "9")
+            for name, base in BASES.items()
+            for f, fill in enumerate(fills)
+        ),
+    ]
+    # The places of the contrasts: of the mask, over another person, over the population, beyond edges; of the edges.
+    places = {"same picture": (0, 0, 1, 3, 2), "other picture": (1, 4, 5, 7, 6)}
+    expected, per_energy = [], []
+    for name, base in BASES.items():
+        for picture, (mask, other, population, beyond, edges) in places.items():
+            for f, fill in enumerate(fills):
+                first = base + f / 10
+                drop = {c: first + c / 50 - 0.1 for c in (other, population, beyond, edges)}
+                lows = [drop[c] - 0.05 for c in (other, population, beyond)]
+                word = "supported" if min(lows) > 0 else "inconclusive (n = 12)"
+                expected.append(
+                    (
+                        name, picture, fill, text(first + mask / 100, 4), text(drop[other], 4),
+                        text(first + other / 50 + 1, 2), text(drop[population], 4), text(drop[edges], 4),
+                        text(first + edges / 50 + 1, 2), text(drop[beyond], 4), word,
+                    )
+                )  # fmt: skip
+                rates = (text(first + c / 50 + 10, 1) for c in (other, population, beyond))
+                per_energy.append((name, picture, fill, *rates))
+    assert claims[1:] == expected
+    assert {row[-1] for row in expected} == {"supported", "inconclusive (n = 12)"}
+    assert energies[1:] == per_energy
 
 
 def test_curves(boxes):

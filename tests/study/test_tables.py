@@ -26,7 +26,14 @@ MADE = {"regions", "layers", "occlusion", "transfer", "curves"}
 def plan() -> Plan:
     """Five people, one a slice; the third has a single picture."""
     return planned(
-        "aabbcddee", 1, controls=("scattered",), transfer=True, subset=2, fills=FILLS, curve=CURVE
+        "aabbcddee",
+        1,
+        controls=("scattered",),
+        curve_controls=("scattered",),
+        transfer=True,
+        subset=2,
+        fills=FILLS,
+        curve=CURVE,
     )
 
 
@@ -46,6 +53,8 @@ def folder(plan, tmp_path_factory) -> RunFolder:
             position=np.array(used[::2], dtype=np.int64),
             clean=np.arange(len(used[::2]), dtype=np.float32) + 0.25,
             drop=np.arange(len(used[::2]) * 2, dtype=np.float32).reshape(-1, 2),
+            pieces=np.full((len(used[::2]), 2), 3, dtype=np.int32),
+            largest=np.full((len(used[::2]), 2), 5, dtype=np.int32),
         )
         folder.write_shard("occlusion/one", index, occluded if used else None)
         transferred = Transferred(
@@ -123,7 +132,7 @@ def test_occlusion_by_probe_and_mask(folder, plan):
     table = folder.read_table("occlusion/one")
     pixels = max(1, round(SIDE * SIDE * plan.settings.top))
     assert table.rows() == [
-        (person, image, mask, 0.01, pixels, 0.25, drop, "one")
+        (person, image, mask, 0.01, pixels, 0.25, 3, 5, drop, "one")
         for person, image in (("a", "a/0"), ("b", "b/2"), ("d", "d/5"), ("e", "e/7"))
         for mask, drop in (("critical", 0), ("scattered", 1))
     ]

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+import shards
 from leam.study.explained import PersonTemplates
 from leam.study.schedule import Job
 from leam.study.store import RunFolder
 from leam.study.worker import Worker
-from planned import planned
+from planned import SIDE, planned
 
 
 @pytest.fixture
@@ -49,3 +50,17 @@ def test_templates_of_others_are_read_once(plan, tmp_path, reads):
 def test_nobody_else(tmp_path):
     worker = Worker(planned("aabb", 2), RunFolder(tmp_path), [])
     assert worker._templates_elsewhere(Job("explain", "one", 0)) is None
+
+
+def test_the_sum_of_all_maps_is_read_once(plan, tmp_path, reads):
+    folder = RunFolder(tmp_path)
+    maps = np.random.default_rng(0).random((8, SIDE, SIDE)).astype(np.float16)
+    for index in range(4):
+        rows = [2 * index, 2 * index + 1]
+        found = shards.explained(rows, maps[rows]) if index != 2 else None
+        folder.write_shard("explain/one", index, found)
+    worker = Worker(plan, folder, [])
+    for _ in range(2):
+        total = worker._density_sum("one")
+        np.testing.assert_array_equal(total, maps[[0, 1, 2, 3, 6, 7]].astype(float).sum(axis=0))
+    assert reads == [("explain/one", index) for index in range(4)]

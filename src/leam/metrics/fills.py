@@ -21,6 +21,8 @@ FILLS: Registry[Fill] = Registry("fill", "leam.fills")
 # Standard deviation of the blur, in units of the chip's side: wide enough to remove every feature, as in the deletion
 # metric of Petsiuk et al. 2018.
 _BLUR = 0.1
+# Narrower: 4 pixels of 112, which removes edges but keeps the shading of the face.
+_LOCAL_BLUR = 4 / 112
 # Standard deviation of the noise, as in the reference implementation of Rong et al.
 _NOISE = 0.01 * 255
 # Offsets of a pixel's neighbours in rows and columns, and their weights.
@@ -58,8 +60,13 @@ def mean(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
 @FILLS("blur")
 def blur(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
     """The chip after a wide Gaussian blur."""
-    width = _BLUR * max(chip.shape[:2])
-    return np.asarray(cv2.GaussianBlur(chip.astype(np.float32), (0, 0), width), dtype=np.float32)
+    return _blurred(chip, _BLUR)
+
+
+@FILLS("local_blur")
+def local_blur(chip: Picture, _mask: Mask) -> NDArray[np.float32]:
+    """The chip after a narrow Gaussian blur, of 4 pixels at a side of 112."""
+    return _blurred(chip, _LOCAL_BLUR)
 
 
 @FILLS("road")
@@ -78,6 +85,12 @@ def road(chip: Picture, mask: Mask) -> NDArray[np.float32]:
     elif mask.any():
         filled[mask] = _imputed(filled, mask)
     return (filled + noise).astype(np.float32)
+
+
+def _blurred(chip: Picture, width: float) -> NDArray[np.float32]:
+    """A chip after a Gaussian blur whose standard deviation is given in units of the longer side."""
+    sigma = width * max(chip.shape[:2])
+    return np.asarray(cv2.GaussianBlur(chip.astype(np.float32), (0, 0), sigma), dtype=np.float32)
 
 
 def _imputed(values: NDArray[np.float64], mask: Mask) -> NDArray[np.float64]:

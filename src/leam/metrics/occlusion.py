@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ Chips = NDArray[np.uint8]
 Embed = Callable[[Chips], Tensor]
 """From chips ``(B, h, w, 3)`` to embeddings ``(B, D)``, as :meth:`Recognizer.embed`."""
 
-FRACTIONS = (0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+FRACTIONS = (0.0025, 0.01, 0.05, 0.2)
 """The critical fractions of an occlusion curve."""
 
 
@@ -47,6 +48,27 @@ def hide(chips: Chips, masks: Sequence[Mask] | NDArray[np.bool_], fill: str = "b
         InputError: There is no such fill.
     """
     return np.stack([occlude(chip, mask, fill) for chip, mask in zip(chips, masks, strict=True)])
+
+
+def pixel_energy(chips: Chips, hidden: Chips) -> NDArray[np.float64]:
+    """How much hiding pixels changes a picture: the mean squared change of the values, in units of the colour range.
+
+    Args:
+        chips: Aligned faces, ``(B, h, w, 3)``.
+        hidden: The same faces with pixels hidden, ``(..., B, h, w, 3)``.
+
+    Returns:
+        ``(..., B)`` in [0, 1].
+    """
+    change = (hidden.astype(np.float32) - chips) / 255
+    energy: NDArray[np.float64] = np.square(change).mean(axis=(-3, -2, -1), dtype=np.float64)
+    return energy
+
+
+def pieces(mask: Mask) -> tuple[int, int]:
+    """The number of connected components (8-connected) of a mask ``(h, w)``, and the pixels of the largest one."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return count - 1, int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
 def occlusion_curve(

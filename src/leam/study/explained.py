@@ -39,6 +39,10 @@ class Explained(Shard):
         NDArray[np.float16],
         axes("face", "row", "column", doc="The overall map times its number of pixels."),
     ]
+    density_sum: Annotated[
+        NDArray[np.float64],
+        axes("row", "column", doc="Sum over faces of ``density``.", summed=True),
+    ]
     critical: Annotated[
         NDArray[np.uint8], axes("face", "byte", doc="The critical mask as packed bits, row by row.")
     ]

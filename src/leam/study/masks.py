@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from torch import Tensor
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.fills import Mask
 from leam.metrics.geometry import carry_maps
-from leam.metrics.occlusion import Chips, hide, similarity_drop
+from leam.metrics.occlusion import Chips, hide, pixel_energy, similarity_drop
 from leam.parsers.regions import LABELS, REGIONS
 from leam.recognizers.recognizer import Recognizer
 from leam.study.explained import Explained
-from leam.study.scene import Scene, next_person
+from leam.study.plan import Settings
+from leam.study.scene import Scene, next_person, next_picture
 
 CRITICAL = "critical"
 """Name of the critical mask, which the controls are compared with."""
@@ -29,31 +31,31 @@ _FACE = [
 ]
 
 
-def mask_names(scene: Scene) -> tuple[str, ...]:
+def mask_names(settings: Settings) -> tuple[str, ...]:
     """Names of the critical mask and the study's controls."""
-    return (CRITICAL, *scene.settings.controls)
+    return (CRITICAL, *settings.controls)
 
 
 def masks_of(
     scene: Scene,
+    names: Sequence[str],
     rows: NDArray[np.intp],
     critical: NDArray[np.bool_],
     density: NDArray[np.floating],
 ) -> list[NDArray[np.bool_]]:
-    """The masks of some faces, ``(n, h, w)`` each, in the order of :func:`mask_names`.
+    """The masks of some faces, ``(n, h, w)`` each, in the order of their names.
 
     Random masks depend only on the seed and the picture.
 
     Args:
-        scene: The slice.
+        scene: The slice, in the phase ``compare``.
+        names: :data:`CRITICAL`, and names of controls.
         rows: Rows of the faces, among the ``N`` of the slice.
         critical: The critical masks of all faces, ``(N, h, w)``.
         density: The overall maps of all faces, ``(N, h, w)``.
     """
-    return [
-        np.stack([_mask(scene, name, row, critical, density) for row in rows])
-        for name in mask_names(scene)
-    ]
+    found = [_face_masks(scene, names, row, critical, density) for row in rows]
+    return [np.stack(masks) for masks in zip(*found, strict=True)]
 
 
 def mask_drops(
@@ -63,8 +65,8 @@ def mask_drops(
     mate: Tensor,
     recognizer: Recognizer,
     fill: str,
-) -> NDArray[np.float32]:
-    """Similarity drop for each of several masks of the same faces. All masked faces are embedded together.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Similarity drop and pixel energy for each of several masks of the same faces. All are embedded together.
 
     Args:
         images: ``n`` aligned faces, ``(n, h, w, 3)``.
@@ -75,13 +77,17 @@ def mask_drops(
         fill: Fill that replaces hidden pixels.
 
     Returns:
-        Similarity drops ``(K, n)``; NaN for an empty mask.
+        The similarity drops and :func:`leam.metrics.occlusion.pixel_energy`, ``(K, n)`` each; NaN for an empty mask.
     """
-    hidden = recognizer.embed(np.concatenate([hide(images, one, fill) for one in masks])).cpu()
-    shaped = hidden.reshape(len(masks), len(images), -1)
+    hidden = np.stack([hide(images, one, fill) for one in masks])
+    embedded = recognizer.embed(hidden.reshape(-1, *images.shape[1:])).cpu()
+    shaped = embedded.reshape(len(masks), len(images), -1)
     drops = similarity_drop(clean, shaped, mate, recognizer.card.similarity).numpy()
-    some = np.stack([one.any(axis=(1, 2)) for one in masks])
-    return np.where(some, drops, np.float32(np.nan))
+    empty = ~np.stack([one.any(axis=(1, 2)) for one in masks])
+    found = drops.astype(np.float32), pixel_energy(images, hidden).astype(np.float32)
+    for values in found:
+        values[empty] = np.nan
+    return found
 
 
 def carried_maps(
@@ -108,23 +114,32 @@ def size_only(mask: Mask, generator: np.random.Generator) -> ControlInput:
     return ControlInput(mask, np.zeros(mask.shape, dtype=np.float32), nothing, nothing, generator)
 
 
-def _mask(
+def _face_masks(
     scene: Scene,
-    name: str,
+    names: Sequence[str],
     row: int,
     critical: NDArray[np.bool_],
     density: NDArray[np.floating],
-) -> Mask:
-    own: Mask = critical[row]
-    if name == CRITICAL:
-        return own
-    other = next_person(scene.people, row)
-    return CONTROLS[name](
-        ControlInput(
-            critical=own,
-            overall=density[row],
-            face=np.isin(scene.parsings[row].regions, _FACE),
-            other=np.zeros_like(own) if other is None else critical[other],
-            generator=scene.generator(f"{name}/{scene.subjects[row].image}"),
-        )
+) -> list[Mask]:
+    """The masks of one face."""
+    own, chips = critical[row], scene.chips.images
+    person, picture = next_person(scene.people, row), next_picture(scene.people, row)
+    image = scene.subjects[row].image
+    given = ControlInput(
+        critical=own,
+        overall=density[row],
+        face=np.isin(scene.parsings[row].regions, _FACE),
+        other=np.zeros_like(own) if person is None else critical[person],
+        generator=scene.generator(image),
+        chip=chips[row],
+        other_chip=None if person is None else chips[person],
+        other_picture=None if picture is None else critical[picture],
+        other_picture_chip=None if picture is None else chips[picture],
+        population=scene.population(row),
     )
+    return [
+        own
+        if name == CRITICAL
+        else CONTROLS[name](replace(given, generator=scene.generator(f"{name}/{image}")))
+        for name in names
+    ]

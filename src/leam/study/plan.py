@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
-from leam.explain.layers import CONVOLUTIONS, STAGES
+from leam.explain.layers import CONVOLUTIONS, RAW_CONVOLUTIONS, STAGES
 from leam.faces.people import Sample
 from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
@@ -60,15 +60,20 @@ class Settings(BaseModel):
     """Control masks that the critical mask is compared with."""
     probes: int | None = Field(default=None, ge=1)
     """Pictures per person whose pixels are hidden; the person's other pictures form the template. None for all."""
+    effect: bool = False
+    """Also compare the critical mask with the masks of the person's other picture, of another person, of the population
+    and of edges under five fills."""
     transfer: bool = False
     """Also hide each recognizer's critical pixels from all other recognizers."""
     subset: int = Field(default=0, ge=0)
     """People in the subset. Their first picture is used for the costly metrics: curves, fills, verification, sanity
     checks and swaps."""
     curve: Fractions = FRACTIONS
-    """Fractions of the pixels at which all masks are compared on the subset."""
+    """Fractions of the pixels at which masks are compared on the subset."""
+    curve_controls: Names = ("scattered", "moved")
+    """Control masks that are compared with the critical mask on the subset."""
     fills: Names = ("black", "mean", "blur", "road")
-    """Fills with which all masks are compared on the subset."""
+    """Fills with which masks are compared on the subset."""
     groups: tuple[str, ...] = ()
     """Columns of the people table whose groups are compared."""
     parser: str = "landmarks"
@@ -84,10 +89,21 @@ class Settings(BaseModel):
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {},
     "paper": {
-        "controls": ("scattered", "moved", "moved_on_face", "centre", "other_person", "lowest"),
+        "controls": (
+            "scattered",
+            "moved",
+            "moved_on_face",
+            "centre",
+            "other_person",
+            "population",
+            "edges",
+            "lowest",
+        ),
         "probes": 1,
+        "effect": True,
         "transfer": True,
-        "subset": 20,
+        "subset": 100,
+        "curve_controls": ("scattered", "moved_on_face", "population", "edges"),
     },
     "reconstruction": {
         "target": "template",
@@ -96,12 +112,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "aggregate": "max",
         "top": 0.005,
     },
+    "v0": {
+        "target": "self",
+        "layers": (RAW_CONVOLUTIONS,),
+        "weighting": "positive",
+        "aggregate": "sizes",
+        "top": 0.01,
+        "fill": "black",
+        "controls": ("scattered", "moved"),
+    },
 }
 """Presets: named settings.
 
 ``quick`` is the default. ``paper`` measures everything that the paper's study measures. ``reconstruction`` is the
 variant whose figures come closest to the paper's, when read with ``specificity.pattern`` and the control ``moved``;
-``docs/method.md`` gives the remaining distance. It is a fit to published figures, not the paper's formula.
+``docs/method.md`` gives the remaining distance. It is a fit to published figures, not the paper's formula. ``v0`` has
+the first defaults, for comparison: activations are taken at the convolutions' own outputs, before their normalisation.
 """
 
 

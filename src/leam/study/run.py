@@ -233,7 +233,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
         *_named(AGGREGATES, [settings.aggregate]),
         *_named(BACKENDS, [settings.backend]),
         *_named(FILLS, [settings.fill, *settings.fills]),
-        *_named(CONTROLS, settings.controls),
+        *_named(CONTROLS, [*settings.controls, *settings.curve_controls]),
         *_named(STAGES, [stage.name for stage in stages_of(plan)]),
     ]
     found = {f"{registry.kind} {name}": registry.origin(name) for registry, name in used}

@@ -78,6 +78,7 @@ class Scene:
         parsed: Maps the name of a parser to the regions of the faces.
         read: Reads a stored shard of this slice, given its type, the stage, the recognizer and the fields to read.
         others: Templates of the people outside this slice, ``(n, D)``; None if the target does not need them.
+        density_sum: Sum of the overall maps of all faces of the study, ``(h, w)``; available in the phase ``compare``.
         subset: Positions of the pictures of the subset.
         threshold: Verification threshold: pairs with at least this similarity are accepted as genuine.
         recognizers: Names of the recognizers that have not failed.
@@ -90,6 +91,7 @@ class Scene:
     parsed: Callable[[str], Sequence[Parsing]]
     read: Callable[[type[S], str, str, Sequence[str] | None], S | None]
     others: Callable[[], Tensor | None]
+    density_sum: Callable[[], NDArray[np.float64]]
     subset: Callable[[], frozenset[int]]
     threshold: Callable[[], float]
     recognizers: Sequence[str]
@@ -158,6 +160,13 @@ class Scene:
         """For each face the template of the same person's other faces, ``(n, D)``."""
         embeddings = torch.from_numpy(self.explained.embedding)
         return templates_of_others(embeddings, self.people, self.kind)
+
+    def population(self, row: int) -> NDArray[np.float64] | None:
+        """The sum of the overall maps of all people other than that of a face, ``(h, w)``; None if it is empty."""
+        own = self.explained.density[self.people == self.people[row]]
+        # Maps have half precision, so that their sums in double precision are exact.
+        others = self.density_sum() - own.sum(axis=0, dtype=np.float64)
+        return others if others.any() else None
 
     @cached_property
     def embeddings(self) -> Tensor:
@@ -250,6 +259,13 @@ def next_person(people: NDArray[np.str_], row: int) -> int | None:
     """The next row of another person, wrapping around at the end; None if there is no other person."""
     others = [i for i in np.roll(range(len(people)), -row) if people[i] != people[row]]
     return int(others[0]) if others else None
+
+
+def next_picture(people: NDArray[np.str_], row: int) -> int | None:
+    """The next row of the same person, wrapping around at the end; None if the person has no other row."""
+    same = np.flatnonzero(people == people[row])
+    after = int(same[(np.searchsorted(same, row) + 1) % len(same)])
+    return None if after == row else after
 
 
 def templates_of_others(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Annotated
 
 import numpy as np
@@ -80,6 +80,7 @@ class Worker:
         self._parsers: dict[str, Parser] = {}
         # Values that depend on the whole study are read once, not for every job.
         self._templates: dict[str, dict[int, Tensor]] = {}
+        self._density_sums: dict[str, NDArray[np.float64]] = {}
         self._thresholds: dict[str, float] = {}
 
     def do(self, job: Job) -> None:
@@ -181,6 +182,7 @@ class Worker:
             parsed=parsed,
             read=read,
             others=lambda: self._templates_elsewhere(job),
+            density_sum=lambda: self._density_sum(job.name),
             subset=lambda: self._subset,
             threshold=lambda: self._threshold(job.name),
             recognizers=[model.card.name for model in self.plan.models],
@@ -211,6 +213,14 @@ class Worker:
         if recognizer not in self._thresholds:
             self._thresholds[recognizer] = threshold_of(RunData(self.plan, self.folder), recognizer)
         return self._thresholds[recognizer]
+
+    def _density_sum(self, recognizer: str) -> NDArray[np.float64]:
+        """Sum of the overall maps of all faces, ``(h, w)``."""
+        if recognizer not in self._density_sums:
+            run = RunData(self.plan, self.folder)
+            parts = run.shards(Explained, EXPLAIN, recognizer, ["density_sum"])
+            self._density_sums[recognizer] = reduce(np.add, (part.density_sum for part in parts))
+        return self._density_sums[recognizer]
 
     def _templates_elsewhere(self, job: Job) -> Tensor | None:
         """Templates of the people outside a job's slice; None if there are none."""

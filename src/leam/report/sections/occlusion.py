@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from leam.metrics.statistics import Verdict, verdict
 from leam.report.charts import MASK_COLOURS, SERIES, Panel, Rows, Series
-from leam.report.parts import Drawing, Part, Table, Text, number, plain
+from leam.report.parts import MISSING, Drawing, Part, Table, Text, number, plain
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.masks import CRITICAL
 from leam.study.stages.occlusion import OcclusionFigures
+
+_CONTROLS = (
+    "Controls: ``scattered`` hides single random pixels, which act like noise; ``moved`` hides the pieces of the mask "
+    "at random places, ``moved_on_face`` at places on the face; ``centre`` a disc in the middle; ``other_person`` "
+    "another person's mask; ``population`` the mask of the mean map of all other people; ``edges`` the edges of the "
+    "face, without a network; ``lowest`` the lowest pixels of the map. Pieces are connected pixels of a mask; their "
+    "number and the size of the largest are medians over faces."
+)
 
 
 @SECTIONS("occlusion")
@@ -25,10 +34,34 @@ class Occlusion(Section):
         found = context.summary.each(OcclusionFigures)
         yield Text(
             f"The critical pixels are hidden (fill: ``{context.settings.fill}``). If the map is right, this lowers the "
-            "similarity with the person's other pictures by more than hiding as many pixels elsewhere. Controls: "
-            "``scattered`` hides single random pixels, which act like noise; ``moved`` hides the same blobs at random "
-            "places."
+            "similarity with the person's other pictures by more than hiding as many pixels elsewhere. The claim is "
+            "supported if the drop exceeds that of every control, with the 95 % interval of the paired difference "
+            "above zero; it is shown beside its strongest control."
         )
+        verdicts = {name: _verdict(one) for name, one in found.items()}
+        yield Table(
+            (
+                "recognizer",
+                "similarity drop",
+                "strongest control",
+                "its drop",
+                "critical minus control",
+                "verdict",
+            ),
+            [
+                (
+                    name,
+                    number(one.drop, 4),
+                    one.strongest or MISSING,
+                    number(one.controls[one.strongest], 4) if one.strongest else MISSING,
+                    number(verdicts[name].margin, 4),
+                    str(verdicts[name]),
+                )
+                for name, one in found.items()
+            ],
+            folded="",
+        )
+        yield Text(_CONTROLS, style="muted")
         yield Drawing(drop_chart(found), "Similarity drop under the critical mask and each control")
         header = (
             "recognizer",
@@ -37,25 +70,34 @@ class Occlusion(Section):
             "critical minus control",
             "p",
             "d",
+            "pieces",
+            "largest piece, pixels",
             "similarity",
             "people",
         )
         yield Table(header, list(_rows(context, found)))
 
 
+def _verdict(figures: OcclusionFigures) -> Verdict:
+    return verdict({mask: margin.difference for mask, margin in figures.margins.items()})
+
+
 def _rows(context: Context, found: Mapping[str, OcclusionFigures]) -> Iterator[tuple[str, ...]]:
     for name, figures in found.items():
-        kind, drop = context.summary.recognizers[name].similarity, figures.drop
-        yield name, CRITICAL, number(drop, 4), "", "", "", kind, str(drop.n)
-        for control, drop in figures.controls.items():
-            margin = figures.margins[control]
+        kind = context.summary.recognizers[name].similarity
+        for mask, drop in {CRITICAL: figures.drop, **figures.controls}.items():
+            margin, pieces = figures.margins.get(mask), figures.pieces[mask]
             yield (
                 name,
-                control,
+                mask,
                 number(drop, 4),
-                number(margin.difference, 4),
-                plain(margin.p, 4),
-                plain(margin.d, 2),
+                *(
+                    (number(margin.difference, 4), plain(margin.p, 4), plain(margin.d, 2))
+                    if margin
+                    else ("", "", "")
+                ),
+                plain(pieces.count, 0),
+                plain(pieces.largest, 0),
                 kind,
                 str(drop.n),
             )

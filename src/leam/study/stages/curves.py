@@ -17,6 +17,7 @@ from leam.results.figures import Figures, Point
 from leam.results.shards import Shard, axes, joined
 from leam.study.explained import EXPLAIN
 from leam.study.masks import CRITICAL, mask_drops, masks_of
+from leam.study.plan import Settings
 from leam.study.run_data import RunData
 from leam.study.scene import Scene
 from leam.study.stage import STAGES, SubsetStage
@@ -67,9 +68,9 @@ class Curves(SubsetStage[Grid]):
         columns = []
         for fraction in scene.settings.curve:
             critical = critical_mask(density, fraction).numpy()
-            masks = masks_of(scene, rows, critical, density.numpy())
+            masks = masks_of(scene, _masks(scene.settings), rows, critical, density.numpy())
             drops = [
-                mask_drops(scene.chips.images[rows], masks, clean, mate, scene.recognizer, fill)
+                mask_drops(scene.chips.images[rows], masks, clean, mate, scene.recognizer, fill)[0]
                 for fill in scene.settings.fills
             ]
             columns.append(np.stack(drops))
@@ -81,7 +82,7 @@ class Curves(SubsetStage[Grid]):
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
         """One row per face, fill, mask and fraction."""
         settings = run.settings
-        cells = list(product(settings.fills, (CRITICAL, *settings.controls), settings.curve))
+        cells = list(product(settings.fills, _masks(settings), settings.curve))
         fills, masks, fractions = zip(*cells, strict=True)
         for found in run.shards(Grid, self.name, recognizer):
             faces = len(found.position)
@@ -109,8 +110,12 @@ class Curves(SubsetStage[Grid]):
                         Point(fraction=fraction, value=run.estimate(grid.drop[:, f, m, t], owners))
                         for t, fraction in enumerate(settings.curve)
                     ]
-                    for m, mask in enumerate((CRITICAL, *settings.controls))
+                    for m, mask in enumerate(_masks(settings))
                 }
                 for f, fill in enumerate(settings.fills)
             }
         )
+
+
+def _masks(settings: Settings) -> tuple[str, ...]:
+    return (CRITICAL, *settings.curve_controls)

@@ -29,13 +29,15 @@ class Explain(Stage[Explained]):
         """The maps of a batch of faces."""
         maps = batch.maps
         overall = maps.overall.cpu()
+        density = (overall * overall[0].numel()).numpy().astype(np.float16)
         critical = critical_mask(overall, batch.settings.top).numpy()
         return Explained(
             layers=np.array([layer.name for layer in maps.layers]),
             position=np.array([one.position for one in batch.subjects], dtype=np.int64),
             matrix=batch.matrices,
             embedding=maps.embeddings.cpu().numpy(),
-            density=(overall * overall[0].numel()).numpy().astype(np.float16),
+            density=density,
+            density_sum=density.sum(axis=0, dtype=np.float64),
             critical=np.packbits(critical.reshape(len(critical), -1), axis=1),
             empty=torch.cat([maps.overall_empty[None], maps.empty]).T.cpu().numpy(),
             layer_sum=_layer_sums(batch),

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from leam.explain.masks import pixel_count
-from leam.metrics.statistics import Estimate
-from leam.results.figures import Figures, PairedDifference
+from leam.metrics.occlusion import pieces
+from leam.metrics.statistics import Estimate, verdict
+from leam.results.figures import Figures, Model, PairedDifference
 from leam.results.shards import Shard, axes
 from leam.study.explained import EXPLAIN
-from leam.study.masks import CRITICAL, mask_drops, masks_of
+from leam.study.masks import CRITICAL, mask_drops, mask_names, masks_of
 from leam.study.run_data import RunData
 from leam.study.scene import Scene
 from leam.study.stage import STAGES, Stage
@@ -35,10 +36,25 @@ class Occluded(Shard):
         NDArray[np.float32],
         axes("probe", "mask", doc="Similarity drop under the critical mask, then each control."),
     ]
+    pieces: Annotated[
+        NDArray[np.int32],
+        axes("probe", "mask", doc="Number of connected pieces (8-connected) of each mask."),
+    ]
+    largest: Annotated[
+        NDArray[np.int32], axes("probe", "mask", doc="Pixels of the largest piece of each mask.")
+    ]
 
 
 class OcclusionFigures(Figures):
     """Drop of the similarity to the person's other pictures when the critical pixels are hidden."""
+
+    class Pieces(Model):
+        """Connected pieces (8-connected) of a mask: medians over faces."""
+
+        count: float | None
+        """Number of pieces."""
+        largest: float | None
+        """Pixels of the largest piece."""
 
     fraction: float
     """Fraction of the pixels that is hidden."""
@@ -50,6 +66,10 @@ class OcclusionFigures(Figures):
     """Similarity drop under each control, with the same number of pixels."""
     margins: dict[str, PairedDifference]
     """Drop under the critical mask minus drop under each control."""
+    strongest: str | None
+    """The control with the smallest margin, which is the one with the largest drop; null if nothing was measured."""
+    pieces: dict[str, Pieces]
+    """Connected pieces of the critical mask and of each control."""
 
 
 @STAGES("occlusion")
@@ -58,6 +78,7 @@ class Occlusion(Stage[Occluded]):
 
     name = "occlusion"
     title = "occlusion of the critical pixels"
+    phase = "compare"
     needs = (EXPLAIN,)
     shard = Occluded
     figures = OcclusionFigures
@@ -68,6 +89,8 @@ class Occlusion(Stage[Occluded]):
         "fraction": "Fraction of the pixels that is hidden.",
         "pixels": "Number of hidden pixels.",
         "clean": "Similarity of the unmasked face to the template of the person's other pictures.",
+        "pieces": "Number of connected pieces (8-connected) of the mask.",
+        "largest": "Pixels of the largest piece.",
         "drop": "Similarity drop; in units of distance for a recognizer with Euclidean similarity.",
         "model": "The recognizer.",
     }
@@ -77,25 +100,30 @@ class Occlusion(Stage[Occluded]):
         explained, rows, mate = scene.explained, scene.probes, scene.mates
         clean = torch.from_numpy(explained.embedding)
         picked = torch.from_numpy(rows)
-        drops = mask_drops(
+        names = mask_names(scene.settings)
+        masks = masks_of(scene, names, rows, explained.masks, explained.density)
+        drops, _ = mask_drops(
             scene.chips.images[rows],
-            masks_of(scene, rows, explained.masks, explained.density),
+            masks,
             clean[picked],
             mate[picked],
             scene.recognizer,
             scene.settings.fill,
         )
         drops[:, explained.empty[rows, 0]] = np.nan
+        found = np.array([[pieces(mask) for mask in one] for one in masks], dtype=np.int32)
         return Occluded(
             position=scene.positions[rows],
             clean=scene.recognizer.similarity(clean, mate)[picked].numpy(),
             drop=drops.T,
+            pieces=found[..., 0].T,
+            largest=found[..., 1].T,
         )
 
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
         """One row per probe and mask."""
         settings = run.settings
-        kinds = [CRITICAL, *settings.controls]
+        kinds = list(mask_names(settings))
         size = run.plan.model(recognizer).card.crop.size
         pixels = pixel_count(math.prod(size), settings.top)
         for found in run.shards(Occluded, self.name, recognizer):
@@ -107,6 +135,8 @@ class Occlusion(Stage[Occluded]):
                     "fraction": [settings.top] * probes * len(kinds),
                     "pixels": [pixels] * probes * len(kinds),
                     "clean": np.repeat(found.clean, len(kinds)),
+                    "pieces": found.pieces.ravel(),
+                    "largest": found.largest.ravel(),
                     "drop": found.drop.ravel(),
                 }
             ).with_columns(pl.lit(recognizer).alias("model"))
@@ -114,20 +144,28 @@ class Occlusion(Stage[Occluded]):
     def summarise(self, run: RunData, recognizer: str) -> OcclusionFigures:
         """The drops over people, and the margins of the critical mask over each control."""
         settings = run.settings
-        table = run.table(self.name, recognizer, ["person", "mask", "drop"])
-        rows = {
-            mask: table.filter(pl.col("mask") == mask) for mask in (CRITICAL, *settings.controls)
-        }
+        table = run.table(self.name, recognizer, ["person", "mask", "pieces", "largest", "drop"])
+        rows = {mask: table.filter(pl.col("mask") == mask) for mask in mask_names(settings)}
         drops = {m: run.column_estimates(one, ["drop"])["drop"] for m, one in rows.items()}
         own = rows[CRITICAL]["drop"].to_numpy()
         people = rows[CRITICAL]["person"].rank("dense").to_numpy().astype(np.int64) - 1
+        margins = {
+            mask: run.paired(own - rows[mask]["drop"].to_numpy(), people)
+            for mask in settings.controls
+        }
         return OcclusionFigures(
             fraction=settings.top,
             fill=settings.fill,
             drop=drops.pop(CRITICAL),
             controls=drops,
-            margins={
-                mask: run.paired(own - rows[mask]["drop"].to_numpy(), people)
-                for mask in settings.controls
-            },
+            margins=margins,
+            strongest=verdict({mask: one.difference for mask, one in margins.items()}).control,
+            pieces={mask: _pieces(one) for mask, one in rows.items()},
         )
+
+
+def _pieces(rows: pl.DataFrame) -> OcclusionFigures.Pieces:
+    """Medians over the faces whose mask is not empty."""
+    known = rows.filter(pl.col("pieces") > 0)
+    count, largest = (known[column].median() for column in ("pieces", "largest"))
+    return OcclusionFigures.Pieces(count=count, largest=largest)
