@@ -90,6 +90,34 @@ def test_the_backend_is_chosen(leam, tmp_path, portrait, backend, used):
     assert record["backend"] == used
 
 
+def test_a_preset_sets_what_is_explained(leam, complaint, tmp_path, portrait):
+    preset = tmp_path / "mine.toml"
+    preset.write_text(
+        'target = "template"\nlayers = ["conv"]\nweighting = "signed"\naggregate = "max"\ntop = 0.02\n'
+        'backend = "plain"\nparser = "compact"'
+    )
+    options = ("explain", portrait, "--preset", preset, "--json", "--out")
+    refused = complaint(leam(*options, tmp_path / "none"))
+    assert "its target template needs the person's other pictures" in refused
+    (stated,) = json.loads(leam(*options, tmp_path / "one", "--target", "self").stdout)
+    assert [layer["name"] for layer in stated["layers"]] == ["conv"]
+    assert (stated["weighting"], stated["aggregate"], stated["top"]) == ("signed", "max", 0.02)
+    assert (stated["backend"], stated["parser"]) == ("plain", "compact")
+    changed = (
+        "--target",
+        "self",
+        "--weighting",
+        "positive",
+        "--top",
+        0.05,
+        "--parser",
+        "landmarks",
+    )
+    (changed,) = json.loads(leam(*options, tmp_path / "two", *changed).stdout)
+    assert (changed["weighting"], changed["aggregate"], changed["top"]) == ("positive", "max", 0.05)
+    assert changed["parser"] == "landmarks"
+
+
 @pytest.mark.slow
 def test_mistakes_of_explain(leam, complaint, tmp_path, portrait):
     grey = tmp_path / "grey.png"
@@ -111,7 +139,7 @@ def test_mistakes_of_explain(leam, complaint, tmp_path, portrait):
         ((portrait, *out, "--backend", "best"), "best: no such backend"),
         ((portrait, *out, "--parser", "best"), "best: no such parser"),
         ((portrait, *out, "--detector", "best"), "best: no such detector"),
-        ((portrait, *out, "--top", 0), "top fraction 0.0"),
+        ((portrait, *out, "--top", 0), "--top 0.0: "),
         ((portrait, *out, "--target", "other"), "--target other: no such target; available: self"),
         ((portrait, *out, "--target", "reference"), "name the other picture with --with"),
         ((portrait, "--out", grey / "below"), "grey.png"),

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from leam.cli.study import names_of, settings_of
+from leam.cli.inputs import settings_of
+from leam.cli.study import names_of
 from leam.errors import InputError
+from leam.study.plan import PRESETS
 
 
 @pytest.mark.slow
@@ -98,7 +100,7 @@ def test_mistakes_of_study(leam, complaint, monkeypatch, tmp_path, portrait):
 
 def test_settings_are_the_presets_changed_by_options():
     paper = settings_of("paper")
-    assert (paper.subset, paper.seed) == (20, 0)
+    assert (paper.subset, paper.seed) == (PRESETS["paper"]["subset"], 0)
     changed = settings_of("paper", subset=0, seed=3, backend="plain", groups=("gender",))
     assert (changed.subset, changed.seed, changed.backend) == (0, 3, "plain")
     assert changed.groups == ("gender",)
@@ -149,6 +151,42 @@ def test_options_reach_the_settings(leam, settings, monkeypatch, tmp_path, faces
     assert (one.layers, one.weighting, one.aggregate) == (("stages", "conv"), "signed", "last")
     assert (one.top, one.fill, one.seed, one.backend) == (0.1, "mean", 4, "plain")
     assert two == settings_of("quick")
+
+
+def test_options_override_a_preset_file(leam, settings, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text(
+        'base = "v0"\nseed = 5\nfill = "mean"\ntop = 0.02\nbackend = "plain"\ngroups = ["gender"]'
+    )
+    study = ("study", "faces", "--out", "run", "--preset", "mine.toml")
+    leam(*study)
+    leam(*study, "--fill", "blur", "--seed", 0, "--backend", "fused", "--group", "age")
+    (stated, changed) = settings
+    assert (stated.fill, stated.seed, stated.backend) == ("mean", 5, "plain")
+    assert (stated.top, stated.layers, stated.groups) == (0.02, ("raw_convolutions",), ("gender",))
+    assert (changed.fill, changed.seed, changed.backend) == ("blur", 0, "fused")
+    assert (changed.top, changed.layers, changed.groups) == (0.02, ("raw_convolutions",), ("age",))
+
+
+def test_printed_settings_are_a_preset(leam, settings, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    study = ("study", "faces", "--out", "run")
+    printed = leam(*study, "--preset", "paper", "--fill", "mean", "--print-settings")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine.toml").write_text(printed.stdout, encoding="utf-8")
+    leam(*study, "--preset", "mine.toml")
+    assert settings == [settings_of("paper", fill="mean")]
+
+
+def test_mistakes_in_a_preset_file(leam, complaint, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("colour = 3")
+    study = ("study", "faces", "--out", "run", "--preset")
+    assert "mine.toml: 'colour': no such setting" in complaint(leam(*study, "mine.toml"))
+    assert "none.toml: not a readable preset" in complaint(leam(*study, "none.toml"))
+    (tmp_path / "mine.toml").write_text("top = 0.5")
+    assert "--top 2.0: " in complaint(leam(*study, "mine.toml", "--top", 2))
 
 
 @pytest.mark.slow

@@ -10,11 +10,19 @@ import typer
 
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
-from leam.cli.inputs import check_out, find_faces, folders_for, given, load_models, split_layers
+from leam.cli.inputs import (
+    check_out,
+    find_faces,
+    folders_for,
+    load_models,
+    settings_of,
+    split_layers,
+)
 from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
     LAYERS_HELP,
+    PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
     CardsOption,
@@ -56,6 +64,7 @@ def explain(
             show_default="reference if --with is given, else self",
         ),
     ] = None,
+    preset: Annotated[str, typer.Option(metavar="NAME", help=PRESET_HELP)] = "quick",
     weighting: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +87,9 @@ def explain(
             metavar="NAMES", help=LAYERS_HELP, show_default="{leam.explain.layers:CONVOLUTIONS}"
         ),
     ] = None,
-    top: Annotated[float, typer.Option(metavar="FRACTION", help=TOP_HELP)] = 0.01,
+    top: Annotated[
+        float | None, typer.Option(metavar="FRACTION", help=TOP_HELP, show_default="0.01")
+    ] = None,
     parser: ParserOption = None,
     detector: DetectorOption = None,
     backend: Annotated[
@@ -101,24 +112,35 @@ def explain(
     """
     check_target(target, other)
     check_out(out_folder, force=force)
-    chosen = given(weighting=weighting, aggregate=aggregate, backend=backend)
-    if layers is not None:
-        chosen["layers"] = split_layers(layers)
+    names = None if layers is None else split_layers(layers)
+    settings = settings_of(
+        preset,
+        weighting=weighting,
+        aggregate=aggregate,
+        layers=(names,) if isinstance(names, str) else names,
+        top=top,
+        parser=parser,
+        detector=detector,
+        backend=None if backend == "auto" else backend,
+    )
+    if target is None and other is None and settings.target != "self":
+        raise InputError(
+            f"--preset {preset}: its target {settings.target} needs the person's other pictures; add --target self, "
+            "or use leam study"
+        )
     # The library is imported here, so that help and mistakes are quick.
-    from leam.explain.explainer import Explainer
     from leam.explain.explanation import explain_faces
     from leam.faces.detection import find_face
-    from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
     from leam.faces.detectors import load_detector
-    from leam.parsers import DEFAULT as DEFAULT_PARSER
     from leam.parsers import load_parser
+    from leam.study.worker import explainer_of
 
     with progress() as report:
         report("loading", 0, 1)
         (recognizer,) = load_models([model], cards, report)
-        explainer = Explainer(recognizer, **chosen)
-        face_parser = load_parser(parser or DEFAULT_PARSER)
-        face_detector = load_detector(detector or DEFAULT_DETECTOR)
+        explainer = explainer_of(recognizer, settings)
+        face_parser = load_parser(settings.parser)
+        face_detector = load_detector(settings.detector)
         report("loading", 1, 1)
         faces, errors = find_faces(pictures, face_detector)
         reference = find_face(other, face_detector) if other else None
@@ -130,7 +152,11 @@ def explain(
         for done, ((face, mate), folder) in enumerate(zip(pairs, folders, strict=True)):
             report("explaining", done, len(pairs))
             (explanation,) = explain_faces(
-                [face], explainer, face_parser, references=[mate] if mate else None, top=top
+                [face],
+                explainer,
+                face_parser,
+                references=[mate] if mate else None,
+                top=settings.top,
             )
             explanation.save(folder)
             records.append(explanation.record())

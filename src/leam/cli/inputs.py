@@ -1,4 +1,4 @@
-"""From arguments to faces, recognizers, layers and folders."""
+"""From arguments to settings, faces, recognizers, layers and folders."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from leam.faces.face import Face
     from leam.progress import Progress
     from leam.recognizers.recognizer import Recognizer
+    from leam.study.plan import Settings
 
 
 def given(**options: object) -> dict[str, Any]:
@@ -67,6 +68,26 @@ def check_out(folder: Path, *, force: bool) -> None:
     """
     if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not empty; choose another --out, or add --force")
+
+
+def settings_of(preset: str, **options: object) -> Settings:
+    """The settings of a preset or a preset file, changed by the options that were given.
+
+    Raises:
+        InputError: There is no such preset, the file is invalid, or an option has an invalid value.
+    """
+    from pydantic import ValidationError
+
+    from leam.study.plan import Settings
+    from leam.study.presets import read_preset
+
+    stated = read_preset(preset).model_dump()
+    try:
+        return Settings.model_validate({**stated, **given(**options)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise InputError(f"--{option} {first['input']}: {first['msg']}") from None
 
 
 def split_names(text: str) -> list[str]:

@@ -41,6 +41,10 @@ LAYERS_HELP = (
     "Layers to explain: {leam.explain.layers:CONVOLUTIONS}, {leam.explain.layers:STAGES}, or names and patterns "
     "separated by commas (see `leam models layers`)."
 )
+PRESET_HELP = (
+    "Settings to start from: {leam.study.plan:PRESETS}, or the path of a .toml file that states them (see "
+    "docs/paper.md)."
+)
 TOP_HELP = "Fraction of the pixels that count as critical, above 0 and up to 1."
 BACKEND_HELP = (
     "Implementation that computes the maps: plain is the definition, fused is faster and agrees with plain to 1e-5, "

@@ -6,16 +6,17 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from leam.cli.console import note, progress, say, show_json
-from leam.cli.inputs import given, load_models, split_names
+from leam.cli.inputs import load_models, settings_of, split_names
 from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
     LAYERS_HELP,
+    PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
     CardsOption,
@@ -28,10 +29,6 @@ from leam.cli.options import (
     parser_names,
 )
 from leam.cli.printing import print_summary
-from leam.errors import InputError
-
-if TYPE_CHECKING:
-    from leam.study.plan import Settings
 
 _PRESET = "set by the preset"
 # From this number of explanations on, a study takes minutes.
@@ -83,17 +80,24 @@ def study(
         str,
         typer.Option(
             metavar="NAME",
-            help="Set of defaults: quick; paper, which measures everything and takes far longer; or reconstruction, "
-            "whose figures come closest to the paper's.",
+            help=f"{PRESET_HELP} paper measures everything and takes far longer; the figures of reconstruction come "
+            "closest to the paper's.",
         ),
     ] = "quick",
+    print_settings: Annotated[
+        bool,
+        typer.Option(
+            "--print-settings",
+            help="Print all settings as a .toml file for --preset, and stop.",
+        ),
+    ] = False,
     subset: Annotated[
         int | None,
         typer.Option(
             min=0,
             metavar="NUMBER",
             help="Number of people for the costly metrics: occlusion curves, fills, verification, sanity checks.",
-            show_default="20 with --preset paper, else 0",
+            show_default=_PRESET,
         ),
     ] = None,
     panel: Annotated[int | None, typer.Option("--panel", min=0, hidden=True)] = None,
@@ -174,7 +178,10 @@ def study(
             show_default="RAY_ADDRESS, else a cluster on this machine",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Random seed.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="NUMBER", help="Random seed.", show_default=_PRESET),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete another study in the output folder first.")
     ] = False,
@@ -190,6 +197,8 @@ def study(
         leam study faces/ --out run --people 100 --images 2
         leam study table.csv --out run --models dlib_resnet,my-model.toml
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
+        leam study faces/ --out run --preset variant.toml
+        leam study faces/ --out run --preset paper --fill mean --print-settings
     """
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
@@ -202,13 +211,19 @@ def study(
         layers=tuple(split_names(layers)) if layers else None,
         top=top,
         fill=fill,
-        groups=tuple(group or ()),
+        groups=tuple(group) if group else None,
         parser=parser,
         second_parser=second_parser,
         detector=detector,
         backend=None if backend == "auto" else backend,
         seed=seed,
     )
+    if print_settings:
+        from leam.study.presets import preset_lines
+
+        for line in preset_lines(settings):
+            say(line)
+        return
     # The library is imported here, so that help and mistakes are quick.
     from leam.faces.people import add_groups, draw_people, read_people
     from leam.report.page import render_report
@@ -216,7 +231,7 @@ def study(
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
-    samples = draw_people(read_people(source), people, images, seed)
+    samples = draw_people(read_people(source), people, images, settings.seed)
     if people_table:
         samples = add_groups(samples, people_table)
     folder = RunFolder(out_folder)
@@ -243,26 +258,6 @@ def study(
     else:
         print_summary(folder)
         say(f"report: {page}")
-
-
-def settings_of(preset: str, **options: object) -> Settings:
-    """The settings of a preset, changed by the options that were given.
-
-    Raises:
-        InputError: There is no such preset, or an option has an invalid value.
-    """
-    from pydantic import ValidationError
-
-    from leam.study.plan import PRESETS, Settings
-
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset}: no such preset; available: {', '.join(PRESETS)}")
-    try:
-        return Settings.model_validate({**PRESETS[preset], **given(**options)})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"--{option} {first['input']}: {first['msg']}") from None
 
 
 def names_of(models: str | None, card: Sequence[Path] | None) -> list[str | None]:

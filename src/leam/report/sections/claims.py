@@ -9,8 +9,9 @@ from leam.report.parts import Cell, Part, Table, Text
 from leam.report.section import SECTIONS, Context, Section
 
 _TEXT = (
-    "The claims of the paper's abstract (arXiv 2509.17457) and the figures of this study. The paper's formulas, "
-    "layers, recognizers, data and parser are not public, so figures can be compared in direction, not digit by digit. "
+    "The claims of the paper's abstract (arXiv 2509.17457) and the figures of this study. Only the abstract was "
+    "available when LEAM was written: the paper's formulas, layers, recognizers, data and parser may differ from those "
+    "used here, so figures can be compared in direction only. "
     "The verdict is on the direction alone. bc is the Bhattacharyya coefficient of two maps: 1 for equal maps, 0 for "
     "maps without a common pixel."
 )
