@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from leam.explain.explainer import Explainer, Maps
@@ -10,13 +12,8 @@ from leam.explain.targets import self_target
 
 def plain(explainer: Explainer, chips, target=self_target) -> Maps:
     """The maps of an explainer's recognizer, layers, weighting and aggregate by the plain definition."""
-    definition = Explainer(
-        explainer.recognizer,
-        layers=[layer.name for layer in explainer.layers],
-        weighting=explainer.weighting,
-        aggregate=explainer.aggregate,
-        backend="plain",
-    )
+    definition = copy.copy(explainer)
+    definition._compute = explainer._plain
     return definition.explain(chips, target)
 
 

@@ -52,7 +52,9 @@ def test_maps_do_not_depend_on_other_threads(backend, what):
     expected = explainer.explain(CHIPS).overall
     inputs = recognizer.preprocess(CHIPS)
     work = {
-        "cascade": lambda: cascade(recognizer.module, lambda: explainer.explain(CHIPS).overall, 0),
+        "cascade": lambda: cascade(
+            recognizer.module, lambda: explainer.explain(CHIPS).overall, inputs, 0
+        ),
         "forward": lambda: recognizer.forward(inputs.clone()),
         "shared": lambda: (other.explain(CHIPS), wider.embed(CHIPS)),
     }[what]

@@ -35,7 +35,7 @@ class Layer:
     network's function, whether or not its file has been optimised. Other layers' are taken at their output.
 
     Attributes:
-        name: The layer's module; ``name:0``, ``name:1``, ... in the order of calls for a module that runs several times.
+        name: The layer's module; with ``:0``, ``:1``, ... in the order of calls if it runs several times.
         module: The module at whose output activations and gradients are taken, by its name in ``named_modules()``.
         call: The number of that module's call, from 0.
         channels: Number of channels.
@@ -144,7 +144,11 @@ def choose_layers(
         names = [o.module if calls[o.module] == 1 else f"{o.module}:{o.call}" for o in outputs]
         aspect = inputs.shape[2] / inputs.shape[3]
         found = [_layer(name, output, aspect) for name, output in zip(names, outputs, strict=True)]
-        spatial = [(layer, o.value) for layer, o in zip(found, outputs, strict=True) if layer]
+        spatial = [
+            (layer, output.value)
+            for layer, output in zip(found, outputs, strict=True)
+            if layer and isinstance(output.value, Tensor)
+        ]
         layers = {layer.name: layer for layer, _ in spatial}
         connected = _connected(embedding, {layer.name: value for layer, value in spatial})
         if isinstance(wanted, str) and wanted in {CONVOLUTIONS, STAGES, RAW_CONVOLUTIONS}:

@@ -420,9 +420,18 @@ def test_modules_get_their_forward_pass_back_also_after_an_exception(chips):
     assert not any("forward" in vars(module) for module in net.modules())
 
 
-def test_a_chosen_normalisation_is_not_hidden_in_a_chain(chips):
-    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers=["1", "6", "7"])
-    assert [tuple(chain) for chain in explainer._compute.chains] == [("7", "8")]
+def test_chains_show_what_is_chosen_or_end_before_it(chips):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers=["0", "1", "4", "6", "7"])
+    chains = [tuple(chain) for chain in explainer._compute.chains]
+    assert chains == [("0", "1", "2"), ("3", "4"), ("5",), ("7", "8")]
+    assert explainer.explain(chips).backend == "fused"
+    assert_same(explainer.explain(chips), plain(explainer, chips))
+
+
+def test_raw_convolutions_are_mapped_before_their_normalisations(chips):
+    explainer = Explainer(wrap(network(nn.ReLU(), nn.PReLU(6))), layers="raw_convolutions")
+    assert [layer.module for layer in explainer.layers] == ["0", "3", "7"]
+    assert explainer.explain(chips).backend == "fused"
     assert_same(explainer.explain(chips), plain(explainer, chips))
 
 

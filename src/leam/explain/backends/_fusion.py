@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from leam.explain.backends._operations import ACTIVATION, AFFINE, CONVOLUTION, kind
+from leam.explain.backends._operations import ACTIVATION, AFFINE, kind
 from leam.explain.layers import Layer
 
 Chain = dict[str, nn.Module]
@@ -73,12 +73,14 @@ def find_chains(
     """Find the chains of a network by running it once.
 
     Each of their modules is called once, in evaluation mode, without hooks, and nothing else reads the tensors in
-    between. The values of ``inputs``, ``(1, 3, h, w)``, do not matter. No chain hides the output of a layer.
+    between. The values of ``inputs``, ``(1, 3, h, w)``, do not matter. Where layers are taken within a chain, it is at
+    the input of its activation.
     """
     trace, embedding = _traced(module, inputs)
     times = Counter(call.name for call in trace.calls)
     calls = [call for call in trace.calls if times[call.name] == 1 and call.input is not None]
     readers = {id(call.input): call for call in calls}
+    explained = {layer.module for layer in layers}
     chains: list[Chain] = []
     taken: set[str] = set()
     for call in calls:
@@ -86,14 +88,22 @@ def find_chains(
             continue
         members = [call]
         while following := _next(members[-1], trace, readers, embedding):
+            if _ends(members[-1], following, explained):
+                break
             members.append(following)
         found = {member.name: member.module for member in members}
         taken.update(found)
-        hidden = [*found][kind(call.module) == CONVOLUTION :]
         # A lone activation is as fast in torch.
-        if kind(call.module) != ACTIVATION and not any(layer.module in hidden for layer in layers):
+        if kind(call.module) != ACTIVATION:
             chains.append(found)
     return tuple(chains)
+
+
+def _ends(call: _Call, following: _Call, explained: Collection[str]) -> bool:
+    """Whether a chain ends between two calls, since it cannot show what is explained there."""
+    if kind(following.module) == ACTIVATION:
+        return following.name in explained
+    return call.name in explained
 
 
 def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:

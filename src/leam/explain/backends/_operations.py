@@ -30,8 +30,9 @@ _KINDS: dict[type[nn.Module], int] = {
 _OWNER = "leam_owner"
 
 Hook = Callable[[Tensor, Tensor, Tensor | None], None]
-"""Called with a layer's activations and gradients as soon as the backward pass has both, and with the weighting
-``positive`` of the two where the kernel has computed it along the way."""
+"""Called with a layer's activations and gradients as soon as the backward pass has both; it may overwrite them after the
+call. Where the kernel has computed the weighting ``positive`` of the two along the way, it is the third argument, and
+the gradients are of no use."""
 
 
 def kind(module: nn.Module) -> int:
@@ -128,73 +129,71 @@ class FusedOperation:
 
     Args:
         modules: The modules, in this order.
-        hook: Called with the convolution's output and its gradient; None where that is not explained.
+        hook: Called with the activation's input, which is explained, and its gradient; None where it is not explained.
+        positive: Whether the hook needs only the weighting ``positive``, so that the kernel may compute it.
+        copy: Whether the network continues with a copy of what the hook gets, since it may write into it.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], hook: Hook | None) -> None:
-        self.hook = hook
+    def __init__(
+        self, modules: Sequence[nn.Module], hook: Hook | None, *, positive: bool, copy: bool
+    ) -> None:
+        self.hook, self.positive, self.copy = hook, positive, copy
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
         self.affines = [module for module in modules if kind(module) == AFFINE]
         activations = [Activation.of(module) for module in modules if kind(module) == ACTIVATION]
         self.activation = reduce(Activation.then, activations) if activations else None
-        self.constants = [_affine(module) for module in self.affines]
-        gains = [gain for gain, _ in self.constants if gain is not None]
+        gains = [gain for module in self.affines if (gain := _gain(module)) is not None]
         self.scale = reduce(torch.mul, gains) if gains else None
         self._kernel: Callable[..., None] | None = None
         self._shared: tuple[Tensor, int] | None = None
 
     @property
     def overwritten(self) -> bool:
-        """Whether the network has overwritten the convolution's output, which the hook reads."""
+        """Whether the network has overwritten what the hook reads."""
         return self._shared is not None and self._shared[0]._version != self._shared[1]  # noqa: SLF001
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The output, the convolution's output for the hook, and what the backward pass needs besides."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The output, and the activation's input for the hook and the backward pass."""
         if self.convolution:
             # The instance's own ``forward`` is replaced at the moment.
             x = nn.Conv2d.forward(self.convolution, x)
-        given = result = x
         for module in self.affines:
-            given, result = result, type(module).forward(module, result)
-        # The kernel starts at the input of the last normalisation, torch at that of the activation.
-        self._kernel = kernel(given) if self.hook else None
-        needed = given if self._kernel else result if self.activation else None
+            x = type(module).forward(module, x)
+        self._kernel = kernel(x) if self.hook and self.positive else None
         if self.activation:
-            result = self.activation.forward(result)
-        if self.hook and result is x:
-            # Without its graph, which refers to this operation. torch counts in-place writes in _version alone.
-            self._shared = x.detach(), x._version  # noqa: SLF001
-        return result, x if self.hook else None, needed
+            return self.activation.forward(x), x
+        if not self.hook:
+            return x, None
+        # Without its graph, which refers to this operation. torch counts in-place writes in _version alone.
+        self._shared = x.detach(), x._version  # noqa: SLF001
+        return (x.clone() if self.copy else x), x
 
-    def backward(self, gradient: Tensor, convolved: Tensor | None, needed: Tensor | None) -> Tensor:
-        """The gradient at the convolution's output from that of the operation's output; calls the hook with it."""
-        sums = None
-        if self._kernel and convolved is not None and needed is not None:
-            gradient, sums = self._run(self._kernel, gradient, convolved, needed)
-        else:
-            if self.activation and needed is not None:
-                gradient = self.activation.backward(gradient, needed)
-            if self.scale is not None:
-                # Only a new gradient may be overwritten.
-                scale = self.scale.view(-1, 1, 1)
-                gradient = gradient.mul_(scale) if self.activation else gradient * scale
-        if self.hook and convolved is not None:
-            self.hook(convolved, gradient, sums)
-        return gradient
+    def backward(self, gradient: Tensor, x: Tensor | None) -> Tensor:
+        """The gradient at the convolution's output from that of the operation's output; calls the hook."""
+        if self._kernel and self.hook and x is not None:
+            gradient, sums = self._run(self._kernel, gradient, x)
+            self.hook(x, gradient, sums)
+            return gradient
+        if self.activation and x is not None:
+            gradient = self.activation.backward(gradient, x)
+        if self.hook and x is not None:
+            self.hook(x, gradient, None)
+        if self.scale is None:
+            return gradient
+        scale = self.scale.view(-1, 1, 1)
+        # Only a new gradient may be overwritten.
+        return gradient.mul_(scale) if self.activation else gradient * scale
 
-    def _run(
-        self, run: Callable[..., None], gradient: Tensor, convolved: Tensor, given: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, run: Callable[..., None], gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The gradient at the convolution's output and the weighting ``positive``, by the kernel."""
         copy = gradient.contiguous if getattr(gradient, _OWNER, None) is self else gradient.clone
         gradient = copy(memory_format=torch.channels_last)
         activation = self.activation or _IDENTITY
-        gain, shift = self.constants[-1] if self.constants else (None, None)
-        constants = (gain, 1.0), (shift, 0.0), (activation.slopes, 0.0), (self.scale, 1.0)
-        sums = given.new_empty(given.shape[0], *given.shape[2:])
+        sums = x.new_empty(x.shape[0], *x.shape[2:])
         run(
-            *(x.permute(0, 2, 3, 1).flatten(0, 2).numpy() for x in (gradient, given, convolved)),
-            *(_for_each(values, default, given.shape[1]) for values, default in constants),
+            *(values.permute(0, 2, 3, 1).flatten(0, 2).numpy() for values in (gradient, x)),
+            _for_each(activation.slopes, 0.0, x.shape[1]),
+            _for_each(self.scale, 1.0, x.shape[1]),
             np.float32(activation.above),
             np.float32(activation.below),
             sums.view(-1).numpy(),
@@ -207,8 +206,8 @@ class Function(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, _anchor: Tensor | None, operation: FusedOperation) -> Tensor:  # noqa: ANN401
-        result, *saved = operation.forward(x)
-        ctx.save_for_backward(*saved)
+        result, saved = operation.forward(x)
+        ctx.save_for_backward(saved)
         last = x.is_contiguous(memory_format=torch.channels_last)
         ctx.shape, ctx.layout = x.shape, torch.channels_last if last else torch.contiguous_format
         seen = x._backward_hooks or x.retains_grad  # noqa: SLF001  torch has no public name for a tensor's hooks
@@ -244,20 +243,14 @@ def _convolution_backward(c: nn.Conv2d, gradient: Tensor, shape: torch.Size, lay
     return found
 
 
-def _affine(module: nn.Module) -> tuple[Tensor | None, Tensor]:
-    """The gain (None for 1) and the shift of a normalisation, ``(C,)``."""
+def _gain(module: nn.Module) -> Tensor | None:
+    """The factors of a normalisation, ``(C,)``; None for 1."""
     if isinstance(module, Shift):
-        return None, module.bias
+        return None
     if not isinstance(module, nn.BatchNorm2d):
-        return module.weight.detach(), module.bias.detach()  # type: ignore[operator]
-    mean, variance = module.get_buffer("running_mean"), module.get_buffer("running_var")
-    gain, shift = torch.rsqrt(variance + module.eps), torch.zeros_like(mean)
-    if module.affine:
-        gain, shift = gain * module.weight.detach(), module.bias.detach()
-    # Rounded once, as in torch: the last digit decides on which side of an activation's kink a value lies. Only the
-    # kernel reads the shift; other devices may lack double precision.
-    exact = torch.float64 if mean.device.type == "cpu" else mean.dtype
-    return gain, (shift.to(exact) - mean.to(exact) * gain.to(exact)).to(shift)
+        return module.weight.detach()  # type: ignore[operator]
+    gain = torch.rsqrt(module.get_buffer("running_var") + module.eps)
+    return gain * module.weight.detach() if module.affine else gain
 
 
 def _for_each(values: Tensor | None, default: float, channels: int) -> Any:  # noqa: ANN401

@@ -46,7 +46,12 @@ class Fused:
             blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
             self.chains = find_chains(recognizer.module, blank, layers)
         self.types = {m: type(m) for chain in self.chains for m in chain.values()}
+        # Copies cost time, and few networks write into what is explained.
+        self.copy = False
         self.sound = self._agrees()
+        if not self.sound:
+            self.copy = True
+            self.sound = self._agrees()
 
     def __call__(self, chips: Chips, target: Target) -> RawMaps:
         """See :data:`leam.explain.backends.Backend`."""
@@ -79,10 +84,12 @@ class Fused:
             leaves = [torch.zeros((), device=inputs.device, requires_grad=True)]
             changed = {m for m, known in self.types.items() if type(m) is not known or not suits(m)}
             chains = [chain for chain in self.chains if changed.isdisjoint(chain.values())]
-            fused = {next(iter(chain)) for chain in chains}
-            others = [layer for layer in self.layers if layer.name not in fused]
+            fused = set().union(*chains)
+            others = [layer for layer in self.layers if layer.module not in fused]
             observe = partial(_observe, hooks, leaves)
-            with _replaced(chains, hooks, leaves[0]), hooked(module, others, observe):
+            operations = [self._operation(chain, hooks, weighting) for chain in chains]
+            replaced = _replaced(chains, operations, leaves[0])
+            with replaced, hooked(module, others, observe):
                 embeddings = self.recognizer.forward(inputs)
             scores = target(embeddings)
             if scores.requires_grad:
@@ -92,15 +99,30 @@ class Fused:
         ordered = tuple(maps[layer.name] for layer in self.layers)
         return RawMaps(ordered, embeddings.detach(), scores.detach(), "fused")
 
+    def _operation(
+        self, chain: Chain, hooks: Mapping[str, Hook], weighting: Weighting
+    ) -> FusedOperation:
+        """The operation of a chain, which calls the hooks of the layers that are taken in it."""
+        layers = [layer for layer in self.layers if layer.module in chain]
+        found = [hooks[layer.name] for layer in layers]
+        plain = weighting is positive and all(layer.affine is None for layer in layers)
+
+        def call(activations: Tensor, gradients: Tensor, sums: Tensor | None) -> None:
+            for hook in found:
+                hook(activations, gradients, sums)
+
+        modules = [*chain.values()]
+        return FusedOperation(modules, call if found else None, positive=plain, copy=self.copy)
+
 
 def _weigh(
     weighting: Weighting, layer: Layer, maps: dict[str, Tensor],
     activations: Tensor, gradients: Tensor, sums: Tensor | None,
 ) -> None:  # fmt: skip
     """Make a layer's map as soon as the backward pass has its gradient."""
-    if sums is None or weighting is not positive:
+    if sums is None:
         with torch.no_grad():
-            sums = weighting(layer.on_grid(activations), layer.on_grid(gradients))
+            sums = weighting(layer.activations(activations), layer.gradients(gradients))
     maps[layer.name] = sums
 
 
@@ -116,9 +138,10 @@ def _observe(hooks: Mapping[str, Hook], leaves: list[Tensor], name: str, output:
 
 
 @contextmanager
-def _replaced(chains: Sequence[Chain], hooks: Mapping[str, Hook], anchor: Tensor) -> Iterator[None]:
+def _replaced(
+    chains: Sequence[Chain], operations: Sequence[FusedOperation], anchor: Tensor
+) -> Iterator[None]:
     """Run chains as fused operations inside the block: the first modules do the work, others return the output."""
-    operations = [FusedOperation([*c.values()], hooks.get(next(iter(c)))) for c in chains]
     pending: list[list[Tensor]] = [[] for _ in chains]
     try:
         for chain, operation, outputs in zip(chains, operations, pending, strict=True):
