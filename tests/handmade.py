@@ -160,7 +160,7 @@ def sanity(base: float) -> SanityFigures:
     return SanityFigures(
         steps=[
             SanityFigures.Step(
-                randomised=part, rank=e(base - part / 10, 4), ssim=e(base + part / 10, 4)
+                randomised=part, rank=e(base - part / 10, 14), ssim=e(base + part / 10, 14)
             )
             for part in (0.5, 1.0)
         ]

@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from leam.metrics.robustness import cascade, flip_consistency, max_sensitivity, ssim
+from leam.metrics.robustness import (
+    cascade,
+    fault_of,
+    flip_consistency,
+    max_sensitivity,
+    randomised,
+    ssim,
+)
 
 
 def network() -> nn.Module:
@@ -28,18 +35,18 @@ def maps_of(module: nn.Module) -> torch.Tensor:
 def test_layers_go_top_down_and_come_back():
     module = network()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    found = cascade(module, lambda: maps_of(module), seed=0, steps=3)
+    found = cascade(module, lambda: maps_of(module), INPUTS, seed=0, steps=3)
     assert [step.layers for step in found] == [("4",), ("4", "2"), ("4", "2", "0")]
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
     assert all(step.rank.shape == step.ssim.shape == (2,) for step in found)
     assert (found[-1].rank < 0.6).all()
-    again = cascade(module, lambda: maps_of(module), seed=0, steps=3)
+    again = cascade(module, lambda: maps_of(module), INPUTS, seed=0, steps=3)
     np.testing.assert_array_equal(found[-1].rank, again[-1].rank)
 
 
 def test_a_map_that_ignores_the_network_is_found_out():
-    found = cascade(network(), lambda: INPUTS.sum(dim=1), seed=0)
+    found = cascade(network(), lambda: INPUTS.sum(dim=1), INPUTS, seed=0)
     assert all((step.rank == pytest.approx(1)) and (step.ssim > 0.999).all() for step in found)
 
 
@@ -48,7 +55,7 @@ def test_weights_come_back_after_an_error():
     before = module[0].weight.detach().clone()
     calls = iter([INPUTS.sum(dim=1)])
     with pytest.raises(StopIteration):
-        cascade(module, lambda: next(calls), seed=0, steps=1)
+        cascade(module, lambda: next(calls), INPUTS, seed=0, steps=1)
     assert torch.equal(module[0].weight, before)
 
 
@@ -63,13 +70,120 @@ def test_another_process_that_shares_the_weights_sees_no_change():
         seen.append(all(map(torch.equal, shared, before)))
         return maps_of(module)
 
-    found = cascade(module, explain, seed=0, steps=2)
+    found = cascade(module, explain, INPUTS, seed=0, steps=2)
     assert (found[-1].rank < 0.9).all()
     assert seen == [True] * 3
     assert all(
         now.data_ptr() == then.data_ptr()
         for now, then in zip(module.parameters(), shared, strict=True)
     )
+
+
+FACES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+
+
+def deep(*, folded: bool, depth: int = 40) -> nn.Sequential:
+    """A deep network with the statistics of its own activations, in normalisations or folded into convolutions."""
+    torch.manual_seed(3)
+    layers: list[nn.Module] = []
+    for channels in (3, *[8] * (depth - 1)):
+        layers += [nn.Conv2d(channels, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.PReLU(8)]
+        nn.init.normal_(layers[-3].weight, 0.02, 0.1)
+    module = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 16 * 16, 16))
+    for layer in layers[1::3]:
+        layer.momentum = 1.0
+    with torch.no_grad():
+        module(FACES)
+    module.eval()
+    if not folded:
+        return module
+    fused = [
+        torch.nn.utils.fusion.fuse_conv_bn_eval(*layers[i : i + 2]) for i in range(0, 3 * depth, 3)
+    ]
+    pairs = [one for pair in zip(fused, layers[2::3], strict=True) for one in pair]
+    return nn.Sequential(*pairs, *module[-2:]).eval()
+
+
+def largest(module: nn.Module) -> list[float]:
+    """The largest activation of each layer."""
+    values, found = FACES, []
+    with torch.no_grad():
+        for layer in module:
+            values = layer(values)
+            found.append(values.abs().max().item())
+    return found
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_activations_of_randomised_deep_networks_keep_their_scale(folded):
+    module = deep(folded=folded)
+    before, learnt = largest(module), {n: v.clone() for n, v in module.state_dict().items()}
+    with randomised(module, FACES, seed=0):
+        inside = largest(module)
+        drawn = module(FACES).detach()
+        assert not torch.equal(module[0].weight, learnt["0.weight"])
+    assert all(0.1 < now / then < 10 for now, then in zip(inside, before, strict=True))
+    assert all(torch.equal(value, learnt[name]) for name, value in module.state_dict().items())
+    assert largest(module) == before
+    similarity = torch.cosine_similarity(drawn, module(FACES).detach(), dim=1)
+    assert similarity.abs().max() < 0.9
+    assert fault_of(drawn, torch.rand(2, 4, 4)) == ""
+    with randomised(module, FACES, seed=0):
+        assert torch.equal(module(FACES), drawn)
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_the_cascade_of_a_deep_network_is_valid_and_its_activations_stay_small(folded):
+    module, seen = deep(folded=folded), []
+
+    def explain() -> torch.Tensor:
+        seen.append(max(largest(module)))
+        return maps_of(module)
+
+    found = cascade(module, explain, FACES, seed=0)
+    assert max(seen) < 10 * seen[0]
+    assert [step.fault for step in found] == [""] * 5
+    assert np.isfinite(found[-1].rank).all()
+
+
+def test_layers_below_the_randomised_ones_stay_as_they_are():
+    module = deep(folded=False)
+    learnt = {name: value.clone() for name, value in module.state_dict().items()}
+    changed = []
+
+    def explain() -> torch.Tensor:
+        now = module.state_dict()
+        changed.append({n for n in learnt if not torch.allclose(now[n], learnt[n], atol=1e-5)})
+        return maps_of(module)
+
+    found = cascade(module, explain, FACES, seed=0, steps=3)
+    below = {name for name in learnt if name.rsplit(".", 1)[0] not in found[0].layers}
+    assert not changed[1] & below
+    assert {"117.weight", "121.weight"} <= changed[1]
+
+
+@pytest.mark.parametrize(("factor", "fault"), [(torch.inf, "not finite"), (0.0, "the same")])
+def test_a_step_without_activations_is_invalid_and_has_no_similarity(factor, fault):
+    """A function behind the layers, which no calibration reaches, spoils the embeddings of a randomised network."""
+
+    class Spoilt(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            learnt = torch.equal(self[0].weight, network()[0].weight)
+            return super().forward(x) * (1.0 if learnt else factor)
+
+    (step,) = cascade(Spoilt(*network()), lambda: INPUTS.sum(dim=1), FACES, seed=0, steps=1)
+    assert fault in step.fault
+    assert np.isnan(step.rank).all()
+    assert np.isnan(step.ssim).all()
+
+
+def test_what_makes_a_randomised_network_useless():
+    some, maps = torch.rand(3, 4), torch.rand(2, 5, 5)
+    assert fault_of(some, maps) == ""
+    assert fault_of(some / 0, maps) == "embeddings are not finite"
+    assert fault_of(some, maps * torch.inf) == "maps are not finite"
+    assert fault_of(torch.ones(3, 4), maps) == "all faces have the same embedding"
+    assert fault_of(some, torch.ones(2, 5, 5)) == "all maps are constant"
 
 
 def test_structural_similarity_at_its_ends():

@@ -118,7 +118,7 @@ def test_randomising_and_restoring_the_weights_restores_the_identity(loaded):
         seen.append(recognizer.sha256)
         return torch.rand(1, 16, 16)
 
-    cascade(recognizer.module, explain, seed=0, steps=2)
+    cascade(recognizer.module, explain, torch.rand(2, 3, *recognizer.card.input_size), 0, 2)
     assert seen[0] == sha256
     assert len(set(seen)) == 3
     assert recognizer.sha256 == sha256

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from matplotlib.figure import Figure
 
-from handmade import NAMES
-from leam.report.charts import INK, MASK_COLOURS, MUTED, SERIES
+from handmade import NAMES, e
+from leam.report.charts import INK, MASK_COLOURS, MUTED, SERIES, Panel, Rows, Series
 from leam.report.drawing import draw
 from leam.report.parts import Drawing, Fold, Part
 from leam.report.section import SECTIONS, Context
@@ -231,14 +232,28 @@ def test_similarity_to_the_true_map_by_randomised_layers(charts):
     ):
         assert axis.get_title(loc="left") == title
         assert lines_of(axis) == {
-            name: [
+            f"{name} (n = 14)": [
                 (0, 1),
                 (50, pytest.approx(base + sign * 0.05)),
                 (100, pytest.approx(base + sign * 0.1)),
             ]
             for name, base in BASES.items()
         }
-    assert legend_of(figure) == dict(zip(NAMES, SERIES, strict=False))
+    assert legend_of(figure) == {
+        f"{name} (n = 14)": colour for name, colour in zip(NAMES, SERIES, strict=False)
+    }
+
+
+def test_few_people_are_not_charted():
+    panel = Panel(["few", "many"], [Series("dots", [e(0.3, 9), e(0.4, 10)], INK)], "", counts=True)
+    (axis,) = draw(Rows([panel])).axes
+    assert rows_of(axis) == near({("dots", "few"): (None,) * 3, ("dots", "many"): mark(0.4)})
+    (text,) = axis.texts
+    assert (text.get_text(), text.xy) == ("n = 10", (pytest.approx(0.47), 1))
+    everything = replace(panel, counts=False)
+    (axis,) = draw(Rows([everything])).axes
+    assert rows_of(axis)["dots", "few"] == pytest.approx(mark(0.3))
+    assert not axis.texts
 
 
 def test_exchanged_regions(charts):

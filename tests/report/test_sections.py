@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from handmade import NAMES, text
+from leam.metrics.statistics import Estimate
+from leam.report.sections.sanity import Sanity
+from leam.study.stages.sanity import SanityFigures
 
 ALPHA, BETA, GAMMA = 0.1, 0.133, 0.166
 BASES = dict(zip(NAMES, (ALPHA, BETA, GAMMA), strict=True))
@@ -247,9 +252,18 @@ def test_sanity(boxes):
     assert boxes["sanity"].tables == [
         [
             header,
-            *((name, text(base - 0.1), text(base + 0.1), "4") for name, base in BASES.items()),
+            *((name, text(base - 0.1), text(base + 0.1), "14") for name, base in BASES.items()),
         ]
     ]
+
+
+def test_an_invalid_randomisation_is_named():
+    nothing = Estimate(None, None, None, 0)
+    step = SanityFigures.Step(randomised=1, rank=nothing, ssim=nothing, invalid="no maps")
+    (_, _, table) = Sanity().parts(
+        SimpleNamespace(summary=SimpleNamespace(each=lambda _: {"a": SanityFigures(steps=[step])}))
+    )
+    assert table.rows == [("a", "–", "–", "invalid: no maps")]
 
 
 def test_swap(boxes):

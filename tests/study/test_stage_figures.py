@@ -207,12 +207,16 @@ def test_verification(folder):
 def test_sanity(folder):
     rank, ssim = values(4, 5).astype(np.float64), values(4, 5).astype(np.float64) + 10
     for index, rows in enumerate(parts(4)):
-        shard = Randomised(np.array([2 * row for row in rows]), rank[rows], ssim[rows])
+        # The last step is invalid in the second slice alone.
+        fault = np.array([["", "", "", "", "the same" if index else ""]] * len(rows))
+        shard = Randomised(np.array([2 * row for row in rows]), rank[rows], ssim[rows], fault)
         folder.write_shard("sanity/one", index, shard)
     found = Sanity().summarise(RunData(plan_of(subset=4), folder), "one")
     assert isinstance(found, SanityFigures)
     assert [step.randomised for step in found.steps] == [0.2, 0.4, 0.6, 0.8, 1]
-    for place, step in enumerate(found.steps):
+    assert [step.invalid for step in found.steps] == [None] * 4 + ["the same"]
+    assert found.steps[-1].rank.mean is found.steps[-1].ssim.mean is None
+    for place, step in enumerate(found.steps[:-1]):
         assert same(step.rank, expected(rank[:, place], "abcd"))
         assert same(step.ssim, expected(ssim[:, place], "abcd"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ Explain = Callable[[Tensor], Tensor]
 RADIUS = 0.02
 """Largest change of a value under noise, in units of the colour range."""
 
+_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
+# Deviations below this part of the scale are rounding.
+_CONSTANT = 1e-6
+
 # Side and standard deviation of the window of Wang et al., and their constants for values up to 1.
 _WINDOW, _SIGMA = 11, 1.5
 _C1, _C2 = 0.01**2, 0.03**2
@@ -31,50 +37,107 @@ class Randomised:
 
     Attributes:
         layers: The modules randomised so far, from the output to the input.
-        rank: Rank correlation of each face's map with that of the trained network, ``(B,)``; NaN if a map is constant.
-        ssim: Structural similarity of the same two maps, ``(B,)``.
+        rank: Rank correlation of each face's map with that of the trained network, ``(B,)``; NaN if a map is constant
+            or the step is invalid.
+        ssim: Structural similarity of the same two maps, ``(B,)``; NaN likewise.
+        fault: Why the step is invalid, see :func:`fault_of`; empty if it is valid.
     """
 
     layers: tuple[str, ...]
     rank: Numbers
     ssim: Numbers
+    fault: str
 
 
 def cascade(
-    module: nn.Module, explain: Callable[[], Tensor], seed: int, steps: int = 5
+    module: nn.Module, explain: Callable[[], Tensor], faces: Tensor, seed: int, steps: int = 5
 ) -> list[Randomised]:
     """Randomise a network cumulatively from the output to the input, and compare its maps with the original ones.
 
-    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Every parameter is redrawn from a normal
-    distribution with its own mean and standard deviation, so that activations keep their scale. The module is restored
-    afterwards, also after an exception. Its parameters are replaced, not written to, since other processes may share
-    their memory.
+    Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018, with the calibration of :func:`randomised`, without
+    which activations explode or vanish in deep networks. A step whose embeddings or maps are not finite or constant is
+    invalid and has no similarities. The module is restored afterwards, also after an exception.
 
     Args:
         module: The network.
         explain: Returns the overall maps of some faces, ``(B, h, w)``, under the network's current parameters.
+        faces: Inputs of the network on which it is calibrated, ``(F, 3, h, w)``, at least two.
         seed: Random seed.
         steps: Number of equal parts in which the layers are randomised.
 
     Returns:
         One entry per step, the last one with every layer randomised.
     """
-    modules = module.named_modules()
-    names = [name for name, child in modules if list(child.parameters(recurse=False))]
-    parts = np.array_split(np.array(names[::-1], dtype=object), min(steps, len(names)))
+    names = _layers(module)
+    parts = np.array_split(np.array(names, dtype=object), min(steps, len(names)))
     generator = torch.Generator().manual_seed(seed)
     found: list[Randomised] = []
     done: tuple[str, ...] = ()
     with evaluating(module), _restored(module):
-        before = explain()
+        before, trained = explain(), _moments(module, faces)
         flat = before.flatten(1).cpu().numpy()
+        constant = before.flatten(1).std(dim=1).cpu().numpy() == 0
         for part in parts:
-            _randomise(module, part.tolist(), generator)
             done += tuple(part.tolist())
+            embeddings = _randomise(module, part.tolist(), done, trained, faces, generator)
             after = explain()
+            fault = fault_of(embeddings, after)
             rank = spearman(flat, after.flatten(1).cpu().numpy())
-            found.append(Randomised(done, rank, ssim(before, after).cpu().double().numpy()))
+            similarity = ssim(before, after).cpu().double().numpy()
+            unknown = constant | np.isnan(rank) | bool(fault)
+            found.append(
+                Randomised(
+                    done,
+                    np.where(unknown, np.nan, rank),
+                    np.where(unknown, np.nan, similarity),
+                    fault,
+                )
+            )
     return found
+
+
+@contextmanager
+def randomised(module: nn.Module, faces: Tensor, seed: int) -> Iterator[None]:
+    """Random weights inside the block: the control "same network, nothing learnt".
+
+    Every parameter is redrawn from a normal distribution with its own mean and standard deviation. Then the network is
+    calibrated on faces, layer by layer in the order of execution, so that activations keep the scale that they have in
+    the trained network. The same rule serves networks with and without batch normalisation: a redrawn convolution or
+    linear layer is scaled so that the standard deviation of each output channel, and with a bias its mean, are those of
+    the trained network; a batch normalisation gets the statistics with which its normalised values have the mean and
+    standard deviation that they have in the trained network. Normalisations whose input does not change stay as they
+    are. Parameters and buffers are replaced, not written to, since other processes may share their memory; they are
+    restored afterwards, also after an exception.
+
+    Args:
+        module: The network; its own mode is restored too.
+        faces: Inputs on which it is calibrated, ``(F, 3, h, w)``, at least two; about 16 are enough.
+        seed: Random seed.
+    """
+    names = _layers(module)
+    with evaluating(module), _restored(module):
+        trained = _moments(module, faces)
+        _randomise(module, names, names, trained, faces, torch.Generator().manual_seed(seed))
+        yield
+
+
+def fault_of(embeddings: Tensor, maps: Tensor) -> str:
+    """What makes a randomised network useless as a control; empty if nothing does.
+
+    Args:
+        embeddings: Of several faces, ``(F, D)``.
+        maps: Overall maps, ``(B, h, w)``.
+    """
+    if not embeddings.isfinite().all():
+        return "embeddings are not finite"
+    if not maps.isfinite().all():
+        return "maps are not finite"
+    if embeddings.std(dim=0, correction=0).max() <= _CONSTANT * embeddings.square().mean().sqrt():
+        return "all faces have the same embedding"
+    flat = maps.flatten(1)
+    if (flat.amax(dim=1) == flat.amin(dim=1)).all():
+        return "all maps are constant"
+    return ""
 
 
 def max_sensitivity(
@@ -157,20 +220,137 @@ def _scaled(maps: Tensor) -> Tensor:
     return (maps / highest).float()
 
 
-def _randomise(module: nn.Module, names: Sequence[str], generator: torch.Generator) -> None:
+def _layers(module: nn.Module) -> list[str]:
+    """Names of the modules with parameters of their own, from the output to the input."""
+    modules = module.named_modules()
+    return [name for name, child in modules if list(child.parameters(recurse=False))][::-1]
+
+
+def _randomise(
+    module: nn.Module,
+    names: Sequence[str],
+    redrawn: Sequence[str],
+    trained: Mapping[nn.Module, _Moments],
+    faces: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Redraw the parameters of some modules, and calibrate all redrawn ones.
+
+    Returns:
+        The embeddings of the faces, ``(F, D)``.
+    """
     modules = dict(module.named_modules())
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
             learnt = parameter.detach()
             drawn = torch.randn(parameter.shape, generator=generator).to(learnt)
             parameter.data = learnt.mean() + learnt.std(correction=0) * drawn
+    return _calibrated(module, {modules[name] for name in redrawn}, trained, faces)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Mean and standard deviation of each channel, ``(C,)``."""
+
+    mean: Tensor
+    std: Tensor
+
+
+def _moments_of(module: nn.Module, values: Tensor) -> _Moments:
+    """The moments of a module's values; channels are the last axis of a linear layer, the second one of others."""
+    values = values.movedim(-1 if isinstance(module, nn.Linear) else 1, 0).flatten(1)
+    return _Moments(values.mean(dim=1), values.std(dim=1, correction=0))
+
+
+def _moments(module: nn.Module, faces: Tensor) -> dict[nn.Module, _Moments]:
+    """The moments of the outputs of linear maps, and of the inputs of batch normalisations."""
+    found: dict[nn.Module, _Moments] = {}
+
+    def record(child: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        values = inputs[0] if isinstance(child, _NORMALISATIONS) else output
+        found.setdefault(child, _moments_of(child, values))
+
+    with _observed(module, record), torch.no_grad():
+        module(faces)
+    return found
+
+
+def _calibrated(
+    module: nn.Module,
+    redrawn: AbstractSet[nn.Module],
+    trained: Mapping[nn.Module, _Moments],
+    faces: Tensor,
+) -> Tensor:
+    """Give activations the moments that they have in the trained network; see :func:`randomised`."""
+    done: set[nn.Module] = set()
+
+    def calibrate(child: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+        normalises = isinstance(child, _NORMALISATIONS)
+        # A module that runs several times is calibrated at its first run.
+        if child in done or child not in trained or not (normalises or child in redrawn):
+            return None
+        done.add(child)
+        moments = _moments_of(child, inputs[0] if normalises else output)
+        if normalises:
+            _normalise(child, moments, trained[child])
+        else:
+            _scale(child, moments, trained[child])
+        result: Tensor = type(child).forward(child, *inputs)
+        return result
+
+    with _observed(module, calibrate), torch.no_grad():
+        embeddings: Tensor = module(faces)
+    return embeddings.flatten(1)
+
+
+def _ratio(upper: Tensor, lower: Tensor) -> Tensor:
+    """Quotients of standard deviations; 1 for channels that are constant up to rounding."""
+    return torch.where(lower > _CONSTANT * lower.max(), upper / lower, 1.0)
+
+
+def _scale(layer: nn.Module, now: _Moments, then: _Moments) -> None:
+    """Scale a linear map, and shift its bias."""
+    ratio = _ratio(then.std, now.std)
+    weight = layer.get_parameter("weight")
+    weight.data = weight.data * ratio.view(-1, *[1] * (weight.ndim - 1))
+    if layer.bias is not None:
+        bias = layer.get_parameter("bias")
+        bias.data = (bias.data - now.mean) * ratio + then.mean
+
+
+def _normalise(layer: nn.Module, now: _Moments, then: _Moments) -> None:
+    """Change the running statistics of a batch normalisation."""
+    ratio, epsilon = _ratio(now.std, then.std), float(layer.eps)  # type: ignore[arg-type]
+    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
+    layer.running_mean = now.mean + ratio * (mean - then.mean)
+    layer.running_var = (ratio**2 * (variance + epsilon) - epsilon).clamp(min=0)
+
+
+@contextmanager
+def _observed(module: nn.Module, hook: Callable[..., Tensor | None]) -> Iterator[None]:
+    """Call a hook after each linear map and each batch normalisation with statistics."""
+    with ExitStack() as hooks:
+        for child in module.modules():
+            known = isinstance(child, _LINEAR) or (
+                isinstance(child, _NORMALISATIONS) and child.running_mean is not None
+            )
+            if known:
+                hooks.enter_context(child.register_forward_hook(hook))
+        yield
 
 
 @contextmanager
 def _restored(module: nn.Module) -> Iterator[None]:
-    kept = [(parameter, parameter.data) for parameter in module.parameters()]
+    parameters = [(parameter, parameter.data) for parameter in module.parameters()]
+    buffers = [
+        (child, name, buffer)
+        for child in module.modules()
+        for name, buffer in child.named_buffers(recurse=False)
+    ]
     try:
         yield
     finally:
-        for parameter, learnt in kept:
+        for parameter, learnt in parameters:
             parameter.data = learnt
+        for child, name, buffer in buffers:
+            setattr(child, name, buffer)

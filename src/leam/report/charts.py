@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from leam.explain.pictures import INK, MUTED
-from leam.metrics.statistics import Estimate
+from leam.metrics.statistics import FEWEST, NOTHING, Estimate
 
 __all__ = [
     "INK",
@@ -28,6 +28,7 @@ __all__ = [
     "Rows",
     "Series",
     "Tree",
+    "charted",
     "colours",
 ]
 
@@ -109,6 +110,7 @@ class Panel:
         reference: An estimate to compare all rows with.
         line: Where to draw a thin vertical line, in units of the axis.
         limits: Ends of the value axis; None for automatic.
+        counts: Write the number of people beside each dot, and draw none for fewer than ten people.
     """
 
     rows: Sequence[str]
@@ -122,6 +124,7 @@ class Panel:
     reference: Reference | None = None
     line: float | None = None
     limits: tuple[float | None, float | None] = (None, None)
+    counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -282,3 +285,8 @@ Chart: TypeAlias = "Rows | Lines | Histograms | Matrix | RegionMap | Tree"
 def colours(count: int) -> list[str]:
     """This many colours; they repeat after ten."""
     return [SERIES[index % len(SERIES)] for index in range(count)]
+
+
+def charted(found: Estimate) -> Estimate:
+    """The estimate as a chart shows it: nothing if fewer than ten people are behind it."""
+    return found if found.n >= FEWEST else NOTHING

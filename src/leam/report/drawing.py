@@ -27,6 +27,7 @@ from leam.report.charts import (
     RegionMap,
     Rows,
     Tree,
+    charted,
 )
 
 WIDTH = 8.2
@@ -98,8 +99,9 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     height = (0.8 if count > 1 else 0.62) / count
     between = height if panel.bars else panel.spread / max(count - 1, 1)
     for number, series in enumerate(panel.series):
+        shown = [charted(one) if panel.counts else one for one in series.estimates]
         mean, low, high = (
-            panel.scale * _numbers([getattr(one, end) for one in series.estimates])
+            panel.scale * _numbers([getattr(one, end) for one in shown])
             for end in ("mean", "low", "high")
         )
         at = places + (number - (count - 1) / 2) * between
@@ -115,6 +117,17 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         else:
             axis.scatter(mean, at, s=25, c=colour, zorder=3, label=series.label)
         axis.hlines(at, low, high, color=INK if panel.bars else colour, linewidth=1.4)
+        for one, y, end in zip(shown, at, high, strict=True):
+            if panel.counts and one.mean is not None:
+                axis.annotate(
+                    f"n = {one.n}",
+                    (end, y),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=6,
+                    color=MUTED,
+                )
     if panel.expected is not None:
         values = panel.scale * _numbers(panel.expected.values)
         size = 22 if count > 1 else 15

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leam.report.charts import Line, LinePanel, Lines, colours
+from leam.metrics.statistics import FEWEST
+from leam.report.charts import Line, LinePanel, Lines, charted, colours
 from leam.report.parts import Drawing, Part, Table, Text, number
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.stages.sanity import SanityFigures
 
 _TEXT = (
     "Layers are randomised from the top down, and the map is compared with the true one. The map should change: what "
-    "remains at 100 % comes from the picture and the architecture, not from the trained weights."
+    "remains at 100 % comes from the picture and the architecture, not from the trained weights. Randomised layers are "
+    "calibrated, so that their activations have the mean and deviation that they have in the trained network. Steps "
+    f"with fewer than {FEWEST} people are in the table only."
 )
 
 
@@ -40,11 +43,11 @@ class Sanity(Section):
             [
                 (
                     name,
-                    number(figures.steps[-1].rank),
-                    number(figures.steps[-1].ssim),
-                    str(figures.steps[-1].rank.n),
+                    number(last.rank),
+                    number(last.ssim),
+                    f"invalid: {last.invalid}" if last.invalid else str(last.rank.n),
                 )
-                for name, figures in found.items()
+                for name, last in ((name, figures.steps[-1]) for name, figures in found.items())
             ],
         )
 
@@ -56,12 +59,23 @@ def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
         name: [0.0, *(100 * step.randomised for step in figures.steps)]
         for name, figures in found.items()
     }
+    labels = {name: f"{name} (n = {figures.steps[-1].rank.n})" for name, figures in found.items()}
     ranks = [
-        Line(name, percent[name], [1.0, *(step.rank.mean for step in figures.steps)], colour)
+        Line(
+            labels[name],
+            percent[name],
+            [1.0, *(charted(step.rank).mean for step in figures.steps)],
+            colour,
+        )
         for (name, figures), colour in zip(found.items(), shades, strict=True)
     ]
     similarities = [
-        Line(name, percent[name], [1.0, *(step.ssim.mean for step in figures.steps)], colour)
+        Line(
+            labels[name],
+            percent[name],
+            [1.0, *(charted(step.ssim).mean for step in figures.steps)],
+            colour,
+        )
         for (name, figures), colour in zip(found.items(), shades, strict=True)
     ]
     axis = "% of the layers randomised, top down"
