@@ -58,6 +58,7 @@ def measure() -> dict[str, Any]:
     for recognizer in recognizers:
         found = check_model(recognizer)
         results["recognizers"][recognizer.name] = {
+            "family": recognizer.card.family,
             "parameters": found.parameters,
             "embedding_size": found.embedding_size,
             "input_size": recognizer.card.input_size,
@@ -94,14 +95,14 @@ def write_tables(results: dict[str, Any]) -> None:
 def recognizer_table(results: dict[str, Any]) -> str:
     """Markdown table with one row per recognizer."""
     rows = [
-        ["recognizer", "input", "embedding", "parameters", "layers", "ms a face", "accuracy, dlib",
+        ["recognizer", "family", "input", "embedding", "parameters", "layers", "ms a face", "accuracy, dlib",
          "accuracy, SCRFD", "licence"]
     ]  # fmt: skip
     for name, one in results["recognizers"].items():
         height, width = one["input_size"]
         accuracies = [f"{one['accuracy'][detector]['value']:.4f}" for detector in ("dlib", "scrfd")]
         rows.append(
-            [name, f"{height}x{width}", str(one["embedding_size"]), f"{one['parameters']:,}",
+            [name, one["family"], f"{height}x{width}", str(one["embedding_size"]), f"{one['parameters']:,}",
              str(one["layers"]), f"{one['milliseconds']:.1f}", *accuracies, one["license"]]
         )  # fmt: skip
     return _markdown(rows)
