@@ -94,13 +94,16 @@ class Bench:
 
 
 def find_faces(
-    folder: Path, people: int, images: int, seed: int
+    folder: Path, people: int, images: int, seed: int, *, first: int | None = None
 ) -> tuple[list[Face], NDArray[np.str_]]:
     """Faces of randomly chosen people with enough pictures, and the person of each face.
 
-    People are left out if a picture has no detected face; a message on stderr says so.
+    People are left out if a picture has no detected face; a message on stderr says so. ``first`` limits the choice to
+    the first people of the folder.
     """
     samples = read_people(folder)
+    known = list(dict.fromkeys(sample.person for sample in samples))[:first]
+    samples = [sample for sample in samples if sample.person in set(known)]
     counts = {sample.person: 0 for sample in samples}
     for sample in samples:
         counts[sample.person] += 1

@@ -130,12 +130,12 @@ def specificity(summary: Summary) -> str:
     """Bhattacharyya coefficients of genuine and impostor pairs of critical masks."""
     rows = []
     for name, figures in summary.each(SpecificityFigures).items():
-        found, shares = figures.operands["critical"], figures.operands["regions"]
+        found, shares = figures.operands["critical"], figures.operands["density"]
         rows.append(
             [name, interval(found.genuine), interval(found.impostor), interval(found.auc),
              interval(found.chance.auc), number(found.p, 3), interval(shares.auc)]
         )  # fmt: skip
-    header = "recognizer | genuine | impostor | AUC | AUC by chance | p | AUC of region shares"
+    header = "recognizer | genuine | impostor | AUC | AUC by chance | p | AUC of region densities"
     return table(header, rows)
 
 

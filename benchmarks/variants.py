@@ -1,15 +1,12 @@
-r"""Evaluate targets, layers, weightings and aggregates on real recognizers and on planted truth.
+r"""Evaluate targets, layers, weightings, aggregates, smoothing and masks on recognizers and planted truth.
 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
         --work variants.work --out benchmarks/variants.json --page docs/method.md
 
-The figures for each recognizer and variant (target, layers, weighting, aggregate, and choice of the
-critical 1 %) are: the similarity drop when the critical pixels are blackened; the ROC AUC of the
-overlap of critical masks, same person against different people; the nose's share; the rank
-correlation between maps before and after all weights are randomised; and, on drawn faces, the
-fraction of the mask in the planted region. The best variants, and some well-known ones, are then
-compared with each control of their masks, and timed. Results are kept by recognizer and target in
-the work folder, so that the command can be resumed.
+The default is compared with each single change of it, with the pairs of single changes that pass, and
+with a few other variants, by the rule in docs/method.md. Half of the people choose; the other half is
+only reported. Results are kept by half, recognizer and target in the work folder, so that the command
+can be resumed.
 """
 
 from __future__ import annotations
@@ -18,8 +15,9 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations, groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -30,196 +28,296 @@ from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.explain.aggregates import AGGREGATES, distribution
+from leam.explain.aggregates import AGGREGATES, distribution, smooth
 from leam.explain.explainer import Explainer
-from leam.explain.layers import STAGES
+from leam.explain.layers import CONVOLUTIONS, STAGES
 from leam.explain.masks import compact_mask, critical_mask
 from leam.explain.targets import reference_target, self_target
 from leam.faces.face import Face
 from leam.metrics.controls import CONTROLS, ControlInput
+from leam.metrics.controls.edges import edge_map
+from leam.metrics.occlusion import pieces
 from leam.metrics.overlap import bhattacharyya
 from leam.metrics.robustness import cascade
 from leam.metrics.specificity import specificity
-from leam.metrics.statistics import Numbers, bootstrap_mean, person_means
+from leam.metrics.statistics import Estimate, Numbers, bootstrap_mean
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_shares
-from leam.planted import plant, planted_share
+from leam.planted import plant
+from leam.planted.truth import IMAGES, Planted
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
 
 TOP = 0.01
-# Number of faces whose maps are compared before and after all weights are randomised.
-SANITY_FACES = 10
+FILLS = ("black", "mean", "local_blur")
+"""The fills of the rule; the comparison with controls adds ``blur``."""
+JUDGED = ("mean", "local_blur")
+"""The fills under both of which a part must be better."""
+HALVES = ("chosen", "reported")
+SANITY_FACES = 20
 PLANTED = ("left_eye", "mouth")
 PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
-ROWS = 20
+DEARER = 1.1
+"""A variant that costs more than this factor times the default is worse."""
 
 MASKS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "pixels": critical_mask,
     "compact": compact_mask,
 }
+SMOOTHINGS: dict[str, Callable[[list[Tensor]], list[Tensor]]] = {
+    "none": lambda layers: layers,
+    "binomial": lambda layers: [smooth(one) for one in layers],
+}
 
-Key = tuple[str, str, str, str, str]
-"""Target, layers, weighting, aggregate, mask."""
 
-DEFAULT: Key = ("self", "convolutions", "positive", "sizes", "pixels")
-CLASSICS: tuple[Key, ...] = (
-    DEFAULT,
-    ("template", "convolutions", "positive", "sizes", "pixels"),
-    ("self", "convolutions", "signed", "mean", "pixels"),
-    ("self", "convolutions", "channel_mean", "mean", "pixels"),
-    ("self", "convolutions", "channel_mean", "last", "pixels"),
-    ("self", "convolutions", "signed", "last", "pixels"),
-    ("self", "convolutions", "positive", "last", "pixels"),
+@dataclass(frozen=True, order=True)
+class Variant:
+    """A way to make critical masks; the fields' defaults are those of LEAM."""
+
+    target: str = "self"
+    layers: str = CONVOLUTIONS
+    weighting: str = "positive"
+    aggregate: str = "sizes"
+    smoothing: str = "binomial"
+    mask: str = "pixels"
+
+    def __str__(self) -> str:
+        """The choices, joined by slashes."""
+        return "/".join(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """The choices that differ from the default's."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value != getattr(DEFAULT, name)}
+
+
+DEFAULT = Variant()
+SINGLE: tuple[Variant, ...] = tuple(
+    replace(DEFAULT, **{name: value})
+    for name, values in {
+        "target": ("template", "contrast"),
+        "layers": (STAGES,),
+        "weighting": ("signed", "magnitude", "absolute"),
+        "aggregate": ("mean", "max", "late", "last", "product"),
+        "smoothing": ("none",),
+        "mask": ("compact",),
+    }.items()
+    for value in values
 )
-"""Variants that are always in the table: the default, the first prototype, and last layers."""
+"""The single changes of the default."""
+EARLIER: tuple[Variant, ...] = (
+    Variant(layers=STAGES, weighting="signed", aggregate="max"),
+    Variant(layers=STAGES, weighting="magnitude", aggregate="max"),
+    Variant(weighting="signed", aggregate="max"),
+    Variant(weighting="absolute", aggregate="max"),
+)
+"""The best variants under the earlier definition, where layers were taken before their normalisations."""
 
-Found = dict[Key, dict[str, Any]]
-
-
-def overall_maps(
-    explainer: Explainer, layers: LayerMaps, aggregates: Sequence[str] = tuple(AGGREGATES)
-) -> Iterator[tuple[tuple[str, str, str], Tensor]]:
-    """Overall maps ``(n, h, w)`` of all variants of one target."""
-    stages = {layer.name for layer in Explainer(explainer.recognizer, layers=STAGES).layers}
-    late = [index for index, layer in enumerate(explainer.layers) if layer.name in stages]
-    choices = {"convolutions": list(range(len(explainer.layers))), "stages": late}
-    for weighting, maps in layers.items():
-        for choice, indices in choices.items():
-            for aggregate in aggregates:
-                # Stages have one layer per size: ``sizes`` equals ``mean``, and ``last`` is that of all layers.
-                if choice == "stages" and aggregate in {"sizes", "last"}:
-                    continue
-                size = explainer.recognizer.card.input_size
-                yield (
-                    (choice, weighting, aggregate),
-                    distribution(AGGREGATES[aggregate]([maps[i] for i in indices], size)),
-                )
+Row = dict[str, Any]
+Rows = dict[str, Row]
+"""Figures by variant."""
 
 
-def judge(bench: Bench, masks: Tensor) -> dict[str, Any]:
-    """Figures of one variant's critical masks ``(n, h, w)``; ``drop`` and ``auc`` are by person."""
-    people = int(bench.person.max()) + 1
-    found = specificity(bhattacharyya(masks, masks).double().numpy(), bench.person)
-    nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
-    drops = bench.drops(masks.numpy())
-    return {
-        "drop": person_means(drops, bench.person, people).tolist(),
-        "auc": own_auc(found.same, found.same_person, found.different, found.different_people),
-        "same": float(found.same.mean()),
-        "different": float(found.different.mean()),
-        "nose": float(nose.mean()),
-    }
+class Mapper:
+    """The masks of all variants of one target and choice of layers, for some faces."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        chips: NDArray[np.uint8],
+        targets: Callable[[Explainer], Any],
+        layers: str,
+    ) -> None:
+        explainer = Explainer(recognizer, layers=layers, backend="plain")
+        self._size = recognizer.card.input_size
+        self._maps: LayerMaps = layer_maps(explainer, chips, targets(explainer))
+
+    def overall(self, variant: Variant) -> Tensor:
+        """The overall maps ``(n, h, w)``."""
+        layers = SMOOTHINGS[variant.smoothing](self._maps[variant.weighting])
+        return distribution(AGGREGATES[variant.aggregate](layers, self._size))
+
+    def masks(self, variant: Variant) -> Tensor:
+        """The critical masks ``(n, h, w)``."""
+        return MASKS[variant.mask](self.overall(variant), TOP)
 
 
-def own_auc(
-    same: Numbers, same_person: NDArray[np.int64], different: Numbers, others: NDArray[np.int64]
-) -> list[float]:
+def by_maps(variants: Iterable[Variant]) -> list[tuple[tuple[str, str], list[Variant]]]:
+    """Variants that need the same target and layers, and so the same layer maps."""
+
+    def maps(variant: Variant) -> tuple[str, str]:
+        return variant.target, variant.layers
+
+    return [(key, list(group)) for key, group in groupby(sorted(variants), maps)]
+
+
+def own_auc(masks: Tensor, person: NDArray[np.int64]) -> list[float]:
     """For each person, the probability that a genuine pair overlaps more than an impostor pair.
 
     Its mean over people is an AUC whose interval comes from resampling people.
     """
+    found = specificity(bhattacharyya(masks, masks).double().numpy(), person)
     areas = []
-    for person in range(int(same_person.max()) + 1):
-        own = same[same_person == person][:, None]
-        foreign = different[(others == person).any(axis=1)]
+    for one in range(int(found.same_person.max()) + 1):
+        own = found.same[found.same_person == one][:, None]
+        foreign = found.different[(found.different_people == one).any(axis=1)]
         areas.append(float(((own > foreign) + 0.5 * (own == foreign)).mean()))
     return areas
 
 
-def sanity(
-    bench: Bench, explainer: Explainer, target: str, aggregates: Sequence[str]
-) -> list[float]:
-    """Rank correlation between the maps before and after all weights are randomised, for all variants."""
-    chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
-
-    def explain() -> Tensor:
-        targets = targets_of(explainer, chips, people, target)
-        maps = layer_maps(explainer, chips, targets)
-        return torch.cat([overall for _, overall in overall_maps(explainer, maps, aggregates)])
-
-    (after,) = cascade(bench.recognizer.module, explain, seed=0, steps=1)
-    ranks = after.rank.reshape(-1, len(chips))
-    return [float(np.nanmean(row)) if np.isfinite(row).any() else 0.0 for row in ranks]
+def others(people: int) -> NDArray[np.int64]:
+    """The picture of another person for each person, of faces sorted by person with two pictures each."""
+    return 2 * np.roll(np.arange(people), people // 2)
 
 
-def judge_real(bench: Bench, target: str, aggregates: Sequence[str]) -> list[dict[str, Any]]:
-    """Figures of all variants of a target on one recognizer."""
-    explainer = Explainer(bench.recognizer)
-    ranks = sanity(bench, explainer, target, aggregates)
-    targets = targets_of(explainer, bench.chips, bench.people, target)
-    maps = layer_maps(explainer, bench.chips, targets)
-    variants = overall_maps(explainer, maps, aggregates)
-    return [
-        {"variant": [target, *key, mask], **judge(bench, choose(overall, TOP)), "sanity": rank}
-        for (key, overall), rank in zip(variants, ranks, strict=True)
-        for mask, choose in MASKS.items()
-    ]
+def judge(bench: Bench, masks: Tensor) -> Row:
+    """Figures of one variant's critical masks ``(n, h, w)``, by person; the first picture is hidden."""
+    first = np.arange(0, len(masks), 2)
+    faces, values = bench.part(first), masks.numpy()
+    hidden = {
+        "own": values[first],
+        "other_picture": values[first + 1],
+        "other_person": values[others(len(first))],
+    }
+    counts = [pieces(mask) for mask in values]
+    nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
+    return {
+        "drops": {
+            fill: {name: faces.drops(mask, fill).tolist() for name, mask in hidden.items()}
+            for fill in FILLS
+        },
+        "auc": own_auc(masks, bench.person),
+        "pieces": np.reshape([number for number, _ in counts], (-1, 2)).mean(axis=1).tolist(),
+        "largest": float(np.mean([size for _, size in counts]) / values[0].sum()),
+        "nose": float(nose.mean()),
+    }
 
 
-def judge_planted(region: str, target: str) -> list[dict[str, Any]]:
-    """Share of the critical mask in the planted region, for all variants."""
-    planted = plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS)
-    recognizer, chips = planted.recognizer, planted.faces.chips
-    explainer = Explainer(recognizer)
-    if target == "contrast":
-        names = planted.faces.person.astype(str)
-        targets = targets_of(explainer, chips, names, target)
-    else:
-        scalar = reference_target
-        kind = recognizer.card.similarity
-        targets = (
-            (lambda _: self_target)
-            if target == "self"
-            else (lambda part: scalar(planted.mates[part], kind))
+def judge_real(bench: Bench, variants: Sequence[Variant]) -> Rows:
+    """Figures of variants on one recognizer."""
+    rows = {}
+    for (target, layers), group in by_maps(variants):
+        mapper = Mapper(
+            bench.recognizer,
+            bench.chips,
+            lambda one, target=target: targets_of(one, bench.chips, bench.people, target),
+            layers,
         )
-    variants = overall_maps(explainer, layer_maps(explainer, chips, targets))
-    return [
-        {
-            "variant": [target, *key, mask],
-            "share": planted_share(choose(overall, TOP), planted.faces).mean,
-        }
-        for key, overall in variants
-        for mask, choose in MASKS.items()
+        rows |= {str(one): judge(bench, mapper.masks(one)) for one in group}
+    return rows
+
+
+def judge_planted(planted: Planted, variants: Sequence[Variant]) -> Rows:
+    """Share of the critical mask in the planted region, by face."""
+    recognizer, faces = planted.recognizer, planted.faces
+    kind = recognizer.card.similarity
+
+    def targets(explainer: Explainer, target: str) -> Any:
+        if target == "self":
+            return lambda _: self_target
+        if target == "template":
+            return lambda part: reference_target(planted.mates[part], kind)
+        return targets_of(explainer, faces.chips, faces.person.astype(str), target)
+
+    rows = {}
+    for (target, layers), group in by_maps(variants):
+        mapper = Mapper(
+            recognizer, faces.chips, lambda one, target=target: targets(one, target), layers
+        )
+        for variant in group:
+            shares = region_shares(mapper.masks(variant), torch.from_numpy(faces.region), 2)[:, 1]
+            rows[str(variant)] = {"shares": shares.reshape(-1, IMAGES).mean(dim=1).tolist()}
+    return rows
+
+
+def judge_sanity(bench: Bench, variants: Sequence[Variant]) -> Rows:
+    """Rank correlation between the maps before and after all weights are randomised, by face."""
+    chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
+    rows = {}
+    for (target, layers), group in by_maps(variants):
+
+        def explain(target: str = target, layers: str = layers, group: Any = group) -> Tensor:
+            mapper = Mapper(
+                bench.recognizer,
+                chips,
+                lambda one: targets_of(one, chips, people, target),
+                layers,
+            )
+            return torch.cat([mapper.overall(one) for one in group])
+
+        (after,) = cascade(
+            bench.recognizer.module, explain, bench.recognizer.preprocess(chips), seed=0, steps=1
+        )
+        ranks = after.rank.reshape(len(group), len(chips))
+        rows |= {str(one): {"rank": row.tolist()} for one, row in zip(group, ranks, strict=True)}
+    return rows
+
+
+def edge_figures(bench: Bench) -> Rows:
+    """The control of overlaps: the figures of edge maps, without a network."""
+    maps = torch.from_numpy(np.stack([edge_map(chip) for chip in bench.chips]))
+    return {"edges": judge(bench, critical_mask(maps, TOP))}
+
+
+def against_controls(bench: Bench, variants: Sequence[Variant]) -> Rows:
+    """Drops by person for the masks of some variants and for each of their controls."""
+    rows = {}
+    for (target, layers), group in by_maps(variants):
+        mapper = Mapper(
+            bench.recognizer,
+            bench.chips,
+            lambda one, target=target: targets_of(one, bench.chips, bench.people, target),
+            layers,
+        )
+        rows |= {str(one): {"drops": control_drops(bench, mapper, one)} for one in group}
+    return rows
+
+
+def control_drops(bench: Bench, mapper: Mapper, variant: Variant) -> dict[str, Any]:
+    """Drops by person under all fills, for one variant and each of its controls."""
+    overall, masks = mapper.overall(variant).numpy(), mapper.masks(variant).numpy()
+    people = len(masks) // 2
+    first, other = np.arange(0, len(masks), 2), others(people)
+    faces = bench.part(first)
+    means = overall.reshape(people, 2, *overall.shape[1:]).mean(axis=1)
+    given = [
+        ControlInput(
+            critical=masks[place],
+            overall=overall[place],
+            face=bench.on_face[place],
+            other=masks[other[one]],
+            generator=np.random.default_rng(one),
+            chip=bench.chips[place],
+            other_chip=bench.chips[other[one]],
+            other_picture=masks[place + 1],
+            other_picture_chip=bench.chips[place + 1],
+            population=(means.sum(axis=0) - means[one]) / (people - 1),
+        )
+        for one, place in enumerate(first)
     ]
+    chosen = {"own": masks[first]} | {
+        name: np.stack([choose(one) for one in given]) for name, choose in CONTROLS.items()
+    }
+    return {
+        fill: {name: faces.drops(mask, fill).tolist() for name, mask in chosen.items()}
+        for fill in (*FILLS, "blur")
+    }
 
 
-def baselines(bench: Bench, target: str, wanted: list[Key]) -> list[dict[str, Any]]:
-    """Drops by person for the critical masks of some variants, and for each of their controls."""
-    explainer = Explainer(bench.recognizer)
-    targets = targets_of(explainer, bench.chips, bench.people, target)
-    people = int(bench.person.max()) + 1
-    found = []
-    aggregates = [name for name in AGGREGATES if name in {key[3] for key in wanted}]
-    maps = layer_maps(explainer, bench.chips, targets)
-    for (key, overall), mask in product(overall_maps(explainer, maps, aggregates), MASKS):
-        if (target, *key, mask) not in wanted:
-            continue
-        masks = MASKS[mask](overall, TOP).numpy()
-        # Faces are sorted by person, so the face half the list away belongs to another person.
-        others = np.roll(masks, 2 * (people // 2), axis=0)
-        drops = {"critical": bench.drops(masks)}
-        for name, choose in CONTROLS.items():
-            generator = np.random.default_rng(0)
-            given = [
-                ControlInput(*one, generator=generator)
-                for one in zip(masks, overall.numpy(), bench.on_face, others, strict=True)
-            ]
-            drops[name] = bench.drops(np.stack([choose(one) for one in given]))
-        means = {name: person_means(one, bench.person, people) for name, one in drops.items()}
-        figures = {name: one.tolist() for name, one in means.items()}
-        found.append({"variant": [target, *key, mask], "drops": figures})
-    return found
-
-
-def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
+def cost(recognizer: Recognizer, variant: Variant, rounds: int = 5) -> float:
     """Median processor time of all maps of 16 faces on one thread, divided by that of a forward pass."""
-    target, layers, weighting, aggregate, _ = key
-    explainer = Explainer(recognizer, layers=layers, weighting=weighting, aggregate=aggregate)
+    explainer = Explainer(
+        recognizer,
+        layers=variant.layers,
+        weighting=variant.weighting,
+        aggregate=variant.aggregate,
+        smooth=variant.smoothing == "binomial",
+    )
     size = (16, *recognizer.card.input_size, 3)
     chips = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     people = np.repeat(np.arange(8), 2).astype(str)
-    scalar = targets_of(explainer, chips, people, target)(slice(0, 16))
+    scalar = targets_of(explainer, chips, people, variant.target)(slice(0, 16))
     forward, maps = [], []
     for _ in range(rounds + 1):
         start = time.process_time()
@@ -231,210 +329,175 @@ def cost(recognizer: Recognizer, key: Key, rounds: int = 5) -> float:
     return statistics.median(maps[1:]) / statistics.median(forward[1:])
 
 
-def collect(work: Path, kind: str) -> dict[str, Found]:
-    """Results of one kind in the work folder, by recognizer (or region) and variant."""
-    found: dict[str, Found] = {}
-    for path in sorted(work.glob(f"{kind}-*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = {tuple(row["variant"]): row for row in content["rows"]}
-        found.setdefault(content["name"], {}).update(rows)
-    return found
+class Work:
+    """The work folder: one file of figures for each kind and subject, completed with the variants that it lacks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def rows(self, kind: str, name: str) -> Rows:
+        """The stored figures."""
+        path = self.folder / f"{kind}-{name}.json"
+        found: Rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return found
+
+    def complete(
+        self,
+        kind: str,
+        name: str,
+        variants: Sequence[Variant],
+        measure: Callable[[list[Variant]], Rows],
+    ) -> None:
+        """Measure the variants that are not stored yet."""
+        rows = self.rows(kind, name)
+        missing = [one for one in variants if str(one) not in rows]
+        if missing:
+            write_whole(self.folder / f"{kind}-{name}.json", rows | measure(missing))
+            print(kind, name, len(missing), flush=True)
+
+    def subjects(self, kind: str) -> dict[str, Rows]:
+        """The stored figures of a kind, by recognizer or region."""
+        names = [path.stem.partition("-")[2] for path in sorted(self.folder.glob(f"{kind}-*.json"))]
+        return {name: self.rows(kind, name) for name in names}
 
 
-def summary(work: Path) -> dict[str, Any]:
-    """Figures of all variants over all recognizers.
+Parts = dict[str, Numbers]
+"""Figures of the parts of the questions, by person (or by person of a planted region, or by face)."""
 
-    The relative drop is the drop divided by the mean drop of the default variant on the same
-    recognizer, so that units do not matter. It is averaged over recognizers for each person, as is
-    the AUC. Intervals are from resampling people; ``less`` figures are differences from the default.
+
+def parts_of(work: Work, half: str, variant: Variant) -> Parts:
+    """The parts of all questions but cost, as mean over recognizers; higher is better.
+
+    A drop is divided by the mean drop of the default's own mask under the same fill and recognizer, so that units do
+    not matter.
     """
-    real, planted = collect(work, "real"), collect(work, "planted")
-    targets = {key[0] for model in real.values() for key in model}
-    # A recognizer without results for a target would hide the rows of that target.
-    real = {n: model for n, model in real.items() if {key[0] for key in model} == targets}
-    common = set.intersection(*(set(model) for model in real.values()))
-    everyone = np.arange(len(next(iter(real.values()))[DEFAULT]["drop"]))
+    key, base = str(variant), str(DEFAULT)
+    real = work.subjects(half)
+    parts: Parts = {}
 
-    def by_person(key: Key, name: str) -> Numbers:
-        rows = [
-            np.array(model[key][name])
-            / (np.mean(model[DEFAULT]["drop"]) if name == "drop" else 1.0)
-            for model in real.values()
-        ]
+    def drops(fill: str, mask: str, less: str | None = None) -> Numbers:
+        rows = []
+        for model in real.values():
+            own = model[key]["drops"][fill]
+            values = np.array(own[mask]) - (np.array(own[less]) if less else 0.0)
+            rows.append(values / np.mean(model[base]["drops"][fill]["own"]))
         return np.asarray(np.mean(rows, axis=0))
 
-    def mean(key: Key, name: str) -> float:
-        return float(np.mean([model[key][name] for model in real.values()]))
+    for fill in FILLS:
+        parts[f"drop {fill}"] = drops(fill, "own")
+    for fill in JUDGED:
+        parts[f"person {fill}"] = drops(fill, "own", "other_person")
+        parts[f"person, other picture {fill}"] = drops(fill, "other_picture", "other_person")
+    parts["AUC"] = np.mean([model[key]["auc"] for model in real.values()], axis=0)
+    parts["pieces"] = -np.mean([model[key]["pieces"] for model in real.values()], axis=0)
+    for region, rows in work.subjects("planted").items():
+        parts[f"planted {region}"] = np.array(rows[key]["shares"])
+    ranks = [rows[key]["rank"] for rows in work.subjects("sanity").values() if key in rows]
+    if ranks:
+        parts["sanity"] = -np.nanmean(ranks, axis=0)
+    return parts
 
-    variants = []
-    for key in sorted(common):
-        row: dict[str, Any] = {"variant": key}
-        for name in ("drop", "auc"):
-            own = by_person(key, name)
-            row[name] = bootstrap_mean(own, everyone, 0).as_dict()
-            less = bootstrap_mean(own - by_person(DEFAULT, name), everyone, 0)
-            row[f"{name}_less_default"] = less.as_dict()
-        row |= {name: mean(key, name) for name in ("same", "different", "nose", "sanity")}
-        row["drops"] = {name: float(np.mean(model[key]["drop"])) for name, model in real.items()}
-        row["planted"] = {name: shares[key]["share"] for name, shares in planted.items()}
-        variants.append(row)
+
+def differences(work: Work, half: str, variant: Variant) -> dict[str, Estimate]:
+    """The differences between a variant and the default in each part of the questions; positive is better."""
+    ours, base = parts_of(work, half, variant), parts_of(work, half, DEFAULT)
     return {
-        "people": len(everyone),
-        "recognizers": list(real),
-        "variants": sorted(variants, key=lambda row: -rank(row)),
-        "baselines": beaten(work),
-        "cost": json.loads(path.read_text()) if (path := work / "cost.json").is_file() else {},
+        name: bootstrap_mean(ours[name] - base[name], np.arange(len(base[name])), 0)
+        for name in ours
+        if name in base
     }
 
 
-def rank(row: dict[str, Any]) -> float:
-    """Sort key of the table: relative drop + AUC + planted share - sanity."""
-    shares = row["planted"].values()
-    planted = sum(shares) / len(shares) if shares else 0.0
-    return float(row["drop"]["mean"] + row["auc"]["mean"] + planted - row["sanity"])
+def better(one: Estimate) -> bool:
+    """Whether the interval of a difference is above zero."""
+    return one.low is not None and one.low > 0
 
 
-def beaten(work: Path) -> list[dict[str, Any]]:
-    """For the shortlist and each control, the number of recognizers on which the critical mask drops more.
-
-    ``clearly`` counts those for which the interval of the difference, from resampling people, is above
-    zero.
-    """
-    models = collect(work, "baselines")
-    rows = []
-    for key in sorted(set().union(*models.values())):
-        counts: dict[str, dict[str, int]] = {}
-        for name in CONTROLS:
-            more = [
-                bootstrap_mean(
-                    np.array(found[key]["drops"]["critical"]) - np.array(found[key]["drops"][name]),
-                    np.arange(len(found[key]["drops"][name])),
-                    0,
-                )
-                for found in models.values()
-                if key in found
-            ]
-            counts[name] = {
-                "recognizers": len(more),
-                "beaten": sum((one.mean or 0) > 0 for one in more),
-                "clearly": sum((one.low or 0) > 0 for one in more),
-            }
-        rows.append({"variant": key, "counts": counts})
-    return rows
+def worse(one: Estimate) -> bool:
+    """Whether the interval of a difference is below zero."""
+    return one.high is not None and one.high < 0
 
 
-def shortlist(found: dict[str, Any]) -> list[Key]:
-    """The best variants and the well-known ones."""
-    best = [tuple(row["variant"]) for row in found["variants"][:ROWS]]
-    known = {tuple(row["variant"]) for row in found["variants"]}
-    return [*best, *(key for key in CLASSICS if key in known and key not in best)]
+def gains(found: dict[str, Estimate]) -> list[str]:
+    """The parts of questions 1 and 2 that are better under both judged fills."""
+    names = ("drop", "person", "person, other picture")
+    return [name for name in names if all(better(found[f"{name} {fill}"]) for fill in JUDGED)]
 
 
-def table(found: dict[str, Any]) -> str:
-    """Markdown table of the shortlist."""
-    names = list(CONTROLS)
-    counts = {tuple(row["variant"]): row["counts"] for row in found["baselines"]}
-    rows = {tuple(row["variant"]): row for row in found["variants"]}
-    planted = list(next(iter(rows.values()))["planted"])
-    heads = ["target", "layers", "weighting", "aggregate", "mask", "relative drop", "AUC", "nose"]
-    heads += [f"planted {name}" for name in planted] + ["sanity", "cost", *names]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for key in shortlist(found):
-        row = rows[key]
-        cells = [*key, ranged(row["drop"], 2), ranged(row["auc"], 3), f"{row['nose']:.2f}"]
-        cells += [f"{row['planted'][name]:.2f}" for name in planted] + [f"{row['sanity']:.2f}"]
-        costs = [
-            ratios["/".join(key)] for ratios in found["cost"].values() if "/".join(key) in ratios
-        ]
-        cells.append(", ".join(f"{ratio:.1f}" for ratio in costs) or "–")
-        for name in names:
-            one = counts.get(key, {}).get(name)
-            cells.append(f"{one['beaten']} ({one['clearly']})" if one else "–")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def passes(found: dict[str, Estimate]) -> bool:
+    """Whether a variant would replace the default by the choosing half, apart from its cost."""
+    return bool(gains(found)) and not any(map(worse, found.values()))
 
 
-def ranged(found: dict[str, Any], digits: int) -> str:
-    """Format a mean with its interval."""
-    low, mean, high = (f"{found[name]:.{digits}f}" for name in ("low", "mean", "high"))
-    return f"{mean} ({low}–{high})"
+def pairs_of(variants: Sequence[Variant]) -> list[Variant]:
+    """The pairs of single changes, of different choices."""
+    return [
+        replace(DEFAULT, **first.changes, **second.changes)
+        for first, second in combinations(variants, 2)
+        if not first.changes.keys() & second.changes.keys()
+    ]
 
 
-def read_options() -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("faces", type=Path)
-    parser.add_argument("--models", required=True)
-    parser.add_argument("--targets", default="self,template,contrast")
-    parser.add_argument("--aggregates", default=",".join(AGGREGATES))
-    parser.add_argument("--people", type=int, default=32)
-    parser.add_argument(
-        "--compared-people", type=int, default=32, help="people for the comparison with controls"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cost", default="dlib_resnet", help="recognizers that are timed")
-    parser.add_argument("--judge-only", action="store_true", help="stop before the shortlist")
-    parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
-    return parser.parse_args()
+@dataclass
+class Search:
+    """The people and recognizers of a run."""
 
+    work: Work
+    models: list[str]
+    faces: list[Face]
+    people: NDArray[np.str_]
 
-def keep(path: Path, name: str, rows: list[dict[str, Any]]) -> None:
-    """Write a file of the work folder."""
-    write_whole(path, {"name": name, "rows": rows})
-    print(path.name, flush=True)
+    def bench(self, model: str, half: str) -> Bench:
+        """A recognizer with the people of a half."""
+        middle = len(self.faces) // 4 * 2
+        rows = slice(middle) if half == HALVES[0] else slice(middle, None)
+        return make_bench(load_recognizer(model), self.faces[rows], self.people[rows])
 
+    def measure(self, variants: Sequence[Variant]) -> None:
+        """Measure variants on the planted regions and on all recognizers, on the choosing half."""
+        for region in PLANTED:
+            self.work.complete(
+                "planted",
+                region,
+                variants,
+                lambda missing, region=region: judge_planted(
+                    plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS), missing
+                ),
+            )
+        self.hide(HALVES[0], variants)
 
-def judge_all(options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_]) -> None:
-    """Evaluate all targets on planted regions and recognizers, unless already done."""
-    targets = options.targets.split(",")
-    for target, region in product(targets, PLANTED):
-        path = options.work / f"planted-{region}-{target}.json"
-        if not path.is_file():
-            keep(path, region, judge_planted(region, target))
-    for name, target in product(options.models.split(","), targets):
-        path = options.work / f"real-{Path(name).stem}-{target}.json"
-        if not path.is_file():
-            bench = make_bench(load_recognizer(name), faces, people)
-            keep(
-                path,
-                bench.recognizer.name,
-                judge_real(bench, target, options.aggregates.split(",")),
+    def hide(self, half: str, variants: Sequence[Variant]) -> None:
+        """Measure variants on all recognizers and the people of a half."""
+        for model in self.models:
+            name = Path(model).stem
+            self.work.complete(
+                half,
+                name,
+                variants,
+                lambda missing, model=model: judge_real(self.bench(model, half), missing),
             )
 
+    def sanity(self, variants: Sequence[Variant]) -> None:
+        """Measure how far maps depend on the weights."""
+        for model in self.models:
+            self.work.complete(
+                "sanity",
+                Path(model).stem,
+                variants,
+                lambda missing, model=model: judge_sanity(self.bench(model, HALVES[0]), missing),
+            )
 
-def compare_all(
-    options: argparse.Namespace, faces: list[Face], people: NDArray[np.str_], chosen: list[Key]
-) -> None:
-    """Compare the shortlist with its controls, and time it, unless already done."""
-    for name, target in product(options.models.split(","), options.targets.split(",")):
-        path = options.work / f"baselines-{Path(name).stem}-{target}.json"
-        if not path.is_file():
-            some = 2 * options.compared_people
-            bench = make_bench(load_recognizer(name), faces[:some], people[:some])
-            keep(path, bench.recognizer.name, baselines(bench, target, chosen))
-    if not (options.work / "cost.json").is_file():
-        timed = [load_recognizer(name) for name in options.cost.split(",")]
-        ratios = {one.name: {"/".join(key): cost(one, key) for key in chosen} for one in timed}
-        write_whole(options.work / "cost.json", ratios)
-
-
-def main() -> None:
-    """Run from the command line."""
-    options = read_options()
-    torch.set_num_threads(1)  # processor time equals wall time only with one thread
-    faces, people = find_faces(options.faces, options.people, 2, options.seed)
-    judge_all(options, faces, people)
-    if options.judge_only:
-        return
-    compare_all(options, faces, people, shortlist(summary(options.work)))
-    found = {"seed": options.seed, "images": len(faces), **summary(options.work)}
-    write_whole(options.out, found)
-    show(table(found), options.page, "variants")
-
-
-if __name__ == "__main__":
-    main()
+    def controls(self, variants: Sequence[Variant]) -> None:
+        """Compare variants with all controls, on the reported half."""
+        for model, (kind, measure) in product(
+            self.models, {"controls": against_controls, "edges": None}.items()
+        ):
+            bench = self.bench(model, HALVES[1])
+            self.work.complete(
+                kind,
+                Path(model).stem,
+                variants,
+                lambda missing, bench=bench, measure=measure: (
+                    measure(bench, missing) if measure else edge_figures(bench)
+                ),
+            )

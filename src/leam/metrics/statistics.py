@@ -1,7 +1,7 @@
 """Estimates with intervals over people, verdicts, effect sizes, rank statistics and permutation tests.
 
 Everywhere, NaN counts as absent. Means and differences of means have bootstrap-t intervals, whose coverage at 10 to 50
-people is measured by ``benchmarks/coverage.py``.
+people is measured by ``benchmarks/interval_coverage.py``.
 """
 
 from __future__ import annotations

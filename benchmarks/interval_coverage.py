@@ -1,6 +1,6 @@
 """How often nominal 95 % intervals of a mean, and of the difference of two means, contain the true value.
 
-python benchmarks/coverage.py            # writes benchmarks/coverage.json, three minutes on one core
+python benchmarks/interval_coverage.py            # writes benchmarks/interval_coverage.json, three minutes on one core
 
 Samples of 10, 20 and 50 people are drawn from distributions of growing skewness. Compared are LEAM's intervals
 (bootstrap-t), percentile intervals, which it used before, and expanded percentile intervals, which it uses for figures
