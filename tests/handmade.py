@@ -65,9 +65,24 @@ def specificity(first: float) -> SpecificityFigures:
             ),
         )
 
-    names = ("critical", "dense", "regions", "halves", "pattern")
+    def control(base: float) -> SpecificityFigures.Control:
+        return SpecificityFigures.Control(
+            genuine=e(base + 0.2),
+            impostor=e(base + 0.1),
+            auc=e(base + 0.3),
+            critical=e(base + 0.4),
+            difference=e(base - 0.1, 10),
+        )
+
+    names = ("critical", "dense", "density", "halves", "pattern")
+    controls = ("edges", "areas", "random_weights")
     return SpecificityFigures(
-        operands={name: operand(first + place / 10) for place, name in enumerate(names)}
+        operands={name: operand(first + place / 10) for place, name in enumerate(names)},
+        controls={name: control(first + place / 10) for place, name in enumerate(controls)},
+        matched={
+            name: SpecificityFigures.Matched(auc=e(first + add), change=e(add / 10))
+            for name, add in (("landmarks", 0.6), ("edges", 0.7))
+        },
     )
 
 
@@ -75,7 +90,13 @@ def regions(base: float) -> RegionFigures:
     def region(place: int) -> RegionFigures.Region:
         share = base + place / 10
         return RegionFigures.Region(
-            share=e(share, 10 + place), area=e(share / 4), mass=e(share / 2), density=e(4)
+            share=e(share, 10 + place),
+            area=e(share / 4),
+            mass=e(share / 2),
+            density=e(4),
+            edges=e(share / 5),
+            random_weights=e(share / 6),
+            margins={"area": e(share / 3), "edges": e(share / 10), "random_weights": e(share)},
         )
 
     return RegionFigures(regions={r: region(i) for i, r in enumerate(("eyes", "nose", "hat"))})

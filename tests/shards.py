@@ -9,6 +9,7 @@ import numpy as np
 from leam.parsers.regions import REGIONS
 from leam.study.explained import Explained
 from leam.study.preparation import Detections, Parsings
+from leam.study.stages.control_maps import ControlMaps
 from leam.study.stages.layers import Focus
 from leam.study.stages.regions import RegionShares
 from planned import SIDE
@@ -73,6 +74,19 @@ def region_shares(positions: Sequence[int]) -> RegionShares:
         mass=-value.astype(np.float32),
         area=value[:, 0].astype(np.float32),
         confidence=value[:, 0].astype(np.float32) + 50,
+    )
+
+
+def control_maps(positions: Sequence[int], edges: np.ndarray, random: np.ndarray) -> ControlMaps:
+    """Control masks ``(n, h, w)``, whose shares are those of the faces, plus 0.25 and plus 0.5."""
+    faces, regions = np.indices((len(positions), len(REGIONS)))
+    value = (np.array(positions)[faces] + regions / 100).astype(np.float32)
+    return ControlMaps(
+        position=np.array(positions, dtype=np.int64),
+        edges=np.packbits(edges.reshape(len(positions), -1), axis=1),
+        edge_share=value + np.float32(0.25),
+        random=np.packbits(random.reshape(len(positions), -1), axis=1),
+        random_share=value + np.float32(0.5),
     )
 
 

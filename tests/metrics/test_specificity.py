@@ -6,7 +6,15 @@ import torch
 
 from leam.explain.masks import critical_mask
 from leam.metrics.overlap import bhattacharyya
-from leam.metrics.specificity import Block, Pool, chance_level, person_maps, specificity
+from leam.metrics.specificity import (
+    Block,
+    Pool,
+    auc_margins,
+    chance_level,
+    matched_auc,
+    person_maps,
+    specificity,
+)
 from leam.metrics.statistics import auc
 
 
@@ -173,3 +181,46 @@ def test_region_shares_are_compared_as_vectors():
     shares = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
     found = bhattacharyya(shares, shares)
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+
+
+def test_the_margin_over_a_control_is_paired():
+    strong, person = faces_of(60, 2, 1.5)
+    weak, _ = faces_of(60, 2, 0.5, seed=1)
+    claim = specificity(strong, person)
+    controls = {"weak": specificity(weak, person), "same": specificity(strong, person)}
+    found = auc_margins(claim, controls, 0)
+    estimates = claim.estimates(0)
+    assert found["weak"].claim == found["same"].claim == estimates["auc"]
+    assert found["weak"].control == controls["weak"].estimates(0)["auc"]
+    difference = found["weak"].difference
+    assert difference.mean == pytest.approx(estimates["auc"].mean - found["weak"].control.mean)
+    assert 0 < difference.low < difference.mean < difference.high
+    # With the same people in every resample, a control that is the claim itself is never below it.
+    assert (found["same"].difference.low, found["same"].difference.high) == (0, 0)
+
+
+def test_matching_takes_away_what_a_covariate_explains():
+    random = np.random.default_rng(0)
+    person = np.repeat(np.arange(150), 2)
+    pose = random.normal(size=150)[person] + 0.3 * random.normal(size=300)
+    distance = np.abs(pose[:, None] - pose)
+    noise = random.normal(size=(300, 300))
+    by_pose = specificity(-distance + 0.1 * (noise + noise.T), person)
+    covariate = specificity(distance, person)
+    found = matched_auc(by_pose, covariate, 0)
+    assert by_pose.estimates(0)["auc"].mean > 0.75
+    assert found.auc.low < 0.5 < found.auc.high
+    change = found.auc.mean - by_pose.estimates(0)["auc"].mean
+    assert found.change.mean == pytest.approx(change, abs=1e-9)
+    own, _ = faces_of(150, 2, 1.0)
+    of_people = specificity(own, person)
+    kept = matched_auc(of_people, covariate, 0)
+    assert kept.auc.mean == pytest.approx(of_people.estimates(0)["auc"].mean, abs=0.02)
+
+
+def test_equally_near_pairs_all_count():
+    own, person = faces_of(20, 2, 1.0)
+    found = matched_auc(specificity(own, person), specificity(np.ones((40, 40)), person), 0)
+    assert found.change.mean == 0
+    with pytest.raises(ValueError, match="different pairs"):
+        matched_auc(specificity(own, person), specificity(own[:20, :20], person[:20]), 0)

@@ -90,9 +90,15 @@ def test_regions(boxes):
     assert "the top 2 % of each overall map" in found.texts[0]
     assert found.tables == [
         [
-            ("region", "recognizer", "share of critical pixels, %", "share of the map, %", "area, %", "people"),
+            (
+                "region", "recognizer", "share of critical pixels, %", "share of the map, %", "area, %", "edges, %",
+                "random weights, %", "share minus strongest control, points", "larger than all controls", "people",
+            ),
             *(
-                (region, name, percent(share), percent(share / 2), percent(share / 4), str(people))
+                (
+                    region, name, percent(share), percent(share / 2), percent(share / 4), percent(share / 5),
+                    percent(share / 6), percent(share / 10), "inconclusive (n = 12)", str(people),
+                )
                 for name, base in BASES.items()
                 for region, share, people in (
                     ("eyes", base, 10),
@@ -124,7 +130,14 @@ def test_second_parser(boxes):
 
 
 def test_specificity(boxes):
-    operands = {"critical": 0, "dense": 0.1, "regions": 0.2, "halves": 0.3, "pattern": 0.4}
+    operands = {"critical": 0, "dense": 0.1, "density": 0.2, "halves": 0.3, "pattern": 0.4}
+    controls = {"edges": 0, "areas": 0.1, "random_weights": 0.2}
+    # The strongest control has the smallest difference, whose interval starts 0.05 below it.
+    words = {
+        "alpha": "inconclusive (n = 10)",
+        "beta": "inconclusive (n = 10)",
+        "gamma": "supported",
+    }
     header = (
         "recognizer", "compared", "genuine pairs", "impostor pairs", "AUC", "AUC by chance", "p", "people",
     )  # fmt: skip
@@ -139,7 +152,29 @@ def test_specificity(boxes):
                 for name, base in BASES.items()
                 for operand, add in operands.items()
             ),
-        ]
+        ],
+        [
+            (
+                "recognizer", "control", "AUC of the critical masks", "AUC of the control", "difference",
+                "verdict over all controls", "people",
+            ),
+            *(
+                (
+                    name, control, text(base + add + 0.4), text(base + add + 0.3), text(base + add - 0.1), words[name],
+                    "10",
+                )
+                for name, base in BASES.items()
+                for control, add in controls.items()
+            ),
+        ],
+        [
+            ("recognizer", "impostor pairs matched on", "AUC", "change of the AUC"),
+            *(
+                (name, covariate, text(base + add), text(add / 10))
+                for name, base in BASES.items()
+                for covariate, add in (("landmarks", 0.6), ("edges", 0.7))
+            ),
+        ],
     ]  # fmt: skip
 
 

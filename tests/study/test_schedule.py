@@ -26,6 +26,7 @@ def test_steps_go_slice_by_slice():
         "finding faces": [("detect", 0), ("detect", 1)],
         "parsing": [(shard, index) for index in (0, 1) for shard in parsed],
         "explaining": [("explain/one", 0), ("explain/one", 1)],
+        "comparing": [("compare/one", 0), ("compare/one", 1)],
         "computing figures": [("summarise/one", 0)],
     }
 
@@ -36,9 +37,9 @@ def test_steps_that_are_asked_for():
     assert kinds == ["detect", "parse", "embed", "explain", "compare", "summarise"]
     jobs = {step.kind: step.jobs[0].stages for step in steps(plan)}
     assert jobs["embed"] == ("templates",)
-    assert set(jobs["explain"]) >= {"explain", "regions", "layers", "occlusion"}
+    assert set(jobs["explain"]) >= {"explain", "regions", "layers", "control_maps"}
     subset = {"curves", "sanity", "stability", "swap", "verification"}
-    assert set(jobs["compare"]) == {"transfer", *subset}
+    assert set(jobs["compare"]) == {"occlusion", "transfer", *subset}
 
 
 @pytest.mark.parametrize("phase", ["explain", "compare"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from leam.study.plan import Plan, PlannedModel
 from leam.study.run_data import RunData
 from leam.study.stage import STAGES
 from leam.study.stages.agreement import Agreement, AgreementFigures
+from leam.study.stages.control_maps import ControlMaps, ControlMapStage
 from leam.study.stages.curves import CurveFigures, Curves, Grid
 from leam.study.stages.effect import (
     CONTRASTS,
@@ -267,8 +269,17 @@ def test_regions(folder):
         values(8, len(REGIONS)) + 1,
     )
     write_regions(folder, "one", share, mass, area)
+    control = shards.control_maps(range(8), np.zeros((8, 4, 4), bool), np.zeros((8, 4, 4), bool))
+    random = control.random_share.copy()
+    # The last person is not explained with random weights.
+    random[6:] = np.nan
+    for index, rows in enumerate(parts()):
+        arrays = {**vars(control), "random_share": random}
+        part = ControlMaps(**{name: array[rows] for name, array in arrays.items()})
+        folder.write_shard("control_maps/one", index, part)
     run = RunData(plan_of(), folder)
     folder.write_table("regions/one", Regions().tabulate(run, "one"))
+    folder.write_table("control_maps/one", ControlMapStage().tabulate(run, "one"))
     found = Regions().summarise(run, "one")
     assert isinstance(found, RegionFigures)
     assert list(found.regions) == run.regions()
@@ -278,6 +289,14 @@ def test_regions(folder):
         assert same(one.mass, expected(mass[:, 0, place], PEOPLE))
         assert same(one.area, expected(area[:, place], PEOPLE))
         assert same(one.density, expected(share[:, 0, place] / area[:, place], PEOPLE))
+        own, edges = share[:, 0, place], control.edge_share[:, place]
+        assert same(one.edges, expected(edges, PEOPLE))
+        assert same(one.random_weights, expected(random[:6, place], PEOPLE[:6]))
+        assert list(one.margins) == ["area", "edges", "random_weights"]
+        assert same(one.margins["area"], expected(own - area[:, place], PEOPLE))
+        assert same(one.margins["edges"], expected(own - edges, PEOPLE))
+        over_random = expected(own[:6] - random[:6, place], PEOPLE[:6])
+        assert same(one.margins["random_weights"], over_random)
 
 
 def test_second_parser(folder):
@@ -333,12 +352,22 @@ def blobs(places: Sequence[int]) -> np.ndarray:
 
 
 def test_specificity(folder):
-    """Persons a, b and c have a pixel of their own; d's two pictures show those of a and b."""
-    plan, places = plan_of(), [0, 0, 1, 1, 2, 2, 0, 1]
+    """Persons a, b and c have a pixel of their own; d's two pictures show those of a and b.
+
+    The edges of all faces are the same pixel, the areas tell each person's pictures apart from all others, and with
+    random weights the four pictures of a slice show pixels of their own.
+    """
+    plan, places = plan_of(subset=4), [0, 0, 1, 1, 2, 2, 0, 1]
+    areas = np.zeros((8, len(REGIONS)), dtype=np.float32)
+    areas[np.arange(8), np.arange(8) // 2] = 1
     for index, rows in enumerate(parts()):
         density = blobs([places[row] for row in rows])
         folder.write_shard("explain/one", index, shards.explained(rows, density))
-        folder.write_shard("regions/one", index, shards.region_shares([1 + row for row in rows]))
+        found = replace(shards.region_shares([1 + row for row in rows]), area=areas[rows])
+        folder.write_shard("regions/one", index, found)
+        edges, random = blobs([3] * len(rows)) > 1, blobs([row % 4 for row in rows]) > 1
+        folder.write_shard("control_maps/one", index, shards.control_maps(rows, edges, random))
+        folder.write_shard("detect", index, shards.detections(len(rows)))
     run = RunData(plan, folder)
     run.__dict__["people"] = {name: number for number, name in enumerate("abcd")}
     folder.write_table("specificity/one", PersonSpecificity().tabulate(run, "one"))
@@ -350,7 +379,7 @@ def test_specificity(folder):
     assert table["critical_impostor"].to_list() == pytest.approx([1 / 6, 1 / 6, 0, 2 / 6])
     found = PersonSpecificity().summarise(run, "one")
     assert isinstance(found, SpecificityFigures)
-    assert list(found.operands) == ["critical", "dense", "regions", "halves", "pattern"]
+    assert list(found.operands) == ["critical", "dense", "density", "halves", "pattern"]
     critical = found.operands["critical"]
     assert critical.genuine.mean == pytest.approx(0.75)
     assert critical.impostor.mean == pytest.approx(4 / 24)
@@ -363,6 +392,25 @@ def test_specificity(folder):
     assert critical.chance.auc.mean == pytest.approx(0.5, abs=0.1)
     assert critical.p is not None
     assert 0 < critical.p < 0.3
+    edges, areas, random = (found.controls[name] for name in ("edges", "areas", "random_weights"))
+    assert (edges.genuine.mean, edges.impostor.mean, edges.auc.mean) == (1, 1, 0.5)
+    assert (areas.genuine.mean, areas.impostor.mean, areas.auc.mean) == (1, 0, 1)
+    assert (random.genuine.mean, random.impostor.mean, random.auc.mean) == (0, 0, 0.5)
+    assert edges.critical.mean == areas.critical.mean == pytest.approx(auc)
+    assert edges.difference.mean == pytest.approx(auc - 0.5)
+    assert areas.difference.mean == pytest.approx(auc - 1)
+    # Within slices: all genuine pairs of a, b and c, but not that of d; of eight impostor pairs none.
+    assert random.critical.mean == pytest.approx(0.75 + 0.25 / 2)
+    assert random.difference.mean == pytest.approx(0.375)
+    # All faces have the same landmarks and edges, so that all impostor pairs match.
+    for name in ("landmarks", "edges"):
+        assert found.matched[name].auc.mean == pytest.approx(auc)
+        assert found.matched[name].change.mean == pytest.approx(0)
+    # A region counts by its density: only that of the person's own area has one.
+    assert found.operands["density"].genuine.mean == pytest.approx(1)
+    assert found.operands["density"].impostor.mean == pytest.approx(0)
+    assert table["edges_genuine"].to_list() == [1] * 4
+    assert table["areas_impostor"].to_list() == [0] * 4
 
 
 def test_transfer(folder):

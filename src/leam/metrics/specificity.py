@@ -5,7 +5,7 @@ Similarity of maps is their Bhattacharyya coefficient (bc), see :func:`leam.metr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,29 +96,52 @@ class Specificity:
             if len(self.different):
                 found["different"] = Estimate(self._different, None, None, len(self.sums))
             return found
-        levels = np.unique(np.quantile(np.concatenate([self.same, self.different]), _LEVELS))
-        same, different = _Pairs(self.same, levels), _Pairs(self.different, levels)
-        first, second = self.different_people.T
-        draws: list[Numbers] = []
-        for block in resamples(len(self.sums), seed):
-            # One row per person, so that the weights of a pair are gathered from whole rows.
-            people = np.ascontiguousarray(block.T)
-            one = same.weighted(people[self.same_person])
-            other = different.weighted(people[first] * people[second])
-            draws.append(np.stack([other.mean, _area(one, other), _d_prime(one, other)]))
+        same, different = self._pairs()
+        draws = [
+            np.stack([other.mean, _area(one, other), _d_prime(one, other)])
+            for one, other in self._resampled(same, different, seed)
+        ]
         even = [pairs.weighted(np.ones((len(pairs.values), 1))) for pairs in (same, different)]
         exact = {
             "different": self._different,
             "auc": auc(self.same, self.different),
             "d_prime": float(_d_prime(*even)[0]),
         }
-        seen = len(np.unique(np.concatenate([self.same_person, first, second])))
         return {
-            name: estimate(value, drawn, seen) if np.isfinite(value) else NOTHING
+            name: estimate(value, drawn, self.people) if np.isfinite(value) else NOTHING
             for (name, value), drawn in zip(
                 exact.items(), np.concatenate(draws, axis=1), strict=True
             )
         }
+
+    def auc_draws(self, seed: int) -> Numbers:
+        """The AUC of each resample of people; of two sets of pairs of the same people, they are paired."""
+        same, different = self._pairs()
+        return np.concatenate(
+            [_area(one, other) for one, other in self._resampled(same, different, seed)]
+        )
+
+    def _pairs(self) -> tuple[_Pairs, _Pairs]:
+        levels = np.unique(np.quantile(np.concatenate([self.same, self.different]), _LEVELS))
+        return _Pairs(self.same, levels), _Pairs(self.different, levels)
+
+    def _resampled(
+        self, same: _Pairs, different: _Pairs, seed: int
+    ) -> Iterator[tuple[_Weighted, _Weighted]]:
+        """The statistics of both kinds of pairs, by blocks of resamples of people."""
+        first, second = self.different_people.T
+        for block in resamples(len(self.sums), seed):
+            # One row per person, so that the weights of a pair are gathered from whole rows.
+            people = np.ascontiguousarray(block.T)
+            yield (
+                same.weighted(people[self.same_person]),
+                different.weighted(people[first] * people[second]),
+            )
+
+    @property
+    def people(self) -> int:
+        """The number of people in the pairs."""
+        return len(np.unique(np.concatenate([self.same_person, *self.different_people.T])))
 
     @property
     def _different(self) -> float:
@@ -215,6 +238,96 @@ class Pool:
         self._keys, self._different, self._different_people = keys, coefficients, people
 
 
+@dataclass(frozen=True)
+class AucMargin:
+    """How far the AUC of a recognizer's maps exceeds that of a control.
+
+    Attributes:
+        claim: AUC of the recognizer's maps.
+        control: AUC of the control on pairs of the same people.
+        difference: The difference, with an interval from the same resamples of people.
+    """
+
+    claim: Estimate
+    control: Estimate
+    difference: Estimate
+
+
+def auc_margins(
+    claim: Specificity, controls: Mapping[str, Specificity], seed: int
+) -> dict[str, AucMargin]:
+    """The margin of the AUC of a recognizer's maps over that of each control.
+
+    Args:
+        claim: Coefficients of the recognizer's maps.
+        controls: Coefficients of each control, of the same people.
+        seed: Random seed.
+    """
+
+    def measured(one: Specificity) -> tuple[float, Numbers]:
+        if not len(one.same) or not len(one.different):
+            return np.nan, np.full(1, np.nan)
+        return auc(one.same, one.different), one.auc_draws(seed)
+
+    def estimated(value: float, draws: Numbers) -> Estimate:
+        return estimate(value, draws, claim.people) if np.isfinite(value) else NOTHING
+
+    own, own_draws = measured(claim)
+    found = {}
+    for name, control in controls.items():
+        other, draws = measured(control)
+        found[name] = AucMargin(
+            claim=estimated(own, own_draws),
+            control=estimated(other, draws),
+            difference=estimated(own - other, own_draws - draws),
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The AUC with impostor pairs that resemble the genuine pairs in a covariate.
+
+    Attributes:
+        auc: Probability that a genuine pair's coefficient exceeds that of an impostor pair matched to it.
+        change: That probability minus the one for all impostor pairs.
+    """
+
+    auc: Estimate
+    change: Estimate
+
+
+def matched_auc(
+    claim: Specificity, covariate: Specificity, seed: int, nearest: int = 20
+) -> Matched:
+    """The AUC when each genuine pair is compared with the impostor pairs nearest to it in a covariate.
+
+    Args:
+        claim: Coefficients of the recognizer's maps.
+        covariate: The covariate of the same pairs, such as the distance between landmarks.
+        seed: Random seed of the intervals, which resample the people of the genuine pairs.
+        nearest: Number of impostor pairs for each genuine pair; more if several are equally near.
+
+    Raises:
+        ValueError: The two do not have the same pairs.
+    """
+    if len(claim.same) != len(covariate.same) or len(claim.different) != len(covariate.different):
+        raise ValueError("coefficients and covariate are of different pairs")
+    if not len(claim.same) or len(claim.different) < nearest:
+        return Matched(NOTHING, NOTHING)
+    overall, within = (np.zeros(len(claim.same)) for _ in range(2))
+    for place, (value, at) in enumerate(zip(claim.same, covariate.same, strict=True)):
+        distance = np.abs(covariate.different - at)
+        # Impostor pairs at the same distance as the last one count, too.
+        farthest = np.partition(distance, nearest - 1)[nearest - 1]
+        overall[place] = _fraction_below(claim.different, value)
+        within[place] = _fraction_below(claim.different[distance <= farthest], value)
+    return Matched(
+        auc=bootstrap_mean(within, claim.same_person, seed),
+        change=bootstrap_mean(within - overall, claim.same_person, seed),
+    )
+
+
 def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Chance:
     """The figures by chance: identities are permuted among the images of each block.
 
@@ -262,6 +375,11 @@ def chance_level(blocks: Sequence[Block], seed: int, repeats: int = 1000) -> Cha
         auc=central(float(means[1]), draws[:, 1], people),
         p=float(min(1.0, 2 * (1 + rarer) / (1 + repeats))),
     )
+
+
+def _fraction_below(values: Numbers, value: float) -> float:
+    """The fraction of values below a value; equal ones count half."""
+    return float((values < value).mean() + (values == value).mean() / 2)
 
 
 def _present(block: Block) -> Block:

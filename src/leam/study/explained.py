@@ -62,6 +62,10 @@ class Explained(Shard):
     @property
     def masks(self) -> NDArray[np.bool_]:
         """The critical masks, ``(n, h, w)``; needs ``critical`` and ``density``."""
-        size = self.density.shape[1:]
-        bits = np.unpackbits(self.critical, axis=1, count=size[0] * size[1])
-        return bits.reshape(-1, *size).astype(bool)
+        return unpacked(self.critical, self.density.shape[1:])
+
+
+def unpacked(bits: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Masks ``(n, *size)`` from packed bits ``(n, bytes)``, row by row."""
+    flat = np.unpackbits(bits, axis=1, count=size[0] * size[1])
+    return flat.reshape(-1, *size).astype(bool)

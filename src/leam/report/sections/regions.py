@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from leam.explain.pictures import region_colour
+from leam.metrics.statistics import verdict
 from leam.report.charts import Expected, Panel, Rows, Series, colours
 from leam.report.parts import Drawing, Part, Table, Text, percent
 from leam.report.section import SECTIONS, Context, Section
@@ -29,8 +30,10 @@ class Regions(Section):
         found = context.summary.each(RegionFigures)
         yield Text(
             f"The critical pixels are the top {100 * context.settings.top:g} % of each overall map. A region that "
-            "holds a larger share of them than its area receives more attention than expected by chance. Whiskers are "
-            "95 % intervals over people."
+            "holds a larger share of them than its area receives more attention than expected by chance. Edges near "
+            "the middle of the picture, which need no network, and the same network with random weights also favour "
+            "some regions: a region is favoured by what the recognizer has learnt only if its share exceeds all three. "
+            "Whiskers are 95 % intervals over people."
         )
         yield Drawing(region_chart(found), "Share of the critical pixels in each region")
         header = (
@@ -39,6 +42,10 @@ class Regions(Section):
             "share of critical pixels, %",
             "share of the map, %",
             "area, %",
+            "edges, %",
+            "random weights, %",
+            "share minus strongest control, points",
+            "larger than all controls",
             "people",
         )
         yield Table(
@@ -50,6 +57,10 @@ class Regions(Section):
                     percent(one.share),
                     percent(one.mass),
                     percent(one.area),
+                    percent(one.edges),
+                    percent(one.random_weights),
+                    percent(verdict(one.margins).margin),
+                    str(verdict(one.margins)),
                     str(one.share.n),
                 )
                 for name, figures in found.items()

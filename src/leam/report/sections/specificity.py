@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from leam.metrics.statistics import verdict
 from leam.report.charts import MUTED, SERIES, Histogram, Histograms, Panel, Rows, Series
 from leam.report.parts import Cards, Drawing, Fold, Heading, Part, Table, Text, number, plain
 from leam.report.pictures import gallery
@@ -20,10 +21,21 @@ _TEXT = (
     "identities, with 95 % of the permutations in the interval."
 )
 _OPERANDS = (
-    "Rows: ``critical`` compares critical masks, ``dense`` whole maps, ``regions`` the shares of the critical pixels "
-    "in each region (not affected by how faces are aligned), ``halves`` the critical masks of mean maps over half of a "
-    "person's pictures each, and ``pattern`` a picture's critical mask with that of a mean map of all pictures of the "
-    "same or of another person."
+    "Rows: ``critical`` compares critical masks, ``dense`` whole maps, ``density`` the densities (share divided by "
+    "area) of the critical pixels in each region, ``halves`` the critical masks of mean maps over half of a person's "
+    "pictures each, and ``pattern`` a picture's critical mask with that of a mean map of all pictures of the same or "
+    "of another person."
+)
+_CONTROLS = (
+    "Maps are more alike within people than between people even without a recognizer. Controls: ``edges`` compares the "
+    "critical masks of edge maps, ``areas`` the areas of the regions, and ``random_weights`` the critical masks of the "
+    "same network with random weights (some people of the study, compared within slices). Overlap shows something of "
+    "the recognizer only if the AUC of its critical masks exceeds that of every control, with the 95 % interval of the "
+    "difference above zero."
+)
+_MATCHED = (
+    "Pose and alignment also make maps alike. Here each genuine pair is compared with the 20 impostor pairs that are "
+    "nearest to it in the distance between landmarks, or in the coefficient of edge maps."
 )
 _GALLERY = (
     "Two faces of each person with their maps. Below: the mean coefficients of the critical masks in the person's "
@@ -77,6 +89,30 @@ class PersonSpecificity(Section):
                 for operand, one in figures.operands.items()
             ],
         )
+        yield Heading("Against controls")
+        yield Text(_CONTROLS)
+        yield Table(
+            (
+                "recognizer",
+                "control",
+                "AUC of the critical masks",
+                "AUC of the control",
+                "difference",
+                "verdict over all controls",
+                "people",
+            ),
+            list(_control_rows(found)),
+            folded="",
+        )
+        yield Text(_MATCHED, style="muted")
+        yield Table(
+            ("recognizer", "impostor pairs matched on", "AUC", "change of the AUC"),
+            [
+                (name, covariate, number(one.auc), number(one.change))
+                for name, figures in found.items()
+                for covariate, one in figures.matched.items()
+            ],
+        )
         if context.faces:
             yield from self._galleries(context)
 
@@ -93,6 +129,21 @@ class PersonSpecificity(Section):
             if parts:
                 about = Text(_GALLERY, style="muted")
                 yield Fold(f"People, {name}", [about, *parts], unfolded=place == 0)
+
+
+def _control_rows(found: Found) -> Iterator[tuple[str, ...]]:
+    for name, figures in found.items():
+        margins = {control: one.difference for control, one in figures.controls.items()}
+        for control, one in figures.controls.items():
+            yield (
+                name,
+                control,
+                number(one.critical),
+                number(one.auc),
+                number(one.difference),
+                str(verdict(margins)),
+                str(one.difference.n),
+            )
 
 
 def coefficient_chart(found: Found) -> Rows:

@@ -107,6 +107,7 @@ class Groups(Stage[Shard]):
 
     name = "groups"
     title = "groups of people"
+    phase = "compare"
     needs = ("occlusion", "regions")
     figures = GroupFigures
 

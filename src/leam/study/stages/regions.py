@@ -23,6 +23,9 @@ from leam.study.explained import EXPLAIN, Explained
 from leam.study.run_data import OVERALL, RunData
 from leam.study.scene import MapBatch
 from leam.study.stage import STAGES, Stage
+from leam.study.stages.control_maps import CONTROL_MAPS
+
+_CONTROLS = ("area", "edges", "random_weights")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ class RegionFigures(Figures):
         """Fraction of the overall map in the region."""
         density: Estimate
         """Share divided by area; 1 by chance."""
+        edges: Estimate
+        """Fraction of the critical mask of the edge map in the region; needs no network."""
+        random_weights: Estimate
+        """Fraction of the critical mask of the same network with random weights; some people of the study."""
+        margins: dict[str, Estimate]
+        """Share minus each control: ``area``, ``edges`` and ``random_weights``, paired over people."""
 
     regions: dict[str, Region]
     """Figures by region name."""
@@ -72,7 +81,7 @@ class Regions(Stage[RegionShares]):
 
     name = "regions"
     title = "regions of the face"
-    needs = (EXPLAIN,)
+    needs = (EXPLAIN, CONTROL_MAPS)
     shard = RegionShares
     figures = RegionFigures
     columns = {
@@ -143,19 +152,30 @@ class Regions(Stage[RegionShares]):
         table = run.table(
             self.name,
             recognizer,
-            ["person", "region", "share", "area", "mass"],
+            ["person", "image", "region", "share", "area", "mass"],
             (pl.col("layer") == OVERALL) & ~pl.col("empty"),
-        ).with_columns(
-            pl.when(pl.col("area") > 0).then(pl.col("share") / pl.col("area")).alias("density")
+        )
+        controls = run.table(
+            CONTROL_MAPS, recognizer, ["image", "region", "edges", "random_weights"]
+        )
+        table = table.join(controls, on=["image", "region"], maintain_order="left").with_columns(
+            pl.when(pl.col("area") > 0).then(pl.col("share") / pl.col("area")).alias("density"),
+            *((pl.col("share") - pl.col(name)).alias(f"over_{name}") for name in _CONTROLS),
         )
         return RegionFigures(
             regions={
-                region: RegionFigures.Region(
-                    **run.column_estimates(
-                        table.filter(pl.col("region") == region),
-                        ["share", "area", "mass", "density"],
-                    )
-                )
+                region: _region(run, table.filter(pl.col("region") == region))
                 for region in run.regions()
             }
         )
+
+
+def _region(run: RunData, rows: pl.DataFrame) -> RegionFigures.Region:
+    """The figures of one region."""
+    figures = ["share", "area", "mass", "density", "edges", "random_weights"]
+    margins = [f"over_{name}" for name in _CONTROLS]
+    found = run.column_estimates(rows, [*figures, *margins])
+    return RegionFigures.Region(
+        **{name: found[name] for name in figures},
+        margins={name: found[f"over_{name}"] for name in _CONTROLS},
+    )
