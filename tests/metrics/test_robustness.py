@@ -137,11 +137,17 @@ def test_the_cascade_of_a_deep_network_is_valid_and_its_activations_stay_small(f
     module, seen = deep(folded=folded), []
 
     def explain() -> torch.Tensor:
-        seen.append(max(largest(module)))
+        seen.append(largest(module))
+        with torch.no_grad():
+            means.append(module(FACES).mean(dim=0).abs().max().item())
         return maps_of(module)
 
+    means: list[float] = []
     found = cascade(module, explain, FACES, seed=0)
-    assert max(seen) < 10 * seen[0]
+    for activations in seen[1:]:
+        assert all(0.1 < now / then < 10 for now, then in zip(activations, seen[0], strict=True))
+    # Calibrating a layer once more changes nothing.
+    assert means[1:] == pytest.approx([means[0]] * 5, rel=1e-3)
     assert [step.fault for step in found] == [""] * 5
     assert np.isfinite(found[-1].rank).all()
 

@@ -263,12 +263,17 @@ def _moments_of(module: nn.Module, values: Tensor) -> _Moments:
 
 
 def _moments(module: nn.Module, faces: Tensor) -> dict[nn.Module, _Moments]:
-    """The moments of the outputs of linear maps, and of the inputs of batch normalisations."""
+    """The moments of the outputs of linear maps, and of the normalised values of batch normalisations."""
     found: dict[nn.Module, _Moments] = {}
 
     def record(child: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        values = inputs[0] if isinstance(child, _NORMALISATIONS) else output
-        found.setdefault(child, _moments_of(child, values))
+        if not isinstance(child, _NORMALISATIONS):
+            found.setdefault(child, _moments_of(child, output))
+            return
+        moments = _moments_of(child, inputs[0])
+        unit = (child.get_buffer("running_var") + child.eps).sqrt()
+        mean = (moments.mean - child.get_buffer("running_mean")) / unit
+        found.setdefault(child, _Moments(mean, moments.std / unit))
 
     with _observed(module, record), torch.no_grad():
         module(faces)
@@ -303,14 +308,14 @@ def _calibrated(
     return embeddings.flatten(1)
 
 
-def _ratio(upper: Tensor, lower: Tensor) -> Tensor:
-    """Quotients of standard deviations; 1 for channels that are constant up to rounding."""
-    return torch.where(lower > _CONSTANT * lower.max(), upper / lower, 1.0)
+def _units(std: Tensor) -> Tensor:
+    """Standard deviations to divide by; 1 for channels that are constant up to rounding."""
+    return torch.where(std > _CONSTANT * std.max(), std, 1.0)
 
 
 def _scale(layer: nn.Module, now: _Moments, then: _Moments) -> None:
     """Scale a linear map, and shift its bias."""
-    ratio = _ratio(then.std, now.std)
+    ratio = then.std / _units(now.std)
     weight = layer.get_parameter("weight")
     weight.data = weight.data * ratio.view(-1, *[1] * (weight.ndim - 1))
     if layer.bias is not None:
@@ -320,10 +325,9 @@ def _scale(layer: nn.Module, now: _Moments, then: _Moments) -> None:
 
 def _normalise(layer: nn.Module, now: _Moments, then: _Moments) -> None:
     """Change the running statistics of a batch normalisation."""
-    ratio, epsilon = _ratio(now.std, then.std), float(layer.eps)  # type: ignore[arg-type]
-    mean, variance = layer.get_buffer("running_mean"), layer.get_buffer("running_var")
-    layer.running_mean = now.mean + ratio * (mean - then.mean)
-    layer.running_var = (ratio**2 * (variance + epsilon) - epsilon).clamp(min=0)
+    unit = now.std / _units(then.std)
+    layer.running_mean = now.mean - then.mean * unit
+    layer.running_var = (unit**2 - float(layer.eps)).clamp(min=0)  # type: ignore[arg-type]
 
 
 @contextmanager
