@@ -13,6 +13,7 @@ from leam.metrics.robustness import (
     randomised,
     ssim,
 )
+from leam.recognizers.onnx.layers import Shift
 
 
 def network() -> nn.Module:
@@ -82,8 +83,11 @@ def test_another_process_that_shares_the_weights_sees_no_change():
 FACES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(2))
 
 
-def deep(*, folded: bool, depth: int = 40) -> nn.Sequential:
-    """A deep network with the statistics of its own activations, in normalisations or folded into convolutions."""
+def deep(form: str = "normalised", depth: int = 40) -> nn.Sequential:
+    """A deep network with the statistics of its own activations.
+
+    They are in normalisations, ``folded`` into the convolutions, or folded with a ``separate`` bias.
+    """
     torch.manual_seed(3)
     layers: list[nn.Module] = []
     for channels in (3, *[8] * (depth - 1)):
@@ -95,12 +99,16 @@ def deep(*, folded: bool, depth: int = 40) -> nn.Sequential:
     with torch.no_grad():
         module(FACES)
     module.eval()
-    if not folded:
+    if form == "normalised":
         return module
     fused = [
         torch.nn.utils.fusion.fuse_conv_bn_eval(*layers[i : i + 2]) for i in range(0, 3 * depth, 3)
     ]
-    pairs = [one for pair in zip(fused, layers[2::3], strict=True) for one in pair]
+    shifts = [Shift(8) for _ in fused]
+    if form == "separate":
+        for shift, layer in zip(shifts, fused, strict=True):
+            shift.bias, layer.bias = layer.bias.detach(), None
+    pairs = [one for three in zip(fused, shifts, layers[2::3], strict=True) for one in three]
     return nn.Sequential(*pairs, *module[-2:]).eval()
 
 
@@ -114,9 +122,9 @@ def largest(module: nn.Module) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("folded", [True, False])
-def test_activations_of_randomised_deep_networks_keep_their_scale(folded):
-    module = deep(folded=folded)
+@pytest.mark.parametrize("form", ["normalised", "folded", "separate"])
+def test_activations_of_randomised_deep_networks_keep_their_scale(form):
+    module = deep(form)
     before, learnt = largest(module), {n: v.clone() for n, v in module.state_dict().items()}
     with randomised(module, FACES, seed=0):
         inside = largest(module)
@@ -132,9 +140,9 @@ def test_activations_of_randomised_deep_networks_keep_their_scale(folded):
         assert torch.equal(module(FACES), drawn)
 
 
-@pytest.mark.parametrize("folded", [True, False])
-def test_the_cascade_of_a_deep_network_is_valid_and_its_activations_stay_small(folded):
-    module, seen = deep(folded=folded), []
+@pytest.mark.parametrize("form", ["normalised", "folded", "separate"])
+def test_the_cascade_of_a_deep_network_is_valid_and_its_activations_stay_small(form):
+    module, seen = deep(form), []
 
     def explain() -> torch.Tensor:
         seen.append(largest(module))
@@ -153,7 +161,7 @@ def test_the_cascade_of_a_deep_network_is_valid_and_its_activations_stay_small(f
 
 
 def test_layers_below_the_randomised_ones_stay_as_they_are():
-    module = deep(folded=False)
+    module = deep()
     learnt = {name: value.clone() for name, value in module.state_dict().items()}
     changed = []
 

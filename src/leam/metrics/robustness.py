@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.metrics.statistics import Numbers, spearman
+from leam.recognizers.onnx.layers import Shift
 from leam.recognizers.recognizer import evaluating
 
 Explain = Callable[[Tensor], Tensor]
@@ -21,7 +22,7 @@ Explain = Callable[[Tensor], Tensor]
 RADIUS = 0.02
 """Largest change of a value under noise, in units of the colour range."""
 
-_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_LINEAR = (nn.Conv1d, nn.Conv2d, nn.Linear, Shift)
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Deviations below this part of the scale are rounding.
 _CONSTANT = 1e-6
@@ -100,14 +101,15 @@ def cascade(
 def randomised(module: nn.Module, faces: Tensor, seed: int) -> Iterator[None]:
     """Random weights inside the block: the control "same network, nothing learnt".
 
-    Every parameter is redrawn from a normal distribution with its own mean and standard deviation. Then the network is
-    calibrated on faces, layer by layer in the order of execution, so that activations keep the scale that they have in
-    the trained network. The same rule serves networks with and without batch normalisation: a redrawn convolution or
-    linear layer is scaled so that the standard deviation of each output channel, and with a bias its mean, are those of
-    the trained network; a batch normalisation gets the statistics with which its normalised values have the mean and
-    standard deviation that they have in the trained network. Normalisations whose input does not change stay as they
-    are. Parameters and buffers are replaced, not written to, since other processes may share their memory; they are
-    restored afterwards, also after an exception.
+    Every parameter is redrawn from a normal distribution with its own mean and standard deviation. Then the network
+    is calibrated on faces, layer by layer in the order of execution, so that activations keep the scale that they
+    have in the trained network. The same rule serves networks with and without batch normalisation: a redrawn
+    convolution or linear layer is scaled so that the standard deviation of each output channel, and with a bias its
+    mean, are those of the trained network, as is the mean behind a bias that is a separate node; a batch
+    normalisation gets the statistics with which its normalised values have the mean and standard deviation that
+    they have in the trained network. What gets the same input as before stays as it is. Parameters and buffers are
+    replaced, not written to, since other processes may share their memory; they are restored afterwards, also after
+    an exception.
 
     Args:
         module: The network; its own mode is restored too.
@@ -291,13 +293,17 @@ def _calibrated(
 
     def calibrate(child: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
         normalises = isinstance(child, _NORMALISATIONS)
+        # These have no parameters, or others, and change only where their input has changed.
+        follows = isinstance(child, (*_NORMALISATIONS, Shift))
         # A module that runs several times is calibrated at its first run.
-        if child in done or child not in trained or not (normalises or child in redrawn):
+        if child in done or child not in trained or not (follows or child in redrawn):
             return None
         done.add(child)
         moments = _moments_of(child, inputs[0] if normalises else output)
         if normalises:
             _normalise(child, moments, trained[child])
+        elif isinstance(child, Shift):
+            child.bias = child.bias + trained[child].mean - moments.mean
         else:
             _scale(child, moments, trained[child])
         result: Tensor = type(child).forward(child, *inputs)
@@ -325,7 +331,8 @@ def _scale(layer: nn.Module, now: _Moments, then: _Moments) -> None:
 
 def _normalise(layer: nn.Module, now: _Moments, then: _Moments) -> None:
     """Change the running statistics of a batch normalisation."""
-    unit = now.std / _units(then.std)
+    constant = now.std <= _CONSTANT * now.std.max()
+    unit = torch.where(constant, 1.0, now.std / _units(then.std))
     layer.running_mean = now.mean - then.mean * unit
     layer.running_var = (unit**2 - float(layer.eps)).clamp(min=0)  # type: ignore[arg-type]
 
