@@ -466,20 +466,24 @@ FEMALE, MALE = "abcdef", "ghijkl"
 
 
 def write_groups(folder: RunFolder, run: RunData, drops: dict[str, np.ndarray]) -> None:
+    """Tables with one picture of each person whose drop was measured, and one whose drop was not."""
     people = FEMALE + MALE
+    images = [image.image for image in run.plan.images]
+    others = [f"{person}/other" for person in people]
     yaw = np.tile(np.arange(6.0), 2)
     folder.write_table(
         "faces",
         [
             pl.DataFrame(
                 {
-                    "person": list(people),
-                    "reason": [""] * 12,
-                    "group_gender": ["female"] * 6 + ["male"] * 6,
-                    # Persons at one place of both groups have the same pose.
-                    "yaw": -yaw,
-                    "pitch": [0.5] * 12,
-                    "roll": [0.0] * 12,
+                    "person": list(people) * 2,
+                    "image": [*images, *others],
+                    "reason": [""] * 24,
+                    "group_gender": (["female"] * 6 + ["male"] * 6) * 2,
+                    # Persons at one place of both groups have the same pose, but not in their other picture.
+                    "yaw": [*-yaw, *(9 * np.arange(12.0))],
+                    "pitch": [0.5] * 24,
+                    "roll": [0.0] * 24,
                 }
             )
         ],
@@ -493,20 +497,22 @@ def write_groups(folder: RunFolder, run: RunData, drops: dict[str, np.ndarray]) 
         folder.write_shard("regions/one", index, RegionShares(share, share, area, area))
     for name in NAMES:
         rows = [
-            (p, m, d + (m == "moved"))
-            for p, d in zip(people, drops[name], strict=True)
+            (p, i, m, d + (m == "moved"))
+            for p, i, d in zip(people, images, drops[name], strict=True)
             for m in ("critical", "moved")
-        ]
-        folder.write_table(
-            f"occlusion/{name}", [pl.DataFrame(rows, ["person", "mask", "drop"], orient="row")]
-        )
+        ] + [(p, i, "critical", np.nan) for p, i in zip(people, others, strict=True)]
+        columns = ["person", "image", "mask", "drop"]
+        folder.write_table(f"occlusion/{name}", [pl.DataFrame(rows, columns, orient="row")])
         shares = [
-            (p, region, layer, False, value + place + 9 * (layer != "overall"))
-            for p, value in zip(people, drops[name], strict=True)
+            (p, i, region, layer, False, value + place + 9 * (layer != "overall"))
+            for p, i, value in (
+                *zip(people, images, drops[name], strict=True),
+                *zip(people, others, 7 + drops[name], strict=True),
+            )
             for place, region in enumerate(("nose", "eyes", "brows", "lips", "skin"), start=1)
             for layer in ("overall", "early")
         ]  # fmt: skip
-        columns = ["person", "region", "layer", "empty", "share"]
+        columns = ["person", "image", "region", "layer", "empty", "share"]
         folder.write_table(f"regions/{name}", [pl.DataFrame(shares, columns, orient="row")])
 
 
@@ -547,9 +553,13 @@ def test_groups(folder):
             assert row.p_adjusted is not None
             assert row.p is not None
             assert row.p_adjusted >= row.p
-        assert rows[0].d == pytest.approx(
-            (female.mean() - male.mean()) / np.sqrt((female.var(ddof=1) + male.var(ddof=1)) / 2)
+        effect = (female.mean() - male.mean()) / np.sqrt(
+            (female.var(ddof=1) + male.var(ddof=1)) / 2
         )
+        assert rows[0].d == pytest.approx(effect)
+        # The mean difference of the matched is that of all, so that the effects are equal.
+        assert rows[0].matched.d == pytest.approx(effect)
+        assert rows[0].imbalance["yaw"] == pytest.approx(0)
     # Ten gaps in two classes of p-values: of the five clear ones, each counts double.
     clear, unclear = column.gaps[0], column.gaps[5]
     assert clear.p_adjusted == pytest.approx(2 * (clear.p or 0), rel=1e-6)

@@ -8,20 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.metrics.statistics import (
+    LEVEL,
+    NOTHING,
     Estimate,
     Numbers,
     bootstrap_difference,
-    bootstrap_mean,
     cliffs_delta,
     cohens_d,
-    cohens_d_paired,
     label_permutation_p,
+    pooled_deviation,
     sign_flip_p,
 )
 
 CALIPER = 0.2
 """Largest difference of matched people in a covariate, in standard deviations (Austin 2011); what remains within it can
 still be systematic, see :func:`imbalance`."""
+
+
+REMATCHES = 200
+"""Resamples in which people are matched anew, enough for a standard error (Efron and Tibshirani 1993, ch. 6)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,9 @@ class Gap:
     Attributes:
         difference: ``mean(first) - mean(second)`` with its interval; ``n`` is the number of people in both groups, or
             of matched pairs.
-        p: p-value of a permutation test of no difference.
-        d: Cohen's d, of the groups or of the pairs' differences.
+        p: Two-sided p-value of a permutation test of no difference.
+        d: Cohen's d: the difference, of all or of matched people, in units of the pooled standard deviation of all
+            people, so that both are on one scale.
         delta: Cliff's delta.
     """
 
@@ -58,35 +64,80 @@ def gap(first: Numbers, second: Numbers, seed: int) -> Gap:
     )
 
 
-def matched_gap(
-    first: Numbers,
-    second: Numbers,
-    first_covariates: Numbers,
-    second_covariates: Numbers,
-    seed: int,
-) -> Gap:
-    """The difference between two groups, computed on pairs of people with similar covariates; see :func:`match`.
+@dataclass(frozen=True)
+class Matching:
+    """Pairs of similar people of two groups.
 
-    A difference that is due to pose, hair or glasses vanishes if these are matched.
+    Attributes:
+        pairs: Positions in the first and in the second group, ``(pairs, 2)``.
+        resampled: The pairs of people drawn with replacement from both groups and matched anew.
+    """
+
+    pairs: NDArray[np.int64]
+    resampled: tuple[NDArray[np.int64], ...]
+
+
+def matching(first: Numbers, second: Numbers, seed: int, repeats: int = REMATCHES) -> Matching:
+    """Match two groups, and match them again in resamples of people; see :func:`match`.
 
     Args:
-        first: One value per person of the first group, ``(a,)``.
-        second: One value per person of the second group, ``(b,)``.
-        first_covariates: Covariates of the first group, ``(a, C)``.
-        second_covariates: Covariates of the second group, ``(b, C)``.
-        seed: Random seed of resamples and permutations.
+        first: Covariates of the first group, ``(a, C)``; people with a NaN are not matched.
+        second: Covariates of the second group, ``(b, C)``.
+        seed: Random seed.
+        repeats: Number of resamples.
     """
-    pairs = match(
-        np.where(np.isfinite(first)[:, None], first_covariates, np.nan),
-        np.where(np.isfinite(second)[:, None], second_covariates, np.nan),
-    )
-    one, other = first[pairs[:, 0]], second[pairs[:, 1]]
+    generator = np.random.default_rng(seed)
+    resampled = []
+    for _ in range(repeats):
+        drawn = [generator.integers(len(group), size=len(group)) for group in (first, second)]
+        pairs = match(first[drawn[0]], second[drawn[1]])
+        resampled.append(np.stack([drawn[0][pairs[:, 0]], drawn[1][pairs[:, 1]]], axis=1))
+    return Matching(match(first, second), tuple(resampled))
+
+
+def matched_gap(first: Numbers, second: Numbers, matched: Matching, seed: int) -> Gap:
+    """The difference between two groups, computed on pairs of people with similar covariates.
+
+    A difference that is due to pose, hair or glasses vanishes if these are matched. The interval is Student's around
+    the mean, with the standard deviation of the means of the resampled pairs (the complex bootstrap of Austin and
+    Small, "The use of bootstrapping when using propensity-score matching without replacement", Statistics in Medicine
+    2014); it is slightly too wide. Fewer pairs than people make it wider than that of :func:`gap`: an interval that
+    contains zero does not show that there is no difference.
+
+    Args:
+        first: One value per person of the first group, ``(a,)``; pairs with a NaN are left out.
+        second: One value per person of the second group, ``(b,)``.
+        matched: The pairs.
+        seed: Random seed of permutations.
+    """
+    one, other = first[matched.pairs[:, 0]], second[matched.pairs[:, 1]]
+    differences = one - other
+    differences = differences[np.isfinite(differences)]
+    mean = float(differences.mean()) if len(differences) else np.nan
+    deviation = pooled_deviation(first, second)
     return Gap(
-        difference=bootstrap_mean(one - other, np.arange(len(pairs)), seed),
-        p=sign_flip_p(one - other, seed),
-        d=cohens_d_paired(one - other),
+        difference=_rematched(first, second, matched, mean, len(differences)),
+        p=sign_flip_p(differences, seed),
+        d=mean / deviation if deviation > 0 else np.nan,
         delta=cliffs_delta(one, other),
     )
+
+
+def _rematched(
+    first: Numbers, second: Numbers, matched: Matching, mean: float, pairs: int
+) -> Estimate:
+    """The mean difference of matched pairs with its interval from resampled pairs."""
+    from scipy.special import stdtrit  # noqa: PLC0415  slow to import
+
+    if not pairs:
+        return NOTHING
+    drawn = [first[found[:, 0]] - second[found[:, 1]] for found in matched.resampled]
+    known = [found[np.isfinite(found)] for found in drawn]
+    means = [found.mean() for found in known if len(found)]
+    if pairs == 1 or len(means) < 2:  # noqa: PLR2004
+        return Estimate(mean, None, None, pairs)
+    half = float(stdtrit(pairs - 1, (1 + LEVEL) / 2) * np.std(means, ddof=1))
+    return Estimate(mean, mean - half, mean + half, pairs)
 
 
 def match(first: Numbers, second: Numbers, caliper: float = CALIPER) -> NDArray[np.int64]:
@@ -112,8 +163,12 @@ def match(first: Numbers, second: Numbers, caliper: float = CALIPER) -> NDArray[
     if not len(first) or not len(second):
         return np.zeros((0, 2), dtype=np.int64)
     unit = _deviations(first, second)
-    cost = cdist(first / unit, second / unit)
     allowed = cdist(first / unit, second / unit, "chebyshev") <= caliper
+    # The assignment takes most of the time, and does not need people without a partner.
+    some = [np.flatnonzero(allowed.any(axis=axis)) for axis in (1, 0)]
+    allowed = allowed[np.ix_(*some)]
+    known = [one[kept] for one, kept in zip(known, some, strict=True)]
+    cost = cdist(first[some[0]] / unit, second[some[1]] / unit)
     # A pair beyond the caliper costs more than all pairs within it together.
     forbidden = 1.0 + cost[allowed].sum()
     rows, columns = linear_sum_assignment(np.where(allowed, cost, forbidden))

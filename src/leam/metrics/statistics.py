@@ -339,8 +339,16 @@ def cohens_d(first: Numbers, second: Numbers) -> float:
     first, second = first[np.isfinite(first)], second[np.isfinite(second)]
     if min(len(first), len(second)) < 2:  # noqa: PLR2004
         return np.nan
-    squares = ((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum()
-    return _ratio(first.mean() - second.mean(), np.sqrt(squares / (len(first) + len(second) - 2)))
+    return _ratio(first.mean() - second.mean(), pooled_deviation(first, second))
+
+
+def pooled_deviation(first: Numbers, second: Numbers) -> float:
+    """The pooled standard deviation of two groups, ``(a,)`` and ``(b,)``; NaN with fewer than two values in a group."""
+    groups = first[np.isfinite(first)], second[np.isfinite(second)]
+    if min(map(len, groups)) < 2:  # noqa: PLR2004
+        return np.nan
+    squares = sum(float(((one - one.mean()) ** 2).sum()) for one in groups)
+    return float(np.sqrt(squares / (sum(map(len, groups)) - 2)))
 
 
 def cliffs_delta(first: Numbers, second: Numbers) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from leam.metrics.fairness import Gap, gap, imbalance, matched_gap
+from leam.metrics.fairness import Gap, Matching, gap, imbalance, matched_gap, matching
 from leam.metrics.statistics import (
     Estimate,
     Numbers,
@@ -40,6 +40,8 @@ _COVERING = ("glasses", "hair", "hat")
 
 Values = dict[str, dict[str, float]]
 """The mean of each person, by compared figure."""
+Covariates = dict[str, tuple[float, ...]]
+"""The covariates of each person."""
 
 
 class GroupFigures(Figures):
@@ -65,7 +67,7 @@ class GroupFigures(Figures):
         p_adjusted: float | None
         """The p-value after Benjamini-Hochberg correction over all gaps of the column."""
         d: float | None
-        """Cohen's d: with pooled standard deviation, or of the paired differences for matched people."""
+        """Cohen's d: the difference, of all or of matched people, over the pooled standard deviation of all people."""
         delta: float | None
         """Cliff's delta."""
 
@@ -81,7 +83,7 @@ class GroupFigures(Figures):
         of: str
         """The compared figure: ``drop``, or the name of a region for its share of the critical mask."""
         matched: GroupFigures.Gap
-        """The gap between people matched on pose."""
+        """The gap between people matched on pose; ``n`` of the difference is the number of pairs."""
         matched_on_all: GroupFigures.Gap
         """The gap between people matched on all covariates; rests on few pairs if the groups hardly overlap."""
         imbalance: dict[str, float | None]
@@ -117,8 +119,9 @@ class Groups(Stage[Shard]):
 
     def summarise_study(self, run: RunData) -> GroupFigures:
         """Groups and gaps for each column."""
-        values = {name: _person_values(run, name) for name in run.recognizers}
-        covariates = _covariates(run)
+        pictures = {name: _pictures(run, name) for name in run.recognizers}
+        values = {name: _person_values(run, name, used) for name, used in pictures.items()}
+        covariates = {name: _covariates(run, used) for name, used in pictures.items()}
         return GroupFigures(
             columns={
                 column: _column(run, column, values, covariates) for column in run.settings.groups
@@ -127,16 +130,16 @@ class Groups(Stage[Shard]):
 
 
 def _column(
-    run: RunData, column: str, values: dict[str, Values], covariates: pl.DataFrame
+    run: RunData, column: str, values: dict[str, Values], covariates: dict[str, Covariates]
 ) -> GroupFigures.Column:
-    members = _members(run, column, set(next(iter(values.values()))["nose"]))
-    names = [name for name in covariates.columns if name != "person"]
+    members = _members(run, column, set(next(iter(values.values()))[DROP]))
+    names = [*_POSE, *_covering(run)[1]]
     return GroupFigures.Column(
         groups={
             value: _group(people, values, run.settings.seed) for value, people in members.items()
         },
         covariates=names,
-        gaps=_gaps(members, values, covariates, run.settings.seed),
+        gaps=_gaps(members, values, covariates, names, run.settings.seed),
     )
 
 
@@ -155,28 +158,30 @@ def _group(people: list[str], values: dict[str, Values], seed: int) -> GroupFigu
 
 
 def _gaps(
-    members: dict[str, list[str]], values: dict[str, Values], covariates: pl.DataFrame, seed: int
+    members: dict[str, list[str]],
+    values: dict[str, Values],
+    covariates: dict[str, Covariates],
+    names: Sequence[str],
+    seed: int,
 ) -> list[GroupFigures.Row]:
     """The gaps for each pair of groups, recognizer and figure, with corrected p-values."""
-    names = [name for name in covariates.columns if name != "person"]
-    known = {str(row[0]): row[1:] for row in covariates.iter_rows()}
-    nothing = (np.nan,) * len(names)
     keys: list[tuple[str, str, str, str, dict[str, float | None]]] = []
     kinds: tuple[list[Gap], list[Gap], list[Gap]] = ([], [], [])
     for (first, people), (second, others) in combinations(members.items(), 2):
-        left, right = (
-            np.array([known.get(person, nothing) for person in one], dtype=np.float64)
-            for one in (people, others)
-        )
-        apart = dict(zip(names, map(finite, imbalance(left, right).tolist()), strict=True))
-        pose = left[:, : len(_POSE)], right[:, : len(_POSE)]
+        match = _Matcher(seed)
         for recognizer, found in values.items():
+            left, right = (
+                _rows(one, covariates[recognizer], len(names)) for one in (people, others)
+            )
+            apart = dict(zip(names, map(finite, imbalance(left, right).tolist()), strict=True))
+            by_pose = match(left[:, : len(_POSE)], right[:, : len(_POSE)])
+            by_all = match(left, right)
             for compared in (DROP, *COMPARED_REGIONS):
                 pair = (_of(people, found[compared]), _of(others, found[compared]))
                 keys.append((first, second, recognizer, compared, apart))
                 kinds[0].append(gap(*pair, seed))
-                kinds[1].append(matched_gap(*pair, *pose, seed))
-                kinds[2].append(matched_gap(*pair, left, right, seed))
+                kinds[1].append(matched_gap(*pair, by_pose, seed))
+                kinds[2].append(matched_gap(*pair, by_all, seed))
     plain, matched, on_all = ([_gap(*one) for one in _adjusted(kind)] for kind in kinds)
     return [
         GroupFigures.Row(
@@ -193,6 +198,28 @@ def _gaps(
             keys, plain, matched, on_all, strict=True
         )
     ]
+
+
+class _Matcher:
+    """Matches groups; recognizers with the same usable pictures share the matchings, which take long."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._known: dict[tuple[bytes, bytes], Matching] = {}
+
+    def __call__(self, first: Numbers, second: Numbers) -> Matching:
+        """The matching of two groups by their covariates, ``(a, C)`` and ``(b, C)``."""
+        key = first.tobytes(), second.tobytes()
+        if key not in self._known:
+            self._known[key] = matching(first, second, self._seed)
+        return self._known[key]
+
+
+def _rows(people: list[str], covariates: Covariates, count: int) -> Numbers:
+    """The covariates of some people, ``(n, count)``; NaN for people without any."""
+    nothing = (np.nan,) * count
+    rows = [covariates.get(person, nothing) for person in people]
+    return np.array(rows, dtype=np.float64)
 
 
 def _adjusted(gaps: Sequence[Gap]) -> list[tuple[Gap, float]]:
@@ -221,21 +248,24 @@ def _members(run: RunData, column: str, used: set[str]) -> dict[str, list[str]]:
     return {v: people for v, people in sorted(members.items()) if len(people) >= _FEWEST}
 
 
-def _person_values(run: RunData, recognizer: str) -> Values:
+def _pictures(run: RunData, recognizer: str) -> pl.DataFrame:
+    """Each picture's similarity drop under the critical mask, where it was measured.
+
+    Everything that is compared, and the covariates, come from these pictures.
+    """
+    measured = (pl.col("mask") == CRITICAL) & pl.col("drop").is_not_nan()
+    return run.table("occlusion", recognizer, ["person", "image", "drop"], measured)
+
+
+def _person_values(run: RunData, recognizer: str, pictures: pl.DataFrame) -> Values:
     """Each person's mean similarity drop under the critical mask, and mean region shares of that mask."""
-    drops = run.table(
-        "occlusion",
-        recognizer,
-        ["person", "drop"],
-        (pl.col("mask") == CRITICAL) & pl.col("drop").is_not_nan(),
-    )
     shares = run.table(
         "regions",
         recognizer,
-        ["person", "region", "share"],
+        ["person", "image", "region", "share"],
         (pl.col("layer") == OVERALL) & ~pl.col("empty") & pl.col("region").is_in(COMPARED_REGIONS),
-    )
-    found: Values = {DROP: _means(drops, "drop")}
+    ).join(pictures, on="image", how="semi")
+    found: Values = {DROP: _means(pictures, "drop")}
     for region in COMPARED_REGIONS:
         found[region] = _means(shares.filter(pl.col("region") == region), "share")
     return found
@@ -245,35 +275,44 @@ def _means(table: pl.DataFrame, column: str) -> dict[str, float]:
     return dict(table.group_by("person").agg(pl.col(column).mean()).iter_rows())
 
 
-def _covariates(run: RunData) -> pl.DataFrame:
+def _covariates(run: RunData, pictures: pl.DataFrame) -> Covariates:
     """Each person's mean covariates, which may explain a gap: pose, and regions that cover the face."""
-    faces = run.folder.read_table("faces", ["person", *_POSE], pl.col("reason") == "")
-    table = faces.group_by("person").agg(
-        pl.col("yaw").abs().mean(), pl.col("pitch").mean(), pl.col("roll").abs().mean()
+    stage, covering = _covering(run)
+    faces = run.folder.read_table("faces", ["person", "image", *_POSE], pl.col("reason") == "")
+    table = faces.join(pictures, on="image", how="semi")
+    if covering:
+        areas = _areas(run, SecondShares if stage == "second_parser" else RegionShares, stage)
+        table = table.join(areas, on="image", how="left")
+    means = table.group_by("person", maintain_order=True).agg(
+        pl.col("yaw").abs().mean(),
+        pl.col("pitch").mean(),
+        pl.col("roll").abs().mean(),
+        *(pl.col(region).mean() for region in covering),
     )
+    return {str(row[0]): row[1:] for row in means.sort("person").iter_rows()}
+
+
+def _covering(run: RunData) -> tuple[str, list[str]]:
+    """The first stage whose parser distinguishes regions that cover the face, and these regions."""
     settings = run.settings
-    kinds: tuple[tuple[str | None, type[RegionShares | SecondShares], str], ...] = (
-        (settings.parser, RegionShares, "regions"),
-        (settings.second_parser, SecondShares, "second_parser"),
-    )
-    for parser, kind, stage in kinds:
+    for stage, parser in (("regions", settings.parser), ("second_parser", settings.second_parser)):
         covering = [region for region in _COVERING if parser and region in run.regions(parser)]
         if covering:
-            areas = _areas(run, kind, stage).select("person", *covering)
-            return table.join(areas, on="person", how="left").sort("person")
-    return table.sort("person")
+            return stage, covering
+    return "regions", []
 
 
 def _areas(run: RunData, kind: type[RegionShares | SecondShares], stage: str) -> pl.DataFrame:
-    """Each person's mean area of each region, in the first recognizer's crop."""
-    rows: dict[str, list[NDArray[np.float32]]] = {}
+    """Each picture's area of each region, in the first recognizer's crop."""
+    images: list[str] = []
+    areas: list[NDArray[np.float32]] = []
     name = run.recognizers[0]
     maps = run.shards(Explained, EXPLAIN, name, ["position"])
     for explained, part in zip(maps, run.shards(kind, stage, name, ["area"]), strict=True):
-        for position, areas in zip(explained.position, part.area, strict=True):
-            rows.setdefault(run.plan.images[position].person, []).append(areas)
-    means = np.array([np.mean(found, axis=0) for found in rows.values()], dtype=np.float64)
-    return pl.DataFrame({"person": list(rows), **dict(zip(REGIONS, means.T, strict=True))})
+        images += [run.plan.images[position].image for position in explained.position]
+        areas.append(part.area)
+    columns = np.concatenate(areas).astype(np.float64).T
+    return pl.DataFrame({"image": images, **dict(zip(REGIONS, columns, strict=True))})
 
 
 def _of(people: list[str], found: dict[str, float]) -> Numbers:
