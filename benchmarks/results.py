@@ -16,14 +16,15 @@ from typing import TypeVar
 from markdown import write_between
 
 from leam.errors import StudyError
-from leam.metrics.statistics import Estimate
+from leam.metrics.statistics import Estimate, verdict
+from leam.recognizers.card import read_card
+from leam.recognizers.catalogue import builtin_cards
 from leam.report.claims import paper_claims
 from leam.results.figures import Figures
 from leam.results.summary import Summary
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
 from leam.study.stages.groups import DROP, GroupFigures
-from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
 from leam.study.stages.regions import RegionFigures
 from leam.study.stages.sanity import SanityFigures
@@ -39,6 +40,7 @@ from leam.study.summary import read_summary
 F = TypeVar("F", bound=Figures)
 
 NONE = "–"
+CARDS = Path(__file__).parents[1] / "examples" / "cards"
 
 
 def mean(found: Estimate, digits: int = 3, scale: float = 1) -> str:
@@ -79,12 +81,16 @@ def of_study(summary: Summary, kind: type[F]) -> F:
 
 
 def claims(summary: Summary) -> str:
-    """The paper's claims and the study's figures, each with a verdict on the direction."""
+    """The paper's claims and the study's figures, each with its strongest control and a verdict."""
+    cards = [read_card(path) for path in CARDS.glob("*.toml")]
+    families = {
+        card.name: card.family for card in [*cards, *builtin_cards().values()] if card.family
+    }
     rows = [
-        [row.claim, row.paper, row.here, f"**{row.verdict}**", row.reason]
-        for row in paper_claims(summary)
+        [row.claim, row.paper, row.here, row.control, f"**{row.verdict}**", row.reason]
+        for row in paper_claims(summary, families)
     ]
-    return table("claim | paper | here | direction | because", rows)
+    return table("claim | paper | here | strongest control: margin | verdict | because", rows)
 
 
 def regions(summary: Summary) -> str:
@@ -116,14 +122,19 @@ def parsers(summary: Summary) -> str:
 
 
 def layers(summary: Summary) -> str:
-    """The divergence between the region profiles of layers, and between those of recognizers."""
+    """The divergence between the region profiles of two layers of one recognizer, and of two recognizers."""
+    found = of_study(summary, AgreementFigures)
     rows = [
-        [name, interval(found.divergence, 4)] for name, found in summary.each(LayerFigures).items()
+        [
+            name,
+            *(interval(kind, 4) for kind in (one.within, one.between, one.unrelated)),
+            interval(one.margin.difference, 4),
+            str(verdict({"two recognizers": one.margin.difference})),
+        ]
+        for name, one in {**found.layers_of, "all": found.layers}.items()
     ]
-    rows.append(
-        ["between two recognizers", interval(of_study(summary, AgreementFigures).divergence, 4)]
-    )
-    return table("recognizer | divergence of region profiles, bits", rows)
+    header = "recognizer | one recognizer | two, same depth | two, different depths | first minus second | verdict"
+    return table(header, rows)
 
 
 def specificity(summary: Summary) -> str:

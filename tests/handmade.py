@@ -232,6 +232,15 @@ def recognizer(place: int) -> RecognizerSummary:
     )
 
 
+def divergences(base: float) -> AgreementFigures.Divergences:
+    return AgreementFigures.Divergences(
+        within=e(base, 14),
+        between=e(base + 0.01, 14),
+        unrelated=e(base + 0.02, 14),
+        margin=paired(base - 0.11, base / 3, None),
+    )
+
+
 def agreement() -> AgreementFigures:
     """Values by the places of two recognizers: 0.12 stands for the first and the second one."""
     count = len(NAMES)
@@ -247,7 +256,9 @@ def agreement() -> AgreementFigures:
         critical=matrix(0),
         rank=matrix(0.5),
         regions=matrix(0.3),
-        divergence=e(0.2, 14),
+        depths=10,
+        layers=divergences(0.2),
+        layers_of={name: divergences(base) for name, base in zip(NAMES, BASES, strict=True)},
         order=["gamma", "alpha", "beta"],
         merges=[[0, 1, 0.3, 2], [2, 3, 0.7, 3]],
     )
@@ -283,7 +294,7 @@ def groups() -> GroupFigures:
             second=groups[1],
             recognizer=recognizer,
             of=of,
-            matched=gap(base + 0.01, 5),
+            matched=gap(base + 0.01, 11),
             matched_on_all=gap(base + 0.02, 3),
             imbalance={"yaw": 0.1},
         )

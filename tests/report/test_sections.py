@@ -42,47 +42,78 @@ def test_support(boxes):
 
 def test_claims(boxes):
     header, *rows = boxes["claims"].tables[0]
-    assert header == ("claim", "paper", "this study", "direction", "reason")
-    assert [row[:4] for row in rows] == [
-        ("scale", "1000 people, 9 recognizers", "13 people, 3 recognizers", "–"),
+    assert header == (
+        "claim", "paper", "this study", "strongest control: margin", "verdict", "reason",
+    )  # fmt: skip
+    unclear = "inconclusive (n = 12)"
+    assert [row[:5] for row in rows] == [
+        ("scale", "1000 people, 9 recognizers", "13 people, 3 recognizers", "–", "–"),
         (
-            "layers of a recognizer differ in focus",
+            "layers of a recognizer differ in focus, more than recognizers do",
             "differ significantly",
             "0.150 – 0.216 bits between region profiles of layers",
-            "held in part",
+            "two recognizers: -0.0100 – 0.0560",
+            unclear,
         ),
         (
             "recognizers prioritise similar regions overall",
             "similar",
             "bc of critical masks 0.12 – 0.23",
-            "held",
+            "random masks: 0.1000 – 0.2900",
+            "supported",
         ),
-        ("bc of genuine pairs of maps", "0.32 – 0.57", "0.12 – 0.19", "held"),
-        ("bc of impostor pairs of maps", "0.04 – 0.13", "0.11 – 0.18", "–"),
-        ("nose, % of the critical pixels", "18.9 – 29.7", "20.0 – 26.6", "held"),
-        ("similarity drop, most relevant 1 % hidden", "0.1148", "0.1000 – 0.1660", "held"),
-        ("similarity drop, random pixels hidden", "0.0286", "0.0500 – 0.0830", "–"),
+        (
+            "bc of genuine pairs of maps, above that of impostor pairs",
+            "0.32 – 0.57",
+            "0.12 – 0.19",
+            "edges: 0.0000 – 0.0660",
+            "inconclusive (n = 10)",
+        ),
+        ("bc of impostor pairs of maps", "0.04 – 0.13", "0.11 – 0.18", "–", "–"),
+        (
+            "masks are specific to the person, by their effect",
+            "–",
+            "similarity drop 0.2100 – 0.2760",
+            "other_person: 0.1800 – 0.2460",
+            "supported",
+        ),
+        ("nose, % of the critical pixels", "18.9 – 29.7", "20.0 – 26.6", "edges: 0.0200 – 0.0266", unclear),
+        (
+            "similarity drop, most relevant 1 % hidden",
+            "0.1148",
+            "0.1000 – 0.1660",
+            "scattered: 0.1600 – 0.1930",
+            "supported",
+        ),
+        ("similarity drop, random pixels hidden", "0.0286", "0.0500 – 0.0830", "–", "–"),
         (
             "masks of one recognizer work on others",
             "they do",
             "50 – 67 % of the own mask's similarity drop",
-            "held in part",
+            "scattered: 0.0300 – 0.2300",
+            "supported",
         ),
-        ("occlusion is more effective on women", "it is", "d 0.20 – 0.60", "held in part"),
-    ]
-    reasons = {row[0]: row[4] for row in rows}
-    assert reasons["layers of a recognizer differ in focus"].endswith(
-        "between two recognizers (0.200 bits) for 1 of 3 recognizers"
+        (
+            "occlusion is more effective on women",
+            "it is",
+            "d 0.20 – 0.60",
+            "all people: 0.1000 – 0.3000",
+            "supported",
+        ),
+    ]  # fmt: skip
+    reasons = {row[0][:20]: row[5] for row in rows}
+    assert reasons["layers of a recogniz"].startswith(
+        "supported on 1 of 3 recognizers, 1 of 3 families; two single layers"
     )
-    assert "for 3 of 3 pairs" in reasons["recognizers prioritise similar regions overall"]
-    genuine = reasons["bc of genuine pairs of maps"]
-    assert "(AUC 0.60 – 0.67, interval above 0.5) for 3 of 3" in genuine
-    assert "0.52 – 0.59 for the same person, 0.51 – 0.58 for another person" in genuine
-    assert reasons["similarity drop, most relevant 1 % hidden"].endswith(
-        "for 3 of 3 recognizers; 2.0 times as large (paper: 4.0)"
+    assert (
+        "0.52 – 0.59 for the same person, 0.51 – 0.58 for another person"
+        in reasons["bc of genuine pairs "]
     )
-    assert reasons["similarity drop, random pixels hidden"].endswith("0.0250 – 0.0415")
-    assert "d 0.22 – 0.62; 3 pairs remain" in reasons["occlusion is more effective on women"]
+    assert reasons["similarity drop, mos"].endswith(
+        "2.0 times that of scattered pixels (paper: 4.0)"
+    )
+    assert reasons["similarity drop, ran"].endswith("0.0250 – 0.0415")
+    assert "d 0.22 – 0.62 (pairs: 11)" in reasons["occlusion is more ef"]
 
 
 def test_regions(boxes):
@@ -352,17 +383,20 @@ def test_groups(boxes):
     assert found.title == "By gender"
     assert found.texts[0].startswith("female: 5 people, male: 6 people, other: 7 people. ")
     assert "matched on yaw, pitch and hair;" in found.texts[0]
+    assert "an inconclusive gap is not shown to be absent" in found.texts[0]
     header = (
-        "recognizer", "figure", "groups", "difference", "p, corrected", "Cohen's d", "matched on pose",
-        "p, corrected", "d", "pairs", "matched on all", "pairs",
+        "recognizer", "figure", "groups", "difference", "people", "p, corrected", "Cohen's d",
+        "larger in the first group", "matched on pose", "pairs", "p, corrected", "d", "larger, matched",
+        "matched on all", "pairs",
     )  # fmt: skip
     assert found.tables == [
         [
             header,
             *(
                 (
-                    name, figure, groups, text(base, 4), f"{base / 4:.4f}", f"{base * 2:.2f}", text(base + 0.01, 4),
-                    f"{(base + 0.01) / 4:.4f}", f"{(base + 0.01) * 2:.2f}", "5", text(base + 0.02, 4), "3",
+                    name, figure, groups, text(base, 4), "12", f"{base / 4:.4f}", f"{base * 2:.2f}", "supported",
+                    text(base + 0.01, 4), "11", f"{(base + 0.01) / 4:.4f}", f"{(base + 0.01) * 2:.2f}", "supported",
+                    text(base + 0.02, 4), "3",
                 )
                 for name, figure, groups, base in (
                     ("alpha", "similarity drop", "female – male", 0.1),
@@ -381,19 +415,27 @@ def test_groups(boxes):
 
 def test_layers(boxes):
     found = boxes["layers"]
-    assert found.texts[0].endswith(
-        "; the band is the divergence between two recognizers' overall maps."
-    )
+    assert "Layers are taken at 10 equal steps of relative depth." in found.texts[0]
     assert found.texts[2:] == [
         line for name in NAMES for line in (f"{name}, 3 layers", "1", "2", "3")
     ]
+    header = (
+        "recognizer", "one recognizer, bits", "two, same depth", "two, different depths",
+        "one minus two at the same depth", "p", "verdict", "people",
+    )  # fmt: skip
+    verdicts = {**dict.fromkeys(NAMES, "inconclusive (n = 12)"), "gamma": "supported"}
     assert found.tables == [
         [
-            ("recognizer", "divergence of region profiles, bits", "people"),
-            *((name, text(base + 0.05), "13") for name, base in BASES.items()),
-            ("between two recognizers", text(0.2), "14"),
+            header,
+            *(
+                (
+                    name, text(base), text(base + 0.01), text(base + 0.02), text(base - 0.11), f"{base / 3:.4f}",
+                    verdicts.get(name, "supported"), "14",
+                )
+                for name, base in {**BASES, "all recognizers": 0.2}.items()
+            ),
         ]
-    ]
+    ]  # fmt: skip
     assert found.charts[1:] == [f"Density of each layer of {name} in each region" for name in NAMES]
 
 

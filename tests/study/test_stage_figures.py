@@ -457,9 +457,44 @@ def test_agreement(folder):
     ]
     assert all(found.rank[i][i].mean == pytest.approx(1) for i in range(3))
     assert found.rank[0][1].mean > found.rank[0][2].mean
-    assert found.divergence.mean == pytest.approx(0, abs=1e-6)
     assert found.order.index("three") in {0, 2}
     assert (sorted(found.merges[0][:2]), found.merges[0][2]) == ([0, 1], 0.5)
+
+
+def profiles(layers: Sequence[Sequence[int]]) -> RegionShares:
+    """Shares of faces whose layers have all their mass in one region; the overall map has the mean over layers."""
+    mass = np.zeros((len(layers), 1 + len(layers[0]), len(REGIONS)), dtype=np.float32)
+    for face, regions in enumerate(layers):
+        for layer, region in enumerate(regions, start=1):
+            mass[face, layer, region] = 1
+        mass[face, 0] = mass[face, 1:].mean(axis=0)
+    return RegionShares(mass, mass, mass[:, 0], mass[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("regions", "within", "between", "unrelated"),
+    [
+        # Overall maps agree perfectly, but single layers differ between recognizers as they do within one.
+        ({"one": (1, 2, 3, 4), "two": (2, 3, 4, 1)}, 1, 1, 8 / 12),
+        ({"one": (1, 2, 3, 4), "two": (1, 2, 3, 4)}, 1, 0, 1),
+        ({"one": (1, 1, 1, 1), "two": (2, 2, 2, 2)}, 0, 1, 1),
+        # Layers at the same relative depth are compared: the first, the middle and the last one.
+        ({"one": (1, 2, 3), "two": (1, 9, 2, 9, 3)}, 1, 0, 1),
+    ],
+)
+def test_layers_are_compared_with_layers(folder, regions, within, between, unrelated):
+    for name, layers in regions.items():
+        for index, rows in enumerate(parts()):
+            folder.write_shard(f"explain/{name}", index, shards.explained(rows, blobs([0] * 4)))
+            folder.write_shard(f"regions/{name}", index, profiles([layers] * 4))
+    found = Agreement().summarise_study(RunData(plan_of(), folder))
+    assert isinstance(found, AgreementFigures)
+    assert found.depths == min(map(len, regions.values()))
+    for one in (found.layers, *found.layers_of.values()):
+        assert one.within.mean == pytest.approx(within, abs=1e-6)
+        assert one.between.mean == pytest.approx(between, abs=1e-6)
+        assert one.unrelated.mean == pytest.approx(unrelated, abs=1e-6)
+        assert one.margin.difference.mean == pytest.approx(within - between, abs=1e-6)
 
 
 FEMALE, MALE = "abcdef", "ghijkl"

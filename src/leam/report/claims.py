@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from leam.metrics.statistics import Estimate
+from leam.metrics.statistics import Estimate, Tally, Verdict, tally, verdict
 from leam.report.parts import MISSING
-from leam.results.figures import PairedDifference
 from leam.results.summary import Summary
 from leam.study.stages.agreement import AgreementFigures
+from leam.study.stages.effect import EffectFigures
 from leam.study.stages.groups import DROP, GroupFigures
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
@@ -17,13 +18,17 @@ from leam.study.stages.regions import RegionFigures
 from leam.study.stages.specificity import SpecificityFigures
 from leam.study.stages.transfer import TransferFigures
 
-HELD, PARTLY, NOT_HELD, NOT_MEASURED = "held", "held in part", "not held", "not measured"
+Margins = Mapping[str, Mapping[str, Estimate]]
+"""By recognizer and control: the claim's figure minus that of the control, paired over people."""
 
 _SEVERAL = "needs several recognizers"
-_CHANCE_AUC = 0.5
-_SIGNIFICANT = 0.05
+_NO_CONTROL = "none measured"
 # Shares of the critical pixels in the nose, over the paper's recognizers.
 _PAPERS_NOSE = (0.189, 0.297)
+# Masks of the same method on other faces: controls of claims on persons, not of the claim that maps find what matters.
+_MAPS_OF_OTHERS = ("other_person", "other_picture", "population")
+# The fill under which edges have least to gain.
+_FILL = "mean"
 
 
 @dataclass(frozen=True)
@@ -34,97 +39,203 @@ class Row:
         claim: What is claimed.
         paper: The paper's figure.
         here: The study's figure, or its range over recognizers.
-        verdict: Whether the direction of the claim held: for all recognizers, for some, or for none.
+        control: The strongest control, and the range of the margin over it.
+        verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``, see
+            :func:`leam.metrics.statistics.tally`; a dash for figures without a claim.
         reason: What the verdict rests on.
     """
 
     claim: str
     paper: str
     here: str
+    control: str
     verdict: str
     reason: str
 
 
-def paper_claims(summary: Summary) -> list[Row]:
-    """Every claim of the paper's abstract beside a study's figures."""
+def paper_claims(summary: Summary, families: Mapping[str, str]) -> list[Row]:
+    """Every claim of the paper's abstract beside a study's figures.
+
+    Args:
+        summary: The study.
+        families: Families of related recognizers, by recognizer.
+    """
     return [
         Row(
             "scale",
             "1000 people, 9 recognizers",
             f"{summary.people} people, {len(summary.recognizers)} recognizers",
             MISSING,
+            MISSING,
             "the paper does not name its data set, recognizers and parser",
         ),
-        _layers(summary),
-        _agreement(summary),
-        _genuine(summary),
+        _layers(summary, families),
+        _agreement(summary, families),
+        _genuine(summary, families),
         _impostor(summary),
-        _nose(summary),
-        _drop(summary),
+        _person(summary, families),
+        _nose(summary, families),
+        _drop(summary, families),
         _random(summary),
-        _transfer(summary),
-        _gender(summary),
+        _transfer(summary, families),
+        _gender(summary, families),
     ]
 
 
-def _layers(summary: Summary) -> Row:
+# Where the controls of each claim are looked up.
+
+
+def layer_margins(summary: Summary) -> Margins:
+    """Divergence between layers of a recognizer minus that between layers of two at the same relative depth."""
+    found = summary.get(AgreementFigures)
+    layers = found.layers_of if found else {}
+    return {name: {"two recognizers": one.margin.difference} for name, one in layers.items()}
+
+
+def agreement_margins(summary: Summary, families: Mapping[str, str]) -> Margins:
+    """Coefficient of critical masks minus that of random masks, for the least similar recognizer of another family."""
+    found = summary.get(AgreementFigures)
+    if found is None:
+        return {}
+    # Two random masks of this size have this Bhattacharyya coefficient.
+    chance = float(summary.settings["top"])
+    family = [families.get(name, name) for name in found.recognizers]
+    margins: dict[str, dict[str, Estimate]] = {}
+    for i, name in enumerate(found.recognizers):
+        others = [
+            (cell.mean, cell)
+            for j, cell in enumerate(found.critical[i])
+            if family[i] != family[j] and cell.mean is not None
+        ]
+        least = min(others, key=lambda one: one[0], default=None)
+        margins[name] = {"random masks": _less(least[1], chance)} if least else {}
+    return margins
+
+
+def specificity_margins(summary: Summary) -> Margins:
+    """AUC of critical masks minus that of each control."""
+    figures = summary.each(SpecificityFigures)
+    return {
+        name: {control: one.difference for control, one in found.controls.items()}
+        for name, found in figures.items()
+    }
+
+
+def person_margins(summary: Summary) -> Margins:
+    """Similarity drop under the mask of the person's other picture minus that under masks that are not the person's.
+
+    The margin over ``edges`` is by how much the contrast with other people exceeds that of edge maps.
+    """
+    contrasts = {
+        "other_person": "other_picture_other_person",
+        "population": "other_picture_population",
+        "edges": "other_picture_beyond_edges",
+    }
+    return {
+        name: {
+            control: found.fills[_FILL].contrasts[contrast].drop
+            for control, contrast in contrasts.items()
+        }
+        for name, found in summary.each(EffectFigures).items()
+        if _FILL in found.fills
+    }
+
+
+def nose_margins(summary: Summary) -> Margins:
+    """Share of the critical mask in the nose minus that of each control."""
+    figures = summary.each(RegionFigures)
+    return {
+        name: found.regions["nose"].margins
+        for name, found in figures.items()
+        if "nose" in found.regions
+    }
+
+
+def drop_margins(summary: Summary) -> Margins:
+    """Similarity drop under the critical mask minus that under each control that is no map of the same method."""
+    figures = summary.each(OcclusionFigures)
+    return {
+        name: {
+            control: margin.difference
+            for control, margin in found.margins.items()
+            if control not in _MAPS_OF_OTHERS
+        }
+        for name, found in figures.items()
+    }
+
+
+def transfer_margins(summary: Summary) -> Margins:
+    """Similarity drop under other recognizers' masks minus that under random ones."""
+    found = summary.get(TransferFigures)
+    targets = found.targets if found else {}
+    return {
+        name: {"scattered": target.others_over_random.difference}
+        for name, target in targets.items()
+    }
+
+
+def gender_margins(rows: Iterable[GroupFigures.Row]) -> Margins:
+    """Women's similarity drop minus men's, of all people and of people matched on pose."""
+    return {
+        row.recognizer: {
+            name: one.difference if row.first == "female" else _negative(one.difference)
+            for name, one in (("all people", row), ("matched on pose", row.matched))
+        }
+        for row in rows
+    }
+
+
+def _layers(summary: Summary, families: Mapping[str, str]) -> Row:
     layers = _means(one.divergence for one in summary.each(LayerFigures).values())
-    agreement = summary.get(AgreementFigures)
-    between = agreement.divergence.mean if agreement else None
-    verdict, reason = NOT_MEASURED, _SEVERAL
-    if between is not None and layers:
-        larger = [value > between for value in layers]
-        verdict = _verdict(larger)
+    found = summary.get(AgreementFigures)
+    reason = _SEVERAL
+    if found is not None:
+        kinds = found.layers
         reason = (
-            f"the divergence between layers exceeds that between two recognizers ({between:.3f} bits) for "
-            f"{sum(larger)} of {len(layers)} recognizers"
+            f"two single layers of one recognizer diverge by {_mean(kinds.within)} bits, layers of two recognizers at "
+            f"the same relative depth by {_mean(kinds.between)}, at different depths by {_mean(kinds.unrelated)}"
         )
-    return Row(
-        "layers of a recognizer differ in focus",
+    return _row(
+        "layers of a recognizer differ in focus, more than recognizers do",
         "differ significantly",
         f"{_span(layers, 3)} bits between region profiles of layers",
-        verdict,
+        layer_margins(summary),
+        families,
         reason,
     )
 
 
-def _agreement(summary: Summary) -> Row:
-    claim, paper = "recognizers prioritise similar regions overall", "similar"
+def _agreement(summary: Summary, families: Mapping[str, str]) -> Row:
     found = summary.get(AgreementFigures)
-    if found is None:
-        return Row(claim, paper, MISSING, NOT_MEASURED, _SEVERAL)
     pairs = [
         cell
-        for i, row in enumerate(found.critical)
+        for i, row in enumerate(found.critical if found else [])
         for j, cell in enumerate(row)
-        if i < j and cell.mean is not None
+        if i < j
     ]
-    # Two random masks of this size have this Bhattacharyya coefficient.
-    chance = float(summary.settings["top"])
-    above = [cell.low is not None and cell.low > chance for cell in pairs]
-    return Row(
-        claim,
-        paper,
+    return _row(
+        "recognizers prioritise similar regions overall",
+        "similar",
         f"bc of critical masks {_span(_means(pairs))}",
-        _verdict(above),
-        f"above chance ({chance:g}) for {sum(above)} of {len(pairs)} pairs of recognizers; far below 1, masks are "
-        "related but not alike",
+        agreement_margins(summary, families),
+        families,
+        "for each recognizer, the least similar one of another family; far below 1, masks are related but not alike"
+        if found
+        else _SEVERAL,
     )
 
 
-def _genuine(summary: Summary) -> Row:
+def _genuine(summary: Summary, families: Mapping[str, str]) -> Row:
     figures = [one.operands for one in summary.each(SpecificityFigures).values()]
-    areas = [one["critical"].auc for one in figures]
-    above = [area.low > _CHANCE_AUC for area in areas if area.low is not None]
     patterns = [one["pattern"] for one in figures if "pattern" in one]
-    return Row(
-        "bc of genuine pairs of maps",
+    return _row(
+        "bc of genuine pairs of maps, above that of impostor pairs",
         "0.32 – 0.57",
         _span(_means(one["critical"].genuine for one in figures)),
-        _verdict(above),
-        f"above that of impostor pairs (AUC {_span(_means(areas))}, interval above 0.5) for {sum(above)} of "
-        f"{len(areas)} recognizers; compared with the mean map of all pictures of a person, including the picture "
-        f"itself: {_span(_means(one.genuine for one in patterns))} for the same person, "
+        specificity_margins(summary),
+        families,
+        f"AUC {_span(_means(one['critical'].auc for one in figures))}; compared with the mean map of all pictures of a "
+        f"person, including the picture itself: {_span(_means(one.genuine for one in patterns))} for the same person, "
         f"{_span(_means(one.impostor for one in patterns))} for another person",
     )
 
@@ -136,47 +247,57 @@ def _impostor(summary: Summary) -> Row:
         "0.04 – 0.13",
         _span(_means(one.operands["critical"].impostor for one in figures)),
         MISSING,
+        MISSING,
         "critical masks; see the row above",
     )
 
 
-def _nose(summary: Summary) -> Row:
-    noses = [
-        one.regions["nose"] for one in summary.each(RegionFigures).values() if "nose" in one.regions
+def _person(summary: Summary, families: Mapping[str, str]) -> Row:
+    margins = person_margins(summary)
+    drops = [
+        found.fills[_FILL].drops["other_picture"]
+        for found in summary.each(EffectFigures).values()
+        if _FILL in found.fills
     ]
-    dense = [
-        nose.share.low > nose.area.mean
-        for nose in noses
-        if nose.share.low is not None and nose.area.mean is not None
-    ]
-    shares = _means(nose.share for nose in noses)
-    low, high = _PAPERS_NOSE
-    inside = sum(low <= share <= high for share in shares)
-    return Row(
-        "nose, % of the critical pixels",
-        "18.9 – 29.7",
-        _span([100 * share for share in shares], 1),
-        _verdict(dense),
-        f"more than its area for {sum(dense)} of {len(dense)} recognizers; within the paper's range for {inside}",
+    return _row(
+        "masks are specific to the person, by their effect",
+        MISSING,
+        f"similarity drop {_span(_means(drops), 4)}",
+        margins,
+        families,
+        f"the mask of the person's other picture, fill {_FILL}" if margins else "not measured",
     )
 
 
-def _drop(summary: Summary) -> Row:
+def _nose(summary: Summary, families: Mapping[str, str]) -> Row:
+    figures = summary.each(RegionFigures).values()
+    shares = _means(one.regions["nose"].share for one in figures if "nose" in one.regions)
+    low, high = _PAPERS_NOSE
+    inside = sum(low <= share <= high for share in shares)
+    return _row(
+        "nose, % of the critical pixels",
+        "18.9 – 29.7",
+        _span([100 * share for share in shares], 1),
+        nose_margins(summary),
+        families,
+        f"within the paper's range for {inside} of {len(shares)} recognizers",
+    )
+
+
+def _drop(summary: Summary, families: Mapping[str, str]) -> Row:
     figures = list(summary.each(OcclusionFigures).values())
-    margins = [one.margins["scattered"] for one in figures if "scattered" in one.margins]
-    better = [_exceeds(margin) for margin in margins]
     ratios = [
         one.drop.mean / control.mean
         for one in figures
         if (control := one.controls.get("scattered")) and control.mean and one.drop.mean is not None
     ]
-    return Row(
+    return _row(
         "similarity drop, most relevant 1 % hidden",
         "0.1148",
         _span(_means(one.drop for one in figures), 4),
-        _verdict(better),
-        f"above that of scattered pixels for {sum(better)} of {len(margins)} recognizers; {_span(ratios, 1)} times as "
-        "large (paper: 4.0)",
+        drop_margins(summary),
+        families,
+        f"{_span(ratios, 1)} times that of scattered pixels (paper: 4.0)",
     )
 
 
@@ -194,36 +315,33 @@ def _random(summary: Summary) -> Row:
         "0.0286",
         _span(_means(found["scattered"]), 4),
         MISSING,
-        "scattered pixels, which act like noise; the mask's blobs moved elsewhere: "
+        MISSING,
+        "scattered pixels, which act like noise; the pieces of the mask moved elsewhere: "
         f"{_span(_means(found['moved']), 4)}",
     )
 
 
-def _transfer(summary: Summary) -> Row:
-    claim, paper = "masks of one recognizer work on others", "they do"
+def _transfer(summary: Summary, families: Mapping[str, str]) -> Row:
     found = summary.get(TransferFigures)
-    if found is None or not found.targets:
-        reason = "needs --preset paper and several recognizers"
-        return Row(claim, paper, MISSING, NOT_MEASURED, reason)
-    targets = list(found.targets.values())
-    better = [_exceeds(target.others_over_random) for target in targets]
+    targets = found.targets.values() if found else []
     parts = [
         100 * target.others.mean / target.own.mean
         for target in targets
         if target.own.mean and target.others.mean is not None
     ]
-    return Row(
-        claim,
-        paper,
+    return _row(
+        "masks of one recognizer work on others",
+        "they do",
         f"{_span(parts, 0)} % of the own mask's similarity drop",
-        _verdict(better),
-        "other recognizers' masks lower the similarity more than random ones for "
-        f"{sum(better)} of {len(better)} recognizers",
+        transfer_margins(summary),
+        families,
+        "other recognizers' masks; only random ones are compared"
+        if targets
+        else "needs --preset paper and several recognizers",
     )
 
 
-def _gender(summary: Summary) -> Row:
-    claim, paper = "occlusion is more effective on women", "it is"
+def _gender(summary: Summary, families: Mapping[str, str]) -> Row:
     found = summary.get(GroupFigures)
     column = found.columns.get("gender") if found else None
     rows = [
@@ -231,31 +349,63 @@ def _gender(summary: Summary) -> Row:
         for row in (column.gaps if column else [])
         if row.of == DROP and {row.first, row.second} == {"female", "male"}
     ]
-    if not rows:
-        reason = "needs --group gender with female and male people"
-        return Row(claim, paper, MISSING, NOT_MEASURED, reason)
     signs = [1 if row.first == "female" else -1 for row in rows]
     effects = [sign * (row.d or 0) for sign, row in zip(signs, rows, strict=True)]
     matched = [sign * (row.matched.d or 0) for sign, row in zip(signs, rows, strict=True)]
-    clear = [_significant(row) and d > 0 for row, d in zip(rows, effects, strict=True)]
-    still = [_significant(row.matched) and d > 0 for row, d in zip(rows, matched, strict=True)]
-    return Row(
-        claim,
-        paper,
+    reason = "needs --group gender with female and male people"
+    if rows:
+        reason = (
+            f"between people matched on pose d {_span(matched)} (pairs: "
+            f"{_span([row.matched.difference.n for row in rows], 0)}), in the same unit; "
+            f"{rows[0].matched_on_all.difference.n} pairs remain when matched on all covariates"
+        )
+    margins = gender_margins(rows)
+    return _row(
+        "occlusion is more effective on women",
+        "it is",
         f"d {_span(effects)}",
-        _verdict(clear),
-        f"significant (corrected p < {_SIGNIFICANT}) for {sum(clear)} of {len(rows)} recognizers; between people "
-        f"matched on pose for {sum(still)}, d {_span(matched)}; {rows[0].matched_on_all.difference.n} pairs remain "
-        "when matched on all covariates",
+        margins,
+        families,
+        reason,
     )
 
 
-def _significant(gap: GroupFigures.Gap) -> bool:
-    return gap.p_adjusted is not None and gap.p_adjusted < _SIGNIFICANT
+def _row(
+    claim: str, paper: str, here: str, margins: Margins, families: Mapping[str, str], reason: str
+) -> Row:
+    """A claim with its strongest control and its verdict."""
+    verdicts = {name: verdict(one) for name, one in margins.items()}
+    found: Tally = tally(verdicts, families)
+    counts = f"{found.counts}; " if verdicts else ""
+    return Row(claim, paper, here, _control(verdicts.values()), str(found), counts + reason)
 
 
-def _exceeds(found: PairedDifference) -> bool:
-    return found.difference.low is not None and found.difference.low > 0
+def _control(verdicts: Iterable[Verdict]) -> str:
+    """The strongest controls and for how many recognizers each is, and the range of the margins over them."""
+    known = [(one.control, one.margin) for one in verdicts if one.control is not None]
+    if not known:
+        return _NO_CONTROL
+    counts = Counter(control for control, _ in known).most_common()
+    names = [name if len(counts) == 1 else f"{name} ({count})" for name, count in counts]
+    return f"{', '.join(names)}: {_span(_means(margin for _, margin in known), 4)}"
+
+
+def _less(found: Estimate, constant: float) -> Estimate:
+    """An estimate minus a constant."""
+    mean, low, high = (
+        None if end is None else end - constant for end in (found.mean, found.low, found.high)
+    )
+    return Estimate(mean, low, high, found.n)
+
+
+def _negative(found: Estimate) -> Estimate:
+    """An estimate with the other sign."""
+    mean, low, high = (None if end is None else -end for end in (found.mean, found.high, found.low))
+    return Estimate(mean, low, high, found.n)
+
+
+def _mean(found: Estimate) -> str:
+    return MISSING if found.mean is None else f"{found.mean:.3f}"
 
 
 def _means(estimates: Iterable[Estimate]) -> list[float]:
@@ -269,9 +419,3 @@ def _span(values: Sequence[float], digits: int = 2) -> str:
         return MISSING
     low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
     return low if low == high else f"{low} – {high}"
-
-
-def _verdict(held: Sequence[bool]) -> str:
-    if not held:
-        return NOT_MEASURED
-    return HELD if all(held) else PARTLY if any(held) else NOT_HELD

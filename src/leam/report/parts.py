@@ -95,7 +95,7 @@ class Cards(Part):
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table with a style: a class of the page, such as ``held``."""
+    """A cell of a table with a style: a class of the page, such as ``supported``."""
 
     text: str
     style: str

@@ -165,8 +165,8 @@ class RunData:
         }
 
 
-def mean_of_known(values: Numbers, axis: int) -> Numbers:
-    """Mean of the finite values along an axis; NaN if there are none."""
+def mean_of_known(values: NDArray[np.floating], axis: int | tuple[int, ...]) -> Numbers:
+    """Mean of the finite values along an axis, or several; NaN if there are none."""
     known = np.isfinite(values)
     counts = known.sum(axis=axis)
     sums = np.where(known, values, 0.0).sum(axis=axis)

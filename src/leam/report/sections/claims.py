@@ -9,11 +9,15 @@ from leam.report.parts import Cell, Part, Table, Text
 from leam.report.section import SECTIONS, Context, Section
 
 _TEXT = (
-    "The claims of the paper's abstract (arXiv 2509.17457) and the figures of this study. Only the abstract was "
-    "available when LEAM was written: the paper's formulas, layers, recognizers, data and parser may differ from those "
-    "used here, so figures can be compared in direction only. "
-    "The verdict is on the direction alone. bc is the Bhattacharyya coefficient of two maps: 1 for equal maps, 0 for "
-    "maps without a common pixel."
+    "The claims of the paper's abstract (arXiv 2509.17457) and the figures of this study. The paper's formulas,"
+    " layers, recognizers, data and parser are not those of this study, so figures can be compared in "
+    "direction, not digit by digit. A claim is supported only if it beats its strongest control, the one with "
+    "the smallest margin: if the 95 % interval of the margin over every control is above zero. It is not "
+    "supported if no part of the interval of the margin over the strongest control is above zero. Otherwise, "
+    "with fewer than ten people, or without a control, it is inconclusive. Related recognizers form a family, "
+    "which has the verdict of more than half of its recognizers; the claim has the verdict of more than half of"
+    " the families. bc is the Bhattacharyya coefficient of two maps: 1 for equal maps, 0 for maps without a "
+    "common pixel."
 )
 
 
@@ -28,17 +32,20 @@ class Claims(Section):
     def parts(self, context: Context) -> Iterator[Part]:
         """One row per claim."""
         yield Text(_TEXT)
+        cards = [model.card for model in context.plan.models]
+        families = {card.name: card.family for card in cards if card.family}
         yield Table(
-            ("claim", "paper", "this study", "direction", "reason"),
+            ("claim", "paper", "this study", "strongest control: margin", "verdict", "reason"),
             [
                 (
                     row.claim,
                     row.paper,
                     row.here,
-                    Cell(row.verdict, row.verdict.replace(" ", "-")),
+                    row.control,
+                    Cell(row.verdict, row.verdict.split(" (")[0].replace(" ", "-")),
                     Cell(row.reason, "muted"),
                 )
-                for row in paper_claims(context.summary)
+                for row in paper_claims(context.summary, families)
             ],
             folded="",
         )

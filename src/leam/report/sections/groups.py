@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from leam.metrics.statistics import FEWEST, verdict
 from leam.report.charts import SERIES, Panel, Rows, Series
 from leam.report.parts import Drawing, Part, Table, Text, listed, number, plain
 from leam.report.section import SECTIONS, Box, Context, Section
@@ -14,12 +15,15 @@ _HEADER = (
     "figure",
     "groups",
     "difference",
+    "people",
     "p, corrected",
     "Cohen's d",
+    "larger in the first group",
     "matched on pose",
+    "pairs",
     "p, corrected",
     "d",
-    "pairs",
+    "larger, matched",
     "matched on all",
     "pairs",
 )
@@ -45,10 +49,13 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
         return
     sizes = ", ".join(f"{value}: {group.people} people" for value, group in found.groups.items())
     yield Text(
-        f"{sizes}. The gap in similarity drop is shown for all people, and for pairs of people matched on pose: a gap "
-        "caused by pose disappears when pose is matched. The numbers also have pairs matched on "
-        f"{listed(found.covariates)}; they are few where the groups hardly overlap, as in hair. What a parser cannot "
-        "detect, such as a beard, is not matched."
+        f"{sizes}. The gap in similarity drop is shown for all people, and for pairs of people matched on pose: "
+        "a gap caused by pose disappears when pose is matched. The numbers also have pairs matched on "
+        f"{listed(found.covariates)}; they are few where the groups hardly overlap, as in hair. What a parser "
+        "cannot detect, such as a beard, is not matched. Cohen's d is in units of the pooled standard deviation"
+        " of all people, with and without matching. Matching leaves fewer people, so that its intervals are "
+        f"wider: an inconclusive gap is not shown to be absent. Gaps of fewer than {FEWEST} people or pairs are "
+        "not charted."
     )
     yield Drawing(gap_chart(found), "Difference in similarity drop between two groups")
     yield Table(
@@ -59,12 +66,15 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
                 "similarity drop" if row.of == DROP else f"share of {row.of}",
                 f"{row.first} – {row.second}",
                 number(row.difference, 4),
+                str(row.difference.n),
                 plain(row.p_adjusted, 4),
                 plain(row.d, 2),
+                str(verdict({"none": row.difference})),
                 number(row.matched.difference, 4),
+                str(row.matched.difference.n),
                 plain(row.matched.p_adjusted, 4),
                 plain(row.matched.d, 2),
-                str(row.matched.difference.n),
+                str(verdict({"none": row.matched.difference})),
                 number(row.matched_on_all.difference, 4),
                 str(row.matched_on_all.difference.n),
             )
@@ -88,5 +98,6 @@ def gap_chart(found: GroupFigures.Column) -> Rows:
         f"similarity drop, {first} minus {second}",
         spread=0.26,
         line=0,
+        counts=True,
     )
     return Rows([panel], row_height=0.3)

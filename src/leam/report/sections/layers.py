@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from leam.metrics.statistics import Estimate
-from leam.report.charts import SERIES, Panel, Reference, RegionMap, Rows, Series
-from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plural
+from leam.metrics.statistics import FEWEST, verdict
+from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series
+from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plain, plural
 from leam.report.pictures import layer_pictures
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.stages.agreement import AgreementFigures
@@ -29,21 +29,10 @@ class Layers(Section):
         """The divergence between layers, then the layers of each recognizer."""
         found = context.summary.each(LayerFigures)
         agreement = context.summary.get(AgreementFigures)
-        beside = "; the band is the divergence between two recognizers' overall maps"
-        yield Text(
-            "How differently two layers of one recognizer are spread over the regions of the face, on average over all "
-            f"pairs of layers{beside if agreement else ''}."
-        )
-        divergence = agreement.divergence if agreement else None
-        yield Drawing(
-            divergence_chart(found, divergence), "Divergence between layers of each recognizer"
-        )
-        rows = [
-            (name, number(one.divergence), str(one.divergence.n)) for name, one in found.items()
-        ]
-        if divergence:
-            rows.append(("between two recognizers", number(divergence), str(divergence.n)))
-        yield Table(("recognizer", "divergence of region profiles, bits", "people"), rows)
+        if agreement is None:
+            yield from _divergences(found)
+        else:
+            yield from _comparison(agreement)
         yield Text(
             "Mean map of each layer on the mean face, from early to late, and the density of each layer's map in each "
             "region."
@@ -60,22 +49,74 @@ class Layers(Section):
                 )
 
 
-def divergence_chart(found: Mapping[str, LayerFigures], between: Estimate | None) -> Rows:
-    """The divergence between layers of each recognizer, beside that between recognizers."""
-    series = Series(
-        "two layers of one recognizer", [one.divergence for one in found.values()], SERIES[0]
+def _divergences(found: Mapping[str, LayerFigures]) -> Iterator[Part]:
+    """The divergence between the layers of a single recognizer, which has nothing to be compared with."""
+    yield Text(
+        "How differently two layers of one recognizer are spread over the regions of the face, on average over "
+        "all pairs of layers."
     )
-    reference = None
-    if between is not None and between.mean is not None:
-        reference = Reference("overall maps of two recognizers", between, SERIES[1])
+    yield Table(
+        ("recognizer", "divergence of region profiles, bits", "people"),
+        [(name, number(one.divergence), str(one.divergence.n)) for name, one in found.items()],
+        folded="",
+    )
+
+
+def _comparison(found: AgreementFigures) -> Iterator[Part]:
+    """The divergence between layers of one recognizer and of two."""
+    yield Text(
+        "How differently two single layers are spread over the regions of the face: two layers of one "
+        "recognizer at different relative depths, layers of two recognizers at the same relative depth, and at "
+        f"different depths. Layers are taken at {found.depths} equal steps of relative depth. That layers differ"
+        " more than recognizers is supported if the first divergence exceeds the second one. Dots with fewer "
+        f"than {FEWEST} people are left out."
+    )
+    yield Drawing(layer_chart(found), "Divergence between layers of one recognizer and of two")
+    rows = {**found.layers_of, "all recognizers": found.layers}
+    yield Table(
+        (
+            "recognizer",
+            "one recognizer, bits",
+            "two, same depth",
+            "two, different depths",
+            "one minus two at the same depth",
+            "p",
+            "verdict",
+            "people",
+        ),
+        [
+            (
+                name,
+                number(one.within),
+                number(one.between),
+                number(one.unrelated),
+                number(one.margin.difference),
+                plain(one.margin.p, 4),
+                str(verdict({"two recognizers": one.margin.difference})),
+                str(one.within.n),
+            )
+            for name, one in rows.items()
+        ],
+        folded="",
+    )
+
+
+def layer_chart(found: AgreementFigures) -> Rows:
+    """The divergences between layers by recognizer and kind."""
+    rows = found.layers_of.values()
     panel = Panel(
-        list(found),
-        [series],
-        "Jensen-Shannon divergence of region profiles, bits",
-        reference=reference,
+        list(found.layers_of),
+        [
+            Series("one recognizer", [one.within for one in rows], SERIES[0]),
+            Series("two, same relative depth", [one.between for one in rows], SERIES[1]),
+            Series("two, different depths", [one.unrelated for one in rows], MUTED),
+        ],
+        "Jensen-Shannon divergence of region profiles of two layers, bits",
+        spread=0.5,
         limits=(0, None),
+        counts=True,
     )
-    return Rows([panel], row_height=0.26)
+    return Rows([panel], row_height=0.36)
 
 
 def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) -> RegionMap:
