@@ -31,6 +31,7 @@ from leam.study.plan import PRESETS, Settings
 from leam.study.run import plan_study, run_study
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
+from leam.study.stages.effect import EffectFigures
 from leam.study.stages.groups import GroupFigures
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
@@ -307,6 +308,18 @@ def test_hiding_more_hurts_more_and_the_critical_pixels_most(twenty):
         for control, found in random.items():
             difference = occlusion.drop.mean - found.mean
             assert occlusion.margins[control].difference.mean == pytest.approx(difference)
+
+
+def test_the_effect_agrees_with_the_occlusion(twenty):
+    for one in twenty.recognizers.values():
+        occlusion, effect = one.get(OcclusionFigures), one.get(EffectFigures)
+        drops = effect.fills[occlusion.fill].drops
+        assert drops["critical"].mean == pytest.approx(occlusion.drop.mean, abs=1e-6)
+        for control in ("other_person", "population", "edges"):
+            found = occlusion.controls[control].mean
+            assert drops[control].mean == pytest.approx(found, abs=1e-6)
+        assert one.get(SpecificityFigures).controls["random_weights"].auc.n > 0
+        assert one.get(RegionFigures).regions["nose"].margins["edges"].n == 20
 
 
 def test_the_subset_is_measured(twenty):

@@ -20,8 +20,8 @@ def bhattacharyya(first: Tensor, second: Tensor) -> Tensor:
     """Bhattacharyya coefficient of every map of one set with every map of another: ``sum sqrt(p q)``.
 
     Bhattacharyya, "On a measure of divergence between two statistical populations", 1943. For two critical masks of the
-    same size it is the part of the pixels that they share. Alignment and pose alone make masks, and the areas of regions,
-    of one person more alike than those of two; see :func:`leam.metrics.specificity.auc_margins`.
+    same size it is the part of the pixels that they share. Alignment and pose alone make masks and region areas of one
+    person more alike than those of two people; see :func:`leam.metrics.specificity.auc_margins`.
 
     Args:
         first: Maps ``(n, h, w)``, masks (bool) or region shares ``(n, R)``; normalised to sum 1 here.
