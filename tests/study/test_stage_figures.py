@@ -354,16 +354,19 @@ def blobs(places: Sequence[int]) -> np.ndarray:
 def test_specificity(folder):
     """Persons a, b and c have a pixel of their own; d's two pictures show those of a and b.
 
-    The edges of all faces are the same pixel, the areas tell each person's pictures apart from all others, and with
-    random weights the four pictures of a slice show pixels of their own.
+    The edges of all faces are the same pixel. Each person has two regions of its own, whose areas differ between its
+    two pictures, but not their densities. With random weights the four pictures of a slice show pixels of their own.
     """
     plan, places = plan_of(subset=4), [0, 0, 1, 1, 2, 2, 0, 1]
     areas = np.zeros((8, len(REGIONS)), dtype=np.float32)
-    areas[np.arange(8), np.arange(8) // 2] = 1
+    faces, persons = np.arange(8), np.arange(8) // 2
+    areas[faces, 2 * persons] = np.where(faces % 2, 0.25, 0.75)
+    areas[faces, 2 * persons + 1] = np.where(faces % 2, 0.75, 0.25)
     for index, rows in enumerate(parts()):
         density = blobs([places[row] for row in rows])
         folder.write_shard("explain/one", index, shards.explained(rows, density))
-        found = replace(shards.region_shares([1 + row for row in rows]), area=areas[rows])
+        share = np.stack([areas[rows]] * 3, axis=1)
+        found = replace(shards.region_shares(rows), share=share, area=areas[rows])
         folder.write_shard("regions/one", index, found)
         edges, random = blobs([3] * len(rows)) > 1, blobs([row % 4 for row in rows]) > 1
         folder.write_shard("control_maps/one", index, shards.control_maps(rows, edges, random))
@@ -394,7 +397,8 @@ def test_specificity(folder):
     assert 0 < critical.p < 0.3
     edges, areas, random = (found.controls[name] for name in ("edges", "areas", "random_weights"))
     assert (edges.genuine.mean, edges.impostor.mean, edges.auc.mean) == (1, 1, 0.5)
-    assert (areas.genuine.mean, areas.impostor.mean, areas.auc.mean) == (1, 0, 1)
+    assert (areas.impostor.mean, areas.auc.mean) == (0, 1)
+    assert areas.genuine.mean == pytest.approx(2 * np.sqrt(0.25 * 0.75))
     assert (random.genuine.mean, random.impostor.mean, random.auc.mean) == (0, 0, 0.5)
     assert edges.critical.mean == areas.critical.mean == pytest.approx(auc)
     assert edges.difference.mean == pytest.approx(auc - 0.5)
@@ -406,7 +410,6 @@ def test_specificity(folder):
     for name in ("landmarks", "edges"):
         assert found.matched[name].auc.mean == pytest.approx(auc)
         assert found.matched[name].change.mean == pytest.approx(0)
-    # A region counts by its density: only that of the person's own area has one.
     assert found.operands["density"].genuine.mean == pytest.approx(1)
     assert found.operands["density"].impostor.mean == pytest.approx(0)
     assert table["edges_genuine"].to_list() == [1] * 4
