@@ -366,7 +366,14 @@ def test_agreement_is_symmetric_and_complete_with_itself(twenty):
     ranks = np.array([[found.mean for found in row] for row in agreement.rank])
     np.testing.assert_allclose(np.diag(ranks), 1, atol=1e-5)
     assert agreement.regions[0][0].mean == pytest.approx(0, abs=1e-6)
-    assert agreement.divergence.mean == pytest.approx(agreement.regions[0][1].mean)
+    assert agreement.depths == 10
+    for one in (agreement.layers, *agreement.layers_of.values()):
+        assert 0 < one.between.mean < one.unrelated.mean < 1
+        difference = one.within.mean - one.between.mean
+        assert one.margin.difference.mean == pytest.approx(difference, abs=1e-6)
+    # With two recognizers, each is the only other one.
+    first, second = agreement.layers_of.values()
+    assert first.between == second.between == agreement.layers.between
 
 
 def test_groups_and_their_gap(twenty):
