@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from leam.errors import InputError
-from leam.explain.aggregates import AGGREGATES, distribution, upsample
+from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 
 SIZE = (8, 6)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -67,3 +67,11 @@ def test_an_empty_layer_does_not_empty_the_rest(name):
 def test_an_unknown_aggregate_is_named():
     with pytest.raises(InputError, match="magic: no such aggregate; available: mean"):
         AGGREGATES["magic"]
+
+
+def test_a_map_of_rounding_errors_counts_as_empty():
+    large, small = torch.rand(2, 4, 4), torch.rand(2, 4, 4)
+    small[1] *= 1e-8
+    (_, second), empty = distributions([large, small])
+    assert empty.tolist() == [[False, False], [False, True]]
+    assert second.sum(dim=(1, 2)).tolist() == [pytest.approx(1), 0]

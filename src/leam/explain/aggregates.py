@@ -21,6 +21,9 @@ Aggregate = Callable[[Sequence[Tensor], Size], Tensor]
 AGGREGATES: Registry[Aggregate] = Registry("aggregate", "leam.aggregates")
 """The aggregates by name."""
 
+# Float32 has seven digits: what is smaller than this part of another layer's map is lost in the sums behind it.
+_NEGLIGIBLE = 1e-6
+
 
 def upsample(maps: Tensor, size: Size) -> Tensor:
     """Maps ``(B, h_l, w_l)`` as densities at the input's size ``(B, h, w)``: bilinear, total mass kept."""
@@ -40,18 +43,38 @@ def distribution(maps: Tensor) -> Tensor:
 def distributions(maps: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
     """Normalise each layer's maps ``(B, h_l, w_l)`` as :func:`distribution` does.
 
+    A map also counts as zero where its sum is below 1e-6 of the largest layer's: it then consists of rounding errors,
+    which normalisation would raise to the weight of the other layers.
+
     Returns:
         The layers' maps, and a flag for those that are all zero, ``(L, B)`` bool.
     """
-    normalised, empty = list(maps), [torch.empty(0)] * len(maps)
+    sums = torch.stack([layer.sum(dim=(1, 2)) for layer in maps])
+    known = torch.isfinite(sums)
+    least = _NEGLIGIBLE * torch.where(known, sums, 0.0).amax(dim=0)
+    valid = known & (sums > torch.finfo(sums.dtype).tiny) & (sums >= least)
+    normalised = list(maps)
     for places in _places_by_size(maps).values():
         layers = torch.stack([maps[place] for place in places])
-        sums = layers.sum(dim=(2, 3), keepdim=True)
-        valid = torch.isfinite(sums) & (sums > torch.finfo(sums.dtype).tiny)
-        layers.div_(torch.where(valid, sums, 1.0)).masked_fill_(~valid, 0.0)
-        for place, layer, flag in zip(places, layers, valid.flatten(1), strict=True):
-            normalised[place], empty[place] = layer, ~flag
-    return tuple(normalised), torch.stack(empty)
+        chosen = valid[places][:, :, None, None]
+        total = sums[places][:, :, None, None]
+        layers.div_(torch.where(chosen, total, 1.0)).masked_fill_(~chosen, 0.0)
+        for place, layer in zip(places, layers, strict=True):
+            normalised[place] = layer
+    return tuple(normalised), ~valid
+
+
+def smooth(maps: Tensor) -> Tensor:
+    """Maps ``(B, h_l, w_l)`` or ``(L, B, h_l, w_l)`` after the binomial filter [1 2 1]/4 along both axes, total mass kept.
+
+    The filter removes the shortest period of the grid, of two cells, and keeps the rest: its response at a period of p
+    cells is ``cos(pi / p) ** 2``. A strided convolution reads the positions of its input unevenly, so that gradients
+    before it have that period (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016). At the border
+    the outermost cells are repeated.
+    """
+    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
 
 
 @AGGREGATES("mean")

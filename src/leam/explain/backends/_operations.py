@@ -30,9 +30,9 @@ _KINDS: dict[type[nn.Module], int] = {
 _OWNER = "leam_owner"
 
 Hook = Callable[[Tensor, Tensor, Tensor | None], None]
-"""Called with a layer's activations and gradients as soon as the backward pass has both; it may overwrite them after the
-call. Where the kernel has computed the weighting ``positive`` of the two along the way, it is the third argument, and
-the gradients are of no use."""
+"""Called with a layer's activations and gradients as soon as the backward pass has both; it may overwrite them later.
+Where the kernel has computed the weighting ``positive`` of the two along the way, it is the third argument, and the
+gradients are of no use."""
 
 
 def kind(module: nn.Module) -> int:

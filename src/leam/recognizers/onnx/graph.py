@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from leam.errors import ModelError, WeightsError, first_line
 from leam.recognizers.card import Card
+from leam.recognizers.onnx.fusions import standard_nodes
 from leam.recognizers.onnx.layers import LAYERS, Reshape
 from leam.recognizers.onnx.module import Graph, Node, Operation
 from leam.recognizers.onnx.operators import OPERATORS
@@ -38,6 +39,7 @@ def build(card: Card, path: Path) -> nn.Module:
         nodes = _nodes(model)
     except Exception as error:  # noqa: BLE001  damaged tensors raise nearly anything
         raise WeightsError(f"{path}: damaged tensor ({first_line(error)})") from None
+    nodes = _standard(card, nodes)
     source, channels_last = _input(card, model.graph, constants)
     example = _examples(card)
     targets = _targets(card, model.graph)
@@ -107,7 +109,7 @@ class _Importer:
         """The node's module and the inputs that it is called with; layers store their constant inputs."""
         if node.operator == "Reshape":
             return Reshape(zero_is_zero=bool(node.attributes.get("allowzero", 0))), inputs
-        fits = bool(inputs) and node.inputs[0] in self.values
+        fits = bool(inputs) and (node.inputs[0] in self.values or node.operator not in OPERATORS)
         if (
             fits
             and node.operator in LAYERS
@@ -136,6 +138,23 @@ def _nodes(model: onnx.ModelProto) -> list[Node]:
         attributes |= {"operator": operator, "opset": opset_of(model), "outputs": len(proto.output)}
         nodes.append(Node(name, operator, attributes, tuple(proto.input), tuple(proto.output)))
     return nodes
+
+
+def _standard(card: Card, nodes: list[Node]) -> list[Node]:
+    """The nodes, with fused ones written as standard nodes under unique names."""
+    taken = {node.name for node in nodes}
+    result = []
+    for node in nodes:
+        with _blaming(card, node):
+            first, *rest = standard_nodes(node)
+        result.append(first)
+        for each in rest:
+            name = each.name
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            result.append(replace(each, name=name))
+    return result
 
 
 def _layer_name(name: str) -> str:

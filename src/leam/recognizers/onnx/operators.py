@@ -234,6 +234,16 @@ def _matmul(_: Attributes, a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a, b)
 
 
+@_implements("FusedMatMul")
+def _fused_matmul(attributes: Attributes, a: Tensor, b: Tensor) -> Tensor:
+    """The product of two matrices, each perhaps transposed, times a constant (of onnxruntime's optimiser)."""
+    a, b = together(a, b)
+    a = a.mT if attributes.get("transA", 0) else a
+    b = b.mT if attributes.get("transB", 0) else b
+    product: Tensor = torch.matmul(a, b) * attributes.get("alpha", 1.0)
+    return product
+
+
 @_implements("Einsum")
 def _einsum(attributes: Attributes, *inputs: Tensor) -> Tensor:
     product: Tensor = torch.einsum(attributes["equation"], *together(*inputs))

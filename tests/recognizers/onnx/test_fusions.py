@@ -1,0 +1,112 @@
+"""Fused nodes of onnxruntime's optimiser are the standard nodes that they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import helper, numpy_helper, parser
+
+from leam.errors import ModelError
+from leam.recognizers.card import Card
+from leam.recognizers.catalogue import load_recognizer
+
+
+def model(body, **weights):
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]> '
+        f"g (float[1,3,8,8] x) => (float[b,d] z) {{ {body} }}"
+    )
+    found = parser.parse_model(text)
+    for name, shape in weights.items():
+        values = np.random.default_rng(len(name)).normal(size=shape).astype(np.float32)
+        found.graph.initializer.append(numpy_helper.from_array(values, name))
+    return found
+
+
+def fused(found, *inputs, outputs=("c",), place=0, operator="FusedConv", **attributes):
+    node = helper.make_node(
+        operator, inputs, outputs, f"node_{outputs[0]}", domain="com.microsoft", **attributes
+    )
+    found.graph.node.insert(place, node)
+    return found
+
+
+def load(found, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(found.SerializeToString())
+    card = Card(name="mine", architecture="onnx", file=str(path), input_size=(8, 8))
+    return load_recognizer(card)
+
+
+def agrees(found, tmp_path):
+    x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    session = onnxruntime.InferenceSession(
+        found.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (wanted,) = session.run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(load(found, tmp_path).forward(x), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"activation": "Relu"},
+        {"activation": "Clip", "activation_params": [-0.5, 0.7]},
+        {"activation": "LeakyRelu", "activation_params": [0.3]},
+        {"activation": "HardSigmoid", "activation_params": [0.1, 0.4]},
+        {"activation": "Tanh"},
+        {"activation": "Sigmoid"},
+    ],
+    ids=lambda attributes: attributes["activation"],
+)
+@pytest.mark.parametrize("summed", [False, True])
+def test_convolutions_with_sums_and_activations(attributes, summed, tmp_path):
+    if summed:
+        found = model("s = Conv(x, v) z = Flatten(c)", w=(4, 3, 3, 3), v=(4, 3, 3, 3), b=(4,))
+        fused(found, "x", "w", "b", "s", place=1, **attributes)
+    else:
+        found = fused(model("z = Flatten(c)", w=(4, 3, 3, 3)), "x", "w", **attributes)
+    agrees(found, tmp_path)
+
+
+def test_the_layer_of_a_fused_convolution_is_the_convolution(tmp_path):
+    found = fused(model("z = Flatten(c)", w=(4, 3, 3, 3)), "x", "w", activation="Relu")
+    module = load(found, tmp_path).module
+    assert [type(child).__name__ for child in module.children()] == ["Conv2d", "ReLU", "Operation"]
+
+
+def test_products_and_gelus(tmp_path):
+    body = "f = Flatten(x) z = Identity(h)"
+    found = model(body, w=(5, 192), bias=(5,))
+    fused(found, "f", "w", outputs=["g"], place=1, operator="FusedMatMul", transB=1, alpha=0.5)
+    fused(found, "g", "bias", outputs=["e"], place=2, operator="BiasGelu")
+    fused(found, "e", outputs=["h"], place=3, operator="Gelu")
+    agrees(found, tmp_path)
+
+
+def test_dense_layers_with_activations(tmp_path):
+    found = model("f = Flatten(x) z = Identity(g)", w=(192, 5), bias=(5,))
+    fused(
+        found, "f", "w", "bias",
+        outputs=["g"], place=1, operator="FusedGemm", activation="Relu",
+    )  # fmt: skip
+    agrees(found, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "reason"),
+    [
+        ("FusedConv", {"activation": "Mish"}, "with the activation 'Mish'"),
+        ("FusedConv", {}, "with the activation ''"),
+        ("FusedMatMul", {"transBatchA": 1}, "with transposed batches"),
+        ("Attention", {}, "supported"),
+    ],
+)
+def test_other_forms_are_refused_by_name(operator, attributes, reason, tmp_path):
+    found = model("z = Flatten(c)", w=(4, 3, 3, 3))
+    fused(found, "x", "w", operator=operator, **attributes)
+    with pytest.raises(ModelError, match=f"operator com.microsoft.{operator} is not .*{reason}"):
+        load(found, tmp_path)
