@@ -162,7 +162,9 @@ def curves(base: float) -> CurveFigures:
                 for m, mask in enumerate(("critical", "moved"))
             }
             for f, fill in enumerate(("mean", "blur"))
-        }
+        },
+        fraction=0.01,
+        margins={"mean": {"moved": e(base)}, "blur": {"moved": e(-base)}},
     )
 
 

@@ -280,6 +280,24 @@ def test_curves(boxes):
     assert "a subset of 4 people" in found.texts[0]
     assert found.tables == [
         [
+            (
+                "recognizer",
+                "fill",
+                "pixels hidden",
+                "strongest control",
+                "critical minus control",
+                "verdict",
+            ),
+            *(
+                (name, fill, "1 %", "moved", text(sign * base, 4), word)
+                for name, base in BASES.items()
+                for fill, sign, word in (
+                    ("mean", 1, "supported"),
+                    ("blur", -1, "not supported"),
+                )
+            ),
+        ],
+        [
             ("recognizer", "fill", "mask", "1 %", "5 %", "people"),
             *(
                 (name, fill, mask, f"{base + add:.4f}", f"{base + add + 0.5:.4f}", "4")
@@ -291,7 +309,7 @@ def test_curves(boxes):
                     ("blur", "moved", 0.11),
                 )
             ),
-        ]
+        ],
     ]
 
 

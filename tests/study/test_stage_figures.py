@@ -164,7 +164,7 @@ def test_effect(folder):
 
 def test_curves(folder):
     fills, fractions = ("black", "mean"), (0.1, 0.2, 0.4)
-    plan = plan_of(curve_controls=("scattered",), fills=fills, curve=fractions, subset=4)
+    plan = plan_of(curve_controls=("scattered",), fills=fills, curve=fractions, subset=4, top=0.22)
     drops = values(4, 2, 2, 3)
     for index, rows in enumerate(parts(4)):
         shard = Grid(np.array([2 * row for row in rows]), drops[rows])
@@ -178,6 +178,9 @@ def test_curves(folder):
             assert [point.fraction for point in points] == list(fractions)
             for t, point in enumerate(points):
                 assert same(point.value, expected(drops[:, f, m, t], "abcd"))
+        margin = expected(drops[:, f, 0, 1].astype(float) - drops[:, f, 1, 1], "abcd")
+        assert same(found.margins[fill]["scattered"], margin)
+    assert found.fraction == 0.2
 
 
 def test_verification(folder):
@@ -351,10 +354,11 @@ def blobs(places: Sequence[int]) -> np.ndarray:
     return density
 
 
-def test_specificity(folder):
-    """Persons a, b and c have a pixel of their own; d's two pictures show those of a and b.
+@pytest.fixture
+def specific(folder) -> tuple[SpecificityFigures, pl.DataFrame]:
+    """Figures and table of four people.
 
-    The edges of all faces are the same pixel. Each person has two regions of its own, whose areas differ between its
+    Persons a, b and c have a pixel of their own; d's two pictures show those of a and b. The edges of all faces are the same pixel. Each person has two regions of its own, whose areas differ between its
     two pictures, but not their densities. With random weights the four pictures of a slice show pixels of their own.
     """
     plan, places = plan_of(subset=4), [0, 0, 1, 1, 2, 2, 0, 1]
@@ -375,13 +379,22 @@ def test_specificity(folder):
     run.__dict__["people"] = {name: number for number, name in enumerate("abcd")}
     folder.write_table("specificity/one", PersonSpecificity().tabulate(run, "one"))
     table = folder.read_table("specificity/one")
+    found = PersonSpecificity().summarise(run, "one")
+    assert isinstance(found, SpecificityFigures)
+    return found, table
+
+
+# The AUC of the critical masks.
+AUC = 0.75 * (1 - 4 / 24) + 0.5 * (0.75 * 4 / 24 + 0.25 * 20 / 24)
+
+
+def test_specificity(specific):
+    found, table = specific
     assert table["person"].to_list() == list("abcd")
     assert table["model"].to_list() == ["one"] * 4
     assert table["critical_genuine"].to_list() == [1, 1, 1, 0]
     # Of six pairs with other people's pictures each of a's meets one of d's, and so do b's; d's meet two each.
     assert table["critical_impostor"].to_list() == pytest.approx([1 / 6, 1 / 6, 0, 2 / 6])
-    found = PersonSpecificity().summarise(run, "one")
-    assert isinstance(found, SpecificityFigures)
     assert list(found.operands) == ["critical", "dense", "density", "halves", "pattern"]
     critical = found.operands["critical"]
     assert critical.genuine.mean == pytest.approx(0.75)
@@ -390,25 +403,28 @@ def test_specificity(folder):
     assert critical.histogram.genuine[-1] == pytest.approx(0.75)
     assert critical.histogram.impostor[-1] == pytest.approx(4 / 24, abs=1e-5)
     assert (critical.histogram.edges[0], critical.histogram.edges[-1]) == (0, 1)
-    auc = 0.75 * (1 - 4 / 24) + 0.5 * (0.75 * 4 / 24 + 0.25 * 20 / 24)
-    assert critical.auc.mean == pytest.approx(auc)
+    assert critical.auc.mean == pytest.approx(AUC)
     assert critical.chance.auc.mean == pytest.approx(0.5, abs=0.1)
     assert critical.p is not None
     assert 0 < critical.p < 0.3
+
+
+def test_specificity_beside_controls(specific):
+    found, table = specific
     edges, areas, random = (found.controls[name] for name in ("edges", "areas", "random_weights"))
     assert (edges.genuine.mean, edges.impostor.mean, edges.auc.mean) == (1, 1, 0.5)
     assert (areas.impostor.mean, areas.auc.mean) == (0, 1)
     assert areas.genuine.mean == pytest.approx(2 * np.sqrt(0.25 * 0.75))
     assert (random.genuine.mean, random.impostor.mean, random.auc.mean) == (0, 0, 0.5)
-    assert edges.critical.mean == areas.critical.mean == pytest.approx(auc)
-    assert edges.difference.mean == pytest.approx(auc - 0.5)
-    assert areas.difference.mean == pytest.approx(auc - 1)
+    assert edges.critical.mean == areas.critical.mean == pytest.approx(AUC)
+    assert edges.difference.mean == pytest.approx(AUC - 0.5)
+    assert areas.difference.mean == pytest.approx(AUC - 1)
     # Within slices: all genuine pairs of a, b and c, but not that of d; of eight impostor pairs none.
     assert random.critical.mean == pytest.approx(0.75 + 0.25 / 2)
     assert random.difference.mean == pytest.approx(0.375)
     # All faces have the same landmarks and edges, so that all impostor pairs match.
     for name in ("landmarks", "edges"):
-        assert found.matched[name].auc.mean == pytest.approx(auc)
+        assert found.matched[name].auc.mean == pytest.approx(AUC)
         assert found.matched[name].change.mean == pytest.approx(0)
     assert found.operands["density"].genuine.mean == pytest.approx(1)
     assert found.operands["density"].impostor.mean == pytest.approx(0)

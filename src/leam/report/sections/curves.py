@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from leam.metrics.statistics import verdict
 from leam.report.charts import MASK_COLOURS, MUTED, Line, LinePanel, Lines
-from leam.report.parts import Drawing, Part, Table, Text, plain
+from leam.report.parts import MISSING, Drawing, Part, Table, Text, number, plain
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.masks import CRITICAL
 from leam.study.run_data import mean_of_known
@@ -36,8 +37,20 @@ class Curves(Section):
         yield Text(
             "Similarity drop over the fraction of hidden pixels, under each fill: critical pixels (bold) and as many "
             f"pixels of each control. Means over recognizers, measured on a subset of {context.settings.subset} people "
-            "drawn with the seed. A conclusion holds for its fill: black is a strong stimulus itself, while blur and "
-            "ROAD's imputation are not."
+            "drawn with the seed. Black is a strong stimulus itself, while blur and ROAD's imputation are not: a "
+            "conclusion is drawn for each fill, against the strongest of these controls."
+        )
+        yield Table(
+            (
+                "recognizer",
+                "fill",
+                "pixels hidden",
+                "strongest control",
+                "critical minus control",
+                "verdict",
+            ),
+            list(_verdicts(found)),
+            folded="",
         )
         axis = "similarity drop (cosine)" if kind == "cosine" else "growth of the distance"
         yield Drawing(
@@ -65,6 +78,14 @@ class Curves(Section):
                 for mask, points in masks.items()
             ],
         )
+
+
+def _verdicts(found: Mapping[str, CurveFigures]) -> Iterator[tuple[str, ...]]:
+    for name, figures in found.items():
+        for fill, margins in figures.margins.items():
+            one = verdict(margins)
+            fraction = f"{100 * figures.fraction:g} %"
+            yield name, fill, fraction, one.control or MISSING, number(one.margin, 4), str(one)
 
 
 def curve_chart(found: Mapping[str, CurveFigures], axis: str) -> Lines:

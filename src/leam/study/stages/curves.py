@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from leam.explain.masks import critical_mask
+from leam.metrics.statistics import Estimate
 from leam.results.figures import Figures, Point
 from leam.results.shards import Shard, axes, joined
 from leam.study.explained import EXPLAIN
@@ -39,6 +40,10 @@ class CurveFigures(Figures):
 
     curves: dict[str, dict[str, list[Point]]]
     """Curves by fill, then by mask: ``critical``, or a control."""
+    fraction: float
+    """Fraction at which the margins are measured: the one nearest to that of the critical masks."""
+    margins: dict[str, dict[str, Estimate]]
+    """Drop under the critical mask minus drop under each control, by fill, then by control."""
 
 
 @STAGES("curves")
@@ -103,7 +108,17 @@ class Curves(SubsetStage[Grid]):
             return None
         grid, settings = joined(parts), run.settings
         owners = run.owners(grid.position)
+        nearest = int(np.argmin(np.abs(np.array(settings.curve) - settings.top)))
+        drop = grid.drop[:, :, :, nearest].astype(np.float64)
+        margins = drop[:, :, :1] - drop[:, :, 1:]
         return CurveFigures(
+            fraction=settings.curve[nearest],
+            margins={
+                fill: dict(
+                    zip(settings.curve_controls, run.estimates(margins[:, f], owners), strict=True)
+                )
+                for f, fill in enumerate(settings.fills)
+            },
             curves={
                 fill: {
                     mask: [
@@ -113,7 +128,7 @@ class Curves(SubsetStage[Grid]):
                     for m, mask in enumerate(_masks(settings))
                 }
                 for f, fill in enumerate(settings.fills)
-            }
+            },
         )
 
 
