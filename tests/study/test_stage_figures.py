@@ -358,8 +358,9 @@ def blobs(places: Sequence[int]) -> np.ndarray:
 def specific(folder) -> tuple[SpecificityFigures, pl.DataFrame]:
     """Figures and table of four people.
 
-    Persons a, b and c have a pixel of their own; d's two pictures show those of a and b. The edges of all faces are the same pixel. Each person has two regions of its own, whose areas differ between its
-    two pictures, but not their densities. With random weights the four pictures of a slice show pixels of their own.
+    Persons a, b and c have a pixel of their own; d's two pictures show those of a and b. The edges of all faces are the
+    same pixel. Each person has two regions of its own, whose areas differ between its two pictures, but not their
+    densities. With random weights the four pictures of a slice show pixels of their own.
     """
     plan, places = plan_of(subset=4), [0, 0, 1, 1, 2, 2, 0, 1]
     areas = np.zeros((8, len(REGIONS)), dtype=np.float32)
