@@ -40,11 +40,14 @@ def test_layers_as_table_and_json(leam):
     layers = json.loads(
         leam("models", "layers", "dlib_resnet", "--layers", "stages", "--json").stdout
     )
-    assert table.stdout.splitlines()[0].split() == ["layer", "channels", "size", "note"]
+    assert table.stdout.splitlines()[0].split() == [
+        "layer", "taken", "at", "channels", "size", "note",
+    ]  # fmt: skip
     assert [line.split() for line in table.stdout.splitlines()[1:]] == [
-        [layer["name"], str(layer["channels"]), "x".join(map(str, layer["size"]))]
+        [layer["name"], layer["place"], str(layer["channels"]), "x".join(map(str, layer["size"]))]
         for layer in layers
     ]
+    assert layers[0]["place"] != layers[0]["name"], "a normalisation follows every convolution"
     assert len(layers) > 2
 
 

@@ -101,7 +101,9 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         "critical_pixels": round(0.05 * SIDE**2),
         "parser": "landmarks",
         "parser_sha256": None,
-        "layers": [{"name": "conv2", "channels": 5, "size": [16, 16], "empty": False}],
+        "layers": [
+            {"name": "conv2", "place": "conv2", "channels": 5, "size": [16, 16], "empty": False}
+        ],
         "notes": [],
     }
     assert {name: record[name] for name in expected} == expected

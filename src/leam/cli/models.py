@@ -23,6 +23,7 @@ from leam.cli.printing import print_check
 from leam.errors import InputError
 
 if TYPE_CHECKING:
+    from leam.explain.layers import Layer
     from leam.recognizers.catalogue import CatalogueEntry
 
 
@@ -92,15 +93,26 @@ def layers(
         (recognizer,) = load_models([model], cards, report)
         found = Explainer(recognizer, layers=split_layers(layers)).layers
     if as_json:
-        show_json([{**asdict(layer), "note": layer.note} for layer in found])
+        show_json([_layer_fields(layer) for layer in found])
         return
     show_table(
-        ("layer", "channels", "size", "note"),
+        ("layer", "taken at", "channels", "size", "note"),
         (
-            (layer.name, str(layer.channels), f"{layer.size[0]}x{layer.size[1]}", layer.note)
+            (
+                layer.name,
+                layer.place,
+                str(layer.channels),
+                f"{layer.size[0]}x{layer.size[1]}",
+                layer.note,
+            )
             for layer in found
         ),
     )
+
+
+def _layer_fields(layer: Layer) -> dict[str, object]:
+    named = ("name", "place", "channels", "size", "extra_tokens", "note")
+    return {name: getattr(layer, name) for name in named}
 
 
 def check(
@@ -149,7 +161,7 @@ def check(
             )
         found = check_model(recognizer, verification)
     if as_json:
-        show_json(asdict(found))
+        show_json(asdict(found) | {"layers": [_layer_fields(layer) for layer in found.layers]})
     else:
         print_check(found)
 

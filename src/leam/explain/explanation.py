@@ -82,6 +82,9 @@ class LayerRecord(_Record):
 
     name: str
     """The module's name in the network."""
+    place: str
+    """The module at whose output activations and gradients are taken: ``name``, or the last of the frozen affine
+    operations that follow it."""
     channels: int
     """Number of channels."""
     size: tuple[int, int]
@@ -222,7 +225,11 @@ class Explanation:
             regions=self.regions,
             layers=[
                 LayerRecord(
-                    name=layer.name, channels=layer.channels, size=layer.size, empty=bool(empty)
+                    name=layer.name,
+                    place=layer.place,
+                    channels=layer.channels,
+                    size=layer.size,
+                    empty=bool(empty),
                 )
                 for layer, empty in zip(maps.layers, maps.empty[:, 0], strict=True)
             ],

@@ -61,6 +61,11 @@ class Layer:
         rows, columns = self.size
         return f"tokens arranged on a {rows}x{columns} grid, {self.extra_tokens} class or register tokens dropped"
 
+    @property
+    def place(self) -> str:
+        """Where activations and gradients are taken: a module, and the functions after it, if any are merged."""
+        return self.module if self.affine is None else f"{self.module}, then functions"
+
     def activations(self, output: Tensor) -> Tensor:
         """The layer's activations ``(B, C, h, w)``, from the output of ``module``."""
         grid = self.on_grid(output)
