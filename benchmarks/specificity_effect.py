@@ -178,7 +178,10 @@ class Judge:
     def own_masks(self, pictures: NDArray[np.intp]) -> dict[str, NDArray[np.bool_]]:
         """The masks of each person's map of some pictures ``(people, k)``, by kind, ``(people, h, w)``."""
         maps = {
-            name: [PERSON_MAPS[name](self.found.maps[rows], self.population) for rows in pictures]
+            name: [
+                PERSON_MAPS[name].compute(self.found.maps[rows], self.population)
+                for rows in pictures
+            ]
             for name in ESTIMATES
         }
         edges = self.found.edges[pictures].mean(dim=1)

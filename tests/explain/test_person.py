@@ -121,14 +121,14 @@ def test_population_separates_people_from_pictures() -> None:
 
 
 def test_shrunk_is_nearer_to_the_truth_than_the_mean_and_the_population() -> None:
-    population = Population.of(*people_of(40, 4))
+    population = Population.of(*people_of(24, 4))
     generator = torch.Generator().manual_seed(1)
     errors = []
-    for person in range(40):
+    for person in range(8):
         place = place_of(person)
         truth = smoothed(noisy(place, generator, 0.0)[None])[0]
         maps = torch.stack([noisy(place, generator, 1.0) for _ in range(2)])
-        shrunk, mean = (PERSON_MAPS[name](maps, population) for name in ("shrunk", "mean"))
+        shrunk, mean = (PERSON_MAPS[name].compute(maps, population) for name in ("shrunk", "mean"))
         guesses = (shrunk, smoothed(torch.from_numpy(mean)[None])[0], population.mean)
         errors.append([np.square(guess - truth).sum() for guess in guesses])
     own, plain, everybody = np.mean(errors, axis=0)
@@ -140,7 +140,9 @@ def test_more_pictures_are_shrunk_less() -> None:
     population = Population.of(*people_of(24, 4))
     one = noisy(place_of(0), torch.Generator().manual_seed(2), 1.0)
     distances = [
-        np.square(PERSON_MAPS["shrunk"](one.repeat(k, 1, 1), population) - population.mean).sum()
+        np.square(
+            PERSON_MAPS["shrunk"].compute(one.repeat(k, 1, 1), population) - population.mean
+        ).sum()
         for k in (1, 4, 16)
     ]
     assert distances[0] < distances[1] < distances[2]

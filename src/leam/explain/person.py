@@ -95,9 +95,19 @@ class Population:
         )
 
 
-PersonEstimate = Callable[[Tensor, Population | None], Values]
-"""From a person's overall maps ``(k, h, w)``, each summing to 1, and the population to the person's map ``(h, w)``;
-negative values count as zero."""
+@dataclass(frozen=True)
+class PersonEstimate:
+    """How a person's map is estimated.
+
+    Attributes:
+        compute: From a person's overall maps ``(k, h, w)``, each summing to 1, and the population to the person's map
+            ``(h, w)``; negative values count as zero.
+        needs_population: Whether the population is needed. If not, it may be None.
+    """
+
+    compute: Callable[[Tensor, Population | None], Values]
+    needs_population: bool = False
+
 
 PERSON_MAPS: Registry[PersonEstimate] = Registry("person map", "leam.person_maps")
 """The estimates of a person's map by name."""
@@ -179,23 +189,31 @@ def person_map(
         raise InputError(
             f"{shared[0]}: belongs to the person and to the population; remove it from one"
         )
+    chosen = PERSON_MAPS[estimate]
+    if chosen.needs_population and population is None:
+        raise InputError(
+            f"person map {estimate}: needs the maps of other people; give a population"
+        )
+    if population is not None and population.mean.shape != maps.shape[1:]:
+        raise InputError(
+            f"population: maps of {population.mean.shape} pixels, the person's have {tuple(maps.shape[1:])}; "
+            "use one recognizer"
+        )
     full = maps.flatten(1).sum(dim=1) > 0
     if not full.any():
         raise InputError("no picture of the person has a map; use other pictures")
-    values = PERSON_MAPS[estimate](maps[full].cpu(), population).clip(min=0)
+    values = chosen.compute(maps[full].cpu(), population).clip(min=0)
     total = values.sum()
     found = torch.from_numpy((values / (total if total > 0 else 1)).astype(np.float32))
     return PersonMap(found, estimate, tuple(pictures))
 
 
-@PERSON_MAPS("mean")
 def mean(maps: Tensor, _population: Population | None) -> Values:
     """The mean of the pictures' maps. Cost: one map per picture."""
     found: Values = maps.double().mean(dim=0).numpy()
     return found
 
 
-@PERSON_MAPS("shrunk")
 def shrunk(maps: Tensor, population: Population | None) -> Values:
     """The best linear prediction of the person's map, from noisy maps and the population.
 
@@ -205,20 +223,20 @@ def shrunk(maps: Tensor, population: Population | None) -> Values:
     observations", Biometrika 1972; Henderson's best linear unbiased prediction). Cost: one map per picture of the
     person and of the population.
     """
-    known = _needed(population, "shrunk")
+    known = _needed(population)
     smooth = smoothed(maps).mean(axis=0)
-    if smooth.shape != known.mean.shape:
-        raise InputError(
-            f"population: maps of {known.mean.shape} pixels, the person's have {smooth.shape}; use one recognizer"
-        )
     flat = known.components.reshape(len(known.components), -1)
     scores = flat @ (smooth - known.mean).ravel()
-    # The pseudo-inverse serves components that do not vary.
-    weight = known.between @ np.linalg.pinv(
-        known.between + known.within / len(maps), hermitian=True
-    )
-    found: Values = known.mean + (flat.T @ (weight @ scores)).reshape(known.mean.shape)
+    total = known.between + known.within / len(maps)
+    # Not singular for components that do not vary.
+    total += np.eye(len(total)) * (1e-9 * np.trace(total) + np.finfo(np.float64).tiny)
+    own = known.between @ np.linalg.solve(total, scores)
+    found: Values = known.mean + (flat.T @ own).reshape(known.mean.shape)
     return found
+
+
+PERSON_MAPS("mean")(PersonEstimate(mean))
+PERSON_MAPS("shrunk")(PersonEstimate(shrunk, needs_population=True))
 
 
 def smoothed(maps: Tensor) -> Values:
@@ -228,11 +246,9 @@ def smoothed(maps: Tensor) -> Values:
     return np.stack(blurred)
 
 
-def _needed(population: Population | None, estimate: str) -> Population:
+def _needed(population: Population | None) -> Population:
     if population is None:
-        raise InputError(
-            f"person map {estimate}: needs the maps of other people; give a population"
-        )
+        raise TypeError("this estimate needs a population")
     return population
 
 
