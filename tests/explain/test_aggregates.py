@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from leam.errors import InputError
-from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
+from leam.explain.aggregates import AGGREGATES, binomial, distribution, distributions, upsample
 
 SIZE = (8, 6)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -45,6 +45,28 @@ def test_the_largest_and_the_geometric_mean():
     torch.testing.assert_close(AGGREGATES["max"](LAYERS, SIZE), ENLARGED.amax(dim=0))
     wanted = (ENLARGED * 48 + 0.01).log().mean(dim=0).exp()
     torch.testing.assert_close(AGGREGATES["product"](LAYERS, SIZE), wanted)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 7), (3, 3), (1, 2)])
+def test_the_binomial_filter_keeps_mass(size):
+    maps = torch.rand(2, *size, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(binomial(maps).sum(dim=(1, 2)), maps.sum(dim=(1, 2)))
+
+
+def test_the_binomial_filter_removes_a_lattice_of_two_cells_and_spreads_a_point():
+    rows, columns = torch.arange(8)[:, None] % 2, torch.arange(6) % 2
+    for lattice in (rows + 0 * columns, 0 * rows + columns, rows ^ columns):
+        inner = binomial(lattice[None].float())[0, 1:-1, 1:-1]
+        torch.testing.assert_close(inner, torch.full((6, 4), 0.5))
+    point = torch.zeros(1, 5, 5)
+    point[0, 2, 2] = 16
+    expected = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]])
+    torch.testing.assert_close(binomial(point)[0, 1:-1, 1:-1], expected)
+
+
+def test_smooth_filters_each_layer_on_its_own_grid():
+    wanted = AGGREGATES["sizes"]([binomial(layer) for layer in LAYERS], SIZE)
+    torch.testing.assert_close(AGGREGATES["smooth"](LAYERS, SIZE), wanted)
 
 
 @pytest.mark.parametrize("name", AGGREGATES)

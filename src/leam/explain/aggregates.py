@@ -64,19 +64,6 @@ def distributions(maps: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
     return tuple(normalised), ~valid
 
 
-def smooth(maps: Tensor) -> Tensor:
-    """Maps ``(B, h_l, w_l)`` or ``(L, B, h_l, w_l)`` after the binomial filter [1 2 1]/4 along both axes, total mass kept.
-
-    The filter removes the shortest period of the grid, of two cells, and keeps the rest: its response at a period of p
-    cells is ``cos(pi / p) ** 2``. A strided convolution reads the positions of its input unevenly, so that gradients
-    before it have that period (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016). At the border
-    the outermost cells are repeated.
-    """
-    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
-    rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
-    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
-
-
 @AGGREGATES("mean")
 def mean(maps: Sequence[Tensor], size: Size) -> Tensor:
     """The mean of the layers' maps."""
@@ -105,6 +92,18 @@ def sizes(maps: Sequence[Tensor], size: Size) -> Tensor:
     return _weighted_mean(maps, weights, size)
 
 
+@AGGREGATES("smooth")
+def smooth(maps: Sequence[Tensor], size: Size) -> Tensor:
+    """The aggregate ``sizes`` of layer maps after the binomial filter [1 2 1]/4 along both axes, total mass kept.
+
+    A strided convolution or pooling reads the cells of its input unevenly, so that gradients before it repeat with a
+    period of two cells (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016). The filter's response
+    at a period of p cells is ``cos(pi / p) ** 2``: it removes that lattice and the scattered pixels of critical masks,
+    and blurs the rest. Outermost cells are repeated at the border.
+    """
+    return sizes([binomial(layer) for layer in maps], size)
+
+
 @AGGREGATES("product")
 def product(maps: Sequence[Tensor], size: Size) -> Tensor:
     """The geometric mean over layers, which is high only where all layers agree; empty maps are excluded."""
@@ -123,6 +122,13 @@ def product(maps: Sequence[Tensor], size: Size) -> Tensor:
 def maximum(maps: Sequence[Tensor], size: Size) -> Tensor:
     """The maximum over layers."""
     return torch.stack([upsample(layer, size) for layer in maps]).amax(dim=0)
+
+
+def binomial(maps: Tensor) -> Tensor:
+    """Maps ``(B, h, w)`` after the filter [1 2 1]/4 along both axes; outermost cells are repeated."""
+    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    return (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 16
 
 
 def _weighted_mean(maps: Sequence[Tensor], weights: Sequence[float], size: Size) -> Tensor:
