@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 
 Model = onnx.ModelProto
@@ -158,11 +159,17 @@ class _Graph:
         return [node for node in self.model.graph.node if name in node.input]
 
     def constant(self, name: str) -> np.ndarray:
-        while name not in self._constants:
-            node = self.writer(name)
-            assert node is not None and node.op_type == "Identity", name  # noqa: S101, PT018
-            name = node.input[0]
-        return numpy_helper.to_array(self._constants[name]).astype(np.float64)
+        """The value of a constant, float64."""
+        return self._value(name).astype(np.float64)
+
+    def _value(self, name: str) -> np.ndarray:
+        if name in self._constants:
+            return numpy_helper.to_array(self._constants[name])
+        node = self.writer(name)
+        assert node is not None, f"{name} is no constant"  # noqa: S101
+        given = {value: self._value(value) for value in node.input}
+        (found,) = ReferenceEvaluator(node).run(None, given)
+        return np.asarray(found)
 
     def attribute(self, node: onnx.NodeProto, name: str, default: float) -> float:
         return next((a.f for a in node.attribute if a.name == name), default)
