@@ -63,6 +63,9 @@ class Settings(BaseModel):
     effect: bool = False
     """Also compare the critical mask with the masks of the person's other picture, of another person, of the population
     and of edges under five fills."""
+    person_maps: tuple[str, ...] = ()
+    """Estimates of person maps, which are made of several pictures of a person and applied to others; see
+    :mod:`leam.explain.person`. None by default."""
     transfer: bool = False
     """Also hide each recognizer's critical pixels from all other recognizers."""
     subset: int = Field(default=0, ge=0)
@@ -101,6 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         ),
         "probes": 1,
         "effect": True,
+        "person_maps": ("mean", "shrunk"),
         "transfer": True,
         "subset": 100,
         "curve_controls": ("scattered", "moved_on_face", "population", "edges"),

@@ -12,6 +12,7 @@ import torch
 from leam.errors import InputError, StudyError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
 from leam.faces.people import Sample
@@ -234,6 +235,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
         *_named(BACKENDS, [settings.backend]),
         *_named(FILLS, [settings.fill, *settings.fills]),
         *_named(CONTROLS, [*settings.controls, *settings.curve_controls]),
+        *_named(PERSON_MAPS, settings.person_maps),
         *_named(STAGES, [stage.name for stage in stages_of(plan)]),
     ]
     found = {f"{registry.kind} {name}": registry.origin(name) for registry, name in used}

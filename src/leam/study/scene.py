@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leam.errors import StudyError
 from leam.explain.explainer import Explainer, Maps
+from leam.explain.person import Population
 from leam.explain.targets import (
     Target,
     contrast_target,
@@ -79,6 +80,8 @@ class Scene:
         read: Reads a stored shard of this slice, given its type, the stage, the recognizer and the fields to read.
         others: Templates of the people outside this slice, ``(n, D)``; None if the target does not need them.
         density_sum: Sum of the overall maps of all faces of the study, ``(h, w)``; available in the phase ``compare``.
+        maps_elsewhere: Maps of people in other slices, for person maps; None if there are too few. Available in the
+            phase ``compare``.
         subset: Positions of the pictures of the subset.
         threshold: Verification threshold: pairs with at least this similarity are accepted as genuine.
         recognizers: Names of the recognizers that have not failed.
@@ -92,6 +95,7 @@ class Scene:
     read: Callable[[type[S], str, str, Sequence[str] | None], S | None]
     others: Callable[[], Tensor | None]
     density_sum: Callable[[], NDArray[np.float64]]
+    maps_elsewhere: Callable[[], Population | None]
     subset: Callable[[], frozenset[int]]
     threshold: Callable[[], float]
     recognizers: Sequence[str]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from leam.errors import StudyError
 from leam.explain.explainer import Explainer
+from leam.explain.person import FEWEST_PEOPLE, Population
 from leam.faces.detection import Detector
 from leam.faces.detectors import load_detector
 from leam.metrics.verification import best_threshold
@@ -40,6 +41,8 @@ from leam.study.schedule import SUMMARISE, Job
 from leam.study.stage import Stage, blaming, stages_of
 from leam.study.store import RunFolder
 
+# People whose maps show how maps vary. More would change little, but take longer.
+_POPULATION = 100
 # Number of slices whose embeddings determine the verification threshold.
 _THRESHOLD_SLICES = 64
 
@@ -81,6 +84,7 @@ class Worker:
         # Values that depend on the whole study are read once, not for every job.
         self._templates: dict[str, dict[int, Tensor]] = {}
         self._density_sums: dict[str, NDArray[np.float64]] = {}
+        self._populations: dict[tuple[str, int], Population | None] = {}
         self._thresholds: dict[str, float] = {}
 
     def do(self, job: Job) -> None:
@@ -183,6 +187,7 @@ class Worker:
             read=read,
             others=lambda: self._templates_elsewhere(job),
             density_sum=lambda: self._density_sum(job.name),
+            maps_elsewhere=lambda: self._maps_elsewhere(job),
             subset=lambda: self._subset,
             threshold=lambda: self._threshold(job.name),
             recognizers=[model.card.name for model in self.plan.models],
@@ -221,6 +226,13 @@ class Worker:
             parts = run.shards(Explained, EXPLAIN, recognizer, ["density_sum"])
             self._density_sums[recognizer] = reduce(np.add, (part.density_sum for part in parts))
         return self._density_sums[recognizer]
+
+    def _maps_elsewhere(self, job: Job) -> Population | None:
+        """Maps of people outside a job's slice: for slices with even numbers those of odd ones, and the reverse."""
+        key = job.name, (job.index + 1) % 2
+        if key not in self._populations:
+            self._populations[key] = population_of(RunData(self.plan, self.folder), *key)
+        return self._populations[key]
 
     def _templates_elsewhere(self, job: Job) -> Tensor | None:
         """Templates of the people outside a job's slice; None if there are none."""
@@ -268,6 +280,40 @@ def choose_subset(plan: Plan, positions: Sequence[int]) -> frozenset[int]:
     # The key must not change, so that earlier studies keep their subset.
     drawn = seeded("panel", plan.settings.seed).permutation(len(people))[: plan.settings.subset]
     return frozenset(first[people[index]] for index in drawn)
+
+
+def population_of(run: RunData, recognizer: str, parity: int) -> Population | None:
+    """Maps of up to 100 people with several pictures, from random slices with even or odd numbers.
+
+    Args:
+        run: The study, whose maps are stored.
+        recognizer: Name of the recognizer.
+        parity: 0 for slices with even numbers, 1 for those with odd numbers.
+
+    Returns:
+        None if there are too few such people.
+    """
+    slices = range(parity, len(run.plan.slices), 2)
+    order = seeded("population", run.settings.seed).permutation(slices)
+    maps: list[Tensor] = []
+    people: list[str] = []
+    pictures: list[str] = []
+    for index in order:
+        if len(set(people)) >= _POPULATION:
+            break
+        fields = ["position", "density", "empty"]
+        shard = run.folder.read_shard(Explained, f"{EXPLAIN}/{recognizer}", int(index), fields)
+        if shard is None:
+            continue
+        usable = ~shard.empty[:, 0]
+        density = torch.from_numpy(shard.density[usable].astype(np.float32))
+        maps.append(density / density.sum(dim=(1, 2), keepdim=True))
+        pictures += [str(position) for position in shard.position[usable]]
+        people += [run.plan.images[position].person for position in shard.position[usable]]
+    several = [person for person in set(people) if people.count(person) > 1]
+    return (
+        Population.of(torch.cat(maps), people, pictures) if len(several) >= FEWEST_PEOPLE else None
+    )
 
 
 def threshold_of(run: RunData, recognizer: str) -> float:
