@@ -42,6 +42,8 @@ PICTURES = ("report/test_pictures.py",)
 DRAWING = ("report/test_drawing.py", *CHARTS)
 CLAIMS = ("report/test_claims.py",)
 FIGURES = ("study/test_stage_figures.py",)
+STATISTICS = ("metrics/test_statistics.py",)
+AFFINE = ("explain/test_affine.py",)
 TABLES = ("study/test_tables.py",)
 CAUGHT, SURVIVED, BROKEN = "caught", "survived", "broken"
 
@@ -115,7 +117,7 @@ FAULTS = [
     Fault("verification table: deletion and insertion swapped", section("verification"),
           "number(one.insertion.map.area),", "number(one.deletion.map.area),", SECTIONS),
     Fault("sanity table: the first step instead of the last", section("sanity"),
-          "number(figures.steps[-1].rank),", "number(figures.steps[0].rank),", SECTIONS),
+          "(name, figures.steps[-1]) for name", "(name, figures.steps[0]) for name", SECTIONS),
     Fault("stability table: columns swapped", section("stability"),
           "number(one.max_sensitivity),\n                    number(one.flip_consistency),",
           "number(one.flip_consistency),\n                    number(one.max_sensitivity),", SECTIONS),
@@ -157,7 +159,7 @@ FAULTS = [
     Fault("verification chart: map and random swapped", section("verification"),
           "[order.map for order in orders]", "[order.random for order in orders]", CHARTS),
     Fault("sanity chart: rank correlation in both panels", section("sanity"),
-          "step.ssim.mean for step", "step.rank.mean for step", CHARTS),
+          "charted(step.ssim).mean for step", "charted(step.rank).mean for step", CHARTS),
     Fault("agreement chart: not ordered by cluster", section("agreement"),
           "for j in order] for i in order]", "for j in sorted(order)] for i in sorted(order)]", CHARTS),
     Fault("agreement chart: rank correlations of critical masks", section("agreement"),
@@ -190,21 +192,33 @@ FAULTS = [
     Fault("mean map of one slice only", "report/pictures.py",
           "overall = density if overall is None else overall + density", "overall = density", PICTURES),
     # Claims.
-    Fault("claims: p not corrected", "report/claims.py",
-          "return gap.p_adjusted is not None and gap.p_adjusted < _SIGNIFICANT",
-          "return gap.p is not None and gap.p < _SIGNIFICANT", CLAIMS),
-    Fault("claims: mean instead of the lower end", "report/claims.py",
-          "found.difference.low > 0", "found.difference.mean > 0", CLAIMS),
+    Fault("claims: controls that are maps of others", "report/claims.py",
+          "if control not in _MAPS_OF_OTHERS", "if control in _MAPS_OF_OTHERS", CLAIMS),
+    Fault("claims: the other contrast with the population", "report/claims.py",
+          '"population": "other_picture_population"', '"population": "own_population"', CLAIMS),
     Fault("claims: men instead of women", "report/claims.py",
           'signs = [1 if row.first == "female"', 'signs = [1 if row.first == "male"', CLAIMS),
+    Fault("verdict: one control is enough", "metrics/statistics.py",
+          "if all(one.low is not None and one.low > 0", "if any(one.low is not None and one.low > 0", STATISTICS),
+    Fault("verdict: mean instead of the lower end", "metrics/statistics.py",
+          "if all(one.low is not None and one.low > 0", "if all(one.mean is not None and one.mean > 0", STATISTICS),
+    # Where layers are taken.
+    Fault("layers: what depends on the picture counts as frozen", "explain/affine.py",
+          "if any(id(tensor) in self._varying for tensor, _ in reads):", "if False:", AFFINE),
+    Fault("layers: an activation counts as affine", "explain/affine.py",
+          "if not bool(((run(values.clone()) - expected).abs() <= limit).all()):", "if False:", AFFINE),
+    Fault("layers: another reader is overlooked", "explain/affine.py",
+          "(id(tensor), version), [])) == 1:", "(id(tensor), version), [])) >= 1:", AFFINE),
+    Fault("layers: gradients are not divided by the scale", "explain/layers.py",
+          "torch.where(scale == 0, 0.0, grid / scale)", "grid", AFFINE),
     # The summary and the figures of the stages.
     Fault("summary: an exclusion dropped", "study/summary.py",
           "exclusions=exclusions,", "exclusions=exclusions[1:],", FIGURES),
     Fault("summary: pictures counted as people", "study/summary.py",
           "people=len(run.people),", "people=len(positions),", FIGURES),
     Fault("occlusion: margins with the wrong sign", stage("occlusion"),
-          'run.paired(own - rows[mask]["drop"].to_numpy(), people)',
-          'run.paired(rows[mask]["drop"].to_numpy() - own, people)', FIGURES),
+          '{mask: own - rows[mask]["drop"].to_numpy() for',
+          '{mask: rows[mask]["drop"].to_numpy() - own for', FIGURES),
     Fault("occlusion: the largest piece as the number of pieces", stage("occlusion"),
           "Pieces(count=count,", "Pieces(count=largest,", FIGURES),
     Fault("effect: energy as drop", stage("effect"),
@@ -224,7 +238,7 @@ FAULTS = [
           "deletion=VerificationFigures.Orders(map=curve(0, 0), random=curve(0, 1))",
           "deletion=VerificationFigures.Orders(map=curve(0, 1), random=curve(0, 0))", FIGURES),
     Fault("sanity: rank correlation as structural similarity", stage("sanity"),
-          "ssim=run.estimate(found.ssim[:, step], owners)", "ssim=run.estimate(found.rank[:, step], owners)", FIGURES),
+          "for values in (found.rank, found.ssim)", "for values in (found.rank, found.rank)", FIGURES),
     Fault("swap: regions in reverse order", stage("swap"),
           "found.ranking[:, place]", "found.ranking[:, -1 - place]", FIGURES),
     Fault("second parser: the first parser's shares", stage("second_parser"),

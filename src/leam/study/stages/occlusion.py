@@ -149,10 +149,9 @@ class Occlusion(Stage[Occluded]):
         drops = {m: run.column_estimates(one, ["drop"])["drop"] for m, one in rows.items()}
         own = rows[CRITICAL]["drop"].to_numpy()
         people = rows[CRITICAL]["person"].rank("dense").to_numpy().astype(np.int64) - 1
-        margins = {
-            mask: run.paired(own - rows[mask]["drop"].to_numpy(), people)
-            for mask in settings.controls
-        }
+        margins = run.margins(
+            {mask: own - rows[mask]["drop"].to_numpy() for mask in settings.controls}, people
+        )
         return OcclusionFigures(
             fraction=settings.top,
             fill=settings.fill,
