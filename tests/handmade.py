@@ -17,6 +17,7 @@ from leam.study.stages.effect import CONTRASTS, FILLS, MASKS, EffectFigures
 from leam.study.stages.groups import GroupFigures
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
+from leam.study.stages.person_maps import PersonMapFigures
 from leam.study.stages.regions import RegionFigures
 from leam.study.stages.sanity import SanityFigures
 from leam.study.stages.second_parser import SecondParserFigures
@@ -154,6 +155,53 @@ def effect(base: float) -> EffectFigures:
     )
 
 
+def person_maps(base: float) -> PersonMapFigures:
+    """Drops differ by mask by 0.01, by fill by 0.1 and by number of pictures by 1; contrasts by 0.02."""
+    kinds = ("mean", "edges")
+    masks = [f"{kind}_{whose}" for kind in kinds for whose in ("own", "other")]
+
+    def fill(first: float) -> PersonMapFigures.FillFigures:
+        controls = {"mean": ("other", "population", "edges"), "edges": ("other",)}
+        return PersonMapFigures.FillFigures(
+            drops={
+                mask: e(first + m / 100, 9)
+                for m, mask in enumerate((*masks, "population", "edges_population"))
+            },
+            contrasts={
+                kind: {
+                    control: EffectFigures.Contrast(
+                        drop=e(first + k / 10 + c / 50 - 0.1),
+                        p=0.01,
+                        d=e(first + k / 10 + c / 50 + 1),
+                        per_energy=e(first + k / 10 + c / 50 + 10),
+                    )
+                    for c, control in enumerate(names)
+                }
+                for k, (kind, names) in enumerate(controls.items())
+            },
+            verdicts={"mean": "supported" if first > 1 else "inconclusive (n = 12)"},
+        )
+
+    def count(number: int) -> PersonMapFigures.CountFigures:
+        overlap = {
+            kind: PersonMapFigures.Overlap(
+                genuine=e(base + k / 10, 6),
+                impostor=e(base + k / 10 - 0.05, 6),
+                auc=e(base + k / 10 + 0.2, 6),
+                d_prime=e(base + k / 10 + 0.3, 6),
+            )
+            for k, kind in enumerate(kinds)
+        }
+        return PersonMapFigures.CountFigures(
+            people=12,
+            probes=20,
+            fills={name: fill(base + number - 1 + f / 10) for f, name in enumerate(FILLS)},
+            overlap=overlap if number == 1 else {},
+        )
+
+    return PersonMapFigures(counts={str(number): count(number) for number in (1, 3)})
+
+
 def curves(base: float) -> CurveFigures:
     return CurveFigures(
         curves={
@@ -222,6 +270,7 @@ def recognizer(place: int) -> RecognizerSummary:
             "specificity": specificity(base),
             "occlusion": occlusion(base),
             "effect": effect(base),
+            "person_maps": person_maps(base),
             "curves": curves(base),
             "verification": verification(base),
             "sanity": sanity(base),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -98,6 +99,26 @@ def test_the_lead_of_the_own_mask_stands_beside_that_of_edges(charts):
                 )
             }
         )
+
+
+def test_the_lead_of_person_maps_over_the_number_of_pictures(charts):
+    effects, overlap = charts("person_maps")
+    mean = sum(BASES.values()) / 3
+    for f, axis in enumerate(effects.axes):
+        lines, first = lines_of(axis), mean + f / 10 + 1
+        for label, add in (
+            ("edges, over another person", 0.1),
+            ("mean, over another person", 0),
+            ("mean, over the population", 0.02),
+        ):
+            assert np.array(lines.pop(label)) == pytest.approx(
+                np.array([[1, first + add], [3, first + add + 2]])
+            )
+        assert not lines
+    (axis,) = overlap.axes
+    # There are no overlaps for three pictures.
+    for label, value in (("mean", mean + 0.2), ("edges", mean + 0.3)):
+        assert lines_of(axis)[label][0] == pytest.approx((1, value))
 
 
 def test_a_single_recognizer_has_a_bar_in_each_region_s_colour(summary):

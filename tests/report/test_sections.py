@@ -19,8 +19,8 @@ def percent(mean: float) -> str:
 
 def test_the_sections_stand_in_their_order(boxes):
     assert list(boxes) == [
-        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "curves",
-        "verification",
+        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "person_maps",
+        "curves", "verification",
         "sanity", "swap", "stability", "agreement", "transfer", "groups", "groups-2", "layers", "failures",
         "exclusions", "provenance",
     ]  # fmt: skip
@@ -273,6 +273,29 @@ def test_effect(boxes):
     assert claims[1:] == expected
     assert {row[-1] for row in expected} == {"supported", "inconclusive (n = 12)"}
     assert energies[1:] == per_energy
+
+
+def test_person_maps(boxes):
+    effects, overlaps = boxes["person_maps"].tables
+    fills = ("black", "mean", "blur", "local_blur", "road")
+    expected = []
+    for name, base in BASES.items():
+        for count in (1, 3):
+            for f, fill in enumerate(fills):
+                first = base + count - 1 + f / 10
+                expected.append(
+                    (
+                        name, str(count), fill, "mean", text(first, 4), text(first - 0.1, 4), text(first + 1, 2),
+                        text(first - 0.08, 4), text(first, 4), text(first - 0.06, 4), "12",
+                        "supported" if first > 1 else "inconclusive (n = 12)",
+                    )
+                )  # fmt: skip
+    assert effects[1:] == expected
+    assert overlaps[1:] == [
+        (name, "1", kind, *(text(base + first + add) for add in (0, -0.05, 0.2, 0.3)), "6")
+        for name, base in BASES.items()
+        for kind, first in (("mean", 0), ("edges", 0.1))
+    ]
 
 
 def test_curves(boxes):

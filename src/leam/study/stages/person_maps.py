@@ -110,7 +110,7 @@ class PersonMapShard(Shard):
 class PersonMapFigures(Figures):
     """Effect on new pictures and overlap of masks from several pictures of a person."""
 
-    class Fill(Model):
+    class FillFigures(Model):
         """Effect on pictures that the maps were not made of, under one fill."""
 
         drops: dict[str, Estimate]
@@ -135,19 +135,19 @@ class PersonMapFigures(Figures):
         d_prime: Estimate
         """d-prime: distance between genuine and impostor pairs in standard deviations."""
 
-    class Count(Model):
+    class CountFigures(Model):
         """Figures of maps of a certain number of pictures."""
 
         people: int
         """Number of people with enough pictures for the effect."""
         probes: int
         """Number of pictures that masks are applied to."""
-        fills: dict[str, PersonMapFigures.Fill]
+        fills: dict[str, PersonMapFigures.FillFigures]
         """Effect by fill."""
         overlap: dict[str, PersonMapFigures.Overlap]
         """Overlap by kind of map; needs people with twice as many pictures."""
 
-    counts: dict[str, Count]
+    counts: dict[str, CountFigures]
     """Figures by the number of pictures of a map: 1, 3, 6 and 10, as far as people have enough pictures."""
 
 
@@ -243,7 +243,7 @@ class PersonMaps(Stage[PersonMapShard]):
             if not some.any():
                 continue
             owners = run.owners(found.position[some])
-            counts[str(count)] = PersonMapFigures.Count(
+            counts[str(count)] = PersonMapFigures.CountFigures(
                 people=int(owners.max()) + 1,
                 probes=int(some.sum()),
                 fills={
@@ -386,7 +386,7 @@ def _fill(
     owners: NDArray[np.int64],
     drop: NDArray[np.float32],
     energy: NDArray[np.float32],
-) -> PersonMapFigures.Fill:
+) -> PersonMapFigures.FillFigures:
     """The figures of drops and energies ``(n, masks)`` under one fill."""
     masks, seed = masks_compared(run.settings), run.settings.seed
     drops, energies = _by_person(drop, owners), _by_person(energy, owners)
@@ -397,7 +397,7 @@ def _fill(
         }
         for kind, controls in contrasts(run.settings).items()
     }
-    return PersonMapFigures.Fill(
+    return PersonMapFigures.FillFigures(
         drops=dict(zip(masks, run.estimates(drop, owners), strict=True)),
         contrasts=found,
         verdicts={
