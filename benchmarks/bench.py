@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import InputError
-from leam.explain.aggregates import distribution
+from leam.explain.aggregates import distributions
 from leam.explain.explainer import Explainer
 from leam.explain.targets import (
     Target,
@@ -39,6 +39,8 @@ from leam.study.scene import person_templates, templates_of_others
 BATCH = 20
 IMPOSTORS = 5
 """Number of nearest impostors for the target ``contrast``, as in a study."""
+
+EVERYONE = slice(None)
 
 LayerMaps = dict[str, list[Tensor]]
 """Layer maps ``(n, h_l, w_l)`` by weighting; each map sums to 1 or is empty."""
@@ -94,15 +96,15 @@ class Bench:
 
 
 def find_faces(
-    folder: Path, people: int, images: int, seed: int, *, first: int | None = None
+    folder: Path, people: int, images: int, seed: int, *, within: slice = EVERYONE
 ) -> tuple[list[Face], NDArray[np.str_]]:
     """Faces of randomly chosen people with enough pictures, and the person of each face.
 
-    People are left out if a picture has no detected face; a message on stderr says so. ``first`` limits the choice to
-    the first people of the folder.
+    People are left out if a picture has no detected face; a message on stderr says so. ``within`` limits the choice
+    to a range of the folder's people.
     """
     samples = read_people(folder)
-    known = list(dict.fromkeys(sample.person for sample in samples))[:first]
+    known = list(dict.fromkeys(sample.person for sample in samples))[within]
     samples = [sample for sample in samples if sample.person in set(known)]
     counts = {sample.person: 0 for sample in samples}
     for sample in samples:
@@ -163,9 +165,8 @@ def layer_maps(
         part = slice(start, min(start + BATCH, len(chips)))
         activations, gradients, _, _ = explainer.differentiate(chips[part], targets(part))
         for name, weigh in WEIGHTINGS.items():
-            found[name].append(
-                [distribution(weigh(a, g)) for a, g in zip(activations, gradients, strict=True)]
-            )
+            raw = [weigh(a, g) for a, g in zip(activations, gradients, strict=True)]
+            found[name].append(list(distributions(raw)[0]))
     return {
         name: [torch.cat(layer) for layer in zip(*batches, strict=True)]
         for name, batches in found.items()

@@ -1,4 +1,4 @@
-r"""Evaluate targets, layers, weightings, aggregates, smoothing and masks on recognizers and planted truth.
+r"""Evaluate targets, layers, weightings, aggregates and masks on recognizers and planted truth.
 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
         --work variants.work --out benchmarks/variants.json --page docs/method.md
@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import combinations, groupby, product
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ from typing import Any
 import numpy as np
 import torch
 from bench import Bench, LayerMaps, find_faces, layer_maps, make_bench, targets_of, write_whole
+from lattice import equalised
 from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.explain.aggregates import AGGREGATES, distribution, smooth
+from leam.explain.aggregates import AGGREGATES, Aggregate, distribution
 from leam.explain.explainer import Explainer
 from leam.explain.layers import CONVOLUTIONS, STAGES
-from leam.explain.masks import compact_mask, critical_mask
-from leam.explain.targets import reference_target, self_target
+from leam.explain.masks import compact_mask, critical_mask, pixel_count
+from leam.explain.targets import Target, reference_target
 from leam.faces.face import Face
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.controls.edges import edge_map
@@ -40,7 +42,13 @@ from leam.metrics.occlusion import pieces
 from leam.metrics.overlap import bhattacharyya
 from leam.metrics.robustness import cascade
 from leam.metrics.specificity import specificity
-from leam.metrics.statistics import Estimate, Numbers, bootstrap_mean
+from leam.metrics.statistics import (
+    Estimate,
+    Numbers,
+    benjamini_hochberg,
+    bootstrap_mean,
+    sign_flip_p,
+)
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_shares
 from leam.planted import plant
@@ -53,8 +61,12 @@ FILLS = ("black", "mean", "local_blur")
 """The fills of the rule; the comparison with controls adds ``blur``."""
 JUDGED = ("mean", "local_blur")
 """The fills under both of which a part must be better."""
-HALVES = ("chosen", "reported")
-SANITY_FACES = 20
+HALVES = ("choosing", "reported")
+NEW = "new"
+"""The people of the second rule."""
+PEOPLE, NEW_PEOPLE = slice(200), slice(200, 400)
+"""The people of the folder for the first rule, and for the second one."""
+SANITY_FACES, CALIBRATION_FACES = 20, 16
 PLANTED = ("left_eye", "mouth")
 PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
 DEARER = 1.1
@@ -63,10 +75,6 @@ DEARER = 1.1
 MASKS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "pixels": critical_mask,
     "compact": compact_mask,
-}
-SMOOTHINGS: dict[str, Callable[[list[Tensor]], list[Tensor]]] = {
-    "none": lambda layers: layers,
-    "binomial": lambda layers: [smooth(one) for one in layers],
 }
 
 
@@ -78,7 +86,6 @@ class Variant:
     layers: str = CONVOLUTIONS
     weighting: str = "positive"
     aggregate: str = "sizes"
-    smoothing: str = "binomial"
     mask: str = "pixels"
 
     def __str__(self) -> str:
@@ -99,8 +106,7 @@ SINGLE: tuple[Variant, ...] = tuple(
         "target": ("template", "contrast"),
         "layers": (STAGES,),
         "weighting": ("signed", "magnitude", "absolute"),
-        "aggregate": ("mean", "max", "late", "last", "product"),
-        "smoothing": ("none",),
+        "aggregate": ("smooth", "equalised", "mean", "max", "late", "last", "product"),
         "mask": ("compact",),
     }.items()
     for value in values
@@ -114,29 +120,46 @@ EARLIER: tuple[Variant, ...] = (
 )
 """The best variants under the earlier definition, where layers were taken before their normalisations."""
 
+JOINS: dict[str, Aggregate] = {
+    **AGGREGATES,
+    "equalised": lambda maps, size: AGGREGATES["sizes"](equalised(maps), size),
+}
+"""The aggregates, and another remedy against the lattice of strided layers."""
+
+CANDIDATES = (
+    replace(DEFAULT, aggregate="smooth"),
+    replace(DEFAULT, weighting="signed", aggregate="smooth"),
+)
+"""The variants of the second rule."""
+REMEDIES = (replace(DEFAULT, aggregate="smooth"), replace(DEFAULT, aggregate="equalised"))
+"""Remedies against the lattice, which are measured on both halves."""
+
 Row = dict[str, Any]
 Rows = dict[str, Row]
 """Figures by variant."""
 
 
+Targets = Callable[[slice], Target]
+"""The targets of a slice of the faces."""
+
+
 class Mapper:
     """The masks of all variants of one target and choice of layers, for some faces."""
 
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        chips: NDArray[np.uint8],
-        targets: Callable[[Explainer], Any],
-        layers: str,
-    ) -> None:
-        explainer = Explainer(recognizer, layers=layers, backend="plain")
-        self._size = recognizer.card.input_size
-        self._maps: LayerMaps = layer_maps(explainer, chips, targets(explainer))
+    def __init__(self, explainer: Explainer, chips: NDArray[np.uint8], targets: Targets) -> None:
+        self._size = explainer.recognizer.card.input_size
+        self._maps: LayerMaps = layer_maps(explainer, chips, targets)
+
+    @classmethod
+    def of(cls, bench: Bench, target: str, layers: str) -> Mapper:
+        """For the faces of a bench."""
+        explainer = Explainer(bench.recognizer, layers=layers, backend="plain")
+        return cls(explainer, bench.chips, targets_of(explainer, bench.chips, bench.people, target))
 
     def overall(self, variant: Variant) -> Tensor:
         """The overall maps ``(n, h, w)``."""
-        layers = SMOOTHINGS[variant.smoothing](self._maps[variant.weighting])
-        return distribution(AGGREGATES[variant.aggregate](layers, self._size))
+        layers = self._maps[variant.weighting]
+        return distribution(JOINS[variant.aggregate](layers, self._size))
 
     def masks(self, variant: Variant) -> Tensor:
         """The critical masks ``(n, h, w)``."""
@@ -171,6 +194,13 @@ def others(people: int) -> NDArray[np.int64]:
     return 2 * np.roll(np.arange(people), people // 2)
 
 
+def moved(bench: Bench, mask: NDArray[np.bool_], place: int) -> NDArray[np.bool_]:
+    """The pieces of a face's mask, moved on the face."""
+    generator = np.random.default_rng(place)
+    given = ControlInput(mask, mask.astype(float), bench.on_face[place], mask, generator)
+    return CONTROLS["moved_on_face"](given)
+
+
 def judge(bench: Bench, masks: Tensor) -> Row:
     """Figures of one variant's critical masks ``(n, h, w)``, by person; the first picture is hidden."""
     first = np.arange(0, len(masks), 2)
@@ -179,6 +209,7 @@ def judge(bench: Bench, masks: Tensor) -> Row:
         "own": values[first],
         "other_picture": values[first + 1],
         "other_person": values[others(len(first))],
+        "moved_on_face": np.stack([moved(bench, values[place], place) for place in first]),
     }
     counts = [pieces(mask) for mask in values]
     nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
@@ -189,42 +220,39 @@ def judge(bench: Bench, masks: Tensor) -> Row:
         },
         "auc": own_auc(masks, bench.person),
         "pieces": np.reshape([number for number, _ in counts], (-1, 2)).mean(axis=1).tolist(),
-        "largest": float(np.mean([size for _, size in counts]) / values[0].sum()),
+        "largest": float(np.mean([size for _, size in counts]) / pixel_count(values[0].size, TOP)),
         "nose": float(nose.mean()),
     }
 
 
 def judge_real(bench: Bench, variants: Sequence[Variant]) -> Rows:
     """Figures of variants on one recognizer."""
-    rows = {}
+    rows: Rows = {}
     for (target, layers), group in by_maps(variants):
-        mapper = Mapper(
-            bench.recognizer,
-            bench.chips,
-            lambda one, target=target: targets_of(one, bench.chips, bench.people, target),
-            layers,
-        )
+        mapper = Mapper.of(bench, target, layers)
         rows |= {str(one): judge(bench, mapper.masks(one)) for one in group}
     return rows
 
 
+def planted_shares(region: str, variants: Sequence[Variant]) -> Rows:
+    """:func:`judge_planted` for a region."""
+    return judge_planted(plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS), variants)
+
+
 def judge_planted(planted: Planted, variants: Sequence[Variant]) -> Rows:
     """Share of the critical mask in the planted region, by face."""
-    recognizer, faces = planted.recognizer, planted.faces
-    kind = recognizer.card.similarity
+    faces = planted.faces
 
-    def targets(explainer: Explainer, target: str) -> Any:
-        if target == "self":
-            return lambda _: self_target
+    def targets(explainer: Explainer, target: str) -> Targets:
         if target == "template":
+            kind = planted.recognizer.card.similarity
             return lambda part: reference_target(planted.mates[part], kind)
         return targets_of(explainer, faces.chips, faces.person.astype(str), target)
 
-    rows = {}
+    rows: Rows = {}
     for (target, layers), group in by_maps(variants):
-        mapper = Mapper(
-            recognizer, faces.chips, lambda one, target=target: targets(one, target), layers
-        )
+        explainer = Explainer(planted.recognizer, layers=layers, backend="plain")
+        mapper = Mapper(explainer, faces.chips, targets(explainer, target))
         for variant in group:
             shares = region_shares(mapper.masks(variant), torch.from_numpy(faces.region), 2)[:, 1]
             rows[str(variant)] = {"shares": shares.reshape(-1, IMAGES).mean(dim=1).tolist()}
@@ -233,23 +261,18 @@ def judge_planted(planted: Planted, variants: Sequence[Variant]) -> Rows:
 
 def judge_sanity(bench: Bench, variants: Sequence[Variant]) -> Rows:
     """Rank correlation between the maps before and after all weights are randomised, by face."""
-    chips, people = bench.chips[:SANITY_FACES], bench.people[:SANITY_FACES]
-    rows = {}
+    faces = bench.part(np.arange(SANITY_FACES))
+    inputs = bench.recognizer.preprocess(bench.chips[:CALIBRATION_FACES])
+
+    def maps(target: str, layers: str, group: Sequence[Variant]) -> Tensor:
+        mapper = Mapper.of(faces, target, layers)
+        return torch.cat([mapper.overall(one) for one in group])
+
+    rows: Rows = {}
     for (target, layers), group in by_maps(variants):
-
-        def explain(target: str = target, layers: str = layers, group: Any = group) -> Tensor:
-            mapper = Mapper(
-                bench.recognizer,
-                chips,
-                lambda one: targets_of(one, chips, people, target),
-                layers,
-            )
-            return torch.cat([mapper.overall(one) for one in group])
-
-        (after,) = cascade(
-            bench.recognizer.module, explain, bench.recognizer.preprocess(chips), seed=0, steps=1
-        )
-        ranks = after.rank.reshape(len(group), len(chips))
+        explain = partial(maps, target, layers, group)
+        (after,) = cascade(bench.recognizer.module, explain, inputs, seed=0, steps=1)
+        ranks = after.rank.reshape(len(group), SANITY_FACES)
         rows |= {str(one): {"rank": row.tolist()} for one, row in zip(group, ranks, strict=True)}
     return rows
 
@@ -262,14 +285,9 @@ def edge_figures(bench: Bench) -> Rows:
 
 def against_controls(bench: Bench, variants: Sequence[Variant]) -> Rows:
     """Drops by person for the masks of some variants and for each of their controls."""
-    rows = {}
+    rows: Rows = {}
     for (target, layers), group in by_maps(variants):
-        mapper = Mapper(
-            bench.recognizer,
-            bench.chips,
-            lambda one, target=target: targets_of(one, bench.chips, bench.people, target),
-            layers,
-        )
+        mapper = Mapper.of(bench, target, layers)
         rows |= {str(one): {"drops": control_drops(bench, mapper, one)} for one in group}
     return rows
 
@@ -305,14 +323,13 @@ def control_drops(bench: Bench, mapper: Mapper, variant: Variant) -> dict[str, A
     }
 
 
-def cost(recognizer: Recognizer, variant: Variant, rounds: int = 5) -> float:
+def cost(recognizer: Recognizer, variant: Variant, rounds: int = 3) -> float:
     """Median processor time of all maps of 16 faces on one thread, divided by that of a forward pass."""
     explainer = Explainer(
         recognizer,
         layers=variant.layers,
         weighting=variant.weighting,
         aggregate=variant.aggregate,
-        smooth=variant.smoothing == "binomial",
     )
     size = (16, *recognizer.card.input_size, 3)
     chips = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
@@ -383,8 +400,9 @@ def parts_of(work: Work, half: str, variant: Variant) -> Parts:
             rows.append(values / np.mean(model[base]["drops"][fill]["own"]))
         return np.asarray(np.mean(rows, axis=0))
 
+    beyond = "moved_on_face" if half == NEW else None
     for fill in FILLS:
-        parts[f"drop {fill}"] = drops(fill, "own")
+        parts[f"drop {fill}"] = drops(fill, "own", beyond)
     for fill in JUDGED:
         parts[f"person {fill}"] = drops(fill, "own", "other_person")
         parts[f"person, other picture {fill}"] = drops(fill, "other_picture", "other_person")
@@ -392,7 +410,8 @@ def parts_of(work: Work, half: str, variant: Variant) -> Parts:
     parts["pieces"] = -np.mean([model[key]["pieces"] for model in real.values()], axis=0)
     for region, rows in work.subjects("planted").items():
         parts[f"planted {region}"] = np.array(rows[key]["shares"])
-    ranks = [rows[key]["rank"] for rows in work.subjects("sanity").values() if key in rows]
+    sanity = "newsanity" if half == NEW else "sanity"
+    ranks = [rows[key]["rank"] for rows in work.subjects(sanity).values() if key in rows]
     if ranks:
         parts["sanity"] = -np.nanmean(ranks, axis=0)
     return parts
@@ -449,55 +468,277 @@ class Search:
 
     def bench(self, model: str, half: str) -> Bench:
         """A recognizer with the people of a half."""
+        if half == NEW:
+            return make_bench(load_recognizer(model), self.faces, self.people)
         middle = len(self.faces) // 4 * 2
         rows = slice(middle) if half == HALVES[0] else slice(middle, None)
         return make_bench(load_recognizer(model), self.faces[rows], self.people[rows])
 
     def measure(self, variants: Sequence[Variant]) -> None:
-        """Measure variants on the planted regions and on all recognizers, on the choosing half."""
+        """Measure variants on the planted regions and, on the choosing half, on all recognizers."""
         for region in PLANTED:
-            self.work.complete(
-                "planted",
-                region,
-                variants,
-                lambda missing, region=region: judge_planted(
-                    plant(region, people=PLANTED_PEOPLE, steps=PLANTED_STEPS), missing
-                ),
-            )
+            self.work.complete("planted", region, variants, partial(planted_shares, region))
         self.hide(HALVES[0], variants)
+        self.randomise("sanity", HALVES[0], variants)
 
-    def hide(self, half: str, variants: Sequence[Variant]) -> None:
-        """Measure variants on all recognizers and the people of a half."""
-        for model in self.models:
-            name = Path(model).stem
-            self.work.complete(
-                half,
-                name,
-                variants,
-                lambda missing, model=model: judge_real(self.bench(model, half), missing),
-            )
-
-    def sanity(self, variants: Sequence[Variant]) -> None:
+    def randomise(self, kind: str, half: str, variants: Sequence[Variant]) -> None:
         """Measure how far maps depend on the weights."""
         for model in self.models:
-            self.work.complete(
-                "sanity",
-                Path(model).stem,
-                variants,
-                lambda missing, model=model: judge_sanity(self.bench(model, HALVES[0]), missing),
-            )
+            measure = partial(self._sanity, model, half)
+            self.work.complete(kind, Path(model).stem, variants, measure)
+
+    def hide(self, half: str, variants: Sequence[Variant]) -> None:
+        """Hide pixels, on all recognizers and the people of a half."""
+        for model in self.models:
+            measure = partial(self._real, model, half)
+            self.work.complete(half, Path(model).stem, variants, measure)
+
+    def _real(self, model: str, half: str, variants: Sequence[Variant]) -> Rows:
+        return judge_real(self.bench(model, half), variants)
+
+    def _sanity(self, model: str, half: str, variants: Sequence[Variant]) -> Rows:
+        return judge_sanity(self.bench(model, half), variants)
 
     def controls(self, variants: Sequence[Variant]) -> None:
-        """Compare variants with all controls, on the reported half."""
-        for model, (kind, measure) in product(
-            self.models, {"controls": against_controls, "edges": None}.items()
-        ):
-            bench = self.bench(model, HALVES[1])
-            self.work.complete(
-                kind,
-                Path(model).stem,
-                variants,
-                lambda missing, bench=bench, measure=measure: (
-                    measure(bench, missing) if measure else edge_figures(bench)
+        """Compare variants with all controls on the reported half, and edge maps in every question."""
+        for model in self.models:
+            bench, name = self.bench(model, HALVES[1]), Path(model).stem
+            measure = partial(against_controls, bench)
+            self.work.complete("controls", name, variants, measure)
+            if not self.work.rows("edges", name):
+                write_whole(self.work.folder / f"edges-{name}.json", edge_figures(bench))
+
+    def cost(self, timed: str, variants: Sequence[Variant]) -> None:
+        """Time variants on one recognizer."""
+        recognizer = load_recognizer(timed)
+        known = [one for one in variants if one.aggregate in AGGREGATES]
+        self.work.complete(
+            "cost",
+            recognizer.name,
+            known,
+            lambda missing: {str(one): {"ratio": cost(recognizer, one)} for one in missing},
+        )
+
+
+def row_of(work: Work, variant: Variant) -> dict[str, Any]:
+    """The differences between a variant and the default on both halves, and whether it replaces the default."""
+    halves = {
+        half: differences(work, half, variant)
+        for half in HALVES
+        if all(str(variant) in rows for rows in work.subjects(half).values())
+    }
+    chosen = halves[HALVES[0]]
+    return {
+        "variant": str(variant),
+        "changes": variant.changes,
+        **{
+            half: {name: one.as_dict() for name, one in found.items()}
+            for half, found in halves.items()
+        },
+        "values": {
+            name: float(np.nanmean(values))
+            for name, values in parts_of(work, HALVES[0], variant).items()
+        },
+        "cost": [
+            rows[str(variant)]["ratio"]
+            for rows in work.subjects("cost").values()
+            if str(variant) in rows
+        ],
+        "gains": gains(chosen),
+        "worse": [name for name, one in chosen.items() if worse(one)],
+        "passes": passes(chosen),
+    }
+
+
+def beaten(work: Work, variant: Variant) -> list[dict[str, Any]]:
+    """A variant against each control and fill, on the reported half.
+
+    ``drop`` is the control's mean drop over recognizers, relative to that of the variant's own mask. ``beaten`` is the
+    number of recognizers on which the own mask drops more, and ``clearly`` of those where the interval of the
+    difference is above zero.
+    """
+    models, key = work.subjects("controls"), str(variant)
+    rows = []
+    for fill, control in product((*FILLS, "blur"), CONTROLS):
+        ours = [np.array(one[key]["drops"][fill]["own"]) for one in models.values()]
+        theirs = [np.array(one[key]["drops"][fill][control]) for one in models.values()]
+        margins = [
+            bootstrap_mean(own - other, np.arange(len(own)), 0)
+            for own, other in zip(ours, theirs, strict=True)
+        ]
+        rows.append(
+            {
+                "fill": fill,
+                "control": control,
+                "drop": float(
+                    np.mean([np.mean(b) / np.mean(a) for a, b in zip(ours, theirs, strict=True)])
                 ),
-            )
+                "recognizers": len(models),
+                "beaten": sum((one.mean or 0) > 0 for one in margins),
+                "clearly": sum(map(better, margins)),
+            }
+        )
+    return rows
+
+
+def edge_row(rows: Rows) -> dict[str, float]:
+    """The figures of edge maps on one recognizer's chips that do not depend on the recognizer."""
+    edges = rows["edges"]
+    return {name: float(np.mean(edges[name])) for name in ("auc", "pieces")}
+
+
+def table(found: dict[str, Any]) -> str:
+    """Markdown table: the default's figures, and the differences of the other variants from them."""
+    parts = list(found["variants"][0]["values"])
+    lines = [
+        f"| variant | {' | '.join(parts)} | cost | replaces the default |",
+        "|---" * (len(parts) + 3) + "|",
+    ]
+    for row in found["variants"]:
+        name = ", ".join(f"{one} {value}" for one, value in row["changes"].items()) or "**default**"
+        cells = [
+            difference(row[HALVES[0]][part]) if row["changes"] else f"{row['values'][part]:.3f}"
+            for part in parts
+        ]
+        cells.append(", ".join(f"{ratio:.2f}" for ratio in row["cost"]) or "–")
+        verdict = "–" if not row["changes"] else "yes" if row["replaces"] else "no"
+        lines.append(f"| {name} | {' | '.join(cells)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def difference(found: dict[str, Any]) -> str:
+    """Format a difference; bold if its interval excludes zero."""
+    text = f"{found['mean']:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"**{text}**" if found["low"] > 0 or found["high"] < 0 else text
+
+
+def control_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown table with one row per control and one column per fill."""
+    fills = list(dict.fromkeys(row["fill"] for row in rows))
+    lines = [f"| control | {' | '.join(fills)} |", "|---" * (len(fills) + 1) + "|"]
+    for control in dict.fromkeys(row["control"] for row in rows):
+        cells = [
+            f"{row['drop']:.2f}; {row['beaten']} ({row['clearly']})"
+            for row in rows
+            if row["control"] == control
+        ]
+        lines.append(f"| {control} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def read_options() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--people", type=int, default=48, help="in both halves together")
+    parser.add_argument("--confirm", action="store_true", help="only apply the second rule")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--timed", default="dlib_resnet", help="recognizer that is timed")
+    parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the tables into")
+    return parser.parse_args()
+
+
+def run(search: Search, timed: str) -> list[Variant]:
+    """Measure everything that the rule needs; returns the variants."""
+    first = [DEFAULT, *SINGLE, *EARLIER]
+    search.measure(first)
+    good = [one for one in SINGLE if passes(differences(search.work, HALVES[0], one))]
+    pairs = pairs_of(good)
+    search.measure(pairs)
+    variants = [*first, *pairs]
+    search.hide(HALVES[1], [DEFAULT, *REMEDIES, *nominees(search.work, variants)])
+    search.controls([DEFAULT, REMEDIES[0]])
+    search.cost(timed, variants)
+    return variants
+
+
+def confirm(search: Search) -> list[dict[str, Any]]:
+    """The second rule: the candidates against the default, on new people."""
+    search.hide(NEW, [DEFAULT, *CANDIDATES])
+    search.randomise("newsanity", NEW, [DEFAULT, *CANDIDATES])
+    base, rows = parts_of(search.work, NEW, DEFAULT), []
+    for variant in CANDIDATES:
+        ours = parts_of(search.work, NEW, variant)
+        found = differences(search.work, NEW, variant)
+        flips = np.array([sign_flip_p(ours[name] - base[name], 0) for name in found])
+        p_values = dict(zip(found, benjamini_hochberg(flips).tolist(), strict=True))
+        rows.append(
+            {
+                "variant": str(variant),
+                "changes": variant.changes,
+                "parts": {
+                    name: {**one.as_dict(), "p": p_values[name]} for name, one in found.items()
+                },
+                "values": {name: float(np.nanmean(values)) for name, values in ours.items()},
+                "default": {name: float(np.nanmean(values)) for name, values in base.items()},
+            }
+        )
+    return rows
+
+
+def confirmation_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown table: one row per part, one column per candidate."""
+    names = [", ".join(f"{one} {value}" for one, value in row["changes"].items()) for row in rows]
+    lines = [f"| part | default | {' | '.join(names)} |", "|---" * (len(rows) + 2) + "|"]
+    for part, value in rows[0]["default"].items():
+        cells = [
+            f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}), p = {one['p']:.3f}"
+            for one in (row["parts"][part] for row in rows)
+        ]
+        lines.append(f"| {part} | {value:.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines).replace("-0", "\N{MINUS SIGN}0")
+
+
+def nominees(work: Work, variants: Sequence[Variant]) -> list[Variant]:
+    """The variants that the choosing half would accept."""
+    return [one for one in variants if one.changes and passes(differences(work, HALVES[0], one))]
+
+
+def main() -> None:
+    """Run from the command line."""
+    options = read_options()
+    torch.set_num_threads(1)  # processor time equals wall time only with one thread
+    within = NEW_PEOPLE if options.confirm else PEOPLE
+    faces, people = find_faces(options.faces, options.people, 2, options.seed, within=within)
+    search = Search(Work(options.work), options.models.split(","), faces, people)
+    if options.confirm:
+        rows = confirm(search)
+        write_whole(options.out, {"people": len(faces) // 2, "variants": rows})
+        show(confirmation_table(rows), options.page, "confirmation")
+        return
+    rows = [row_of(search.work, one) for one in run(search, options.timed)]
+    for row in rows:
+        row["replaces"] = replaces(row, rows[0]["cost"])
+    found = {
+        "seed": options.seed,
+        "people": {half: len(faces) // 4 for half in HALVES},
+        "recognizers": [Path(name).stem for name in search.models],
+        "variants": rows,
+        "controls": {str(one): beaten(search.work, one) for one in (DEFAULT, REMEDIES[0])},
+        "edges": {name: edge_row(rows) for name, rows in search.work.subjects("edges").items()},
+    }
+    write_whole(options.out, found)
+    show(table(found), options.page, "variants")
+    show(control_table(found["controls"][str(DEFAULT)]), options.page, "variant controls")
+
+
+def replaces(row: dict[str, Any], default_cost: Sequence[float]) -> bool:
+    """Whether a variant replaces the default: it passes, costs no more, and holds on the reported half."""
+    if not row["passes"] or HALVES[1] not in row:
+        return False
+    if row["cost"] and row["cost"][0] > DEARER * default_cost[0]:
+        return False
+    reported = row[HALVES[1]]
+    kept = [f"{name} {fill}" for name in row["gains"] for fill in JUDGED]
+    return all(reported[name]["mean"] > 0 for name in kept) and not any(
+        one["high"] < 0 for one in reported.values()
+    )
+
+
+if __name__ == "__main__":
+    main()
