@@ -40,8 +40,6 @@ BATCH = 20
 IMPOSTORS = 5
 """Number of nearest impostors for the target ``contrast``, as in a study."""
 
-EVERYONE = slice(None)
-
 LayerMaps = dict[str, list[Tensor]]
 """Layer maps ``(n, h_l, w_l)`` by weighting; each map sums to 1 or is empty."""
 
@@ -96,15 +94,15 @@ class Bench:
 
 
 def find_faces(
-    folder: Path, people: int, images: int, seed: int, *, within: slice = EVERYONE
+    folder: Path, people: int, images: int, seed: int, *, after: int = 0, first: int | None = None
 ) -> tuple[list[Face], NDArray[np.str_]]:
     """Faces of randomly chosen people with enough pictures, and the person of each face.
 
-    People are left out if a picture has no detected face; a message on stderr says so. ``within`` limits the choice
-    to a range of the folder's people.
+    People are left out if a picture has no detected face; a message on stderr says so. ``first`` and ``after``
+    limit the choice to the first people of the folder, without the very first.
     """
     samples = read_people(folder)
-    known = list(dict.fromkeys(sample.person for sample in samples))[within]
+    known = list(dict.fromkeys(sample.person for sample in samples))[after:first]
     samples = [sample for sample in samples if sample.person in set(known)]
     counts = {sample.person: 0 for sample in samples}
     for sample in samples:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.explain.aggregates import AGGREGATES, binomial, distribution
-from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Explainer
+from leam.explain.explainer import Explainer
 from leam.explain.masks import critical_mask
 from leam.explain.targets import self_target
 from leam.metrics.controls.edges import edge_map
@@ -36,6 +36,7 @@ from leam.metrics.occlusion import pieces
 from leam.recognizers.catalogue import load_recognizer
 
 PEOPLE = 20
+WEIGHTING, AGGREGATE = "positive", "sizes"
 # On coarser grids, the period is as long as the distances between the parts of a face.
 FEWEST_CELLS = 12
 # Frequencies beside that of a lattice, in cycles per picture, whose power is the local background.
@@ -181,10 +182,10 @@ def lattices(bench: Bench) -> dict[str, Any]:
     height, width = bench.recognizer.card.input_size
 
     def layers(chips: NDArray[np.uint8]) -> list[Tensor]:
-        return layer_maps(explainer, chips, lambda _: self_target)[DEFAULT_WEIGHTING]
+        return layer_maps(explainer, chips, lambda _: self_target)[WEIGHTING]
 
     def join(maps: list[Tensor]) -> Tensor:
-        return distribution(AGGREGATES[DEFAULT_AGGREGATE](maps, (height, width)))
+        return distribution(AGGREGATES[AGGREGATE](maps, (height, width)))
 
     plain = layers(bench.chips)
     # The last grid is not read with a stride.
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    faces, people = find_faces(options.faces, PEOPLE, 2, 0, within=slice(200))
+    faces, people = find_faces(options.faces, PEOPLE, 2, 0, first=200)
     found = {}
     for name in options.models.split(","):
         bench = make_bench(load_recognizer(name), faces, people)

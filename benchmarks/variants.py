@@ -64,8 +64,8 @@ JUDGED = ("mean", "local_blur")
 HALVES = ("choosing", "reported")
 NEW = "new"
 """The people of the second rule."""
-PEOPLE, NEW_PEOPLE = slice(200), slice(200, 400)
-"""The people of the folder for the first rule, and for the second one."""
+RANGE = 200
+"""People of the folder to draw from: the first ones for the first rule, the next ones for the second."""
 SANITY_FACES, CALIBRATION_FACES = 20, 16
 PLANTED = ("left_eye", "mouth")
 PLANTED_PEOPLE, PLANTED_STEPS = 20, 600
@@ -209,7 +209,7 @@ def judge(bench: Bench, masks: Tensor) -> Row:
         "own": values[first],
         "other_picture": values[first + 1],
         "other_person": values[others(len(first))],
-        "moved_on_face": np.stack([moved(bench, values[place], place) for place in first]),
+        "moved_on_face": np.stack([moved(bench, values[place], int(place)) for place in first]),
     }
     counts = [pieces(mask) for mask in values]
     nose = region_shares(masks, bench.regions, len(REGIONS))[:, REGIONS.index("nose")]
@@ -703,8 +703,10 @@ def main() -> None:
     """Run from the command line."""
     options = read_options()
     torch.set_num_threads(1)  # processor time equals wall time only with one thread
-    within = NEW_PEOPLE if options.confirm else PEOPLE
-    faces, people = find_faces(options.faces, options.people, 2, options.seed, within=within)
+    after = RANGE if options.confirm else 0
+    faces, people = find_faces(
+        options.faces, options.people, 2, options.seed, after=after, first=after + RANGE
+    )
     search = Search(Work(options.work), options.models.split(","), faces, people)
     if options.confirm:
         rows = confirm(search)
