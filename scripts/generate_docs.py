@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from leam.explain.explanation import ExplanationRecord
+from leam.explain.person_explanation import PersonRecord
 from leam.metrics.statistics import Estimate
 from leam.results.shards import Shard, specs
 from leam.results.summary import RecognizerSummary, Summary
@@ -38,6 +39,16 @@ This page is generated from the source code by `scripts/generate_docs.py`; a tes
 `leam.REGIONS`; `face (h, w, 3)` uint8; `layer/NAME (h_l, w_l)` float32, sums to 1, or 0 where a layer has no map |
 | `overlay.png` | the face; the overall map with region outlines; the critical pixels |
 | `layers.png` | every layer's map, early to late, and the overall map last |
+
+With `--person`:
+
+| file | content |
+|---|---|
+| `person.json` | the pictures, how the person map was made, and its numbers; see below |
+| `maps.npz` | `person (h, w)` float32, the person map, sums to 1; `critical` and `regions` as above, with the most \
+frequent region of each pixel; `face (h, w, 3)` uint8, the mean of the aligned faces; `pictures (n, h, w)` \
+float32, the overall map of each picture |
+| `overlay.png` | the mean face; the person map with region outlines; the critical pixels |
 
 """
 
@@ -97,6 +108,8 @@ def _outputs(names: list[str]) -> str:
         INTRODUCTION,
         "### `explanation.json`\n\n",
         *_fields(ExplanationRecord),
+        "### `person.json`\n\n",
+        *_fields(PersonRecord),
         STUDY,
         "## Tables\n\n",
         *_table("faces", FACES_COLUMNS, "one row per picture"),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from leam.explain.explainer import Explainer, Maps
     from leam.explain.explanation import Explanation, explain_faces
     from leam.explain.masks import critical_mask
+    from leam.explain.person import PersonMap, Population, person_map
+    from leam.explain.person_explanation import explain_person, population_of_faces
     from leam.explain.targets import contrast_target, reference_target, self_target
     from leam.faces.alignment import Chip, Crop
     from leam.faces.detection import find_face
@@ -59,7 +61,9 @@ _MODULES = {
     "LeamError": "leam.errors",
     "Maps": "leam.explain.explainer",
     "Parsing": "leam.parsers.parsing",
+    "PersonMap": "leam.explain.person",
     "Plan": "leam.study.plan",
+    "Population": "leam.explain.person",
     "REGIONS": "leam.parsers.regions",
     "Recognizer": "leam.recognizers.recognizer",
     "RunFolder": "leam.study.store",
@@ -72,12 +76,15 @@ _MODULES = {
     "critical_mask": "leam.explain.masks",
     "draw_people": "leam.faces.people",
     "explain_faces": "leam.explain.explanation",
+    "explain_person": "leam.explain.person_explanation",
     "find_face": "leam.faces.detection",
     "load_detector": "leam.faces.detectors",
     "load_parser": "leam.parsers",
     "load_recognizer": "leam.recognizers.catalogue",
     "occlude": "leam.metrics.fills",
+    "person_map": "leam.explain.person",
     "plan_study": "leam.study.run",
+    "population_of_faces": "leam.explain.person_explanation",
     "read_people": "leam.faces.people",
     "read_picture": "leam.faces.reading",
     "reference_target": "leam.explain.targets",

@@ -35,6 +35,7 @@ from leam.cli.options import (
     PicturesArgument,
     backend_names,
 )
+from leam.cli.person import check_person, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
 from leam.errors import InputError
 
@@ -96,21 +97,47 @@ def explain(
         str,
         typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names),
     ] = "auto",
+    person: Annotated[
+        bool,
+        typer.Option(
+            "--person",
+            help="The pictures, or those in a folder, show one person: make one map of all of them.",
+        ),
+    ] = False,
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            "--person-map",
+            metavar="NAME",
+            help="How the maps of --person are combined: {leam.explain.person:PERSON_MAPS}.",
+            show_default="mean",
+        ),
+    ] = None,
+    population: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pictures of other people, one subfolder each, for a --person-map that compares with other people.",
+        ),
+    ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show which parts of a face a recognizer relies on.
 
     Writes explanation.json, maps.npz, overlay.png and layers.png into the output folder; with several faces, into one
-    subfolder for each. Prints the share of the critical pixels in each region.
+    subfolder for each. Prints the share of the critical pixels in each region. With --person, writes person.json,
+    maps.npz and overlay.png for all pictures together.
 
     Examples:
         leam explain ada.jpg --out ada
         leam explain ada.jpg bob.jpg --model sface --out both
         leam explain ada.jpg --with bob.jpg --out pair
         leam explain ada.jpg --out ada --json
+        leam explain pictures/ada --person --out ada
     """
     check_target(target, other)
+    check_person(other, target, estimate, population, person=person)
     check_out(out_folder, force=force)
     names = None if layers is None else split_layers(layers)
     settings = settings_of(
@@ -130,6 +157,7 @@ def explain(
         )
     # The library is imported here, so that help and mistakes are quick.
     from leam.explain.explanation import explain_faces
+    from leam.explain.person_explanation import explain_person
     from leam.faces.detection import find_face
     from leam.faces.detectors import load_detector
     from leam.parsers import load_parser
@@ -142,6 +170,24 @@ def explain(
         face_parser = load_parser(settings.parser)
         face_detector = load_detector(settings.detector)
         report("loading", 1, 1)
+        if person:
+            faces, errors = find_faces(pictures_in(pictures), face_detector)
+            known = None
+            if population is not None:
+                known, more = find_population(population, face_detector, explainer)
+                errors += more
+            found = explain_person(
+                faces,
+                explainer,
+                face_parser,
+                estimate=estimate or "mean",
+                population=known,
+                top=settings.top,
+            )
+            found.save(out_folder)
+            show_person(found.record(), out_folder, as_json=as_json)
+            fail_for(errors)
+            return
         faces, errors = find_faces(pictures, face_detector)
         reference = find_face(other, face_detector) if other else None
         pairs = pair_up(faces, None if target == "self" else reference)

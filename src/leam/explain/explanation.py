@@ -32,11 +32,13 @@ SCHEMA_VERSION: Final = 1
 """The version of ``explanation.json``; raised when a field changes its name or meaning."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A frozen record; the docstring below each field describes it."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class FaceRecord(_Record):
+class FaceRecord(Record):
     """A face in its picture."""
 
     box: Box
@@ -49,7 +51,7 @@ class FaceRecord(_Record):
     """The detector that found the face, if known."""
 
 
-class InputRecord(_Record):
+class InputRecord(Record):
     """How a face becomes the recognizer's input."""
 
     input_size: tuple[int, int]
@@ -66,7 +68,7 @@ class InputRecord(_Record):
     """Divides the differences."""
 
 
-class RegionRecord(_Record):
+class RegionRecord(Record):
     """A region of the face."""
 
     share: float
@@ -77,7 +79,7 @@ class RegionRecord(_Record):
     """Part of the aligned face that the region covers."""
 
 
-class LayerRecord(_Record):
+class LayerRecord(Record):
     """An explained layer."""
 
     name: str
@@ -93,7 +95,7 @@ class LayerRecord(_Record):
     """Whether the layer's map is all zero or not finite."""
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """Everything that an explanation depends on, recorded when it is made."""
 
     versions: dict[str, str]

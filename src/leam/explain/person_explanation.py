@@ -1,0 +1,261 @@
+"""The explanation of a person: the person map of several pictures, its critical mask and regions, and what made it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from leam.errors import InputError
+from leam.explain.explainer import Explainer
+from leam.explain.explanation import (
+    Explanation,
+    FaceRecord,
+    InputRecord,
+    Record,
+    RegionRecord,
+    explain_faces,
+)
+from leam.explain.person import PersonMap, Population, person_map
+from leam.explain.pictures import explanation_panels, png
+from leam.faces.face import Face
+from leam.faces.reading import Picture
+from leam.parsers.parsing import Parser
+from leam.parsers.regions import REGIONS
+from leam.parsers.shares import region_areas, region_shares
+from leam.recognizers.card import Similarity
+
+SCHEMA_VERSION: Final = 1
+"""The version of ``person.json``; raised when a field changes its name or meaning."""
+
+_BATCH = 32
+
+
+class PictureRecord(Record):
+    """A picture of the person."""
+
+    image: str | None
+    """The picture's file; null for an array, or if the pixels were changed after reading."""
+    sha256: str
+    """SHA-256 of the bytes that were read from ``image``; of the pixels if ``image`` is null."""
+    face: FaceRecord
+    """The face in the picture."""
+
+
+class PopulationRecord(Record):
+    """The other people whose maps the estimate used."""
+
+    people: int
+    """Number of people."""
+    pictures: list[str]
+    """SHA-256 of their pictures, sorted."""
+
+
+class PersonRecord(Record):
+    """The content of ``person.json``."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of this format."""
+    versions: dict[str, str]
+    """Versions of LEAM, Python and the packages that figures depend on."""
+    pictures: list[PictureRecord]
+    """The pictures that the map was made of. The map must not be applied to them, or compared with maps of them."""
+    estimate: str
+    """How the pictures' maps became the person map."""
+    population: PopulationRecord | None
+    """The other people whose maps the estimate used; null if it used none."""
+    model: str
+    """The recognizer's name."""
+    sha256: str
+    """SHA-256 that identifies the recognizer; see ``explanation.json``."""
+    input: InputRecord
+    """Alignment and preprocessing."""
+    similarity_kind: Similarity
+    """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
+    target: Literal["self"]
+    """What is explained in each picture: the embedding itself."""
+    weighting: str
+    """How activations and gradients became layer maps."""
+    aggregate: str
+    """How layer maps became the overall map of a picture."""
+    backend: str
+    """What computed the layer maps."""
+    top: float
+    """The critical fraction of the pixels that was asked for."""
+    parser: str
+    """The face parser's name."""
+    parser_sha256: str | None
+    """SHA-256 of the parser's weights file; null for a parser without one."""
+    critical_pixels: int
+    """Number of critical pixels."""
+    regions: dict[str, RegionRecord]
+    """The regions of most of the pictures, pixel by pixel; the largest share first."""
+
+
+@dataclass(frozen=True)
+class PersonExplanation:
+    """The explanation of a person.
+
+    Attributes:
+        person_map: The map, which knows its pictures.
+        pictures: The explanation of each picture.
+        population: The maps of other people, if the estimate used them.
+        face: The mean of the aligned faces, RGB ``(h, w, 3)`` uint8.
+        regions: The most frequent region of each pixel, as positions in ``REGIONS``, ``(h, w)``.
+        critical: The critical mask, ``(h, w)`` bool.
+    """
+
+    person_map: PersonMap
+    pictures: Sequence[Explanation]
+    population: Population | None
+    face: Picture
+    regions: NDArray[np.uint8]
+    critical: NDArray[np.bool_]
+
+    def record(self) -> PersonRecord:
+        """The content of ``person.json``."""
+        first = self.pictures[0].provenance
+        shared = set(PersonRecord.model_fields) & set(type(first).model_fields)
+        known = self.population
+        return PersonRecord(
+            **{name: getattr(first, name) for name in shared - {"target"}},
+            target="self",
+            pictures=[
+                PictureRecord(
+                    image=one.provenance.image,
+                    sha256=one.provenance.image_sha256,
+                    face=one.provenance.face,
+                )
+                for one in self.pictures
+            ],
+            estimate=self.person_map.estimate,
+            population=known
+            and PopulationRecord(people=known.people, pictures=sorted(known.pictures)),
+            critical_pixels=int(self.critical.sum()),
+            regions=self._regions(),
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``person.json``, ``maps.npz`` and ``overlay.png``.
+
+        ``maps.npz`` holds ``person`` (the person map), ``critical``, ``regions``, ``face`` (the mean of the aligned
+        faces) and ``pictures`` (the overall map of each picture, in the order of ``person.json``).
+
+        Args:
+            folder: The folder to write into; created if missing.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        record = self.record().model_dump(mode="json")
+        (folder / "person.json").write_text(
+            json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
+        values = self.person_map.map.numpy()
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream,
+            allow_pickle=False,
+            person=values,
+            critical=self.critical,
+            regions=self.regions,
+            face=self.face,
+            pictures=np.stack([one.maps.overall[0].cpu().numpy() for one in self.pictures]),
+        )
+        (folder / "maps.npz").write_bytes(stream.getvalue())
+        panels = explanation_panels(self.face, values, self.critical, self.regions)
+        (folder / "overlay.png").write_bytes(png(panels))
+
+    def _regions(self) -> dict[str, RegionRecord]:
+        regions = torch.from_numpy(self.regions)[None]
+        share, mass = (
+            region_shares(values[None], regions, len(REGIONS))[0].tolist()
+            for values in (torch.from_numpy(self.critical), self.person_map.map)
+        )
+        area = region_areas(regions, len(REGIONS))[0].tolist()
+        order = np.argsort(-np.array(share), kind="stable")
+        return {
+            REGIONS[i]: RegionRecord(share=share[i], mass=mass[i], area=area[i])
+            for i in order
+            if area[i] > 0
+        }
+
+
+def explain_person(
+    faces: Sequence[Face],
+    explainer: Explainer,
+    parser: Parser,
+    *,
+    estimate: str = "mean",
+    population: Population | None = None,
+    top: float = 0.01,
+) -> PersonExplanation:
+    """Explain a person from several pictures.
+
+    Args:
+        faces: The person's faces, each from another picture.
+        explainer: Explains a recognizer.
+        parser: Finds the regions.
+        estimate: Name of the estimate in :data:`leam.explain.person.PERSON_MAPS`.
+        population: Maps of other people, if the estimate needs them; see :func:`population_of_faces`.
+        top: The critical fraction of the pixels, in (0, 1].
+
+    Raises:
+        ModelError: A face has no overall map.
+        InputError: As for :func:`leam.explain.person.person_map`; ``top`` is not in (0, 1], or there are no faces.
+    """
+    _check_different(faces)
+    made = explain_faces(faces, explainer, parser, top=top)
+    maps = torch.cat([one.maps.overall.cpu() for one in made])
+    found = person_map(maps, [face.sha256 for face in faces], estimate, population)
+    votes = np.stack([[one.parsing.regions == i for i in range(len(REGIONS))] for one in made])
+    mean = np.stack([one.chip.image for one in made]).mean(axis=0)
+    return PersonExplanation(
+        found,
+        made,
+        population,
+        np.rint(mean).astype(np.uint8),
+        votes.sum(axis=0).argmax(axis=0).astype(np.uint8),
+        found.mask(top).numpy(),
+    )
+
+
+def population_of_faces(
+    faces: Sequence[Face], people: Sequence[str], explainer: Explainer
+) -> Population:
+    """Explain other people's faces, for estimates that need a population.
+
+    Args:
+        faces: Faces of other people, several of each.
+        people: The person of each face.
+        explainer: Explains the recognizer that the person is explained for.
+
+    Raises:
+        InputError: There are too few people with several pictures.
+    """
+    crop = explainer.recognizer.crop
+    chips = np.stack([crop.align(face).image for face in faces])
+    parts = [
+        explainer.explain(chips[start : start + _BATCH]).overall.cpu()
+        for start in range(0, len(chips), _BATCH)
+    ]
+    maps = torch.cat(parts)
+    full = (maps.flatten(1).sum(dim=1) > 0).tolist()
+    kept = [index for index, present in enumerate(full) if present]
+    return Population.of(
+        maps[kept], [people[index] for index in kept], [faces[index].sha256 for index in kept]
+    )
+
+
+def _check_different(faces: Sequence[Face]) -> None:
+    """Refuse a picture that occurs twice, by the names of its files."""
+    seen: dict[str, Face] = {}
+    for face in faces:
+        if (earlier := seen.setdefault(face.sha256, face)) is not face:
+            raise InputError(f"{face.path}: the same picture as {earlier.path}; remove one")

@@ -1,0 +1,111 @@
+"""``leam explain --person``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leam.cli.person import check_person, pictures_in
+from leam.demo import portraits
+from leam.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def person(tmp_path_factory) -> Path:
+    """Three pictures of one person."""
+    folder = tmp_path_factory.mktemp("people") / "ada"
+    folder.mkdir()
+    with Image.open(next(iter(portraits().values()))) as opened:
+        picture = opened.convert("RGB")
+        picture.thumbnail((400, 400))
+        for number in range(3):
+            picture.rotate(3 * number).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_a_person_is_explained_by_all_pictures(leam, tmp_path, person):
+    result = leam("explain", person, "--person", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "maps.npz", "overlay.png", "person.json",
+    }  # fmt: skip
+    record = json.loads((tmp_path / "out" / "person.json").read_text())
+    files = sorted(person.glob("*.png"))
+    assert [one["image"] for one in record["pictures"]] == [str(path) for path in files]
+    assert [one["sha256"] for one in record["pictures"]] == [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    ]
+    assert (record["estimate"], record["population"], record["target"]) == ("mean", None, "self")
+    with np.load(tmp_path / "out" / "maps.npz", allow_pickle=False) as maps:
+        np.testing.assert_allclose(maps["person"], maps["pictures"].mean(axis=0), atol=1e-7)
+        assert maps["critical"].sum() == record["critical_pixels"] == 225
+        assert maps["person"][maps["critical"]].min() >= maps["person"][~maps["critical"]].max()
+    assert sum(row["share"] for row in record["regions"].values()) == pytest.approx(1, abs=1e-5)
+    assert "3 pictures · dlib_resnet · mean" in result.stdout
+
+
+@pytest.mark.slow
+def test_unusable_pictures_are_named(leam, tmp_path, person):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"x")
+    result = leam("explain", person, bad, "--person", "--out", tmp_path / "out", "--json")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"leam: {bad}")
+    record = json.loads(result.stdout)
+    assert record.pop("folder") == str(tmp_path / "out")
+    assert record == json.loads((tmp_path / "out" / "person.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_population_of_too_few_people_is_refused(leam, complaint, tmp_path, person):
+    result = leam(
+        "explain", person, "--person", "--person-map", "shrunk", "--population", person.parent,
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert "population: 1 people with two or more pictures; expected at least 10" in complaint(
+        result
+    )
+
+
+@pytest.mark.slow
+def test_a_picture_that_occurs_twice_is_refused(leam, complaint, tmp_path, person):
+    same = tmp_path / "same.png"
+    same.write_bytes((person / "1.png").read_bytes())
+    result = leam("explain", person, same, "--person", "--out", tmp_path / "out")
+    assert f"{same}: the same picture as {person / '1.png'}" in complaint(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"estimate": "mean", "person": False}, "--person-map mean: add --person"),
+        ({"population": Path("x"), "person": False}, "--population x: add --person"),
+        ({"other": Path("x")}, "leave out --with"),
+        ({"target": "reference"}, "leave out --with and --target reference"),
+        ({"estimate": "median"}, "median: no such person map; available: mean, shrunk"),
+        ({"estimate": "shrunk"}, "name their folder with --population"),
+        ({"population": Path("x")}, "--population x: not used by --person-map mean"),
+    ],
+)
+def test_options_that_do_not_go_together(options, reason):
+    given = {"other": None, "target": None, "estimate": None, "population": None, "person": True}
+    with pytest.raises(InputError, match=reason.replace(".", r"\.")):
+        check_person(**{**given, **options})
+
+
+def test_options_that_go_together():
+    check_person(None, None, None, None, person=False)
+    check_person(None, "self", "shrunk", Path("x"), person=True)
+
+
+def test_pictures_of_folders(tmp_path, person):
+    one = tmp_path / "z.jpg"
+    assert pictures_in([one, person]) == [one, *(person / f"{n}.png" for n in range(3))]
+    with pytest.raises(InputError, match="contains no pictures"):
+        pictures_in([tmp_path])
