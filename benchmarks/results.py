@@ -1,6 +1,6 @@
-"""Write the tables of docs/results.md from a study: the paper's claims and our figures by recognizer.
+"""Write the tables of docs/results.md and its appendix from a study: claims, and figures by recognizer.
 
-    python benchmarks/results.py RUN --copy benchmarks/results.summary.json --page docs/results.md
+    python benchmarks/results.py RUN --copy benchmarks/results.summary.json
 
 The text around the tables is written by hand; the tables are between markers.
 """
@@ -24,6 +24,7 @@ from leam.results.figures import Figures
 from leam.results.summary import Summary
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
+from leam.study.stages.effect import EffectFigures
 from leam.study.stages.groups import DROP, GroupFigures
 from leam.study.stages.occlusion import OcclusionFigures
 from leam.study.stages.regions import RegionFigures
@@ -80,15 +81,17 @@ def of_study(summary: Summary, kind: type[F]) -> F:
     return found
 
 
+def families() -> dict[str, str]:
+    """The families of related recognizers, by recognizer."""
+    cards = [read_card(path) for path in CARDS.glob("*.toml")]
+    return {card.name: card.family for card in [*cards, *builtin_cards().values()] if card.family}
+
+
 def claims(summary: Summary) -> str:
     """The paper's claims and the study's figures, each with its strongest control and a verdict."""
-    cards = [read_card(path) for path in CARDS.glob("*.toml")]
-    families = {
-        card.name: card.family for card in [*cards, *builtin_cards().values()] if card.family
-    }
     rows = [
         [row.claim, row.paper, row.here, row.control, f"**{row.verdict}**", row.reason]
-        for row in paper_claims(summary, families)
+        for row in paper_claims(summary, families())
     ]
     return table("claim | paper | here | strongest control: margin | verdict | because", rows)
 
@@ -103,6 +106,54 @@ def regions(summary: Summary) -> str:
         nose = found["nose"]
         rows.append([recognizer, interval(nose.share, 1, 100), mean(nose.area, 1, 100), *shares])
     return table(f"recognizer | nose | area of the nose | {' | '.join(names[1:])}", rows)
+
+
+def nose(summary: Summary) -> str:
+    """The nose's share of the critical pixels beside its controls, in percent."""
+    rows = []
+    for recognizer, figures in summary.each(RegionFigures).items():
+        found = figures.regions["nose"]
+        controls = [found.area, found.edges, found.random_weights]
+        rows.append(
+            [recognizer, interval(found.share, 1, 100), *(mean(one, 1, 100) for one in controls),
+             interval(found.density, 1), str(verdict(found.margins))]
+        )  # fmt: skip
+    return table("recognizer | share | area | edges | random weights | density | verdict", rows)
+
+
+def effect(summary: Summary) -> str:
+    """Effect sizes (paired d) of the own mask against other people's and the population's, by fill and picture."""
+    rows = []
+    for name, figures in summary.each(EffectFigures).items():
+        for picture, mask in (("same", "own"), ("other", "other_picture")):
+            cells = [name, picture]
+            for one in figures.fills.values():
+                kinds = (f"{mask}_other_person", f"{mask}_population", f"{mask}_beyond_edges")
+                found = [one.contrasts[kind] for kind in kinds]
+                margins = {kind: part.drop for kind, part in zip(kinds, found, strict=True)}
+                values = " / ".join(number(part.d.mean, 2) for part in found)
+                cells.append(f"{values} {verdict(margins).word}")
+            rows.append(cells)
+    fills = next(iter(summary.each(EffectFigures).values())).fills
+    return table(f"recognizer | picture | {' | '.join(fills)}", rows)
+
+
+def person(summary: Summary) -> str:
+    """Similarity drops under the mean colour: own mask, another person's, the population's and edges."""
+    rows = []
+    for name, figures in summary.each(EffectFigures).items():
+        found = figures.fills["mean"]
+        masks = ("critical", "other_picture", "other_person", "population", "edges")
+        margins = {
+            "other_person": found.contrasts["other_picture_other_person"].drop,
+            "population": found.contrasts["other_picture_population"].drop,
+            "edges": found.contrasts["other_picture_beyond_edges"].drop,
+        }
+        one = verdict(margins)
+        drops = [mean(found.drops[mask]) for mask in masks]
+        rows.append([name, *drops, str(one.control), interval(one.margin, 4), str(one)])
+    header = "recognizer | own | own, other picture | other person | population | edges"
+    return table(f"{header} | strongest | margin of the other picture's mask | verdict", rows)
 
 
 def parsers(summary: Summary) -> str:
@@ -141,13 +192,18 @@ def specificity(summary: Summary) -> str:
     """Bhattacharyya coefficients of genuine and impostor pairs of critical masks."""
     rows = []
     for name, figures in summary.each(SpecificityFigures).items():
-        found, shares = figures.operands["critical"], figures.operands["density"]
+        found, density = figures.operands["critical"], figures.operands["density"]
+        controls = figures.controls
+        aucs = [mean(controls[name].auc) for name in ("edges", "areas", "random_weights")]
+        margins = {control: one.difference for control, one in controls.items()}
+        matched = [interval(one.change) for one in figures.matched.values()]
         rows.append(
-            [name, interval(found.genuine), interval(found.impostor), interval(found.auc),
-             interval(found.chance.auc), number(found.p, 3), interval(shares.auc)]
+            [name, interval(found.genuine), interval(found.impostor), interval(found.auc), *aucs,
+             mean(density.auc), *matched, str(verdict(margins))]
         )  # fmt: skip
-    header = "recognizer | genuine | impostor | AUC | AUC by chance | p | AUC of region densities"
-    return table(header, rows)
+    kinds = " | ".join(f"matched on {kind}" for kind in figures.matched)
+    header = "recognizer | genuine | impostor | AUC | edges | areas | random weights | densities"
+    return table(f"{header} | {kinds} | verdict", rows)
 
 
 def patterns(summary: Summary) -> str:
@@ -179,10 +235,10 @@ def drops(summary: Summary) -> str:
 
 
 def fills(summary: Summary) -> str:
-    """Similarity drops at the critical fraction under each fill: critical, scattered, moved, centre."""
+    """Similarity drops at the critical fraction under each fill, by mask."""
     found = summary.each(CurveFigures)
     top = float(summary.settings["top"])
-    masks = ("critical", "scattered", "moved", "centre")
+    masks = [*next(iter(next(iter(found.values())).curves.values()))]
     rows = []
     for name, figures in found.items():
         row = [name]
@@ -190,7 +246,8 @@ def fills(summary: Summary) -> str:
             points = [next(p for p in curves[mask] if p.fraction == top) for mask in masks]
             row.append(" / ".join(mean(point.value) for point in points))
         rows.append(row)
-    return table(f"recognizer | {' | '.join(next(iter(found.values())).curves)}", rows)
+    kinds = [f"{fill}: {' / '.join(masks)}" for fill in next(iter(found.values())).curves]
+    return table(f"recognizer | {' | '.join(kinds)}", rows)
 
 
 def subset(summary: Summary) -> str:
@@ -267,8 +324,11 @@ def groups(summary: Summary) -> str:
     return table(f"{everyone} | {matched}", rows)
 
 
-PARTS = (claims, regions, parsers, layers, specificity, patterns, drops, fills, subset)
-ACROSS = (agreement, transfer, groups)
+PAGE = (claims, person)
+APPENDIX = (
+    regions, nose, parsers, layers, specificity, patterns, effect, drops, fills, subset, agreement,
+    transfer, groups,
+)  # fmt: skip
 
 
 def without_layers(summary: Summary) -> Mapping[str, object]:
@@ -287,13 +347,15 @@ def main() -> None:
         "--copy", type=Path, help="write a copy of the summary without layer figures"
     )
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--appendix", type=Path, default=Path("docs/appendices/results.md"))
     options = parser.parse_args()
     summary = read_summary(RunFolder(options.run))
     if options.copy:
         text = json.dumps(without_layers(summary), indent=1)
         options.copy.write_text(text + "\n", encoding="utf-8")
-    for part in (*PARTS, *ACROSS):
-        write_between(options.page, part.__name__, part(summary))
+    for page, parts in ((options.page, PAGE), (options.appendix, APPENDIX)):
+        for part in parts:
+            write_between(page, part.__name__, part(summary))
 
 
 if __name__ == "__main__":
