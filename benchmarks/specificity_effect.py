@@ -286,6 +286,7 @@ def summary(
     if "edges_own" in names:
         contrasts["edges: own - other"] = edges
         contrasts["edges: own - population"] = {"edges_own": 1, "edges_population": -1}
+    contrasts["shrunk - mean"] = {"shrunk_own": 1, "mean_own": -1}
     effects = {name: effect(drops, energy, names, one, SEED) for name, one in contrasts.items()}
     return {
         "drops": {

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from leam.errors import InputError
 from leam.explain.masks import critical_mask
-from leam.explain.person import PERSON_MAPS, PersonMap, Population, person_map, smoothed
+from leam.explain.person import PERSON_MAPS, PersonMap, Population, person_map
 
 SIDE = 32
 
@@ -103,46 +103,53 @@ def test_a_population_needs_people_with_several_pictures() -> None:
         Population.of(*people_of(12, 1))
 
 
-def test_population_separates_people_from_pictures() -> None:
+def test_population_is_the_mean_of_people_and_their_agreement() -> None:
     maps, people, names = people_of(24, 4)
-    found = Population.of(maps, people, names)
-    assert found.people == 24
-    # Against the components of variance of each person's mean, computed by hand.
-    flat = smoothed(maps).reshape(24, 4, -1)
-    mean = flat.mean(axis=(0, 1))
-    np.testing.assert_allclose(found.mean.ravel(), mean)
-    basis = found.components.reshape(len(found.components), -1)
-    np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-8)
-    scores = (flat - mean) @ basis.T
-    within = scores.var(axis=1, ddof=1).mean(axis=0)
-    np.testing.assert_allclose(np.diag(found.within), within)
-    assert (np.linalg.eigvalsh(found.between) > -1e-12).all()
-    assert np.trace(found.between) > 0
+    # A person with one picture counts as one person in the mean.
+    one = spot(3, 3)[None]
+    found = Population.of(torch.cat([maps, one]), [*people, "alone"], [*names, "alone"])
+    assert (found.people, len(found.pictures)) == (25, 97)
+    flat = maps.double().view(24, 4, -1).numpy()
+    own = np.concatenate([flat.mean(axis=1), one.double().flatten(1).numpy()])
+    np.testing.assert_allclose(found.mean.ravel(), own.mean(axis=0))
+    # Analysis of variance by hand: 97 pictures of 25 people.
+    within = ((flat - flat.mean(axis=1, keepdims=True)) ** 2).sum() / (97 - 25)
+    between = own.var(axis=0, ddof=1).sum() - within * (24 / 4 + 1) / 25
+    assert found.agreement == pytest.approx(between / (between + within))
+    assert 0 < found.agreement < 1
+
+
+def test_without_own_places_there_is_no_agreement() -> None:
+    maps, _, names = people_of(24, 4)
+    shuffled = np.random.default_rng(3).permutation(96)
+    people = [f"person {n // 4}" for n in range(96)]
+    assert Population.of(maps[torch.from_numpy(shuffled)], people, names).agreement < 0.05
+
+
+def test_the_weight_grows_with_the_pictures() -> None:
+    population = Population(np.zeros((2, 2)), 0.25, 10, frozenset())
+    assert [population.weight(k) for k in (1, 3, 9)] == pytest.approx([1 / 4, 1 / 2, 3 / 4])
+
+
+def test_shrunk_lies_between_the_population_and_the_mean() -> None:
+    population = Population.of(*people_of(24, 4))
+    maps = torch.stack([spot(8, 8), spot(20, 20)])
+    found = person_map(maps, ["a", "b"], "shrunk", population)
+    weight = population.weight(2)
+    expected = weight * maps.double().mean(dim=0).numpy() + (1 - weight) * population.mean
+    np.testing.assert_allclose(found.map.numpy(), expected, rtol=1e-5)
 
 
 def test_shrunk_is_nearer_to_the_truth_than_the_mean_and_the_population() -> None:
     population = Population.of(*people_of(24, 4))
     generator = torch.Generator().manual_seed(1)
     errors = []
-    for person in range(8):
+    for person in range(16):
         place = place_of(person)
-        truth = smoothed(noisy(place, generator, 0.0)[None])[0]
+        truth = noisy(place, generator, 0.0).numpy()
         maps = torch.stack([noisy(place, generator, 1.0) for _ in range(2)])
-        shrunk, mean = (PERSON_MAPS[name].compute(maps, population) for name in ("shrunk", "mean"))
-        guesses = (shrunk, smoothed(torch.from_numpy(mean)[None])[0], population.mean)
-        errors.append([np.square(guess - truth).sum() for guess in guesses])
+        guesses = [PERSON_MAPS[name].compute(maps, population) for name in ("shrunk", "mean")]
+        errors.append([np.square(guess - truth).sum() for guess in (*guesses, population.mean)])
     own, plain, everybody = np.mean(errors, axis=0)
-    assert own < 0.7 * plain
-    assert own < 0.7 * everybody
-
-
-def test_more_pictures_are_shrunk_less() -> None:
-    population = Population.of(*people_of(24, 4))
-    one = noisy(place_of(0), torch.Generator().manual_seed(2), 1.0)
-    distances = [
-        np.square(
-            PERSON_MAPS["shrunk"].compute(one.repeat(k, 1, 1), population) - population.mean
-        ).sum()
-        for k in (1, 4, 16)
-    ]
-    assert distances[0] < distances[1] < distances[2]
+    assert own < 0.9 * plain
+    assert own < 0.9 * everybody

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,34 +21,24 @@ from leam.plugins import Registry
 
 Values = NDArray[np.float64]
 
-SMOOTHING: Final = 0.02
-"""Standard deviation of the Gaussian under which ``shrunk`` sees maps, in units of the map's longer side."""
 FEWEST_PEOPLE: Final = 10
-"""Fewest people with several pictures in a population that ``shrunk`` can learn from."""
-
-_MOST_COMPONENTS = 100
-# Part of the covariances between components that is dropped: Schaefer and Strimmer, "A shrinkage approach to
-# large-scale covariance matrix estimation", 2005, with their target D and a fixed intensity.
-_DIAGONAL = 0.3
+"""Fewest people with several pictures in a population."""
 
 
 @dataclass(frozen=True)
 class Population:
-    """How the maps of other people vary, between people and between the pictures of a person.
+    """What the maps of other people tell about a person's map.
 
     Attributes:
-        mean: Mean over people of their mean maps, smoothed by :data:`SMOOTHING`, ``(h, w)``; sums to 1.
-        components: Principal components of the smoothed maps, ``(q, h, w)``, orthonormal.
-        between: Covariance between people, in components, ``(q, q)``.
-        within: Covariance between the pictures of a person, in components, ``(q, q)``.
+        mean: Mean over people of their mean maps, ``(h, w)``; sums to 1.
+        agreement: Part of the variance of single maps that is between people and not between a person's pictures, in
+            [0, 1]: 0 if the maps of a person agree no better than those of different people.
         people: Number of people.
         pictures: Identifiers of the pictures.
     """
 
     mean: Values
-    components: Values
-    between: Values
-    within: Values
+    agreement: float
     people: int
     pictures: frozenset[str]
 
@@ -57,8 +46,8 @@ class Population:
     def of(cls, maps: Tensor, people: Sequence[str], pictures: Sequence[str]) -> Population:
         """Learn from the maps of people.
 
-        The covariances are the estimates of a one-way analysis of variance (Searle, Casella and McCulloch, "Variance
-        Components", 1992), without negative variances, their off-diagonal part shrunk by a fixed factor.
+        The agreement is the intraclass correlation ICC(1, 1) (Shrout and Fleiss, "Intraclass correlations", 1979) with
+        variances summed over pixels.
 
         Args:
             maps: Overall maps, ``(n, h, w)``, each summing to 1.
@@ -74,25 +63,27 @@ class Population:
             raise InputError(
                 f"population: {(counts > 1).sum()} people with two or more pictures; expected at least {FEWEST_PEOPLE}"
             )
-        smooth = smoothed(maps)
-        flat = smooth.reshape(len(smooth), -1)
-        own = _means(flat, owner)
-        mean = own.mean(axis=0)
-        components = _principal_components(flat - mean)
-        scores = (flat - mean) @ components.T
-        centres = _means(scores, owner)
-        residuals = scores - centres[owner]
-        within = residuals.T @ residuals / (len(scores) - len(names))
-        between = np.cov(centres.T) - within * (1 / counts).mean()
-        size = smooth.shape[1:]
+        flat = maps.double().cpu().flatten(1).numpy()
+        sums = np.zeros((len(names), flat.shape[1]))
+        np.add.at(sums, owner, flat)
+        own = sums / counts[:, None]
+        within = np.square(flat - own[owner]).sum() / (len(flat) - len(names))
+        between = max(own.var(axis=0, ddof=1).sum() - within * (1 / counts).mean(), 0.0)
+        total = between + within
         return cls(
-            mean.reshape(size),
-            components.reshape(-1, *size),
-            _towards_diagonal(_without_negative(between)),
-            _towards_diagonal(within),
+            own.mean(axis=0).reshape(maps.shape[1:]),
+            float(between / total) if total > 0 else 0.0,
             len(names),
             frozenset(pictures),
         )
+
+    def weight(self, pictures: int) -> float:
+        """How far the mean map of a person's pictures can be trusted, in [0, 1].
+
+        The correlation of such means with the person's true map, squared (Spearman and Brown, British Journal of
+        Psychology 1910): ``k a / (1 + (k - 1) a)`` for ``k`` pictures with agreement ``a``.
+        """
+        return pictures * self.agreement / (1 + (pictures - 1) * self.agreement)
 
 
 @dataclass(frozen=True)
@@ -215,69 +206,18 @@ def mean(maps: Tensor, _population: Population | None) -> Values:
 
 
 def shrunk(maps: Tensor, population: Population | None) -> Values:
-    """The best linear prediction of the person's map, from noisy maps and the population.
+    """The mean map, drawn towards the population's as far as the pictures of a person usually disagree.
 
-    ``P + B (B + W / k)^-1 (M - P)``, with M the person's smoothed mean map, P that of the population, B the covariance
-    between people and W that between a person's pictures, both in the principal components of the population: what the
-    pictures of a person do not share is reduced to the population's mean (Efron and Morris, "Empirical Bayes on vector
-    observations", Biometrika 1972; Henderson's best linear unbiased prediction). Cost: one map per picture of the
-    person and of the population.
+    ``P + w (M - P)``, with M the mean of the ``k`` pictures' maps, P the population's mean map and w
+    :meth:`Population.weight`: empirical Bayes with one weight for all pixels (Efron and Morris, "Stein's estimation
+    rule and its competitors", JASA 1973). Cost: one map per picture of the person and of the population.
     """
-    known = _needed(population)
-    smooth = smoothed(maps).mean(axis=0)
-    flat = known.components.reshape(len(known.components), -1)
-    scores = flat @ (smooth - known.mean).ravel()
-    total = known.between + known.within / len(maps)
-    # Not singular for components that do not vary.
-    total += np.eye(len(total)) * (1e-9 * np.trace(total) + np.finfo(np.float64).tiny)
-    own = known.between @ np.linalg.solve(total, scores)
-    found: Values = known.mean + (flat.T @ own).reshape(known.mean.shape)
+    if population is None:
+        raise TypeError("this estimate needs a population")
+    own = mean(maps, population)
+    found: Values = population.mean + population.weight(len(maps)) * (own - population.mean)
     return found
 
 
 PERSON_MAPS("mean")(PersonEstimate(mean))
 PERSON_MAPS("shrunk")(PersonEstimate(shrunk, needs_population=True))
-
-
-def smoothed(maps: Tensor) -> Values:
-    """Maps ``(n, h, w)`` under the Gaussian of :data:`SMOOTHING`."""
-    sigma = SMOOTHING * max(maps.shape[1:])
-    blurred = [cv2.GaussianBlur(one, (0, 0), sigma) for one in maps.double().cpu().numpy()]
-    return np.stack(blurred)
-
-
-def _needed(population: Population | None) -> Population:
-    if population is None:
-        raise TypeError("this estimate needs a population")
-    return population
-
-
-def _means(values: Values, owner: NDArray[np.integer]) -> Values:
-    """The mean of each person's rows ``(n, c)``, ``(people, c)``."""
-    sums = np.zeros((int(owner.max()) + 1, values.shape[1]))
-    np.add.at(sums, owner, values)
-    found: Values = sums / np.bincount(owner)[:, None]
-    return found
-
-
-def _principal_components(rows: Values) -> Values:
-    """Principal components of centred rows ``(n, c)``, ``(q, c)``: at most a third as many as rows."""
-    # The eigenvectors of the rows' products give the components, which is faster with few rows.
-    variances, directions = np.linalg.eigh(rows @ rows.T)
-    count = min(_MOST_COMPONENTS, max(1, len(rows) // 3))
-    kept = np.argsort(variances)[::-1][:count]
-    kept = kept[variances[kept] > variances.max() * 1e-12]
-    found: Values = (directions[:, kept] / np.sqrt(variances[kept])).T @ rows
-    return found
-
-
-def _without_negative(covariance: Values) -> Values:
-    """The nearest covariance without negative variances: negative eigenvalues become zero."""
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    found: Values = (vectors * values.clip(min=0)) @ vectors.T
-    return found
-
-
-def _towards_diagonal(covariance: Values) -> Values:
-    found: Values = (1 - _DIAGONAL) * covariance + _DIAGONAL * np.diag(np.diag(covariance))
-    return found

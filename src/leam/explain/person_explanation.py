@@ -54,6 +54,8 @@ class PopulationRecord(Record):
 
     people: int
     """Number of people."""
+    agreement: float
+    """Part of the variance of single maps that is between people and not between a person's pictures, in [0, 1]."""
     pictures: list[str]
     """SHA-256 of their pictures, sorted."""
 
@@ -137,7 +139,9 @@ class PersonExplanation:
             ],
             estimate=self.person_map.estimate,
             population=known
-            and PopulationRecord(people=known.people, pictures=sorted(known.pictures)),
+            and PopulationRecord(
+                people=known.people, agreement=known.agreement, pictures=sorted(known.pictures)
+            ),
             critical_pixels=int(self.critical.sum()),
             regions=self._regions(),
         )
