@@ -19,6 +19,7 @@ from leam.errors import CardError, InputError, PluginError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.explainer import Explainer
 from leam.explain.methods import METHODS
+from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
 from leam.metrics.controls import CONTROLS
@@ -42,6 +43,7 @@ ADDED = {
     "pooled": ARCHITECTURES,
     "squared": WEIGHTINGS,
     "median": AGGREGATES,
+    "middle": PERSON_MAPS,
     "darkness": METHODS,
     "grey": FILLS,
     "border": CONTROLS,
@@ -55,6 +57,7 @@ SETTINGS = {
     "detector": "whole_picture",
     "fill": "grey",
     "controls": ("border",),
+    "person_maps": ("middle",),
 }
 
 
@@ -122,7 +125,16 @@ def test_the_plan_names_the_package_and_a_run_without_it_is_another(run):
     plan = RunFolder(run).plan()
     assert plan.plugins == {
         f"{ADDED[name].kind} {name}": "leam-example-plugin 0.1.0"
-        for name in ("whole_picture", "oval", "squared", "median", "grey", "border", "brightness")
+        for name in (
+            "whole_picture",
+            "oval",
+            "squared",
+            "median",
+            "grey",
+            "border",
+            "middle",
+            "brightness",
+        )
     }
     other = plan.model_copy(update={"plugins": {**plan.plugins, "fill grey": "another 2.0"}})
     with pytest.raises(Exception, match="plug-in for fill grey"):

@@ -1,4 +1,4 @@
-"""A weighting, an aggregate and an attribution method."""
+"""A weighting, an aggregate, an estimate of a person map and an attribution method."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from leam.explain.aggregates import distribution, upsample
 from leam.explain.methods import Chips, Method
+from leam.explain.person import PersonEstimate, Population, Values
 from leam.recognizers.recognizer import Recognizer
 
 
@@ -20,6 +21,15 @@ def squared(activations: Tensor, gradients: Tensor) -> Tensor:
 def median(maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """The median over the layers."""
     return torch.stack([upsample(layer, size) for layer in maps]).median(dim=0).values
+
+
+def middle(maps: Tensor, _population: Population | None) -> Values:
+    """The median over the person's pictures."""
+    found: Values = maps.double().median(dim=0).values.numpy()
+    return found
+
+
+MIDDLE = PersonEstimate(middle)
 
 
 def darkness(_recognizer: Recognizer) -> Method:
