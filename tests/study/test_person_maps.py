@@ -191,11 +191,14 @@ def test_figures(tmp_path):
     energy = np.abs(drop)
     # The mask of one pixel, another one, and both.
     bits = np.array([[0b10000000, 0], [0b11000000, 0], [0, 1], [0, 1]], dtype=np.uint8)
-    found = PersonMapShard(
-        np.array([0, 4, 9]), drop, energy, np.array([0, 0, 4, 4]), np.ones(4, np.int64),
-        np.repeat(bits[:, None], len(kinds(plan.settings)), axis=1),
-    )  # fmt: skip
-    folder.write_shard("person_maps/one", 0, found)
+    bits = np.repeat(bits[:, None], len(kinds(plan.settings)), axis=1)
+    ones = np.ones(2, np.int64)
+    first = PersonMapShard(np.array([0]), drop[:1], energy[:1], np.array([0, 0]), ones, bits[:2])
+    second = PersonMapShard(
+        np.array([4, 9]), drop[1:], energy[1:], np.array([4, 4]), ones, bits[2:]
+    )
+    folder.write_shard("person_maps/one", 0, first)
+    folder.write_shard("person_maps/one", 1, second)
     folder.write_table("person_maps/one", PersonMaps().tabulate(run, "one"))
     table = folder.read_table("person_maps/one")
     row = (pl.col("image") == "b/4") & (pl.col("pictures") == 3) & (pl.col("fill") == "blur")

@@ -22,7 +22,7 @@ from leam.metrics.overlap import bhattacharyya
 from leam.metrics.specificity import Block, Pool
 from leam.metrics.statistics import Estimate, Numbers, person_means, verdict
 from leam.results.figures import Figures, Model
-from leam.results.shards import Shard, axes, joined
+from leam.results.shards import Shard, axes
 from leam.study.explained import EXPLAIN
 from leam.study.masks import mask_drops
 from leam.study.plan import Plan, Settings
@@ -235,7 +235,7 @@ class PersonMaps(Stage[PersonMapShard]):
 
     def summarise(self, run: RunData, recognizer: str) -> PersonMapFigures:
         """Figures for each number of pictures."""
-        found = joined(list(run.shards(PersonMapShard, self.name, recognizer)))
+        found = _together(list(run.shards(PersonMapShard, self.name, recognizer)))
         size = run.plan.model(recognizer).card.crop.size
         counts = {}
         for place, count in enumerate(COUNTS):
@@ -379,6 +379,14 @@ def _distributions(maps: Tensor) -> Tensor:
 
 def _no_mask(scene: Scene) -> Tensor:
     return torch.zeros(scene.explained.density.shape[1:], dtype=torch.bool)
+
+
+def _together(shards: Sequence[PersonMapShard]) -> PersonMapShard:
+    """The shards of all slices as one."""
+    arrays = [shard.arrays() for shard in shards]
+    return PersonMapShard.of(
+        {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
+    )
 
 
 def _fill(
