@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from leam.explain.backends import _operations
-from leam.explain.backends._operations import FusedOperation, kernel
+from leam.explain.backends._operations import LEAST, FusedOperation, kernel
 from leam.explain.weightings import positive
 from leam.recognizers.onnx.layers import Clamp
 
 SHAPES = [(2, 6, 5, 4), (3, 1, 8, 8), (4, 64, 40, 40)]
 """Channels that do not fill a vector register, one channel, and many."""
-SETTINGS = {"positive": True, "copy": False}
 
 
 @pytest.fixture
@@ -57,7 +56,8 @@ ACTIVATIONS = [
 @pytest.mark.parametrize("norms", [0, 1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradients_and_weighting(shape, activation, norms, monkeypatch):
+@pytest.mark.parametrize("weighting", LEAST, ids=lambda weighting: weighting.__name__)
+def test_gradients_and_weighting(weighting, shape, activation, norms, monkeypatch):
     x, gradient = faces((shape[0], 3, *shape[2:]), 1), faces(shape, 2)
     chain, called = modules(shape[1], activation, norms), []
 
@@ -66,7 +66,7 @@ def test_gradients_and_weighting(shape, activation, norms, monkeypatch):
             # The backward pass may write into them afterwards.
             called.append((activations.clone(), gradients.clone(), sums))
 
-        operation = FusedOperation(chain, hook, **SETTINGS)
+        operation = FusedOperation(chain, hook, least=LEAST[weighting], copy=False)
         with torch.no_grad():
             _, needed = operation.forward(x)
             below = operation.backward(gradient, needed)
@@ -79,7 +79,7 @@ def test_gradients_and_weighting(shape, activation, norms, monkeypatch):
     monkeypatch.setattr(_operations, "_compiled", lambda: None)
     expected, _, at, none = run()
     assert none is None
-    torch.testing.assert_close(sums, positive(explained, at))
+    torch.testing.assert_close(sums, weighting(explained, at))
     # At a kink the last digit decides.
     same = torch.isclose(below, expected, rtol=1e-5, atol=1e-6)
     assert same.float().mean() > 0.9999
@@ -94,7 +94,7 @@ def test_gradients_at_the_limits_are_the_modules(activation):
     x, told = values.clone().requires_grad_(), []
     (expected,) = torch.autograd.grad(activation(x).sum(), x)
     chain = [identity, activation]
-    operation = FusedOperation(chain, lambda *given: told.append(given), **SETTINGS)
+    operation = FusedOperation(chain, lambda *given: told.append(given), least=0.0, copy=False)
     with torch.no_grad():
         found = operation.backward(torch.ones_like(values), operation.forward(values)[1])
     assert told.pop()[2] is not None
@@ -106,7 +106,7 @@ def test_each_channel_has_its_slope(monkeypatch):
     activation = nn.PReLU(5)
     with torch.no_grad():
         activation.weight.copy_(torch.linspace(-1, 2, 5))
-    test_gradients_and_weighting((2, 5, 3, 3), activation, 1, monkeypatch)
+    test_gradients_and_weighting(positive, (2, 5, 3, 3), activation, 1, monkeypatch)
 
 
 @pytest.mark.usefixtures("_allowed")

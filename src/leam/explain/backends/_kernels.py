@@ -18,15 +18,16 @@ _ZERO = np.float32(0)
 # Sums may be computed in any order, several values at a time.
 @numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def backward(
-    gradient: Array, x: Array, slope: Array, scale: Array, above: float, below: float, sums: Array
-) -> None:
-    """The backward pass of an activation and of the normalisations before it, with the weighting ``positive``.
+    gradient: Array, x: Array, slope: Array, scale: Array, above: float, below: float, least: float, sums: Array
+) -> None:  # fmt: skip
+    """The backward pass of an activation and of the normalisations before it, with a weighting of its input.
 
     ``gradient`` and ``x`` are ``(n, C)``, a row for each location of each face: the gradient at the activation's
     output, which is replaced by that at the normalisations' input; and the activation's input, which is explained.
     ``slope`` and ``scale`` are ``(C,)``: ``scale`` is the product of the normalisations' gains. The gradient passes
     where ``x`` lies between ``above`` and ``below``, and times ``slope`` where it is at most ``above``. ``sums`` is
-    ``(n,)`` and receives the weighting.
+    ``(n,)`` and receives the weighting: the positive part of the sum of ``x`` times its gradient, which is replaced by
+    ``least`` where it is smaller.
     """
     for i in range(x.shape[0]):
         total = _ZERO
@@ -36,5 +37,5 @@ def backward(
             sloped = passed * slope[j] if slope[j] != _ZERO else _ZERO
             value = sloped if given <= above else (_ZERO if given >= below else passed)
             gradient[i, j] = value * scale[j]
-            total += max(value, _ZERO) * given
+            total += max(value, least) * given
         sums[i] = max(total, _ZERO)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from leam.explain.weightings import Weighting, positive, signed
 from leam.recognizers.architectures import dlib_resnet
 from leam.recognizers.onnx.layers import Clamp, Shift
 
@@ -31,8 +32,11 @@ _OWNER = "leam_owner"
 
 Hook = Callable[[Tensor, Tensor, Tensor | None], None]
 """Called with a layer's activations and gradients as soon as the backward pass has both; it may overwrite them later.
-Where the kernel has computed the weighting ``positive`` of the two along the way, it is the third argument, and the
-gradients are of no use."""
+Where the kernel has computed the weighting of the two along the way, it is the third argument, and the gradients are of
+no use."""
+
+LEAST: dict[Weighting, float] = {positive: 0.0, signed: -math.inf}
+"""The weightings that the kernel computes: smaller gradients are replaced by these values."""
 
 
 def kind(module: nn.Module) -> int:
@@ -130,14 +134,14 @@ class FusedOperation:
     Args:
         modules: The modules, in this order.
         hook: Called with the activation's input, which is explained, and its gradient; None where it is not explained.
-        positive: Whether the hook needs only the weighting ``positive``, so that the kernel may compute it.
+        least: From :data:`LEAST`, if the hook needs only the weighting, so that the kernel may compute it; else None.
         copy: Whether the network continues with a copy of what the hook gets, since it may write into it.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], hook: Hook | None, *, positive: bool, copy: bool
+        self, modules: Sequence[nn.Module], hook: Hook | None, *, least: float | None, copy: bool
     ) -> None:
-        self.hook, self.positive, self.copy = hook, positive, copy
+        self.hook, self.least, self.copy = hook, least, copy
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
         self.affines = [module for module in modules if kind(module) == AFFINE]
         activations = [Activation.of(module) for module in modules if kind(module) == ACTIVATION]
@@ -159,7 +163,7 @@ class FusedOperation:
             x = nn.Conv2d.forward(self.convolution, x)
         for module in self.affines:
             x = type(module).forward(module, x)
-        self._kernel = kernel(x) if self.hook and self.positive else None
+        self._kernel = kernel(x) if self.hook and self.least is not None else None
         if self.activation:
             return self.activation.forward(x), x
         if not self.hook:
@@ -185,7 +189,7 @@ class FusedOperation:
         return gradient.mul_(scale) if self.activation else gradient * scale
 
     def _run(self, run: Callable[..., None], gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient at the convolution's output and the weighting ``positive``, by the kernel."""
+        """The gradient at the convolution's output and the weighting, by the kernel."""
         copy = gradient.contiguous if getattr(gradient, _OWNER, None) is self else gradient.clone
         gradient = copy(memory_format=torch.channels_last)
         activation = self.activation or _IDENTITY
@@ -196,6 +200,7 @@ class FusedOperation:
             _for_each(self.scale, 1.0, x.shape[1]),
             np.float32(activation.above),
             np.float32(activation.below),
+            np.float32(self.least),
             sums.view(-1).numpy(),
         )
         return gradient, sums
