@@ -18,6 +18,7 @@ from leam.metrics.statistics import tally, verdict
 from leam.report.claims import (
     Margins,
     drop_margins,
+    fill_margins,
     layer_margins,
     nose_margins,
     person_margins,
@@ -63,6 +64,10 @@ def claims_of(summary: Summary) -> dict[str, Margins]:
         ),
         "the critical pixels lie in the nose (share)": nose_margins(summary),
         "the critical pixels matter (drop)": drop_margins(summary),
+        **{
+            f"the critical pixels matter, {fill} (drop, subset)": fill_margins(summary, fill)
+            for fill in summary.settings["fills"]
+        },
         "masks of one recognizer work on others (drop)": transfer_margins(summary),
         **{
             f"own mask, {fill} (drop)": own_margins(summary, fill)

@@ -239,3 +239,28 @@ def test_a_gap_must_remain_among_matched_people(summary, first, plain, matched, 
     assert (row.verdict, row.control) == (verdict, control)
     assert row.here == ("d 0.30" if first == "female" else "d -0.30")
     assert "(pairs: 25), in the same unit; 3 pairs remain" in row.reason
+
+
+def test_the_drop_is_claimed_under_each_other_fill(summary):
+    rows = [row for row in paper_claims(summary, FAMILIES) if "under the fill" in row.claim]
+    assert [row.claim.rpartition(" ")[2] for row in rows] == ["mean", "blur"]
+    assert [row.verdict for row in rows] == ["supported", "not supported"]
+    assert all(row.control.startswith("moved: ") for row in rows)
+    same = make_summary(Settings(fill="blur"))
+    assert [row.claim for row in paper_claims(same, FAMILIES) if "under the fill" in row.claim] == [
+        rows[0].claim
+    ]
+
+
+def test_maps_of_others_are_no_controls_of_the_drop_under_a_fill(summary):
+    def change(figures, _):
+        return figures.model_copy(
+            update={"margins": {"mean": {"population": e(-1), "moved": e(1)}}}
+        )
+
+    (row,) = [
+        row
+        for row in paper_claims(changed(summary, "curves", change), FAMILIES)
+        if "under the fill" in row.claim
+    ]
+    assert row.verdict == "supported"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leam.metrics.statistics import Estimate, Tally, Verdict, tally, verdict
 from leam.report.parts import MISSING
 from leam.results.summary import Summary
+from leam.study.masks import CRITICAL
 from leam.study.stages.agreement import AgreementFigures
+from leam.study.stages.curves import CurveFigures
 from leam.study.stages.effect import EffectFigures
 from leam.study.stages.groups import DROP, GroupFigures
 from leam.study.stages.layers import LayerFigures
@@ -76,6 +78,7 @@ def paper_claims(summary: Summary, families: Mapping[str, str]) -> list[Row]:
         _person(summary, families),
         _nose(summary, families),
         _drop(summary, families),
+        *_fills(summary, families),
         _random(summary),
         _transfer(summary, families),
         _gender(summary, families),
@@ -161,6 +164,19 @@ def drop_margins(summary: Summary) -> Margins:
             if control not in _MAPS_OF_OTHERS
         }
         for name, found in figures.items()
+    }
+
+
+def fill_margins(summary: Summary, fill: str) -> Margins:
+    """:func:`drop_margins` under another fill, on the subset."""
+    return {
+        name: {
+            control: margin
+            for control, margin in found.margins[fill].items()
+            if control not in _MAPS_OF_OTHERS
+        }
+        for name, found in summary.each(CurveFigures).items()
+        if fill in found.margins
     }
 
 
@@ -299,6 +315,26 @@ def _drop(summary: Summary, families: Mapping[str, str]) -> Row:
         families,
         f"{_span(ratios, 1)} times that of scattered pixels (paper: 4.0)",
     )
+
+
+def _fills(summary: Summary, families: Mapping[str, str]) -> Iterator[Row]:
+    """The same claim under other fills: it holds only if no fill decides."""
+    figures = summary.each(CurveFigures)
+    for fill in dict.fromkeys(fill for found in figures.values() for fill in found.margins):
+        if fill == summary.settings["fill"]:
+            continue
+        points = [
+            min(found.curves[fill][CRITICAL], key=lambda p: abs(p.fraction - found.fraction))
+            for found in figures.values()
+        ]
+        yield _row(
+            f"similarity drop under the fill {fill}",
+            MISSING,
+            _span(_means(point.value for point in points), 4),
+            fill_margins(summary, fill),
+            families,
+            "people of the subset",
+        )
 
 
 def _random(summary: Summary) -> Row:
