@@ -55,3 +55,13 @@ def test_nothing_active_or_no_gradient_gives_an_empty_map(name):
 def test_an_unknown_weighting_is_named():
     with pytest.raises(InputError, match="magic: no such weighting; available: signed"):
         WEIGHTINGS["magic"]
+
+
+def test_signed_products_that_cancel_before_a_layer_normalisation_give_an_empty_map():
+    activations = ACTIVATIONS.clone().requires_grad_()
+    normalised = torch.nn.functional.layer_norm(activations.movedim(1, -1), (3,), eps=0)
+    weights = torch.rand(normalised.shape, generator=GENERATOR)
+    (gradients,) = torch.autograd.grad((normalised * weights).sum(), [activations])
+    assert not WEIGHTINGS["signed"](ACTIVATIONS, gradients).any()
+    one = torch.cat([gradients[:1], GRADIENTS[1:]])
+    assert WEIGHTINGS["signed"](ACTIVATIONS, one).sum(dim=(1, 2)).gt(0).tolist() == [False, True]

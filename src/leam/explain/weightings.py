@@ -19,10 +19,31 @@ WEIGHTINGS: Registry[Weighting] = Registry("weighting", "leam.weightings")
 """The weightings by name."""
 
 
+# Rounding errors of float32 are then at most 1e-5 of the sums.
+_CANCELLED = 1e-2
+
+
 @WEIGHTINGS("signed")
 def signed(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Positive part of the products' sum over channels (HiResCAM; Draelos and Carin 2020)."""
-    return (gradients * activations).sum(dim=1).relu_()
+    """Positive part of the products' sum over channels (HiResCAM; Draelos and Carin 2020).
+
+    Where a normalisation over channels follows (layer normalisation), the scale of the activations does not matter, and
+    the products cancel at every location. What remains are rounding errors: a face's map is therefore zero if the sums'
+    absolute values are below 1e-2 of those of the products, over the whole grid.
+    """
+    products = gradients * activations
+    return without_cancelled(products.sum(dim=1), products.abs_().sum(dim=1))
+
+
+def without_cancelled(sums: Tensor, magnitudes: Tensor) -> Tensor:
+    """Positive part of sums of products, zero for a face whose products cancel; see :func:`signed`.
+
+    Args:
+        sums: Sums over channels, ``(B, h, w)``.
+        magnitudes: Sums over channels of the products' absolute values, ``(B, h, w)``.
+    """
+    kept = sums.abs().sum(dim=(1, 2)) >= _CANCELLED * magnitudes.sum(dim=(1, 2))
+    return sums.relu() * kept[:, None, None]
 
 
 @WEIGHTINGS("positive")
