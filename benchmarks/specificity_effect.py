@@ -40,6 +40,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ import cv2
 import numpy as np
 import torch
 from bench import write_whole
+from markdown import show
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -324,6 +326,78 @@ def judged(recognizer: Recognizer, found: Found) -> dict[str, Any]:
     return {"effect": cells, "overlap": {str(k): judge.overlaps(many, k) for k in OVERLAPS}}
 
 
+SHOWN = ("same, k = 1", "new, k = 1", "new, k = 3", "many, k = 10")
+"""Settings in the table of the page."""
+
+
+def table(recognizers: Mapping[str, Any]) -> str:
+    """Markdown: paired d over another person's mask, over the population's, and of edges over another person's."""
+    parts = []
+    for fill, estimate in product(FILLS, ESTIMATES):
+        keys = [f"{estimate}: own - other", f"{estimate}: own - population", "edges: own - other"]
+        beyond = f"{estimate}: own - other, less edges"
+        lines = [
+            f"Person map `{estimate}`, fill `{fill}`:\n",
+            f"| recognizer | {' | '.join(SHOWN)} |",
+            "|---" * (1 + len(SHOWN)) + "|",
+        ]
+        for name, one in recognizers.items():
+            cells = [one["effect"][setting][fill]["contrasts"] for setting in SHOWN]
+            lines.append(
+                f"| {name} | {' | '.join(' / '.join(marked(c[k]) for k in keys) for c in cells)} |"
+            )
+        counts = [
+            " / ".join(
+                str(
+                    sum(
+                        above(one["effect"][s][fill]["contrasts"][key])
+                        for one in recognizers.values()
+                    )
+                )
+                for key in (*keys[:2], beyond)
+            )
+            for s in SHOWN
+        ]
+        lines.append(
+            f"| above zero, of {len(recognizers)}: other / population / beyond edges | {' | '.join(counts)} |"
+        )
+        parts.append("\n".join(lines))
+    lines = [
+        "Overlap of two maps without a common picture (`lfw/many`), same person / different people (AUC):\n"
+    ]
+    ends = list(product((OVERLAPS[0], OVERLAPS[-1]), (*ESTIMATES, "edges")))
+    heads = [f"{kind}, k = {k}" for k, kind in ends]
+    lines += [f"| recognizer | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    for name, one in recognizers.items():
+        cells = [one["overlap"][str(k)][kind] for k, kind in ends]
+        texts = [
+            f"{c['same']['mean']:.2f} / {c['different']['mean']:.2f} ({c['auc']['mean']:.2f})"
+            for c in cells
+        ]
+        lines.append(f"| {name} | {' | '.join(texts)} |")
+    return "\n\n".join([*parts, "\n".join(lines)])
+
+
+def rounded(found: object) -> object:
+    """Numbers of nested dictionaries and lists, rounded to four digits."""
+    if isinstance(found, dict):
+        return {name: rounded(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [rounded(value) for value in found]
+    return float(f"{found:.4g}") if isinstance(found, float) else found
+
+
+def above(contrast: Mapping[str, Any]) -> bool:
+    """Whether the interval of a difference is above zero."""
+    return bool(contrast["drop"]["low"] > 0)
+
+
+def marked(contrast: Mapping[str, Any]) -> str:
+    """A contrast's d: bold if the interval of the difference is above zero, italic if it is below."""
+    mark = "**" if above(contrast) else "*" if contrast["drop"]["high"] < 0 else ""
+    return f"{mark}{contrast['d']['mean']:+.2f}{mark}"
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
@@ -335,6 +409,7 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder for maps and partial results"
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--page", type=Path, help="Markdown page to insert the tables into")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -351,7 +426,9 @@ def main() -> None:
             print(stem, flush=True)
         found[stem] = json.loads(part.read_text(encoding="utf-8"))
     about = {"developing": DEVELOPING, "judging": JUDGING, "seed": SEED, "estimates": ESTIMATES}
-    write_whole(options.out, {**about, "recognizers": found})
+    write_whole(options.out, {**about, "recognizers": rounded(found)})
+    if options.page:
+        show(table(found), options.page, "specificity_effect")
 
 
 if __name__ == "__main__":
