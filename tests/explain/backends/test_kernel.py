@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from leam.explain.backends import _operations
-from leam.explain.backends._operations import LEAST, FusedOperation, kernel
+from leam.explain.backends._operations import KERNEL, FusedOperation, kernel
 from leam.explain.weightings import positive
 from leam.recognizers.onnx.layers import Clamp
 
@@ -56,7 +56,7 @@ ACTIVATIONS = [
 @pytest.mark.parametrize("norms", [0, 1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("weighting", LEAST, ids=lambda weighting: weighting.__name__)
+@pytest.mark.parametrize("weighting", KERNEL, ids=lambda weighting: weighting.__name__)
 def test_gradients_and_weighting(weighting, shape, activation, norms, monkeypatch):
     x, gradient = faces((shape[0], 3, *shape[2:]), 1), faces(shape, 2)
     chain, called = modules(shape[1], activation, norms), []
@@ -66,7 +66,7 @@ def test_gradients_and_weighting(weighting, shape, activation, norms, monkeypatc
             # The backward pass may write into them afterwards.
             called.append((activations.clone(), gradients.clone(), sums))
 
-        operation = FusedOperation(chain, hook, least=LEAST[weighting], copy=False)
+        operation = FusedOperation(chain, hook, weighting=weighting, copy=False)
         with torch.no_grad():
             _, needed = operation.forward(x)
             below = operation.backward(gradient, needed)
@@ -94,7 +94,9 @@ def test_gradients_at_the_limits_are_the_modules(activation):
     x, told = values.clone().requires_grad_(), []
     (expected,) = torch.autograd.grad(activation(x).sum(), x)
     chain = [identity, activation]
-    operation = FusedOperation(chain, lambda *given: told.append(given), least=0.0, copy=False)
+    operation = FusedOperation(
+        chain, lambda *given: told.append(given), weighting=positive, copy=False
+    )
     with torch.no_grad():
         found = operation.backward(torch.ones_like(values), operation.forward(values)[1])
     assert told.pop()[2] is not None

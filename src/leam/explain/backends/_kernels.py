@@ -17,25 +17,28 @@ _ZERO = np.float32(0)
 
 # Sums may be computed in any order, several values at a time.
 @numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-def backward(
-    gradient: Array, x: Array, slope: Array, scale: Array, above: float, below: float, least: float, sums: Array
+def backward(  # noqa: PLR0917
+    gradient: Array, x: Array, slope: Array, scale: Array, above: float, below: float, least: float,
+    sums: Array, magnitudes: Array,
 ) -> None:  # fmt: skip
-    """The backward pass of an activation and of the normalisations before it, with a weighting of its input.
+    """The backward pass of an activation and of the normalisations before it, with what a weighting needs.
 
     ``gradient`` and ``x`` are ``(n, C)``, a row for each location of each face: the gradient at the activation's
     output, which is replaced by that at the normalisations' input; and the activation's input, which is explained.
     ``slope`` and ``scale`` are ``(C,)``: ``scale`` is the product of the normalisations' gains. The gradient passes
-    where ``x`` lies between ``above`` and ``below``, and times ``slope`` where it is at most ``above``. ``sums`` is
-    ``(n,)`` and receives the weighting: the positive part of the sum of ``x`` times its gradient, which is replaced by
-    ``least`` where it is smaller.
+    where ``x`` lies between ``above`` and ``below``, and times ``slope`` where it is at most ``above``. ``sums`` and
+    ``magnitudes`` are ``(n,)`` and receive the sums of ``x`` times its gradient, replaced by ``least`` where it is
+    smaller, and of the absolute values of these products.
     """
     for i in range(x.shape[0]):
-        total = _ZERO
+        total = magnitude = _ZERO
         for j in range(x.shape[1]):
             given, passed = x[i, j], gradient[i, j]
             # A product with a slope of zero would keep what is not finite. Written so that it runs without branches.
             sloped = passed * slope[j] if slope[j] != _ZERO else _ZERO
             value = sloped if given <= above else (_ZERO if given >= below else passed)
             gradient[i, j] = value * scale[j]
-            total += max(value, least) * given
-        sums[i] = max(total, _ZERO)
+            product = max(value, least) * given
+            total += product
+            magnitude += abs(product)
+        sums[i], magnitudes[i] = total, magnitude

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.explain.weightings import Weighting, positive, signed
+from leam.explain.weightings import Weighting, positive, signed, without_cancelled
 from leam.recognizers.architectures import dlib_resnet
 from leam.recognizers.onnx.layers import Clamp, Shift
 
@@ -35,8 +35,13 @@ Hook = Callable[[Tensor, Tensor, Tensor | None], None]
 Where the kernel has computed the weighting of the two along the way, it is the third argument, and the gradients are of
 no use."""
 
-LEAST: dict[Weighting, float] = {positive: 0.0, signed: -math.inf}
-"""The weightings that the kernel computes: smaller gradients are replaced by these values."""
+Finish = Callable[[Tensor, Tensor], Tensor]
+KERNEL: dict[Weighting, tuple[float, Finish]] = {
+    positive: (0.0, lambda sums, _: sums.relu_()),
+    signed: (-math.inf, without_cancelled),
+}
+"""The weightings that the kernel computes: the value that replaces smaller gradients, and the map made of the sums of
+products and of their absolute values, ``(B, h, w)`` each."""
 
 
 def kind(module: nn.Module) -> int:
@@ -134,14 +139,19 @@ class FusedOperation:
     Args:
         modules: The modules, in this order.
         hook: Called with the activation's input, which is explained, and its gradient; None where it is not explained.
-        least: From :data:`LEAST`, if the hook needs only the weighting, so that the kernel may compute it; else None.
+        weighting: The weighting, if the hook needs nothing else, so that the kernel may compute it; else None.
         copy: Whether the network continues with a copy of what the hook gets, since it may write into it.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], hook: Hook | None, *, least: float | None, copy: bool
+        self,
+        modules: Sequence[nn.Module],
+        hook: Hook | None,
+        *,
+        weighting: Weighting | None,
+        copy: bool,
     ) -> None:
-        self.hook, self.least, self.copy = hook, least, copy
+        self.hook, self.weighting, self.copy = hook, weighting, copy
         self.convolution = modules[0] if isinstance(modules[0], nn.Conv2d) else None
         self.affines = [module for module in modules if kind(module) == AFFINE]
         activations = [Activation.of(module) for module in modules if kind(module) == ACTIVATION]
@@ -163,7 +173,7 @@ class FusedOperation:
             x = nn.Conv2d.forward(self.convolution, x)
         for module in self.affines:
             x = type(module).forward(module, x)
-        self._kernel = kernel(x) if self.hook and self.least is not None else None
+        self._kernel = kernel(x) if self.hook and self.weighting in KERNEL else None
         if self.activation:
             return self.activation.forward(x), x
         if not self.hook:
@@ -174,8 +184,8 @@ class FusedOperation:
 
     def backward(self, gradient: Tensor, x: Tensor | None) -> Tensor:
         """The gradient at the convolution's output from that of the operation's output; calls the hook."""
-        if self._kernel and self.hook and x is not None:
-            gradient, sums = self._run(self._kernel, gradient, x)
+        if self._kernel and self.weighting and self.hook and x is not None:
+            gradient, sums = self._run(self._kernel, self.weighting, gradient, x)
             self.hook(x, gradient, sums)
             return gradient
         if self.activation and x is not None:
@@ -188,22 +198,24 @@ class FusedOperation:
         # Only a new gradient may be overwritten.
         return gradient.mul_(scale) if self.activation else gradient * scale
 
-    def _run(self, run: Callable[..., None], gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, run: Callable[..., None], weighting: Weighting, gradient: Tensor, x: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The gradient at the convolution's output and the weighting, by the kernel."""
         copy = gradient.contiguous if getattr(gradient, _OWNER, None) is self else gradient.clone
         gradient = copy(memory_format=torch.channels_last)
         activation = self.activation or _IDENTITY
-        sums = x.new_empty(x.shape[0], *x.shape[2:])
+        sums, magnitudes = x.new_empty(2, x.shape[0], *x.shape[2:])
+        least, finish = KERNEL[weighting]
         run(
             *(values.permute(0, 2, 3, 1).flatten(0, 2).numpy() for values in (gradient, x)),
             _for_each(activation.slopes, 0.0, x.shape[1]),
             _for_each(self.scale, 1.0, x.shape[1]),
-            np.float32(activation.above),
-            np.float32(activation.below),
-            np.float32(self.least),
+            *map(np.float32, (activation.above, activation.below, least)),
             sums.view(-1).numpy(),
+            magnitudes.view(-1).numpy(),
         )
-        return gradient, sums
+        return gradient, finish(sums, magnitudes)
 
 
 class Function(torch.autograd.Function):

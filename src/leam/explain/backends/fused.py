@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leam.explain.backends import BACKENDS, Chips, Layers, RawMaps
 from leam.explain.backends._fusion import Chain, find_chains, suits
-from leam.explain.backends._operations import LEAST, Function, FusedOperation, Hook
+from leam.explain.backends._operations import Function, FusedOperation, Hook
 from leam.explain.backends.plain import Plain
 from leam.explain.layers import Layer, differentiable, hooked
 from leam.explain.targets import Target
@@ -105,14 +105,14 @@ class Fused:
         """The operation of a chain, which calls the hooks of the layers that are taken in it."""
         layers = [layer for layer in self.layers if layer.module in chain]
         found = [hooks[layer.name] for layer in layers]
-        least = None if any(layer.affine for layer in layers) else LEAST.get(weighting)
+        direct = None if any(layer.affine for layer in layers) else weighting
 
         def call(activations: Tensor, gradients: Tensor, sums: Tensor | None) -> None:
             for hook in found:
                 hook(activations, gradients, sums)
 
         modules = [*chain.values()]
-        return FusedOperation(modules, call if found else None, least=least, copy=self.copy)
+        return FusedOperation(modules, call if found else None, weighting=direct, copy=self.copy)
 
 
 def _weigh(
