@@ -85,6 +85,13 @@ def test_claims(boxes):
             "scattered: 0.1600 – 0.1930",
             "supported",
         ),
+        (
+            "similarity drop under the fill blur",
+            "–",
+            "0.2000 – 0.2660",
+            "moved: -0.1660 – -0.1000",
+            "not supported",
+        ),
         ("similarity drop, random pixels hidden", "0.0286", "0.0500 – 0.0830", "–", "–"),
         (
             "masks of one recognizer work on others",
