@@ -5,7 +5,7 @@ separate additions, PReLUs as elementary operations, onnxruntime's optimiser at 
 of layers at the convolutions' own outputs (``raw_convolutions``) are compared beside the default.
 
     python benchmarks/invariance.py $LEAM_ASSETS/lfw/people --models all \
-        --out benchmarks/invariance.json --page docs/method.md
+        --out benchmarks/invariance.json --page docs/method.md --appendix docs/appendices/invariance.md
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("faces", type=Path)
     parser.add_argument("--models", default="all", help="comma-separated, or all")
+    parser.add_argument("--appendix", type=Path, help="Markdown page for all recognizers")
     options = parser.parse_args()
     torch.set_num_threads(1)
     faces, _ = find_faces(options.faces, FACES, 1, seed=0, first=4 * FACES)
@@ -51,6 +52,7 @@ def main() -> None:
         chips = np.stack([recognizer.crop.align(face).image for face in faces])
         rows += compare(recognizer, name, chips)
     record(options.out, "invariance", rows)
+    show(details(rows), options.appendix, "invariance")
     show(as_table(rows), options.page, "invariance")
 
 
@@ -122,6 +124,20 @@ def loaded(card: Card, model: onnx.ModelProto) -> Recognizer:
         path.write_bytes(model.SerializeToString())
         unchecked = {"architecture": "onnx", "file": str(path), "options": {}}
         return load_recognizer(card.model_copy(update={**unchecked, "sha256": None, "bytes": None}))
+
+
+def details(rows: list[Row]) -> str:
+    """One line for each recognizer and rewriting."""
+    lines = [
+        "| recognizer | written as | critical masks overlap, mean (least) | maps differ, median (largest) | raw |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['recognizer']} | {r['rewriting']} | {r['overlap']:.4f} ({r['least_overlap']:.3f}) "
+        f"| {r['map']:.0e} ({r['largest_map']:.0e}) | {r['raw_overlap']:.2f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
 
 
 def as_table(rows: list[Row]) -> str:

@@ -1,7 +1,7 @@
 r"""Measure the lattice that strided layers leave in maps, and remedies against it.
 
     python benchmarks/lattice.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
-        --out benchmarks/lattice.json --page docs/method.md
+        --out benchmarks/lattice.json --page docs/appendices/lattice.md
 
 A convolution or pooling with a stride reads the cells of its input unevenly, and gradients before it
 repeat with the period of the stride: two cells of the layer's grid, that is four, eight or sixteen

@@ -1,7 +1,7 @@
 r"""Search for the variant that comes closest to all figures of the paper at once.
 
     python benchmarks/reconstruction.py FACES --models examples/cards/mobileface_v2.toml,... \
-        --work reconstruction.work --out benchmarks/reconstruction.json --page docs/method.md
+        --work reconstruction.work --out benchmarks/reconstruction.json --page docs/appendices/reconstruction.md
 
 The recognizers must use cosine similarity, since the paper's drop is a drop of the cosine. Every
 variant of the grid (targets, layers, weightings, aggregates, smoothing, top fractions, comparisons)

@@ -1,10 +1,10 @@
 r"""Evaluate targets, layers, weightings, aggregates and masks on recognizers and planted truth.
 
     python benchmarks/variants.py FACES --models dlib_resnet,examples/cards/mobileface_v2.toml \
-        --work variants.work --out benchmarks/variants.json --page docs/method.md
+        --work variants.work --out benchmarks/variants.json --page docs/appendices/variants.md
 
 The default is compared with each single change of it, with the pairs of single changes that pass, and
-with a few other variants, by the rule in docs/method.md. Half of the people choose; the other half is
+with a few other variants, by the rule in docs/appendices/variants.md. Half of the people choose; the other half is
 only reported. Results are kept by half, recognizer and target in the work folder, so that the command
 can be resumed.
 """
