@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Everything between a picture file and a map: decoding, alignment, the network, and arithmetic.
 _PACKAGES = ("torch", "numpy", "dlib-bin", "opencv-python-headless", "pillow")
