@@ -75,7 +75,7 @@ def test_defaults_and_choices_are_shown(leam):
     text = leam("explain", "--help").stdout
     for part in (
         "positive",
-        "[default: sizes]",
+        "[default: smooth]",
         "[default: landmarks]",
         "segformer",
         "[default: dlib_resnet]",

@@ -18,8 +18,8 @@ from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
 from leam.recognizers.recognizer import Recognizer
 
-DEFAULT_WEIGHTING = "positive"
-DEFAULT_AGGREGATE = "sizes"
+DEFAULT_WEIGHTING = "signed"
+DEFAULT_AGGREGATE = "smooth"
 
 
 @dataclass(frozen=True)
