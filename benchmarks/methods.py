@@ -58,7 +58,7 @@ COMPARED = (
     "corrrise",
     "fggb",
 )
-PLANTED = {"leam self": "self/positive", "leam template": "template/positive", RANDOM: "scattered"}
+PLANTED = {"leam self": "self/signed", "leam template": "template/signed", RANDOM: "scattered"}
 
 
 def method_of(name: str, recognizer: Recognizer) -> Method:
