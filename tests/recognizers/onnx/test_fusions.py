@@ -87,12 +87,35 @@ def test_products_and_gelus(tmp_path):
     agrees(found, tmp_path)
 
 
-def test_dense_layers_with_activations(tmp_path):
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"activation": "Relu"},
+        {"activation": "LeakyRelu", "activation_alpha": 0.3, "alpha": 0.5, "beta": 2.0},
+        {"activation": "HardSigmoid", "activation_alpha": 0.1, "activation_beta": 0.4},
+        {"activation": "Elu", "activation_alpha": 2.0},
+    ],
+    ids=lambda attributes: attributes["activation"],
+)
+def test_dense_layers_with_activations(attributes, tmp_path):
     found = model("f = Flatten(x) z = Identity(g)", w=(192, 5), bias=(5,))
     fused(
-        found, "f", "w", "bias",
-        outputs=["g"], place=1, operator="FusedGemm", activation="Relu",
+        found, "f", "w", "bias", outputs=["g"], place=1, operator="FusedGemm", **attributes
     )  # fmt: skip
+    agrees(found, tmp_path)
+
+
+@pytest.mark.parametrize("inputs", [("x", "w"), ("x", "w", "b", "s")])
+def test_convolutions_without_activations(inputs, tmp_path):
+    found = model("s = Conv(x, v) z = Flatten(c)", w=(4, 3, 3, 3), v=(4, 3, 3, 3), b=(4,))
+    agrees(fused(found, *inputs, place=1), tmp_path)
+
+
+def test_values_within_a_fused_node_do_not_replace_others(tmp_path):
+    found = model("other = Conv(x, v) y = Add(c, other) z = Flatten(y)", w=(4, 3, 3, 3))
+    found.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3, 3, 3), "f"), "v"))
+    fused(found, "x", "w", place=1, activation="Relu")
+    found.graph.node[0].output[0] = found.graph.node[2].input[1] = "c/Conv"
     agrees(found, tmp_path)
 
 
@@ -100,7 +123,9 @@ def test_dense_layers_with_activations(tmp_path):
     ("operator", "attributes", "reason"),
     [
         ("FusedConv", {"activation": "Mish"}, "with the activation 'Mish'"),
-        ("FusedConv", {}, "with the activation ''"),
+        ("FusedConv", {"activation": "Clip", "activation_params": [0.1]}, "1 activation_params"),
+        ("FusedConv", {"activation": "LeakyRelu"}, "0 activation_params"),
+        ("FusedGemm", {}, "with the activation ''"),
         ("FusedMatMul", {"transBatchA": 1}, "with transposed batches"),
         ("Attention", {}, "supported"),
     ],

@@ -6,7 +6,7 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from leam.recognizers.onnx.module import Node
 
 DOMAIN = "com.microsoft"
 
-# An activation's attributes, in the order of ``activation_params``.
+# An activation's attributes, in the order of a convolution's ``activation_params``.
 _PARAMETERS = {
     "Clip": ("min", "max"),
     "HardSigmoid": ("alpha", "beta"),
@@ -23,6 +23,9 @@ _PARAMETERS = {
     "Sigmoid": (),
     "Tanh": (),
 }
+# A dense layer's activations; their attributes have this prefix.
+_DENSE = {"Elu", "HardSigmoid", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"}
+_PREFIX = "activation_"
 
 
 def standard_nodes(node: Node) -> list[Node]:
@@ -40,14 +43,22 @@ def standard_nodes(node: Node) -> list[Node]:
 
 
 def _fused_conv(node: Node) -> list[Node]:
-    """A convolution, the sum with another tensor (the fourth input), and an activation."""
+    """A convolution, perhaps the sum with another tensor (the fourth input), and perhaps an activation."""
     *given, summand = [*node.inputs, "", ""][:4]
-    summands = [("Add", summand)] if summand else []
-    return _chain(node, ("Conv", given), [*summands, _activation(node)])
+    rest: list[tuple[str, str | dict[str, Any]]] = [("Add", summand)] if summand else []
+    if "activation" in node.attributes:
+        name = _activation(node, _PARAMETERS)
+        values = node.attributes.get("activation_params", ())
+        if len(values) != len(_PARAMETERS[name]):
+            raise NotImplementedError(f"with {len(values)} activation_params for {name}")
+        rest.append((name, dict(zip(_PARAMETERS[name], values, strict=True))))
+    return _chain(node, ("Conv", given), rest)
 
 
 def _fused_gemm(node: Node) -> list[Node]:
-    return _chain(node, ("Gemm", node.inputs), [_activation(node)])
+    given = node.attributes.items()
+    own = {key.removeprefix(_PREFIX): value for key, value in given if key.startswith(_PREFIX)}
+    return _chain(node, ("Gemm", node.inputs), [(_activation(node, _DENSE), own)])
 
 
 def _bias_gelu(node: Node) -> list[Node]:
@@ -65,12 +76,11 @@ def _fused_matmul(node: Node) -> list[Node]:
     return _chain(node, ("FusedMatMul", node.inputs), [])
 
 
-def _activation(node: Node) -> tuple[str, dict[str, Any]]:
+def _activation(node: Node, supported: Container[str]) -> str:
     name = str(node.attributes.get("activation", ""))
-    values = node.attributes.get("activation_params", ())
-    if name not in _PARAMETERS:
+    if name not in supported:
         raise NotImplementedError(f"with the activation {name!r}")
-    return name, dict(zip(_PARAMETERS[name], values, strict=False))
+    return name
 
 
 def _chain(
@@ -81,11 +91,12 @@ def _chain(
     """Nodes that run one after another. A later one has another input, by name, or attributes."""
     operator, inputs = first
     own = {**node.attributes, "operator": operator}
-    value = f"{node.outputs[0]}/{operator}"
+    # Names in a file are printable, so that these values have names of their own.
+    value = f"{node.outputs[0]}\n{operator}"
     nodes = [Node(node.name, operator, own, tuple(inputs), (value,))]
     for operator, extra in rest:
         given = (value, extra) if isinstance(extra, str) else (value,)
-        value = f"{node.outputs[0]}/{operator}"
+        value = f"{node.outputs[0]}\n{operator}"
         attributes = {**_shared(node), "operator": operator} | (
             extra if isinstance(extra, dict) else {}
         )
