@@ -82,11 +82,32 @@ def test_functions_are_merged_too(follows, scale, shift):
     torch.testing.assert_close(found.affine.shift, shift)
 
 
+def gated_by_assignment(net, x):
+    factor = torch.zeros(1)
+    factor[:] = net.picture.detach().abs().mean()
+    return x * factor
+
+
+def joined_by_assignment(net, x):
+    both = torch.zeros(len(x), 8, 8, 8)
+    both[:, :4], both[:, 4:] = x, net.bn(x)
+    return both[:, :4] + both[:, 4:]
+
+
+def overwritten(_, x):
+    doubled = x * 2
+    x[:, :2] = 0
+    return doubled + x
+
+
 @pytest.mark.parametrize(
     "follows",
     [
         gated,
         gated_without_gradient,
+        gated_by_assignment,
+        joined_by_assignment,
+        overwritten,
         lambda net, x: x * net.picture.detach().abs().mean(dim=(2, 3), keepdim=True)[:, :1],
         lambda _, x: x + torch.arange(8.0),
         lambda _, x: x * x,

@@ -73,7 +73,8 @@ class AffineTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         given = [(tensor, _version(tensor)) for tensor in _tensors([*args, *kwargs.values()])]
         result = func(*args, **kwargs)
-        made = _tensors([result])
+        # An assignment to a part of a tensor returns nothing.
+        made = _tensors([result]) or [t for t, version in given if _version(t) != version]
         # A shape or a device is no value, and a move to the same device returns the tensor itself.
         reads = [(t, v) for t, v in given if made and (result is not t or _version(t) != v)]
         if any(id(tensor) in self._varying for tensor, _ in reads):
