@@ -73,6 +73,10 @@ def test_a_layer_is_taken_at_the_last_module_that_can_be_merged(follows, module)
         (lambda _, x: 1 - x, -torch.ones(4), torch.ones(4)),
         (lambda _, x: x.mul_(3).sub_(1), torch.full((4,), 3.0), -torch.ones(4)),
         (lambda _, x: torch.addcmul(SHIFT[:, None, None], x, GAIN[:, None, None]), GAIN, SHIFT),
+        (lambda _, x: x * GAIN[:, None, None].expand_as(x), GAIN, torch.zeros(4)),
+        (lambda _, x: x * GAIN.double()[:, None, None].to(x), GAIN, torch.zeros(4)),
+        (lambda _, x: torch.zeros_like(x) + x * 3, torch.full((4,), 3.0), torch.zeros(4)),
+        (lambda _, x: x * x.new_tensor([3.0]), torch.full((4,), 3.0), torch.zeros(4)),
     ],
 )
 def test_functions_are_merged_too(follows, scale, shift):
@@ -85,6 +89,12 @@ def test_functions_are_merged_too(follows, scale, shift):
 def gated_by_assignment(net, x):
     factor = torch.zeros(1)
     factor[:] = net.picture.detach().abs().mean()
+    return x * factor
+
+
+def gated_through_a_copy(net, x):
+    factor = torch.zeros_like(x)
+    factor.add_(net.picture.detach().abs().mean())
     return x * factor
 
 
@@ -106,6 +116,7 @@ def overwritten(_, x):
         gated,
         gated_without_gradient,
         gated_by_assignment,
+        gated_through_a_copy,
         joined_by_assignment,
         overwritten,
         lambda net, x: x * net.picture.detach().abs().mean(dim=(2, 3), keepdim=True)[:, :1],

@@ -15,6 +15,9 @@ from torch.overrides import TorchFunctionMode
 _FAR = 1024.0
 _TOLERANCE = 1e-4
 
+_Given = tuple[Tensor, int]
+"""A tensor that is given to a function, and its version."""
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -76,7 +79,11 @@ class AffineTrace(TorchFunctionMode):
         # An assignment to a part of a tensor returns nothing.
         made = _tensors([result]) or [t for t, version in given if _version(t) != version]
         # A shape or a device is no value, and a move to the same device returns the tensor itself.
-        reads = [(t, v) for t, v in given if made and (result is not t or _version(t) != v)]
+        reads = [
+            (t, v)
+            for t, v in _valued(func, given)
+            if made and (result is not t or _version(t) != v)
+        ]
         if any(id(tensor) in self._varying for tensor, _ in reads):
             self._varying.update(map(id, made))
         self._alive.extend(made)
@@ -134,6 +141,14 @@ def _fit(run: Callable[[Tensor], Tensor], like: Tensor) -> Affine | None:
     if not bool(((run(values.clone()) - expected).abs() <= limit).all()):
         return None
     return Affine(scale[0, :, 0, 0].clone(), shift[0, :, 0, 0].clone())
+
+
+def _valued(function: Callable[..., Any], given: Sequence[_Given]) -> Sequence[_Given]:
+    """Of the tensors given to a function, those that give more to its result than a shape, a type or a device."""
+    name = getattr(function, "__name__", "")
+    if name.endswith("_like") or name.startswith("new_"):
+        return given[1:]
+    return given[:1] if name.endswith("_as") or name == "to" else given
 
 
 def _tensors(values: Sequence[object]) -> list[Tensor]:
