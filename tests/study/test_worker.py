@@ -10,7 +10,7 @@ import shards
 from leam.study.explained import PersonTemplates
 from leam.study.schedule import Job
 from leam.study.store import RunFolder
-from leam.study.worker import Worker
+from leam.study.worker import Worker, choose_subset
 from planned import SIDE, planned
 
 
@@ -64,3 +64,20 @@ def test_the_sum_of_all_maps_is_read_once(plan, tmp_path, reads):
         total = worker._density_sum("one")
         np.testing.assert_array_equal(total, maps[[0, 1, 2, 3, 6, 7]].astype(float).sum(axis=0))
     assert reads == [("explain/one", index) for index in range(4)]
+
+
+def test_the_subset_has_the_first_usable_pictures_of_people_of_whole_slices():
+    plan = planned("aabbccddeeff", 2, subset=3)
+    usable = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]  # not the first of the first person
+    found = choose_subset(plan, usable)
+    people = sorted(plan.images[position].person for position in found)
+    assert len(people) == len(set(people)) == 3
+    assert all(
+        position == min(p for p in usable if plan.images[p].person == plan.images[position].person)
+        for position in found
+    )
+    slices = {index for index, part in enumerate(plan.slices) if found & set(part)}
+    assert len(slices) == 2, "people of as few slices as possible"
+    others = {choose_subset(planned("aabbccddeeff", 2, subset=3, seed=s), usable) for s in range(9)}
+    assert len(others) > 1
+    assert len(choose_subset(planned("aabbccddeeff", 2, subset=9), usable)) == 6

@@ -269,17 +269,18 @@ def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
 def choose_subset(plan: Plan, positions: Sequence[int]) -> frozenset[int]:
     """Draw the subset of people with the study's seed. Returns the first usable picture of each.
 
+    The people of whole slices are drawn, since some metrics prepare a network once for each slice.
+
     Args:
         plan: The plan of the study.
         positions: Positions of the usable pictures.
     """
-    first: dict[str, int] = {}
-    for position in positions:
-        first.setdefault(plan.images[position].person, position)
-    people = list(first)
-    # The key must not change, so that earlier studies keep their subset.
-    drawn = seeded("panel", plan.settings.seed).permutation(len(people))[: plan.settings.subset]
-    return frozenset(first[people[index]] for index in drawn)
+    usable, chosen = set(positions), dict[str, int]()
+    for index in seeded("subset", plan.settings.seed).permutation(len(plan.slices)):
+        for position in plan.slices[index]:
+            if position in usable and len(chosen) < plan.settings.subset:
+                chosen.setdefault(plan.images[position].person, position)
+    return frozenset(chosen.values())
 
 
 def population_of(run: RunData, recognizer: str, parity: int) -> Population | None:
