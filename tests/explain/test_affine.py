@@ -23,6 +23,7 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.conv, self.follows = nn.Conv2d(3, 4, 3, padding=1), follows
+        self.relu = nn.ReLU(inplace=True)
         self.bn, self.drop, self.fc = nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Linear(256, 5)
         nn.init.normal_(self.bn.weight)
         nn.init.normal_(self.bn.bias)
@@ -71,6 +72,7 @@ def test_a_layer_is_taken_at_the_last_module_that_can_be_merged(follows, module)
         (lambda _, x: x * GAIN[:, None, None] + SHIFT[:, None, None], GAIN, SHIFT),
         (lambda _, x: (x + SHIFT[:, None, None]) / 2, torch.full((4,), 0.5), SHIFT / 2),
         (lambda _, x: 1 - x, -torch.ones(4), torch.ones(4)),
+        (lambda net, x: net.relu(x * 3), torch.full((4,), 3.0), torch.zeros(4)),
         (lambda _, x: x.mul_(3).sub_(1), torch.full((4,), 3.0), -torch.ones(4)),
         (lambda _, x: torch.addcmul(SHIFT[:, None, None], x, GAIN[:, None, None]), GAIN, SHIFT),
         (lambda _, x: x * GAIN[:, None, None].expand_as(x), GAIN, torch.zeros(4)),
@@ -81,6 +83,7 @@ def test_a_layer_is_taken_at_the_last_module_that_can_be_merged(follows, module)
 )
 def test_functions_are_merged_too(follows, scale, shift):
     found = layer(follows)
+    assert found.module == "conv"
     assert found.affine is not None
     torch.testing.assert_close(found.affine.scale, scale)
     torch.testing.assert_close(found.affine.shift, shift)

@@ -40,9 +40,10 @@ class Affine:
 
 @dataclass(frozen=True)
 class Step:
-    """A tensor that a frozen affine operation has computed, and the operation."""
+    """A tensor that a frozen affine operation has computed, its version then, and the operation."""
 
     tensor: Tensor
+    version: int
     operation: Affine
 
 
@@ -74,20 +75,20 @@ class AffineTrace(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and record the tensors that it reads."""
         kwargs = kwargs or {}
-        given = [(tensor, _version(tensor)) for tensor in _tensors([*args, *kwargs.values()])]
+        given = [(tensor, version_of(tensor)) for tensor in _tensors([*args, *kwargs.values()])]
         result = func(*args, **kwargs)
         # An assignment to a part of a tensor returns nothing.
-        made = _tensors([result]) or [t for t, version in given if _version(t) != version]
+        made = _tensors([result]) or [t for t, version in given if version_of(t) != version]
         # A shape or a device is no value, and a move to the same device returns the tensor itself.
         reads = [
             (t, v)
             for t, v in _valued(func, given)
-            if made and (result is not t or _version(t) != v)
+            if made and (result is not t or version_of(t) != v)
         ]
         if any(id(tensor) in self._varying for tensor, _ in reads):
             self._varying.update(map(id, made))
         self._alive.extend(made)
-        version = _version(result) if isinstance(result, Tensor) else 0
+        version = version_of(result) if isinstance(result, Tensor) else 0
         for tensor, before in reads:
             self._alive.append(tensor)
             read = _Read(func, args, kwargs, result, version)
@@ -96,14 +97,14 @@ class AffineTrace(TorchFunctionMode):
 
     def follow(self, tensor: Tensor) -> Iterator[Step]:
         """The frozen affine operations after a tensor ``(B, C, h, w)``, as long as nothing else reads their inputs."""
-        version = _version(tensor)
+        version = version_of(tensor)
         while len(reads := self._reads.get((id(tensor), version), [])) == 1:
             read = reads[0]
             operation = self._operation(read, tensor)
             if operation is None or not isinstance(read.result, Tensor):
                 return
             tensor, version = read.result, read.version
-            yield Step(tensor, operation)
+            yield Step(tensor, version, operation)
 
     def _operation(self, read: _Read, tensor: Tensor) -> Affine | None:
         """The operation of a call, if it is affine with frozen constants for each channel."""
@@ -166,6 +167,7 @@ def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:  # noqa: ANN401
     return new if value is old else value
 
 
-def _version(tensor: Tensor) -> int:
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor has been written to."""
     # torch counts in-place writes here alone, and does not count them for tensors of inference mode.
     return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001

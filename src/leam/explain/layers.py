@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from leam.errors import LayerError, ModelError
-from leam.explain.affine import Affine, AffineTrace
+from leam.explain.affine import Affine, AffineTrace, version_of
 from leam.recognizers.recognizer import Recognizer, evaluating
 
 CONVOLUTIONS = "convolutions"
@@ -94,11 +94,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Output:
-    """The output of one call of one module."""
+    """The output of one call of one module, and how often it had been written to if it is a tensor."""
 
     module: str
     call: int
     value: object
+    version: int
 
 
 def check_module(recognizer: Recognizer, inputs: Tensor) -> None:
@@ -175,14 +176,15 @@ def _merged(
     """A convolution with the frozen affine operations that follow it; any other layer as it is."""
     if not isinstance(module.get_submodule(layer.module), _LINEAR_MAPS):
         return layer
-    places = {id(output.value): output for output in outputs}
+    # A later module may overwrite a tensor and return it.
+    places = {(id(output.value), output.version): output for output in outputs}
     (start,) = (o for o in outputs if (o.module, o.call) == (layer.module, layer.call))
     assert isinstance(start.value, Tensor)  # noqa: S101  it has a grid
     place, affine = start, None
     for step in trace.follow(start.value):
         affine = step.operation.after(affine)
         # Copies change nothing, and would only move the place into a container.
-        if affine.changes and (output := places.get(id(step.tensor))):
+        if affine.changes and (output := places.get((id(step.tensor), step.version))):
             place, affine = output, None
     changed = affine if affine and affine.changes else None
     return replace(layer, module=place.module, call=place.call, affine=changed)
@@ -276,7 +278,8 @@ def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor, Af
 
     def hook_of(name: str) -> Callable[[nn.Module, object, object], object]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> object:
-            outputs.append(_Output(name, counts.get(name, 0), output))
+            version = version_of(output) if isinstance(output, Tensor) else 0
+            outputs.append(_Output(name, counts.get(name, 0), output, version))
             counts[name] = counts.get(name, 0) + 1
             # The network goes on with a copy, so that a later in-place operation does not change this output.
             return output.clone() if isinstance(output, Tensor) else None
