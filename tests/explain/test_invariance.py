@@ -123,8 +123,8 @@ CARDS = ROOT / "examples" / "cards"
 NAMES = ["dlib_resnet", *sorted(path.stem for path in CARDS.glob("*.toml"))]
 
 
-# Where an input of a ReLU is zero to seven digits, rounding decides on its side. In this network of ten million units that
-# happens in most faces, and moves single pixels.
+# Where an input of a ReLU is zero to seven digits, rounding decides on its side. In this network of ten million units
+# that happens in most faces, and moves single pixels.
 KINKS = {"mobilenet_v1_hse": 1e-2}
 
 

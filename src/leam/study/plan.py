@@ -130,8 +130,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 ``quick`` is the default. ``paper`` measures everything that the paper's study measures. ``reconstruction`` is the
 variant whose figures come closest to the paper's, when read with ``specificity.pattern`` and the control ``moved``;
-``docs/appendices/reconstruction.md`` gives the remaining distance. It is a fit to published figures, not the paper's formula. ``v0`` has
-the first defaults, for comparison: activations are taken at the convolutions' own outputs, before their normalisation.
+``docs/appendices/reconstruction.md`` gives the remaining distance. It is a fit to published figures, not the paper's
+formula. ``v0`` has the first defaults, for comparison: activations are taken at the convolutions' own outputs, before
+their normalisation.
 """
 
 

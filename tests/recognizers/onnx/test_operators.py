@@ -233,7 +233,7 @@ STANDARD = (set(OPERATORS) | set(LAYERS) | {"Reshape"}) - {"FusedMatMul"}
 
 def test_every_operator_is_tested():
     used = {node.op_type for body in BODIES for node in model_of(body).graph.node}
-    assert STANDARD <= used
+    assert used >= STANDARD
 
 
 def test_every_operator_is_documented():
