@@ -35,7 +35,7 @@ def verbosity():
 def test_a_table_is_neither_cut_nor_coloured_when_piped(spawn):
     result = spawn("models", COLUMNS="40", TERM="xterm-256color")
     header, *rows = result.stdout.splitlines()
-    assert header.split() == ["name", "architecture", "input", "weights", "licence"]
+    assert header.split() == ["name", "architecture", "family", "input", "weights", "licence"]
     assert any(row.rstrip().endswith("the terms of CASIA-WebFace for the weights") for row in rows)
     assert "\x1b" not in result.stdout + result.stderr
     assert "…" not in result.stdout
