@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from leam.errors import InputError, first_line
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
 from leam.files import read_toml
@@ -34,6 +35,7 @@ _COMPONENTS: dict[str, Registry[Any]] = {
     "parser": PARSERS,
     "second_parser": PARSERS,
     "detector": DETECTORS,
+    "person_maps": PERSON_MAPS,
 }
 
 
@@ -60,7 +62,9 @@ def read_preset(name: str) -> Settings:
         available = ", ".join([_BASE, *Settings.model_fields])
         raise InputError(f"{path}: {unknown!r}: no such setting; available: {available}")
     try:
-        settings = Settings.model_validate({**base, **fields})
+        # Strictly: by default, ``top = true`` would be read as 1.0. JSON has lists for tuples, as TOML has.
+        text = json.dumps({**base, **fields}, default=str)
+        settings = Settings.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise InputError(f"{path}: {explain_validation(error)}") from None
     _check_components(settings, path)
