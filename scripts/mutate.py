@@ -193,8 +193,8 @@ FAULTS = [
           "overall = density if overall is None else overall + density", "overall = density", PICTURES),
     # Claims.
     Fault("claims: controls that are maps of others", "report/claims.py",
-          "for control, margin in found.margins[fill].items()\n            if control not in _MAPS_OF_OTHERS",
-          "for control, margin in found.margins[fill].items()\n            if control in _MAPS_OF_OTHERS", CLAIMS),
+          "for control, margin in found.margins[fill].items()\n            if control not in MAPS_OF_OTHERS",
+          "for control, margin in found.margins[fill].items()\n            if control in MAPS_OF_OTHERS", CLAIMS),
     Fault("claims: the other contrast with the population", "report/claims.py",
           '"population": "other_picture_population"', '"population": "own_population"', CLAIMS),
     Fault("claims: men instead of women", "report/claims.py",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from leam.metrics.controls import MAPS_OF_OTHERS
 from leam.metrics.statistics import Estimate, Tally, Verdict, tally, verdict
 from leam.report.parts import MISSING
 from leam.results.summary import Summary
@@ -27,8 +28,6 @@ _SEVERAL = "needs several recognizers"
 _NO_CONTROL = "none measured"
 # Shares of the critical pixels in the nose, over the paper's recognizers.
 _PAPERS_NOSE = (0.189, 0.297)
-# Masks of the same method on other faces: controls of claims on persons, not of the claim that maps find what matters.
-_MAPS_OF_OTHERS = ("other_person", "other_picture", "population")
 # The fill under which edges have least to gain.
 _FILL = "mean"
 
@@ -161,7 +160,7 @@ def drop_margins(summary: Summary) -> Margins:
         name: {
             control: margin.difference
             for control, margin in found.margins.items()
-            if control not in _MAPS_OF_OTHERS
+            if control not in MAPS_OF_OTHERS
         }
         for name, found in figures.items()
     }
@@ -173,7 +172,7 @@ def fill_margins(summary: Summary, fill: str) -> Margins:
         name: {
             control: margin
             for control, margin in found.margins[fill].items()
-            if control not in _MAPS_OF_OTHERS
+            if control not in MAPS_OF_OTHERS
         }
         for name, found in summary.each(CurveFigures).items()
         if fill in found.margins

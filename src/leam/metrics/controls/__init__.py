@@ -50,3 +50,7 @@ input lacks what the control needs."""
 
 CONTROLS: Registry[Control] = Registry("control", "leam.controls", package="leam.metrics.controls")
 """The controls by name. Each module without a leading underscore defines the control of its name."""
+
+MAPS_OF_OTHERS = frozenset({"other_person", "other_picture", "population"})
+"""Controls that are maps of the same method on other pictures: they are controls of claims on persons, and not of the
+claim that maps find the pixels that matter."""

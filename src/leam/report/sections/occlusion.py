@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from leam.metrics.controls import MAPS_OF_OTHERS
 from leam.metrics.statistics import Verdict, verdict
 from leam.report.charts import MASK_COLOURS, SERIES, Panel, Rows, Series
 from leam.report.parts import MISSING, Drawing, Part, Table, Text, number, plain
@@ -36,7 +37,8 @@ class Occlusion(Section):
             f"The critical pixels are hidden (fill: ``{context.settings.fill}``). If the map is right, this lowers the "
             "similarity with the person's other pictures by more than hiding as many pixels elsewhere. The claim is "
             "supported if the drop exceeds that of every control, with the 95 % interval of the paired difference "
-            "above zero; it is shown beside its strongest control."
+            "above zero; it is shown beside its strongest control. Maps of other pictures (``other_person``, "
+            "``population``) are no controls of this claim: they are compared in the section on own masks."
         )
         verdicts = {name: _verdict(one) for name, one in found.items()}
         yield Table(
@@ -79,7 +81,8 @@ class Occlusion(Section):
 
 
 def _verdict(figures: OcclusionFigures) -> Verdict:
-    return verdict({mask: margin.difference for mask, margin in figures.margins.items()})
+    margins = figures.margins.items()
+    return verdict({k: one.difference for k, one in margins if k not in MAPS_OF_OTHERS})
 
 
 def _rows(context: Context, found: Mapping[str, OcclusionFigures]) -> Iterator[tuple[str, ...]]:

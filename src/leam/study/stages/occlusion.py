@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from leam.explain.masks import pixel_count
+from leam.metrics.controls import MAPS_OF_OTHERS
 from leam.metrics.occlusion import pieces
 from leam.metrics.statistics import Estimate, verdict
 from leam.results.figures import Figures, Model, PairedDifference
@@ -67,7 +68,8 @@ class OcclusionFigures(Figures):
     margins: dict[str, PairedDifference]
     """Drop under the critical mask minus drop under each control."""
     strongest: str | None
-    """The control with the smallest margin, which is the one with the largest drop; null if nothing was measured."""
+    """The control with the smallest margin, which is the one with the largest drop, without maps of other pictures;
+    null if nothing was measured."""
     pieces: dict[str, Pieces]
     """Connected pieces of the critical mask and of each control."""
 
@@ -158,7 +160,9 @@ class Occlusion(Stage[Occluded]):
             drop=drops.pop(CRITICAL),
             controls=drops,
             margins=margins,
-            strongest=verdict({mask: one.difference for mask, one in margins.items()}).control,
+            strongest=verdict(
+                {k: one.difference for k, one in margins.items() if k not in MAPS_OF_OTHERS}
+            ).control,
             pieces={mask: _pieces(one) for mask, one in rows.items()},
         )
 
