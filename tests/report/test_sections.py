@@ -249,7 +249,7 @@ def test_effect(boxes):
     masks = (
         "critical", "other_picture", "other_person", "population", "edges", "edges_other_picture", "edges_other_person",
     )  # fmt: skip
-    claims, energies, drops = boxes["effect"].tables
+    counts, claims, energies, drops = boxes["effect"].tables
     assert drops == [
         ("recognizer", "fill", *masks, "people"),
         *(
@@ -279,6 +279,20 @@ def test_effect(boxes):
                 per_energy.append((name, picture, fill, *rates))
     assert claims[1:] == expected
     assert {row[-1] for row in expected} == {"supported", "inconclusive (n = 12)"}
+    assert counts[1:] == [
+        (
+            picture,
+            fill,
+            *(
+                str(sum(base + f / 10 + c / 50 - 0.15 > 1e-9 for base in BASES.values()))
+                for c in places[picture][1:4]
+            ),
+            str(sum(row[1:3] == (picture, fill) and row[-1] == "supported" for row in expected)),
+        )
+        for picture in places
+        for f, fill in enumerate(fills)
+    ]
+    assert len({row[-1] for row in counts[1:]}) > 1
     assert energies[1:] == per_energy
 
 
