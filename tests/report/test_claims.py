@@ -133,7 +133,38 @@ def test_maps_of_persons_must_beat_those_of_edges(summary, edges, verdict):
     assert (row.verdict, row.control) == (verdict, f"edges: {edges[0]:.4f}")
 
 
+def without(summary: Summary, stage: str) -> Summary:
+    recognizers = {
+        name: one.model_copy(
+            update={"figures": {k: found for k, found in one.figures.items() if k != stage}}
+        )
+        for name, one in summary.recognizers.items()
+    }
+    return summary.model_copy(update={"recognizers": recognizers})
+
+
+def test_the_effect_of_person_maps_is_that_of_the_most_pictures(summary):
+    row = claim(summary, "masks are specific", {})
+    assert "other pictures in each mask: 3;" in row.reason
+    assert row.control == "other: 2.1000 – 2.1660"
+    fewer = changed(
+        summary,
+        "person_maps",
+        lambda figures, _: figures.model_copy(
+            update={
+                "counts": {
+                    count: one.model_copy(update={"people": 9 if count == "3" else 20})
+                    for count, one in figures.counts.items()
+                }
+            }
+        ),
+    )
+    assert "other pictures in each mask: 1;" in claim(fewer, "masks are specific", {}).reason
+
+
 def test_the_effect_on_a_persons_other_picture_is_compared_with_three_controls(summary):
+    summary = without(summary, "person_maps")
+
     def change(figures: EffectFigures, place: int) -> EffectFigures:
         fill = figures.fills["mean"]
         drops = {

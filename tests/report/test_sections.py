@@ -71,10 +71,10 @@ def test_claims(boxes):
         ),
         ("bc of impostor pairs of maps", "0.04 – 0.13", "0.11 – 0.18", "–", "–"),
         (
-            "masks are specific to the person, by their effect",
+            "masks are specific to the person, by their effect on new pictures",
             "–",
-            "similarity drop 0.2100 – 0.2760",
-            "other_person: 0.1800 – 0.2460",
+            "similarity drop 2.2000 – 2.2660",
+            "other: 2.1000 – 2.1660",
             "supported",
         ),
         ("nose, % of the critical pixels", "18.9 – 29.7", "20.0 – 26.6", "edges: 0.0200 – 0.0266", unclear),

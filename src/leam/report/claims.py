@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leam.metrics.controls import MAPS_OF_OTHERS
-from leam.metrics.statistics import Estimate, Tally, Verdict, tally, verdict
+from leam.metrics.statistics import FEWEST, Estimate, Tally, Verdict, tally, verdict
 from leam.report.parts import MISSING
 from leam.results.summary import Summary
 from leam.study.masks import CRITICAL
@@ -17,6 +17,7 @@ from leam.study.stages.effect import EffectFigures
 from leam.study.stages.groups import DROP, GroupFigures
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
+from leam.study.stages.person_maps import PersonMapFigures
 from leam.study.stages.regions import RegionFigures
 from leam.study.stages.specificity import SpecificityFigures
 from leam.study.stages.transfer import TransferFigures
@@ -30,6 +31,8 @@ _NO_CONTROL = "none measured"
 _PAPERS_NOSE = (0.189, 0.297)
 # The fill under which edges have least to gain.
 _FILL = "mean"
+# The estimate of person maps that the claim on persons uses.
+_ESTIMATE = "mean"
 
 
 @dataclass(frozen=True)
@@ -124,23 +127,35 @@ def specificity_margins(summary: Summary) -> Margins:
 
 
 def person_margins(summary: Summary) -> Margins:
-    """Similarity drop under the mask of the person's other picture minus that under masks that are not the person's.
+    """Similarity drop under a mask of other pictures of the person minus that under masks that are not the person's.
 
-    The margin over ``edges`` is by how much the contrast with other people exceeds that of edge maps.
+    The mask is that of the mean map of as many pictures as the study has, see :class:`PersonMapFigures`; of one other
+    picture, see :class:`EffectFigures`, where people have too few. The margin over ``edges`` is by how much the
+    contrast with other people exceeds that of edge maps.
     """
+    return {name: margins for name, (_, margins, _) in _person_effects(summary).items()}
+
+
+def _person_effects(summary: Summary) -> dict[str, tuple[Estimate, dict[str, Estimate], str]]:
+    """By recognizer: the drop under the mask of other pictures, its margins, and the number of these pictures."""
     contrasts = {
         "other_person": "other_picture_other_person",
         "population": "other_picture_population",
         "edges": "other_picture_beyond_edges",
     }
-    return {
-        name: {
-            control: found.fills[_FILL].contrasts[contrast].drop
-            for control, contrast in contrasts.items()
-        }
-        for name, found in summary.each(EffectFigures).items()
-        if _FILL in found.fills
-    }
+    effects = {}
+    for name, one in summary.each(EffectFigures).items():
+        if _FILL in one.fills:
+            found = one.fills[_FILL]
+            margins = {key: found.contrasts[value].drop for key, value in contrasts.items()}
+            effects[name] = (found.drops["other_picture"], margins, "1")
+    for name, several in summary.each(PersonMapFigures).items():
+        for count, figures in several.counts.items():
+            fill = figures.fills.get(_FILL)
+            if fill and _ESTIMATE in fill.contrasts and figures.people >= FEWEST:
+                margins = {key: one.drop for key, one in fill.contrasts[_ESTIMATE].items()}
+                effects[name] = (fill.drops[f"{_ESTIMATE}_own"], margins, count)
+    return effects
 
 
 def nose_margins(summary: Summary) -> Margins:
@@ -268,19 +283,17 @@ def _impostor(summary: Summary) -> Row:
 
 
 def _person(summary: Summary, families: Mapping[str, str]) -> Row:
-    margins = person_margins(summary)
-    drops = [
-        found.fills[_FILL].drops["other_picture"]
-        for found in summary.each(EffectFigures).values()
-        if _FILL in found.fills
-    ]
+    effects = _person_effects(summary)
+    counts = sorted({count for _, _, count in effects.values()}, key=int)
     return _row(
-        "masks are specific to the person, by their effect",
+        "masks are specific to the person, by their effect on new pictures",
         MISSING,
-        f"similarity drop {_span(_means(drops), 4)}",
-        margins,
+        f"similarity drop {_span(_means(drop for drop, _, _ in effects.values()), 4)}",
+        person_margins(summary),
         families,
-        f"the mask of the person's other picture, fill {_FILL}" if margins else "not measured",
+        f"other pictures in each mask: {', '.join(counts)}; fill {_FILL}"
+        if effects
+        else "not measured",
     )
 
 
