@@ -262,3 +262,24 @@ def test_mirroring():
     assert flip_consistency(CHIPS, brightness).tolist() == pytest.approx([1, 1, 1])
     ramp = torch.arange(10.0).expand(3, 12, 10)
     assert flip_consistency(CHIPS, lambda chips: ramp).tolist() == pytest.approx([-1, -1, -1])
+
+
+class Keywords(nn.Module):
+    """A weight that is computed, and a normalisation that is called with a keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+        self.bn, self.fc = nn.BatchNorm2d(4), nn.Linear(144, 5)
+
+    def forward(self, x):
+        return self.fc(self.bn(input=self.conv(x)).flatten(1))
+
+
+def test_what_cannot_be_calibrated_is_randomised_without_an_exception():
+    net, faces = Keywords().eval(), torch.rand(4, 3, 8, 8)
+    before = net(faces)
+    with randomised(net, faces, 0):
+        assert (net(faces) - before).abs().max() > 0.01
+    torch.testing.assert_close(net(faces), before)

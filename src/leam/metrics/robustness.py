@@ -272,6 +272,8 @@ def _moments(module: nn.Module, faces: Tensor) -> dict[nn.Module, _Moments]:
         if not isinstance(child, _NORMALISATIONS):
             found.setdefault(child, _moments_of(child, output))
             return
+        if not inputs:
+            return
         moments = _moments_of(child, inputs[0])
         unit = (child.get_buffer("running_var") + child.eps).sqrt()
         mean = (moments.mean - child.get_buffer("running_mean")) / unit
@@ -295,8 +297,11 @@ def _calibrated(
         normalises = isinstance(child, _NORMALISATIONS)
         # These have no parameters, or others, and change only where their input has changed.
         follows = isinstance(child, (*_NORMALISATIONS, Shift))
-        # A module that runs several times is calibrated at its first run.
-        if child in done or child not in trained or not (follows or child in redrawn):
+        # A module that runs several times is calibrated at its first run. A weight that a parametrisation computes cannot
+        # be scaled, and a call with keywords does not show its input.
+        scalable = follows or "weight" in dict(child.named_parameters(recurse=False))
+        changes = (follows or child in redrawn) and scalable and bool(inputs)
+        if child in done or child not in trained or not changes:
             return None
         done.add(child)
         moments = _moments_of(child, inputs[0] if normalises else output)

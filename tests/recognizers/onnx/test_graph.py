@@ -55,6 +55,12 @@ def test_nodes_are_layers_under_their_names(load):
     assert type(module.get_submodule("stem/stem_0/Conv")) is nn.Conv2d
 
 
+def test_a_node_may_have_the_name_of_a_constant(load):
+    model = parse("c = Conv(x, w) s = Mul(c, v) z = Flatten(s)", w=(4, 3, 3, 3), v=(1, 1, 6, 6))
+    model.graph.node[0].name = "constant_0"
+    assert load(model).embed(np.zeros((2, SIDE, SIDE, 3), np.uint8)).shape == (2, 144)
+
+
 def test_weights_become_torch_layers_and_constants_are_folded(load):
     model = parse(
         "v = Identity(w) c = Conv<pads = [0, 0, 1, 1]>(x, v) b = BatchNormalization(c, s, s, s, t)"

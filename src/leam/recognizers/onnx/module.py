@@ -98,8 +98,11 @@ class Graph(nn.Module):
         if name in self._constants or name in self._integers:
             return
         if value.is_floating_point():
-            self._constants[name] = f"constant_{len(self._constants)}"
-            self.register_buffer(self._constants[name], value)
+            place = f"constant_{len(self._constants)}"
+            while hasattr(self, place):  # a node may have this name
+                place += "_"
+            self._constants[name] = place
+            self.register_buffer(place, value)
         else:
             self._integers[name] = value
 
