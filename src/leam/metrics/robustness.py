@@ -297,8 +297,8 @@ def _calibrated(
         normalises = isinstance(child, _NORMALISATIONS)
         # These have no parameters, or others, and change only where their input has changed.
         follows = isinstance(child, (*_NORMALISATIONS, Shift))
-        # A module that runs several times is calibrated at its first run. A weight that a parametrisation computes cannot
-        # be scaled, and a call with keywords does not show its input.
+        # A module that runs several times is calibrated at its first run. A weight that a parametrisation computes
+        # cannot be scaled, and a call with keywords does not show its input.
         scalable = follows or "weight" in dict(child.named_parameters(recurse=False))
         changes = (follows or child in redrawn) and scalable and bool(inputs)
         if child in done or child not in trained or not changes:
