@@ -223,7 +223,7 @@ FAULTS = [
     Fault("occlusion: the largest piece as the number of pieces", stage("occlusion"),
           "Pieces(count=count,", "Pieces(count=largest,", FIGURES),
     Fault("effect: energy as drop", stage("effect"),
-          "drops, energies = _by_person(drop, owners)", "drops, energies = _by_person(energy, owners)", FIGURES),
+          "drops, energies = by_person(drop, owners)", "drops, energies = by_person(energy, owners)", FIGURES),
     Fault("effect: edges not subtracted", stage("effect"),
           "**{mask: -weight for mask, weight in _EDGES.items()}", "**{mask: weight for mask, weight in _EDGES.items()}",
           FIGURES),

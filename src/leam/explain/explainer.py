@@ -34,7 +34,7 @@ class Maps:
         overall: The aggregate of the layer maps, ``(B, h, w)`` float32 at the input's size.
         embeddings: ``(B, D)`` float32, not normalised.
         scores: The target's value, ``(B,)``.
-        empty: True where a layer's map was zero or not finite, ``(L, B)``.
+        empty: True where a layer's map was zero, not finite, or made of rounding errors only, ``(L, B)``.
         backend: The name of the backend that computed the maps; ``plain`` if it took over for part of the batch.
     """
 

@@ -92,7 +92,7 @@ class LayerRecord(Record):
     size: tuple[int, int]
     """Height and width of the layer map."""
     empty: bool
-    """Whether the layer's map is all zero or not finite."""
+    """Whether the layer's map is all zero, not finite, or made of rounding errors only."""
 
 
 class Provenance(Record):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leam.metrics.statistics import (
     NOTHING,
@@ -14,6 +15,7 @@ from leam.metrics.statistics import (
     bootstrap_mean,
     estimate,
     finite,
+    person_means,
     resamples,
     sign_flip_p,
 )
@@ -83,6 +85,21 @@ def effect(
         d=_estimated(d_of(exact), d_of(draws), people),
         per_energy=_estimated(rate_of(exact), rate_of(draws), people),
     )
+
+
+def by_person(values: NDArray[np.floating], owners: NDArray[np.integer]) -> Numbers:
+    """Each person's means over pictures, as :func:`effect` takes them.
+
+    Args:
+        values: ``(n, K)``; NaN where a picture has no value.
+        owners: The person of each picture, ``(n,)``, from 0 without gaps.
+
+    Returns:
+        ``(P, K)`` float64; NaN for a person without values.
+    """
+    people = int(owners.max()) + 1
+    columns = [person_means(column, owners, people) for column in values.T.astype(np.float64)]
+    return np.column_stack(columns)
 
 
 def _estimated(value: Numbers, draws: Numbers, people: int) -> Estimate:

@@ -90,6 +90,20 @@ def mask_drops(
     return found
 
 
+def drops_by_fill(
+    images: Chips,
+    masks: Sequence[NDArray[np.bool_]],
+    clean: Tensor,
+    mate: Tensor,
+    recognizer: Recognizer,
+    fills: Sequence[str],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """:func:`mask_drops` under several fills: similarity drops and pixel energies, ``(n, F, K)`` each."""
+    found = [mask_drops(images, masks, clean, mate, recognizer, fill) for fill in fills]
+    drops, energies = (np.stack(values).transpose(2, 0, 1) for values in zip(*found, strict=True))
+    return drops, energies
+
+
 def carried_maps(
     explained: Explained,
     rows: NDArray[np.intp],

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from leam.explain.affine import version_of
 from leam.explain.backends._operations import ACTIVATION, AFFINE, kind
 from leam.explain.layers import Layer
 
@@ -45,12 +46,12 @@ class _Trace(TorchFunctionMode):
         """Run any function of torch, and count the tensors that it reads."""
         values = [*args, *(kwargs or {}).values()]
         lists = [value if isinstance(value, tuple | list) else [value] for value in values]
-        inputs = [(t, _version(t)) for t in chain.from_iterable(lists) if isinstance(t, Tensor)]
+        inputs = [(t, version_of(t)) for t in chain.from_iterable(lists) if isinstance(t, Tensor)]
         result = func(*args, **(kwargs or {}))
         # A shape or a device is no value, and a move to the same device returns the tensor itself.
         if isinstance(result, Tensor | tuple | list | float):
             for tensor, version in inputs:
-                if result is not tensor or _version(tensor) != version:
+                if result is not tensor or version_of(tensor) != version:
                     self.reads[id(tensor)] += 1
                     self.alive.append(tensor)
         return result
@@ -135,8 +136,3 @@ def suits(module: nn.Module) -> bool:
     state = vars(module)
     modified = module.training or "forward" in state or any(map(state.get, hooks))
     return kind(module) != 0 and not modified
-
-
-def _version(tensor: Tensor) -> int:
-    # torch counts in-place writes here alone, and does not count them for tensors of inference mode.
-    return 0 if tensor.is_inference() else tensor._version  # noqa: SLF001

@@ -12,12 +12,12 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from leam.metrics.effect import effect
-from leam.metrics.statistics import Estimate, Numbers, person_means
+from leam.metrics.effect import by_person, effect
+from leam.metrics.statistics import Estimate
 from leam.results.figures import Figures, Model
 from leam.results.shards import Shard, axes, joined
 from leam.study.explained import EXPLAIN
-from leam.study.masks import CRITICAL, mask_drops, masks_of
+from leam.study.masks import CRITICAL, drops_by_fill, masks_of
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
 from leam.study.scene import Scene
@@ -140,8 +140,7 @@ class PersonEffect(Stage[Effects]):
         masks = masks_of(scene, MASKS, rows, explained.masks, explained.density)
         clean, mate = torch.from_numpy(explained.embedding)[picked], scene.mates[picked]
         images = scene.chips.images[rows]
-        found = [mask_drops(images, masks, clean, mate, scene.recognizer, fill) for fill in FILLS]
-        drop, energy = (np.stack(values).transpose(2, 0, 1) for values in zip(*found, strict=True))
+        drop, energy = drops_by_fill(images, masks, clean, mate, scene.recognizer, FILLS)
         return Effects(position=scene.positions[rows], drop=drop, energy=energy)
 
     def tabulate(self, run: RunData, recognizer: str) -> Iterator[pl.DataFrame]:
@@ -180,7 +179,7 @@ def _fill(
 ) -> EffectFigures.Fill:
     """The figures of drops and energies ``(n, K)`` under one fill."""
     seed = run.settings.seed
-    drops, energies = _by_person(drop, owners), _by_person(energy, owners)
+    drops, energies = by_person(drop, owners), by_person(energy, owners)
     return EffectFigures.Fill(
         drops=dict(zip(MASKS, run.estimates(drop, owners), strict=True)),
         energy=dict(zip(MASKS, run.estimates(energy, owners), strict=True)),
@@ -189,10 +188,3 @@ def _fill(
             for name, weights in CONTRASTS.items()
         },
     )
-
-
-def _by_person(values: NDArray[np.float32], owners: NDArray[np.int64]) -> Numbers:
-    """Each person's means of values ``(n, K)``, ``(people, K)``."""
-    people = int(owners.max()) + 1
-    columns = [person_means(column, owners, people) for column in values.T.astype(np.float64)]
-    return np.column_stack(columns)

@@ -13,18 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leam.explain.aggregates import distribution
 from leam.explain.masks import critical_mask
 from leam.explain.person import PERSON_MAPS, PersonMap, person_map
 from leam.explain.targets import template
 from leam.metrics.controls.edges import edge_map
-from leam.metrics.effect import effect
+from leam.metrics.effect import by_person, effect
 from leam.metrics.overlap import bhattacharyya
 from leam.metrics.specificity import Block, Pool
-from leam.metrics.statistics import Estimate, Numbers, person_means, verdict
+from leam.metrics.statistics import Estimate, Numbers, verdict
 from leam.results.figures import Figures, Model
 from leam.results.shards import Shard, axes
 from leam.study.explained import EXPLAIN
-from leam.study.masks import mask_drops
+from leam.study.masks import drops_by_fill
 from leam.study.plan import Plan, Settings
 from leam.study.run_data import RunData
 from leam.study.scene import Scene
@@ -293,7 +294,7 @@ def _makers(scene: Scene, edges: Tensor) -> dict[str, MakeMap]:
 
         return make
 
-    maps = _distributions(torch.from_numpy(scene.explained.density.astype(np.float32)))
+    maps = distribution(torch.from_numpy(scene.explained.density.astype(np.float32)))
     found = {estimate: maker(maps, estimate) for estimate in scene.settings.person_maps}
     return {**found, EDGES: maker(edges, "mean")}
 
@@ -337,9 +338,7 @@ def _effects(
     clean = embeddings[torch.from_numpy(tests)]
     mate = template(embeddings[torch.from_numpy(one.rows[:count])], scene.kind).expand_as(clean)
     images = scene.chips.images[tests]
-    found_all = [mask_drops(images, stacked, clean, mate, scene.recognizer, fill) for fill in FILLS]
-    drop, energy = (np.stack(values).transpose(2, 0, 1) for values in zip(*found_all, strict=True))
-    return drop, energy
+    return drops_by_fill(images, stacked, clean, mate, scene.recognizer, FILLS)
 
 
 def _halves(
@@ -369,12 +368,7 @@ def _halves(
 
 def _edge_maps(scene: Scene) -> Tensor:
     """The edge maps of a slice's faces, ``(n, h, w)``, each summing to 1."""
-    return _distributions(torch.from_numpy(np.stack([edge_map(c) for c in scene.chips.images])))
-
-
-def _distributions(maps: Tensor) -> Tensor:
-    """Maps ``(n, h, w)`` scaled to sum 1; empty ones stay zero."""
-    return maps / maps.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    return distribution(torch.from_numpy(np.stack([edge_map(c) for c in scene.chips.images])))
 
 
 def _no_mask(scene: Scene) -> Tensor:
@@ -397,7 +391,7 @@ def _fill(
 ) -> PersonMapFigures.FillFigures:
     """The figures of drops and energies ``(n, masks)`` under one fill."""
     masks, seed = masks_compared(run.settings), run.settings.seed
-    drops, energies = _by_person(drop, owners), _by_person(energy, owners)
+    drops, energies = by_person(drop, owners), by_person(energy, owners)
     found = {
         kind: {
             control: EffectFigures.Contrast(**vars(effect(drops, energies, masks, weights, seed)))
@@ -414,13 +408,6 @@ def _fill(
             if kind != EDGES
         },
     )
-
-
-def _by_person(values: NDArray[np.float32], owners: NDArray[np.int64]) -> Numbers:
-    """Each person's means of values ``(n, masks)``, ``(people, masks)``."""
-    people = int(owners.max()) + 1
-    columns = [person_means(column, owners, people) for column in values.T.astype(np.float64)]
-    return np.column_stack(columns)
 
 
 def _overlaps(
