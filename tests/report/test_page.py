@@ -128,6 +128,13 @@ def test_figures_that_no_section_shows_appear_by_themselves(plugged):
     assert "Install its plug-in" in missing.text
 
 
+def test_long_tables_are_folded():
+    def summary(rows: int, folded: str = "") -> str:
+        return Table(("a",), [("1",)] * rows, folded=folded).summary
+
+    assert (summary(20), summary(21), summary(21, "By face")) == ("", "21 rows", "By face")
+
+
 @pytest.mark.usefixtures("_without_charts")
 def test_what_a_section_shows_is_not_shown_again(plugged, context):
     assert "further" not in [section.name for section in sections_of(context)]

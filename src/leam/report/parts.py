@@ -11,6 +11,8 @@ from leam.report.charts import Chart
 
 MISSING = "–"
 """Stands for a figure that could not be measured."""
+# A longer table would hide the rest of its section.
+_MOST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -108,13 +110,18 @@ class Table(Part):
     Attributes:
         header: The names of the columns; empty for a table whose first column names its rows.
         rows: One cell per column.
-        folded: What is clicked to see the table; empty for a table that is always shown.
+        folded: What is clicked to see the table; empty for a table that is shown at once unless it is long.
     """
 
     kind = "table"
     header: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
     folded: str = "Numbers"
+
+    @property
+    def summary(self) -> str:
+        """What is clicked to see the table; empty if it is shown at once."""
+        return self.folded or (f"{len(self.rows)} rows" if len(self.rows) > _MOST_ROWS else "")
 
 
 @dataclass(frozen=True)
