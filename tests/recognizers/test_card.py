@@ -23,7 +23,7 @@ def test_a_card_is_a_few_lines(read):
     assert card.input_size == card.crop.size == (112, 96)
     assert card.crop.window == (0, 8, 112, 96)
     assert card.mean == (0, 0, 0)
-    assert card.std == (127.5, 127.5, 127.5)
+    assert card.std == (127.5,)
     assert card.family is None
     assert not card.crop.resized_chip
     assert read('name = "mine"\nresized_chip = true').crop.resized_chip
@@ -32,7 +32,10 @@ def test_a_card_is_a_few_lines(read):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('channels = "GBR"', "channels: Input should be 'RGB' or 'BGR'"),
+        ('channels = "GBR"', "channels: Input should be 'RGB', 'BGR' or 'GRAY'"),
+        ('channels = "GRAY"\nmean = [0, 0, 0]', "the card: Value error, mean: expected one value"),
+        ("mean = [0, 0]", "mean: Value error, expected one value, or one for each of three"),
+        ("output = true", "output.str: Input should be a valid string"),
         ("std = [1, 0, 1]", "std.1: Input should be greater than 0"),
         ("input_size = [112]", "input_size.1: Field required"),
         ("input_size = [0, 112]", "input_size.0: "),

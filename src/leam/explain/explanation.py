@@ -61,11 +61,11 @@ class InputRecord(Record):
     window: tuple[int, int, int, int] | None
     """Top, left, height and width of the used part of the template's chip; null for the whole chip."""
     channels: str
-    """Order of the colour channels: ``RGB`` or ``BGR``."""
-    mean: tuple[float, float, float]
-    """Subtracted from 0-255 values, in the order of ``channels``."""
-    std: tuple[float, float, float]
-    """Divides the differences."""
+    """Order of the colour channels: ``RGB``, ``BGR`` or ``GRAY``."""
+    mean: tuple[float, ...]
+    """Subtracted from 0-255 values: one value, or three in the order of ``channels``."""
+    std: tuple[float, ...]
+    """Divides the differences: one value or three."""
 
 
 class RegionRecord(Record):

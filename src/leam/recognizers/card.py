@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from leam.errors import CardError, WeightsError, first_line
 from leam.faces.alignment import Crop, TemplateName
@@ -14,9 +22,17 @@ from leam.files import read_toml, sha256_of
 Similarity = Literal["cosine", "euclidean"]
 Positive = Annotated[int, Field(gt=0)]
 Side = Annotated[int, Field(gt=0, le=4096)]
-Triple = tuple[float, float, float]
-PositiveTriple = tuple[
-    Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]
+
+
+def _one_or_three(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) not in {1, 3}:
+        raise ValueError("expected one value, or one for each of three channels")
+    return values
+
+
+PerChannel = Annotated[tuple[float, ...], AfterValidator(_one_or_three)]
+PositivePerChannel = Annotated[
+    tuple[Annotated[float, Field(gt=0)], ...], AfterValidator(_one_or_three)
 ]
 
 
@@ -35,6 +51,10 @@ class Card(BaseModel):
     """``onnx``, a registered architecture, or ``module`` for a torch module in memory."""
     options: dict[str, int | float | str | bool] = {}
     """Options of the architecture, such as ``depth = 50``."""
+    output: str | StrictInt | None = None
+    """Which output is the embedding: the name of an ONNX graph's output; the key, attribute or index of a module's.
+
+    Not needed if there is one output, or if ``embedding_size`` singles one out."""
     file: str | None = None
     """The weights file: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
     url: str | None = None
@@ -53,12 +73,12 @@ class Card(BaseModel):
     """Top, left, height and width of the used part of the chip; by default the whole chip."""
     resized_chip: bool = False
     """The input is the template's chip, resized; by default it is sampled from the picture in one step."""
-    channels: Literal["RGB", "BGR"] = "RGB"
-    """Order of the colour channels."""
-    mean: Triple = (127.5, 127.5, 127.5)
-    """Subtracted from 0-255 values, in the order of ``channels``."""
-    std: PositiveTriple = (127.5, 127.5, 127.5)
-    """Divides the differences."""
+    channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
+    """Order of the colour channels; ``GRAY`` for one channel, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    mean: PerChannel = (127.5,)
+    """Subtracted from 0-255 values: one value for all channels, or one each in the order of ``channels``."""
+    std: PositivePerChannel = (127.5,)
+    """Divides the differences: one value or three, as for ``mean``."""
     embedding_size: Positive | None = None
     """Length of the embedding; checked if given."""
     similarity: Similarity = "cosine"
@@ -82,6 +102,19 @@ class Card(BaseModel):
             if top + height > side or left + width > side:
                 raise ValueError(f"window: exceeds the chip of {side}x{side} pixels")
         return self
+
+    @model_validator(mode="after")
+    def _gray_is_one_channel(self) -> Card:
+        if self.channels == "GRAY":
+            for field in ("mean", "std"):
+                if len(getattr(self, field)) > 1:
+                    raise ValueError(f"{field}: expected one value, since channels is GRAY")
+        return self
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the network's input."""
+        return 1 if self.channels == "GRAY" else 3, *self.input_size
 
     @property
     def crop(self) -> Crop:

@@ -42,8 +42,8 @@ class Recognizer:
         self._card = card
         self._device = torch.device(device)
         self._module = module.to(self._device)
-        self._mean = torch.tensor(card.mean, device=self._device).view(1, 3, 1, 1)
-        self._std = torch.tensor(card.std, device=self._device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(card.mean, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(card.std, device=self._device).view(1, -1, 1, 1)
         # SHA-256 of the verified weights file, and CRC-32 of the parameters and buffers that it gave.
         self._loaded: tuple[str, int] | None = None
 

@@ -247,7 +247,7 @@ def _choose(card: Card, targets: list[str], values: dict[str, Tensor]) -> str:
 def _examples(card: Card) -> Tensor:
     """Two inputs of noise ``(2, 3, h, w)`` in the range of the card's preprocessing."""
     noise = torch.rand((2, 3, *card.input_size), generator=torch.Generator().manual_seed(0)) * 255
-    return (noise - torch.tensor(card.mean).view(3, 1, 1)) / torch.tensor(card.std).view(3, 1, 1)
+    return (noise - torch.tensor(card.mean).view(-1, 1, 1)) / torch.tensor(card.std).view(-1, 1, 1)
 
 
 def _free_batch(card: Card, graph: Graph, one: dict[str, Tensor], example: Tensor) -> None:
