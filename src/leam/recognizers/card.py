@@ -55,6 +55,8 @@ class Card(BaseModel):
     """Which output is the embedding: the name of an ONNX graph's output; the key, attribute or index of a module's.
 
     Not needed if there is one output, or if ``embedding_size`` singles one out."""
+    inputs: dict[str, bool | int | float | list[bool] | list[int] | list[float]] = {}
+    """Values of an ONNX graph's inputs other than the image, such as ``phase_train = false``."""
     file: str | None = None
     """The weights file: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
     url: str | None = None

@@ -46,9 +46,17 @@ class CatalogueEntry:
         """The weights file on this machine; None if it must be downloaded or is missing."""
         return find(self.card, self._folder)
 
-    def load(self, device: torch.device | str = "cpu", progress: Progress = silent) -> Recognizer:
+    def load(
+        self,
+        device: torch.device | str = "cpu",
+        progress: Progress = silent,
+        *,
+        trust: bool = False,
+    ) -> Recognizer:
         """Load the recognizer; see :func:`load_recognizer`."""
-        return load_recognizer(self.card, device=device, folder=self._folder, progress=progress)
+        return load_recognizer(
+            self.card, device=device, folder=self._folder, progress=progress, trust=trust
+        )
 
     @property
     def _folder(self) -> Path | None:
@@ -65,6 +73,7 @@ def load_recognizer(
     device: torch.device | str = "cpu",
     folder: Path | None = None,
     progress: Progress = silent,
+    trust: bool = False,
 ) -> Recognizer:
     """Load a recognizer by name, card file or card.
 
@@ -73,10 +82,11 @@ def load_recognizer(
         device: The device to run on.
         folder: The folder that a relative ``file`` of a :class:`Card` is relative to; by default the card file's own.
         progress: Called while weights are downloaded.
+        trust: Do not compare an ONNX file's network with onnxruntime.
 
     Raises:
         CardError: The card is invalid, or no card has this name.
-        ModelError: There is no such architecture.
+        ModelError: There is no such architecture, or the network differs from onnxruntime.
         WeightsError: The weights are missing, damaged, or do not fit the architecture.
     """
     if not isinstance(source, Card):
@@ -87,7 +97,7 @@ def load_recognizer(
 
     # A wrong name fails before a download starts.
     _ = ARCHITECTURES[source.architecture]
-    return Recognizer.load(source, _place(source, folder, progress), device)
+    return Recognizer.load(source, _place(source, folder, progress), device, trust=trust)
 
 
 def builtin_cards() -> dict[str, Card]:

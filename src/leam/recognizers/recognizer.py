@@ -46,25 +46,40 @@ class Recognizer:
         self._std = torch.tensor(card.std, device=self._device).view(1, -1, 1, 1)
         # SHA-256 of the verified weights file, and CRC-32 of the parameters and buffers that it gave.
         self._loaded: tuple[str, int] | None = None
+        self.reference = ""
+        """How the network compares with another implementation of its file; empty if it was not compared."""
 
     @classmethod
-    def load(cls, card: Card, path: Path, device: torch.device | str = "cpu") -> Recognizer:
+    def load(
+        cls,
+        card: Card,
+        path: Path,
+        device: torch.device | str = "cpu",
+        *,
+        trust: bool = False,
+    ) -> Recognizer:
         """Build a card's architecture and fill it with the weights of a file.
 
         Args:
             card: Names the architecture.
             path: The weights file; verified against the card's ``sha256``, if it has one.
             device: The device to run on.
+            trust: Do not compare the network with another implementation of its file.
 
         Raises:
             CardError: The card has an option that the architecture does not know.
-            ModelError: There is no such architecture.
+            ModelError: There is no such architecture, or the network differs from another implementation of its file.
             WeightsError: The file has another checksum, is damaged, does not fit, or changes while it is read.
         """
-        build = ARCHITECTURES[card.architecture]
+        architecture = ARCHITECTURES[card.architecture]
         before = _state_of(path)
         card.verify(path)
-        recognizer = cls(build(card, path), card, device)
+        module = architecture(card, path)
+        reference = (
+            "" if trust or not architecture.check else architecture.check(card, path, module)
+        )
+        recognizer = cls(module, card, device)
+        recognizer.reference = reference
         if _state_of(path) != before:
             raise WeightsError(f"{card.name}: {path} changed while it was read; try again")
         if card.sha256:

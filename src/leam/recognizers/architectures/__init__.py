@@ -22,10 +22,13 @@ class Architecture:
     Attributes:
         build: From a card and its weights file to a module that maps ``(B, 3, h, w)`` to ``(B, D)``.
         options: The options that a card may give; None for any.
+        check: Compares the network that was built with another implementation of its file, and returns one line about
+            it; raises ModelError if they differ. None if there is no other implementation.
     """
 
     build: Callable[[Card, Path], nn.Module]
     options: Collection[str] | None = None
+    check: Callable[[Card, Path, nn.Module], str] | None = None
 
     def __call__(self, card: Card, path: Path) -> nn.Module:
         """Build the network of a card.
@@ -51,13 +54,16 @@ ARCHITECTURES: Registry[Architecture] = Registry(
 
 
 def architecture(
-    name: str, options: Collection[str] | None = None
+    name: str,
+    options: Collection[str] | None = None,
+    check: Callable[[Card, Path, nn.Module], str] | None = None,
 ) -> Callable[[Callable[[Card, Path], nn.Module]], Architecture]:
     """Register a function that builds the architecture of this name.
 
     Args:
         name: The name that cards use.
         options: The options that a card may give; any by default.
+        check: Compares the network with another implementation, see :class:`Architecture`.
     """
     register: Callable[[Architecture], Architecture] = ARCHITECTURES(name)
-    return lambda build: register(Architecture(build, options))
+    return lambda build: register(Architecture(build, options, check))
