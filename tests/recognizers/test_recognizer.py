@@ -13,6 +13,18 @@ from leam.recognizers.recognizer import Recognizer
 from tiny import TinyNet, wrap
 
 
+class Then(nn.Module):
+    """A small network whose embedding is passed through a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.function = TinyNet(), function
+
+    def forward(self, x):
+        return self.function(self.net(x))
+
+
 def test_preprocessing_by_hand():
     card = Card(name="m", input_size=(1, 1), channels="BGR", mean=(1, 2, 3), std=(2, 4, 8))
     chips = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
@@ -48,16 +60,13 @@ def test_chips_of_another_shape_are_refused(tiny, shape):
         tiny.embed(torch.zeros(shape))
 
 
-class Pair(nn.Module):
-    def forward(self, x):
-        return x, x
-
-
 def test_outputs_that_are_no_embedding_are_refused(chips):
-    with pytest.raises(ModelError, match="the module returns tuple, expected a tensor"):
-        wrap(Pair()).embed(chips)
     with pytest.raises(ModelError, match=r"embeddings of shape \(5, 6\) .* expected \(5, 7\)"):
         wrap(TinyNet(), embedding_size=7).embed(chips)
+    with pytest.raises(ModelError, match=r"embeddings of shape \(30,\) .* expected \(5, D\)"):
+        wrap(Then(lambda e: e.flatten())).embed(chips)
+    with pytest.raises(ModelError, match=r"embeddings of torch.int64, expected floats"):
+        wrap(Then(lambda e: e.argmax(1, keepdim=True))).embed(chips)
 
 
 def test_an_architecture_can_be_registered(tmp_path):

@@ -18,6 +18,7 @@ from leam.weights.fetching import cached_path, fetch
 if TYPE_CHECKING:
     import torch
 
+    from leam.devices import Precision
     from leam.recognizers.recognizer import Recognizer
 
 DEFAULT = "dlib_resnet"
@@ -51,11 +52,19 @@ class CatalogueEntry:
         device: torch.device | str = "cpu",
         progress: Progress = silent,
         *,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
         trust: bool = False,
     ) -> Recognizer:
         """Load the recognizer; see :func:`load_recognizer`."""
         return load_recognizer(
-            self.card, device=device, folder=self._folder, progress=progress, trust=trust
+            self.card,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            folder=self._folder,
+            progress=progress,
+            trust=trust,
         )
 
     @property
@@ -71,6 +80,8 @@ def load_recognizer(
     source: str | Path | Card = DEFAULT,
     *,
     device: torch.device | str = "cpu",
+    precision: Precision = "float32",
+    batch_size: int | None = None,
     folder: Path | None = None,
     progress: Progress = silent,
     trust: bool = False,
@@ -79,12 +90,15 @@ def load_recognizer(
 
     Args:
         source: The name of a built-in card, the path of a ``.toml`` card, or a :class:`Card`.
-        device: The device to run on.
+        device: The device to run on: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``float32`` or ``bfloat16``; see :class:`leam.Recognizer`.
+        batch_size: Number of faces per pass of the network; by default one that suits the device.
         folder: The folder that a relative ``file`` of a :class:`Card` is relative to; by default the card file's own.
         progress: Called while weights are downloaded.
         trust: Do not compare an ONNX file's network with onnxruntime.
 
     Raises:
+        InputError: There is no such device or precision.
         CardError: The card is invalid, or no card has this name.
         ModelError: There is no such architecture, or the network differs from onnxruntime.
         WeightsError: The weights are missing, damaged, or do not fit the architecture.
@@ -97,7 +111,14 @@ def load_recognizer(
 
     # A wrong name fails before a download starts.
     _ = ARCHITECTURES[source.architecture]
-    return Recognizer.load(source, _place(source, folder, progress), device, trust=trust)
+    return Recognizer.load(
+        source,
+        _place(source, folder, progress),
+        device,
+        precision=precision,
+        batch_size=batch_size,
+        trust=trust,
+    )
 
 
 def builtin_cards() -> dict[str, Card]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from threading import RLock
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leam.errors import ModelError, WeightsError
+from leam.devices import Precision, check_precision, full_float32, resolve
+from leam.errors import InputError, ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.card import Card, Similarity
+from leam.recognizers.chips import Chips, Layout, Range, as_chips
+from leam.recognizers.outputs import embedding_of
 
+# The weights of red, green and blue in the luminance (ITU-R BT.601), as OpenCV and PIL use them.
+_LUMINANCE = (0.299, 0.587, 0.114)
 # Larger batches do not fit a processor's caches.
 _CPU_BATCH, _GPU_BATCH = 16, 64
 
@@ -27,27 +32,62 @@ _CPU_BATCH, _GPU_BATCH = 16, 64
 class Recognizer:
     """A face recognition network and how it is used.
 
+    A network computes in float32. If the module has parameters of another floating-point type (half, bfloat16,
+    double), a copy of it is cast to float32, and the caller's module stays as it is. With the precision ``bfloat16``,
+    the operations that torch's autocast lists run in bfloat16; parameters and embeddings remain float32.
+
     Args:
-        module: Maps ``(B, 3, h, w)`` float32 to embeddings ``(B, D)``. Its mode, hooks and parameters are restored
-            after every call.
+        module: Maps ``(B, 3, h, w)`` float32, or ``(B, 1, h, w)`` if ``card.channels`` is ``GRAY``, to embeddings
+            ``(B, D)``, or to a container of tensors among which ``card.output`` names the embedding. The module is
+            moved to the device; its mode, hooks and parameters are restored after every call.
         card: Preprocessing, similarity and origin. Only fields that differ from the defaults are needed.
-        device: The device to run on.
+        device: The device to run on, as :func:`leam.devices.resolve` takes it; by default that of the module's first
+            parameter.
+        precision: ``float32`` or ``bfloat16``.
+        batch_size: Number of faces per pass of the network; by default 16 on a processor and 64 on a GPU, or for
+            explanations as many as are fast.
+
+    Raises:
+        InputError: There is no such device or precision, or the batch size is below 1.
 
     Example:
         >>> card = Card(name="mine", input_size=(112, 112), channels="BGR")
         >>> recognizer = Recognizer(my_network, card)
     """
 
-    def __init__(self, module: nn.Module, card: Card, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        card: Card,
+        device: torch.device | str | None = None,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch size {batch_size}: must be at least 1")
         self._card = card
-        self._device = torch.device(device)
-        self._module = module.to(self._device)
-        self._mean = torch.tensor(card.mean, device=self._device).view(1, -1, 1, 1)
-        self._std = torch.tensor(card.std, device=self._device).view(1, -1, 1, 1)
+        self._precision = check_precision(precision)
+        self._batch_size = batch_size
+        self._cast_from = _other_type(module)
+        self._module = copy.deepcopy(module).float() if self._cast_from else module
         # SHA-256 of the verified weights file, and CRC-32 of the parameters and buffers that it gave.
         self._loaded: tuple[str, int] | None = None
         self.reference = ""
         """How the network compares with another implementation of its file; empty if it was not compared."""
+        self.to(_device_of(module) if device is None else device)
+
+    def to(self, device: torch.device | str) -> Recognizer:
+        """Move the network to a device, and return this recognizer.
+
+        Raises:
+            InputError: There is no such device.
+        """
+        self._device = resolve(device)
+        self._module.to(self._device)
+        self._mean = torch.tensor(self.card.mean, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(self.card.std, device=self._device).view(1, -1, 1, 1)
+        self._luminance = torch.tensor(_LUMINANCE, device=self._device).view(1, 3, 1, 1)
+        return self
 
     @classmethod
     def load(
@@ -56,6 +96,8 @@ class Recognizer:
         path: Path,
         device: torch.device | str = "cpu",
         *,
+        precision: Precision = "float32",
+        batch_size: int | None = None,
         trust: bool = False,
     ) -> Recognizer:
         """Build a card's architecture and fill it with the weights of a file.
@@ -64,21 +106,24 @@ class Recognizer:
             card: Names the architecture.
             path: The weights file; verified against the card's ``sha256``, if it has one.
             device: The device to run on.
+            precision: As for :class:`Recognizer`.
+            batch_size: As for :class:`Recognizer`.
             trust: Do not compare the network with another implementation of its file.
 
         Raises:
+            InputError: There is no such device or precision.
             CardError: The card has an option that the architecture does not know.
             ModelError: There is no such architecture, or the network differs from another implementation of its file.
             WeightsError: The file has another checksum, is damaged, does not fit, or changes while it is read.
         """
-        architecture = ARCHITECTURES[card.architecture]
+        architecture, device = ARCHITECTURES[card.architecture], resolve(device)
         before = _state_of(path)
         card.verify(path)
         module = architecture(card, path)
         reference = (
             "" if trust or not architecture.check else architecture.check(card, path, module)
         )
-        recognizer = cls(module, card, device)
+        recognizer = cls(module, card, device, precision, batch_size)
         recognizer.reference = reference
         if _state_of(path) != before:
             raise WeightsError(f"{card.name}: {path} changed while it was read; try again")
@@ -100,6 +145,16 @@ class Recognizer:
     def device(self) -> torch.device:
         """Where the network runs."""
         return self._device
+
+    @property
+    def precision(self) -> Precision:
+        """What the network computes with."""
+        return self._precision
+
+    @property
+    def batch_size(self) -> int | None:
+        """Number of faces per pass of the network; None for a number that depends on the device."""
+        return self._batch_size
 
     @property
     def name(self) -> str:
@@ -131,64 +186,127 @@ class Recognizer:
             digest.update(_bytes_of(tensor))
         return digest.hexdigest()
 
-    def preprocess(self, chips: NDArray[np.uint8] | Tensor) -> Tensor:
+    def preprocess(
+        self,
+        chips: Chips,
+        *,
+        range: Range | None = None,  # noqa: A002
+        layout: Layout | None = None,
+    ) -> Tensor:
         """Turn aligned faces into the network's input.
 
         Args:
-            chips: RGB, ``(B, h, w, 3)``, 0-255, uint8 or float, at the input size.
+            chips: RGB ``(B, h, w, 3)`` at the input size, 0-255, as an array or tensor, or a list of arrays, tensors or
+                PIL images.
+            range: The values that stand for black and white, such as ``(0, 1)``; by default ``(0, 255)``.
+            layout: ``BCHW`` for chips ``(B, 3, h, w)``; by default ``BHWC``.
 
         Returns:
-            ``(B, 3, h, w)`` float32 on the recognizer's device, channels in the network's order.
+            ``(B, C, h, w)`` float32 on the recognizer's device, channels in the network's order.
 
         Raises:
             ModelError: The shape is not this recognizer's.
+            InputError: The values are not those of the range, or are floats of another range than 0-255 without
+                ``range``.
         """
-        batch = torch.as_tensor(chips)
-        expected = (*self.card.input_size, 3)
-        if batch.ndim != 4 or tuple(batch.shape[1:]) != expected:  # noqa: PLR2004
-            raise ModelError(
-                f"{self.name}: chips of shape {tuple(batch.shape)}, expected (B, {expected})"
-            )
-        batch = batch.to(self.device, torch.float32).permute(0, 3, 1, 2)
+        return self.normalise(self.as_chips(chips, range=range, layout=layout))
+
+    def as_chips(
+        self,
+        chips: Chips,
+        *,
+        range: Range | None = None,  # noqa: A002
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """Aligned faces as :meth:`normalise` takes them; arguments and errors as for :meth:`preprocess`.
+
+        Returns:
+            ``(B, h, w, 3)``, RGB, 0-255, uint8 or float32, where the chips were.
+        """
+        return as_chips(self.card, chips, range=range, layout=layout)
+
+    def normalise(self, chips: Tensor) -> Tensor:
+        """From chips ``(B, h, w, 3)``, RGB, 0-255, to the network's input ``(B, C, h, w)`` float32."""
+        batch = chips.to(self.device, torch.float32).permute(0, 3, 1, 2)
         if self.card.channels == "BGR":
             batch = batch.flip(1)
+        if self.card.channels == "GRAY":
+            batch = (batch * self._luminance).sum(dim=1, keepdim=True)
         return (batch - self._mean) / self._std
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Embeddings ``(B, D)`` of preprocessed inputs ``(B, 3, h, w)``, differentiable.
+        """Embeddings ``(B, D)`` float32 of preprocessed inputs ``(B, C, h, w)``, differentiable.
 
         Raises:
-            ModelError: The module's output is not ``(B, D)``, or ``D`` is not the card's ``embedding_size``.
+            ModelError: The module's output is not ``(B, D)``, ``D`` is not the card's ``embedding_size``, or which of
+                several outputs is the embedding is not clear.
         """
-        with _LOCK:
-            embeddings = self.module(inputs)
-        if not isinstance(embeddings, Tensor):
-            raise ModelError(
-                f"{self.name}: the module returns {type(embeddings).__name__}, expected a tensor"
-            )
-        embeddings = embeddings.flatten(1)
-        size = self.card.embedding_size
-        if embeddings.shape[0] != inputs.shape[0] or (size and embeddings.shape[1] != size):
-            raise ModelError(
-                f"{self.name}: embeddings of shape {tuple(embeddings.shape)} for "
-                f"{inputs.shape[0]} faces, expected ({inputs.shape[0]}, {size or 'D'})"
-            )
-        return embeddings
+        with _LOCK, self.computing():
+            output = self._run(inputs)
+        return self.embedding(output, len(inputs))
 
-    def embed(self, chips: NDArray[np.uint8] | Tensor, batch_size: int | None = None) -> Tensor:
-        """Embeddings ``(B, D)`` float32 of aligned faces ``(B, h, w, 3)``, without gradients.
+    def embedding(self, output: object, count: int) -> Tensor:
+        """The embeddings ``(B, D)`` float32 in a module's output for ``count`` faces; errors as for :meth:`forward`."""
+        embeddings = embedding_of(self.card, output)
+        if not embeddings.is_floating_point():
+            raise ModelError(f"{self.name}: embeddings of {embeddings.dtype}, expected floats")
+        embeddings = embeddings.flatten(1) if embeddings.ndim > 1 else embeddings
+        size, shape = self.card.embedding_size, tuple(embeddings.shape)
+        if len(shape) != 2 or shape[0] != count or (size and shape[1] != size):  # noqa: PLR2004
+            raise ModelError(
+                f"{self.name}: embeddings of shape {shape} for {count} faces, "
+                f"expected ({count}, {size or 'D'})"
+            )
+        return embeddings.float()
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Run operations in the recognizer's precision inside the block."""
+        cast = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if cast else nullcontext():
+            yield
+
+    def _run(self, inputs: Tensor) -> object:
+        try:
+            return self.module(inputs)
+        except RuntimeError as error:
+            if self._cast_from is None:
+                raise
+            raise ModelError(
+                f"{self.name}: the module has parameters of {self._cast_from}, and its copy in float32 cannot run "
+                f"({first_line(error)}); give a module that runs in float32"
+            ) from error
+
+    def embed(
+        self,
+        chips: Chips,
+        batch_size: int | None = None,
+        *,
+        range: Range | None = None,  # noqa: A002
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """Embeddings ``(B, D)`` float32 of aligned faces, without gradients, on the recognizer's device.
 
         Args:
             chips: As for :meth:`preprocess`.
-            batch_size: Number of faces per forward pass; by default 16 on a processor and 64 on a GPU.
+            batch_size: Number of faces per forward pass; by default the recognizer's.
+            range: As for :meth:`preprocess`.
+            layout: As for :meth:`preprocess`.
         """
-        batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
+        usual = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
+        size = batch_size or self.batch_size or usual
+        faces = self.as_chips(chips, range=range, layout=layout)
+        if not len(faces):
+            return torch.empty(0, self.card.embedding_size or 0, device=self.device)
+        return self._embed(faces, size)
+
+    def _embed(self, faces: Tensor, size: int) -> Tensor:
         with evaluating(self.module), torch.inference_mode():
             parts = [
-                self.forward(self.preprocess(chips[start : start + batch_size]))
-                for start in range(0, len(chips), batch_size)
+                self.forward(self.normalise(faces[start : start + size]))
+                for start in range(0, len(faces), size)
             ]
-        return torch.cat(parts).clone() if parts else torch.empty(0, self.card.embedding_size or 0)
+        return torch.cat(parts).clone()
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Cosine in [-1, 1], or minus the distance, of embeddings ``(..., D)`` and ``(..., D)``."""
@@ -219,13 +337,14 @@ _LOCK = RLock()
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Reserve networks for this thread and put one into evaluation mode.
+    """Reserve networks for this thread, put one into evaluation mode, and compute float32 in full.
 
     Code that runs a module may change its mode, hooks or parameters, which another thread would see. The mode of every
     child is restored afterwards, also after an exception.
     """
-    with _LOCK:
-        training = [child for child in module.modules() if child.training]
+    with _LOCK, full_float32():
+        # Frozen script modules have no mode.
+        training = [child for child in module.modules() if getattr(child, "training", False)]
         if training:
             module.eval()
         try:
@@ -233,6 +352,17 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         finally:
             for child in training:
                 child.training = True
+
+
+def _other_type(module: nn.Module) -> torch.dtype | None:
+    """The first floating-point type of a module's parameters other than float32."""
+    types = (one.dtype for one in module.parameters() if one.is_floating_point())
+    return next((found for found in types if found != torch.float32), None)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    """The device of a module's first parameter or buffer; the processor if it has none."""
+    return next((tensor.device for _, tensor in _tensors_of(module)), torch.device("cpu"))
 
 
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

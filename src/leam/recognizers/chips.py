@@ -1,0 +1,134 @@
+"""Aligned faces in the forms that users have them, as one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from leam.errors import InputError, ModelError
+from leam.recognizers.card import Card
+
+Chips = (
+    NDArray[np.generic]
+    | Tensor
+    | Image.Image
+    | Sequence[NDArray[np.generic] | Tensor | Image.Image]
+)
+"""Aligned faces, RGB: an array or tensor ``(B, h, w, 3)``, or a list of arrays, tensors or PIL images."""
+Layout = Literal["BHWC", "BCHW"]
+Range = tuple[float, float]
+"""The values that stand for black and white: ``(0, 255)``, ``(0, 1)`` or ``(-1, 1)``."""
+
+_USUAL: Range = (0.0, 255.0)
+# Noise may exceed the range by this part of it.
+_SLACK = 1 / 8
+# Floats whose size is at most this are those of [0, 1], [-1, 1] or of standardised pictures; as values of 0 to 255 they
+# would be a black picture.
+_SMALL = 8.0
+
+
+def as_chips(
+    card: Card,
+    chips: Chips,
+    *,
+    range: Range | None = None,  # noqa: A002  the word for it
+    layout: Layout | None = None,
+) -> Tensor:
+    """Aligned faces as a tensor ``(B, h, w, 3)``, RGB, 0-255: uint8 as given, other types as float32.
+
+    Args:
+        card: Its ``input_size`` is the size of the faces.
+        chips: See :data:`Chips`; of any real type.
+        range: The values that stand for black and white; by default 0 and 255. Floats in another range are refused
+            unless it is stated.
+        layout: ``BCHW`` for ``(B, 3, h, w)``, or for a list of ``(3, h, w)``; ``BHWC`` by default.
+
+    Raises:
+        ModelError: The shape is not ``(B, h, w, 3)``, or with ``layout="BCHW"`` not ``(B, 3, h, w)``.
+        InputError: Not pictures, or the values lie outside the range.
+    """
+    batch = _stacked(card, chips)
+    batch = _channels_last(card, batch, layout)
+    if batch.dtype == torch.uint8 and (range is None or tuple(range) == _USUAL):
+        return batch
+    return _in_range(card, batch, range)
+
+
+def _stacked(card: Card, chips: Chips) -> Tensor:
+    """One tensor of all faces."""
+    if isinstance(chips, Image.Image):
+        chips = [chips]
+    if isinstance(chips, list | tuple):
+        arrays = [_tensor(card, chip) for chip in chips]
+        shapes = sorted({tuple(array.shape) for array in arrays})
+        if len(shapes) > 1:
+            raise ModelError(f"{card.name}: chips of several shapes, {', '.join(map(str, shapes))}")
+        return torch.stack(arrays) if arrays else torch.empty(0, *card.input_size, 3)
+    return _tensor(card, chips)
+
+
+def _tensor(card: Card, chip: object) -> Tensor:
+    if isinstance(chip, Image.Image):
+        if chip.mode not in {"RGB", "L"}:
+            raise InputError(
+                f'{card.name}: a picture of mode {chip.mode}; convert it with .convert("RGB")'
+            )
+        chip = np.array(chip.convert("RGB"))
+    if isinstance(chip, np.ndarray) and chip.dtype.kind in "uif":
+        # Types that torch lacks; float64 holds all values of uint16 and uint32.
+        known = chip.dtype.kind != "u" or chip.dtype == np.uint8
+        chip = torch.as_tensor(np.ascontiguousarray(chip if known else chip.astype(np.float64)))
+    if isinstance(chip, Tensor) and not chip.is_complex() and chip.dtype != torch.bool:
+        return chip
+    what = getattr(chip, "dtype", type(chip).__name__)
+    raise InputError(
+        f"{card.name}: chips of type {what}; expected numbers in an array or tensor, or PIL images"
+    )
+
+
+def _channels_last(card: Card, batch: Tensor, layout: Layout | None) -> Tensor:
+    height, width = card.input_size
+    planes_first = layout == "BCHW"
+    if layout not in {None, "BHWC", "BCHW"}:
+        raise InputError(f"layout {layout}: not known; available: BHWC, BCHW")
+    expected = (3, height, width) if planes_first else (height, width, 3)
+    shape = tuple(batch.shape)
+    if shape[1:] == expected and len(shape) == 4:  # noqa: PLR2004
+        return batch.movedim(1, 3) if planes_first else batch
+    where = f"{card.name}: chips of shape {shape}, expected (B, {', '.join(map(str, expected))})"
+    other = (height, width, 3) if planes_first else (3, height, width)
+    if shape[1:] == other:
+        raise ModelError(f'{where}; if they are, add layout="{"BHWC" if planes_first else "BCHW"}"')
+    if shape in {expected, other}:
+        raise ModelError(f"{where}; for one face, give chips[None]")
+    if shape[1:] in {(height, width), (height, width, 1), (1, height, width)}:
+        raise ModelError(f"{where}; repeat a grey picture's values for red, green and blue")
+    raise ModelError(where)
+
+
+def _in_range(card: Card, batch: Tensor, range: Range | None) -> Tensor:  # noqa: A002
+    """Values of the range as float32 0-255; refused where they cannot be."""
+    low, high = _USUAL if range is None else range
+    if not high > low:
+        raise InputError(f"range {range}: expected two numbers, the values of black and white")
+    values = batch.to(torch.float32)
+    if values.numel():
+        least, most = (float(value) for value in torch.aminmax(values))
+        hint = "" if range else "; state which values are black and white, such as range=(0, 1)"
+        said = f"{card.name}: chips with values from {least:.4g} to {most:.4g}"
+        if not (torch.isfinite(torch.tensor([least, most])).all()):
+            raise InputError(f"{card.name}: chips with values that are not finite")
+        slack = _SLACK * (high - low)
+        if least < low - slack or most > high + slack:
+            raise InputError(f"{said}, expected {low:g} to {high:g}{hint}")
+        if range is None and batch.is_floating_point() and 0 < max(most, -least) <= _SMALL:
+            raise InputError(f"{said}: as values of 0 to 255, these are black{hint}")
+    if (low, high) == _USUAL:
+        return values
+    return (values - low) * (255 / (high - low))
