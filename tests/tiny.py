@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from leam.devices import Precision
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 
@@ -24,6 +25,15 @@ class TinyNet(nn.Module):
         return self.fc(self.relu2(self.conv2(self.relu1(self.conv1(x)))).flatten(1))
 
 
-def wrap(module: nn.Module, size: int = 8, **fields: object) -> Recognizer:
+def wrap(
+    module: nn.Module,
+    size: int = 8,
+    *,
+    device: torch.device | str | None = None,
+    precision: Precision = "float32",
+    batch_size: int | None = None,
+    **fields: object,
+) -> Recognizer:
     """A recognizer around a module that takes ``(B, 3, size, size)``."""
-    return Recognizer(module, Card(name="tiny", input_size=(size, size), **fields))
+    card = Card(name="tiny", input_size=(size, size), **fields)
+    return Recognizer(module, card, device, precision, batch_size)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from leam.errors import CardError, ModelError
+from leam.errors import CardError, InputError, ModelError
 from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
@@ -97,3 +98,95 @@ def test_options_are_checked(tmp_path):
     assert Card(name="m", options={"eps": 1}).number("eps", 0.5) == 1
     with pytest.raises(CardError, match=r"m: options.eps is 'small', not a number"):
         Card(name="m", options={"eps": "small"}).number("eps", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("container", "fields"),
+    [
+        (lambda e: (e, e.norm(dim=1, keepdim=True)), {"output": 0}),
+        (lambda e: {"embedding": e}, {}),
+        (lambda e: {"embedding": e, "logits": e @ e.T}, {"output": "embedding"}),
+        (lambda e: [e[:, :2], e], {"embedding_size": 6}),
+    ],
+)
+def test_the_embedding_is_found_in_a_container(chips, container, fields):
+    expected = wrap(Then(lambda e: e)).embed(chips)
+    assert torch.equal(wrap(Then(container), **fields).embed(chips), expected)
+
+
+def test_grey_networks_see_the_luminance(chips):
+    class First(nn.Module):
+        def forward(self, x):
+            assert x.shape[1:] == (1, 8, 8)
+            return x
+
+    recognizer = wrap(First(), channels="GRAY", mean=(100,), std=(50,))
+    found = recognizer.embed(chips).view(5, 8, 8) * 50 + 100
+    grey = [np.asarray(Image.fromarray(np.asarray(chip)).convert("L")) for chip in chips]
+    # PIL rounds to whole numbers.
+    np.testing.assert_allclose(found, np.stack(grey), atol=0.51)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_modules_of_other_types_run_as_copies_in_float32(chips, dtype):
+    module = Then(lambda e: e).to(dtype)
+    recognizer = wrap(module)
+    found = recognizer.embed(chips)
+    assert found.dtype == torch.float32
+    assert recognizer.precision == "float32"
+    expected = module.double()(recognizer.preprocess(chips).double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_callers_module_keeps_its_type(chips):
+    module = TinyNet().half()
+    wrap(module).embed(chips)
+    assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
+
+
+def test_a_module_that_insists_on_its_type_is_refused_with_the_cause(chips):
+    class Stubborn(TinyNet):
+        def forward(self, x):
+            return super().forward(x.half())
+
+    with pytest.raises(ModelError, match=r"parameters of torch.float16, and its copy in float32"):
+        wrap(Stubborn().half()).embed(chips)
+
+
+def test_bfloat16_is_close_and_leaves_the_weights(chips):
+    module = Then(lambda e: e)
+    exact = wrap(module).embed(chips)
+    recognizer = wrap(module, precision="bfloat16")
+    found = recognizer.embed(chips)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, exact)
+    assert torch.cosine_similarity(found, exact).min() > 0.999
+    assert recognizer.sha256 == wrap(module).sha256
+    assert module.net.conv1.weight.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("how", ["script", "trace", "freeze"])
+def test_scripted_and_traced_modules_embed(chips, how):
+    torch.manual_seed(0)
+    module = TinyNet().eval()
+    expected = wrap(module).embed(chips)
+    make = {
+        "script": torch.jit.script,
+        "trace": lambda module: torch.jit.trace(module, torch.zeros(1, 3, 8, 8)),
+        "freeze": lambda module: torch.jit.freeze(torch.jit.script(module)),
+    }
+    scripted = make[how](module)
+    torch.testing.assert_close(wrap(scripted).embed(chips), expected)
+
+
+def test_the_batch_size_is_that_of_a_pass(chips):
+    sizes = []
+    module = Then(lambda e: e)
+    module.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
+    recognizer = wrap(module, batch_size=2)
+    recognizer.embed(chips)
+    recognizer.embed(chips, batch_size=4)
+    assert sizes == [2, 2, 1, 4, 1]
+    with pytest.raises(InputError, match="batch size 0: must be at least 1"):
+        wrap(module, batch_size=0)
