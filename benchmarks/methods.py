@@ -30,7 +30,7 @@ from torch import Tensor
 
 from leam.explain.explainer import Explainer
 from leam.explain.masks import critical_mask
-from leam.explain.methods import METHODS, Method, explained
+from leam.explain.methods import MateMaps, create_method, explained
 from leam.faces.face import Face
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.statistics import bootstrap_mean
@@ -47,21 +47,21 @@ RANDOM = "random order"
 # The cheap methods come first; those with one backward pass per dimension or 500 forward passes come last.
 COMPARED = (
     *OWN,
-    "grad_cam",
-    "hires_cam",
-    "layer_cam",
-    "input_gradient",
-    "gradient_input",
+    "grad-cam",
+    "hires-cam",
+    "layer-cam",
+    "input-gradients",
+    "gradient-input",
     "xssab",
     RANDOM,
-    "occlusion_sweep",
+    "occlusion",
     "corrrise",
     "fggb",
 )
 PLANTED = {"leam self": "self/signed", "leam template": "template/signed", RANDOM: "scattered"}
 
 
-def method_of(name: str, recognizer: Recognizer) -> Method:
+def method_of(name: str, recognizer: Recognizer) -> MateMaps:
     """Create a method from its name in the table."""
     if name in OWN:
         return explained(Explainer(recognizer), alone=name == "leam self")
@@ -70,10 +70,10 @@ def method_of(name: str, recognizer: Recognizer) -> Method:
         return lambda chips, _: torch.rand(
             len(chips), *size, generator=torch.Generator().manual_seed(0)
         )
-    return METHODS[name](recognizer)
+    return explained(create_method(name, recognizer))
 
 
-def in_batches(method: Method, chips: NDArray[np.uint8], mates: Tensor) -> Tensor:
+def in_batches(method: MateMaps, chips: NDArray[np.uint8], mates: Tensor) -> Tensor:
     """Maps of many pairs, computed in batches."""
     starts = range(0, len(chips), BATCH)
     return torch.cat([method(chips[i : i + BATCH], mates[i : i + BATCH]) for i in starts])
@@ -100,7 +100,7 @@ def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def judge(bench: Bench, strangers: Tensor, method: Method) -> dict[str, Any]:
+def judge(bench: Bench, strangers: Tensor, method: MateMaps) -> dict[str, Any]:
     """The figures of a method.
 
     Args:

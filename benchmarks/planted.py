@@ -19,19 +19,19 @@ import torch
 from markdown import write_between
 
 from leam.explain.explainer import Explainer
-from leam.explain.methods import METHODS, Method, explained
+from leam.explain.methods import LEAM, METHODS, MateMaps, create_method, explained
 from leam.explain.weightings import WEIGHTINGS
 from leam.planted import REGIONS, plant, planted_shares
 from leam.recognizers.recognizer import Recognizer
 
 
-def methods(recognizer: Recognizer) -> dict[str, Method]:
+def methods(recognizer: Recognizer) -> dict[str, MateMaps]:
     """LEAM's weightings with both targets of a pair, and all other attribution methods."""
     own = {name: Explainer(recognizer, weighting=name) for name in WEIGHTINGS}
     return {
         **{f"self/{name}": explained(explainer, alone=True) for name, explainer in own.items()},
         **{f"template/{name}": explained(explainer) for name, explainer in own.items()},
-        **{name: METHODS[name](recognizer) for name in METHODS},
+        **{name: explained(create_method(name, recognizer)) for name in METHODS if name != LEAM},
     }
 
 

@@ -18,7 +18,7 @@ from leam import plugins
 from leam.errors import CardError, InputError, PluginError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.explainer import Explainer
-from leam.explain.methods import METHODS
+from leam.explain.methods import METHODS, create_method
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
@@ -187,7 +187,9 @@ def test_the_fill_the_control_the_parser_and_the_method(run):
     mask = np.eye(8, dtype=bool)
     assert (occlude(chip, mask, "grey")[mask] == 127).all()
     assert load_parser("oval").labels == ("background", "skin")
-    maps = METHODS["darkness"](small.recognizer())(np.stack([chip, chip + 255]), torch.zeros(2, 1))
+    black = np.zeros((24, 24, 3), dtype=np.uint8)
+    darkness = create_method("darkness", small.recognizer())
+    maps = darkness.explain(np.stack([black, black + 255])).overall
     assert maps[0].sum() == pytest.approx(1)
     assert maps[1].sum() == 0
 

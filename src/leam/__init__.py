@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from leam.parsers.parsing import Parsing
     from leam.parsers.regions import LABELS, REGIONS
     from leam.parsers.shares import region_areas, region_shares
+    from leam.recognizers.black_box import BlackBox
     from leam.recognizers.card import Card
     from leam.recognizers.catalogue import load_recognizer
     from leam.recognizers.recognizer import Recognizer
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from leam.study.store import RunFolder
 
 _MODULES = {
+    "BlackBox": "leam.recognizers.black_box",
     "Card": "leam.recognizers.card",
     "Chip": "leam.faces.alignment",
     "Crop": "leam.faces.alignment",

@@ -129,6 +129,11 @@ class Explainer:
         self._compute = build(recognizer, self.layers, weigh)
         self._plain = Plain(recognizer, self.layers, weigh)
 
+    @property
+    def name(self) -> str:
+        """``leam``, the name among the attribution methods."""
+        return "leam"
+
     def __setattr__(self, name: str, value: object) -> None:
         # An explanation records these attributes: they must be the ones that its maps were computed with.
         if not name.startswith("_") and hasattr(self, "_compute"):

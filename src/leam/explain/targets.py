@@ -17,6 +17,9 @@ from leam.recognizers.recognizer import similarity
 Target = Callable[[Tensor], Tensor]
 """From embeddings ``(B, D)``, differentiable, to one score for each face ``(B,)``."""
 
+Rows = slice | Tensor
+"""A part of a batch: a slice, or row numbers ``(n,)`` int64."""
+
 TargetName = Literal["self", "reference", "template", "contrast"]
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
@@ -28,8 +31,8 @@ class RowTarget(Protocol):
     def __call__(self, embeddings: Tensor) -> Tensor:
         """From embeddings ``(B, D)`` to scores ``(B,)``."""
 
-    def rows(self, rows: slice, count: int) -> Target:
-        """The target of these rows of a batch of ``count`` faces.
+    def rows(self, rows: Rows, count: int) -> Target:
+        """The target of these rows of a batch of ``count`` faces: a slice, or row numbers ``(n,)``, also repeated.
 
         Raises:
             InputError: The number of the target's references is not ``count``.
@@ -47,7 +50,7 @@ class _SelfTarget:
         fixed = functional.normalize(embeddings.detach(), dim=1)
         return (embeddings * fixed).sum(dim=1)
 
-    def rows(self, rows: slice, count: int) -> Target:  # noqa: ARG002
+    def rows(self, rows: Rows, count: int) -> Target:  # noqa: ARG002
         return self
 
 
@@ -66,7 +69,7 @@ class _ReferenceTarget:
         _check(len(embeddings), self.references)
         return similarity(embeddings, self.references.detach(), self.kind)
 
-    def rows(self, rows: slice, count: int) -> Target:
+    def rows(self, rows: Rows, count: int) -> Target:
         _check(count, self.references)
         return _ReferenceTarget(self.references[rows], self.kind)
 
@@ -86,10 +89,113 @@ class _ContrastTarget:
         others = similarity(embeddings[:, None], self.impostors.detach(), self.kind)
         return own - others.mean(dim=1)
 
-    def rows(self, rows: slice, count: int) -> Target:
+    def rows(self, rows: Rows, count: int) -> Target:
         _check(count, self.templates)
         _check(count, self.impostors)
         return _ContrastTarget(self.templates[rows], self.impostors[rows], self.kind)
+
+
+@dataclass(frozen=True)
+class _AlongTarget:
+    """The embedding along fixed directions ``(B, D)``."""
+
+    directions: Tensor
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        _check(len(embeddings), self.directions)
+        return (embeddings * self.directions).sum(dim=1)
+
+    def rows(self, rows: Rows, count: int) -> Target:
+        _check(count, self.directions)
+        return _AlongTarget(self.directions[rows])
+
+
+@dataclass(frozen=True)
+class PictureTarget:
+    """The score that a black box without embeddings gives a face and another one.
+
+    Attributes:
+        pictures: The aligned faces that each face is compared with, RGB ``(B, h, w, 3)`` uint8.
+    """
+
+    pictures: Tensor
+
+    def __call__(self, embeddings: Tensor) -> Tensor:  # noqa: ARG002
+        """Embeddings are not known.
+
+        Raises:
+            InputError: Always; methods that need only scores read ``pictures``.
+        """
+        raise InputError("a target of pictures needs a black box that gives scores")
+
+    def rows(self, rows: Rows, count: int) -> Target:
+        """See :class:`RowTarget`."""
+        _check(count, self.pictures)
+        return PictureTarget(self.pictures[rows])
+
+
+@dataclass(frozen=True)
+class Negated:
+    """Minus the score of a target, see :func:`negated`."""
+
+    target: RowTarget
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """From embeddings ``(B, D)`` to scores ``(B,)``."""
+        return -self.target(embeddings)
+
+    def rows(self, rows: Rows, count: int) -> Target:
+        """See :class:`RowTarget`."""
+        return negated(self.target.rows(rows, count))
+
+
+def negated(target: Target) -> Target:
+    """Minus a target's score. A map of it shows what lowers the score: for a pair, what makes the faces different."""
+    if isinstance(target, Negated):
+        return target.target
+    return Negated(target) if isinstance(target, RowTarget) else lambda found: -target(found)
+
+
+def anchored(target: RowTarget, embeddings: Tensor) -> RowTarget:
+    """The target for changed copies of faces: ``self`` keeps the direction of the unchanged faces' embeddings.
+
+    Args:
+        target: Of the faces.
+        embeddings: Of the unchanged faces, ``(B, D)``.
+    """
+    if isinstance(target, Negated):
+        return Negated(anchored(target.target, embeddings))
+    if isinstance(target, _SelfTarget):
+        return _AlongTarget(functional.normalize(embeddings.detach(), dim=1))
+    return target
+
+
+def directions(target: Target, embeddings: Tensor) -> Tensor:
+    """The vectors ``(B, D)`` whose products with the unit embeddings are a target's cosine score.
+
+    Args:
+        target: ``self``, ``reference``, ``template`` or ``contrast``; negated, the vectors change their sign.
+        embeddings: Of the explained faces, ``(B, D)``.
+
+    Raises:
+        InputError: The target is another one.
+    """
+    if isinstance(target, Negated):
+        return -directions(target.target, embeddings)
+    if isinstance(target, _SelfTarget):
+        return functional.normalize(embeddings.detach(), dim=1)
+    if isinstance(target, _ReferenceTarget):
+        return functional.normalize(target.references.detach(), dim=1)
+    if isinstance(target, _ContrastTarget):
+        impostors = functional.normalize(target.impostors.detach(), dim=2)
+        return functional.normalize(target.templates.detach(), dim=1) - impostors.mean(dim=1)
+    raise InputError("the method splits a cosine into its dimensions, which this target is not")
+
+
+def is_pair(target: Target) -> bool:
+    """Whether a target is the similarity with one face or template, possibly negated."""
+    inner = target.target if isinstance(target, Negated) else target
+    return isinstance(inner, _ReferenceTarget | PictureTarget)
 
 
 def reference_target(references: Tensor, kind: Similarity) -> Target:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.explain.targets import Target, reference_target
+from leam.explain.targets import Target, negated, reference_target
 from leam.faces.reading import Picture
 from leam.metrics.fills import Mask
 from leam.metrics.statistics import auc
@@ -50,8 +50,7 @@ def difference_target(originals: Tensor, kind: Similarity) -> Target:
         originals: Embeddings of the original faces, one for each changed face, ``(B, D)``.
         kind: The recognizer's similarity.
     """
-    alike = reference_target(originals, kind)
-    return lambda embeddings: -alike(embeddings)
+    return negated(reference_target(originals, kind))
 
 
 def swap_ranking(maps: Tensor, regions: Tensor) -> Tensor:

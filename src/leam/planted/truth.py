@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.explain.masks import critical_mask
-from leam.explain.methods import Method
+from leam.explain.methods import MateMaps
 from leam.explain.targets import template
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.statistics import Estimate, auc, bootstrap_mean
@@ -87,7 +87,7 @@ def planted_share(masks: Tensor | NDArray[np.bool_], faces: DrawnFaces, seed: in
 
 
 def planted_shares(
-    planted: Planted, methods: Mapping[str, Method], *, fraction: float = 0.01, seed: int = 0
+    planted: Planted, methods: Mapping[str, MateMaps], *, fraction: float = 0.01, seed: int = 0
 ) -> dict[str, Estimate]:
     """The planted shares of several methods' critical masks and of controls.
 
@@ -95,7 +95,7 @@ def planted_shares(
 
     Args:
         planted: The recognizer and its faces.
-        methods: Attribution methods by name; see :mod:`leam.explain.methods`.
+        methods: Attribution methods by name; see :func:`leam.explain.methods.explained`.
         fraction: Fraction of the pixels in the critical masks.
         seed: Random seed of intervals and controls.
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from leam.explain.aggregates import distribution, upsample
-from leam.explain.methods import Chips, Method
+from leam.explain.aggregates import upsample
+from leam.explain.methods import Attribution, AttributionMethod
 from leam.explain.person import PersonEstimate, Population, Values
 from leam.recognizers.recognizer import Recognizer
 
@@ -32,10 +32,9 @@ def middle(maps: Tensor, _population: Population | None) -> Values:
 MIDDLE = PersonEstimate(middle)
 
 
-def darkness(_recognizer: Recognizer) -> Method:
-    """Dark pixels, whatever the recognizer."""
+def _darkness(_recognizer: Recognizer) -> Attribution:
+    return lambda chips, _target: 255 - torch.as_tensor(chips).float().mean(dim=3)
 
-    def method(chips: Chips, _mates: Tensor) -> Tensor:
-        return distribution(255 - torch.as_tensor(chips).float().mean(dim=3))
 
-    return method
+darkness = AttributionMethod(_darkness, needs="scores")
+"""Dark pixels, whatever the recognizer."""
