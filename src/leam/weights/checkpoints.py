@@ -2,53 +2,107 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from leam.errors import WeightsError, first_line
+from leam.weights import pickles
+from leam.weights.formats import CHECKPOINT, SAFETENSORS, kind_of
 
 State = dict[str, Tensor]
 """A network's parameters and buffers by name."""
 
+_LOGGER = logging.getLogger(__name__)
 # Channels that are unused after training contain values like 1e-39. They do not affect the output, but processors
 # compute a hundred times slower with numbers this small.
 _TRACE = 1e-30
-_MAX_DEPTH = 4
+_MAX_DEPTH = 8
 # The number of training batches: stored in some checkpoints, used by no network.
 _COUNTER = "num_batches_tracked"
 _MAX_NAMED = 6
+# A quantised linear layer in torch's own layout: its weight and its bias, in a tuple.
+_PACKED = "._packed_params._packed_params"
 
 
-def read_state(path: Path) -> State:
-    """The tensors of a ``.safetensors`` file or of a checkpoint that torch saved.
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of one network in a checkpoint.
 
-    Of nested dictionaries (epoch, optimizer, ``state_dict``, ...) the one with the most tensors is returned.
+    Attributes:
+        path: The file.
+        tensors: The network's tensors by the names that the file gives them, without ``prefix``.
+        prefix: What precedes these names in the file, such as ``module.backbone.``.
+    """
+
+    path: Path
+    tensors: State
+    prefix: str = ""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor.
+
+        Raises:
+            WeightsError: The file has no such tensor.
+        """
+        if name not in self.tensors:
+            raise WeightsError(f"{self.path}: has no {self.prefix}{name}")
+        return tuple(self.tensors[name].shape)
+
+
+def find_weights(
+    path: Path, markers: Collection[str], wanted: object = None, *, network: str = "this network"
+) -> Weights:
+    """The tensors of a network in a file.
+
+    A file may contain several sets of weights: in nested dictionaries, lists and namespaces (``state_dict``, ``ema``,
+    ...), or under several prefixes of one dictionary (``student.``, ``teacher.``). Of the sets that contain a marker,
+    the one with the most tensors is taken, and the first in the file among equals; a log message says which one was
+    taken and how to take another.
+
+    Args:
+        path: The file.
+        markers: Names of tensors; every layout of the network has one of them.
+        wanted: The set to take: its place in the file, as messages name it, or a part of that place.
+        network: The name of the network for messages.
 
     Raises:
-        WeightsError: The file is damaged, contains no tensors, or contains objects that could only be restored by
-            running
-            its code.
+        WeightsError: The file is damaged or another kind of file, contains no such network, or no set with this name.
     """
-    try:
-        loaded = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except pickle.UnpicklingError:
+    states = _read(path)
+    sets = {
+        place: found
+        for outer, state in states.items()
+        for place, found in _networks(path, outer, state, markers)
+    }
+    if not sets:
+        names = list(max(states.values(), key=len))
         raise WeightsError(
-            f"{path}: contains more than tensors, and opening it could run code; "
-            "if you trust it, load it yourself and save its state_dict"
-        ) from None
-    except Exception as error:  # noqa: BLE001  decoders of damaged files may raise anything
-        raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
-    state = max(_states(loaded, _MAX_DEPTH), key=len, default={})
-    if not state:
-        raise WeightsError(f"{path}: contains no state dict")
-    return {name: value for name, value in state.items() if not name.endswith(_COUNTER)}
+            f"{path}: not a checkpoint of {network}, which has {' or '.join(markers)}; "
+            f"it contains {_some(names)}"
+        )
+    return sets[_chosen(path, {place: len(found.tensors) for place, found in sets.items()}, wanted)]
+
+
+def read_state(path: Path, wanted: object = None) -> State:
+    """The tensors of a ``.safetensors`` file or of a checkpoint that torch saved, by the file's names.
+
+    Of several sets of tensors, the largest is taken; see :func:`find_weights`.
+
+    Raises:
+        WeightsError: The file is damaged or another kind of file, contains no tensors, or contains objects that could
+            only be restored by running its code.
+    """
+    states = _read(path)
+    if wanted is None:
+        return max(states.values(), key=len)
+    return states[_chosen(path, {place: len(state) for place, state in states.items()}, wanted)]
 
 
 def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
@@ -61,42 +115,67 @@ def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
         state: Tensors by name.
         marker: The name of a tensor that identifies the network.
     """
-    found = [name for name in state if name == marker or name.endswith(f".{marker}")]
-    prefix = min(found, key=len, default=marker).removesuffix(marker)
-    return {
-        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
-    }
+    prefix = min(_prefixes(state, marker), key=len, default="")
+    return _below(state, prefix)
 
 
 def fill(
-    module: nn.Module, state: Mapping[str, Tensor], path: Path, heads: Sequence[str] = ()
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    path: Path,
+    heads: Sequence[str] = (),
+    *,
+    names: Callable[[str], str] = str,
+    prefix: str = "",
+    defaults: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Load a state dict into a network; all names and shapes must match.
 
+    Quantised tensors are dequantised. Dimensions of size 1 at the end of a shape do not count: a fully connected layer
+    fits a 1x1 convolution.
+
     Args:
         module: The network.
-        state: Tensors by name.
+        state: Tensors by the file's names.
         path: The file that they come from, for messages.
         heads: First parts of names that are used in training only and are ignored.
+        names: From the module's names to the file's.
+        prefix: What precedes the names in the file, for messages.
+        defaults: Values of tensors that the file may lack, by the module's names.
 
     Raises:
         WeightsError: A name is missing or unexpected, or a tensor has another shape.
     """
     kind = f"{path}: not a checkpoint of {type(module).__name__}"
     own = module.state_dict()
-    expected = {name: own[name] for name in own if not name.endswith(_COUNTER)}
-    missing = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in own and name.partition(".")[0] not in heads]
+    expected = {name: value for name, value in own.items() if not name.endswith(_COUNTER)}
+    theirs = {name: names(name) for name in expected}
+    defaults = defaults or {}
+    missing = [theirs[name] for name in expected if theirs[name] not in state and name not in defaults]
+    known = set(theirs.values())
+    extra = [
+        name
+        for name in state
+        if name not in known and not name.endswith(_COUNTER) and name.partition(".")[0] not in heads
+    ]
     if missing or extra:
         named = (("missing", missing), ("unexpected", extra))
         raise WeightsError(
-            f"{kind}: " + "; ".join(f"{what} {_some(names)}" for what, names in named if names)
+            f"{kind}: "
+            + "; ".join(f"{what} {_some(part, prefix)}" for what, part in named if part)
         )
+    found = {name: state.get(theirs[name], defaults.get(name)) for name in expected}
     for name, value in expected.items():
-        if state[name].shape != value.shape:
-            shapes = f"{tuple(state[name].shape)}, not {tuple(value.shape)}"
-            raise WeightsError(f"{kind}: {name} has shape {shapes}")
-    module.load_state_dict(own | without_traces({name: state[name].float() for name in expected}))
+        given = found[name]
+        if given is None or _trimmed(given) != _trimmed(value):
+            shapes = f"{tuple(given.shape if given is not None else ())}, not {tuple(value.shape)}"
+            raise WeightsError(f"{kind}: {prefix}{theirs[name]} has shape {shapes}")
+    dense = {
+        name: _dense(value).float().reshape(expected[name].shape)
+        for name, value in found.items()
+        if value is not None
+    }
+    module.load_state_dict(own | without_traces(dense))
     module.eval()
 
 
@@ -110,32 +189,142 @@ def without_traces(state: Mapping[str, Tensor]) -> State:
     }
 
 
-def _torch_load(path: Path) -> object:
-    with warnings.catch_warnings():
-        # The warnings are about pickle protocols and do not concern the user.
-        warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _read(path: Path) -> dict[str, State]:
+    """Every set of named tensors in a file, by its place in the file.
+
+    Raises:
+        WeightsError: As for :func:`read_state`.
+    """
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if kind not in {CHECKPOINT, SAFETENSORS, None}:
+        raise WeightsError(f"{path}: {kind}")
+    try:
+        with warnings.catch_warnings():
+            # The warnings are about formats and do not concern the user.
+            warnings.simplefilter("ignore")
+            loaded = load_file(path) if kind == SAFETENSORS else pickles.load(path)
+        states = dict(_states(loaded, (), set()))
+    except pickles.NotPlain as error:
+        raise WeightsError(
+            f"{path}: contains {first_line(error)}, which is no plain data; opening it could run code; "
+            "if you trust it, load it yourself and save its state_dict"
+        ) from None
+    except Exception as error:  # noqa: BLE001  decoders of damaged files may raise anything
+        raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
+    if not states:
+        raise WeightsError(f"{path}: contains no state dict")
+    return states
 
 
-def _states(loaded: object, depth: int) -> list[State]:
-    """The named tensors of every dictionary in nested dictionaries."""
-    if not isinstance(loaded, Mapping) or depth == 0:
-        return []
-    own = {str(name): value for name, value in loaded.items() if _is_plain(value)}
-    return [own, *(state for value in loaded.values() for state in _states(value, depth - 1))]
+def _states(
+    loaded: object, place: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[str, State]]:
+    """The named tensors of each dictionary in nested containers, each container once."""
+    if id(loaded) in seen or len(place) > _MAX_DEPTH:
+        return
+    if isinstance(loaded, Mapping):
+        items = [(str(name), value) for name, value in loaded.items()]
+    elif isinstance(loaded, list | tuple):
+        items = [(str(number), value) for number, value in enumerate(loaded)]
+    else:
+        return
+    seen.add(id(loaded))
+    if isinstance(loaded, Mapping) and (state := _state(items)):
+        yield ".".join(place), state
+    for name, value in items:
+        yield from _states(value, (*place, name), seen)
 
 
-def _is_plain(value: object) -> TypeGuard[Tensor]:
-    """Whether a value is a tensor that can be loaded into a parameter or a buffer."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not value.is_complex()
-        and not value.is_quantized
-    )
+def _state(items: Sequence[tuple[str, object]]) -> State:
+    """The tensors among the items of a dictionary, those of quantised layers under the names of plain ones."""
+    state: State = {}
+    for name, value in items:
+        if name.endswith(_PACKED) and isinstance(value, tuple):
+            parts = zip(("weight", "bias"), value, strict=False)
+            found = {f"{name.removesuffix(_PACKED)}.{part}": tensor for part, tensor in parts}
+        else:
+            found = {name: value}
+        for full, part in found.items():
+            tensor = pickles.tensor_of(part)
+            if tensor is not None and _is_plain(tensor) and not full.endswith(_COUNTER):
+                state[full] = tensor
+    layers = {name.rpartition(".")[0] for name, value in state.items() if value.is_quantized}
+    return {name: value for name, value in state.items() if not _is_scale(name, layers)}
 
 
-def _some(names: Sequence[str]) -> str:
+def _is_scale(name: str, layers: Collection[str]) -> bool:
+    """Whether a tensor is the scale or zero point of a quantised layer's activations, or of the network's input."""
+    layer, _, what = name.rpartition(".")
+    return what in {"scale", "zero_point"} and bool(layers) and (layer in layers or layer == "quant")
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor can be loaded into a parameter or a buffer."""
+    return value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
+
+
+def _networks(
+    path: Path, place: str, state: State, markers: Collection[str]
+) -> Iterator[tuple[str, Weights]]:
+    """The networks in one dictionary: the outermost prefixes of a marker, and what is below each."""
+    prefixes = {prefix for marker in markers for prefix in _prefixes(state, marker)}
+    for prefix in sorted(prefixes, key=len):
+        if not any(prefix != other and prefix.startswith(other) for other in prefixes):
+            full = ".".join(part for part in (place, prefix.removesuffix(".")) if part)
+            yield full or "the file", Weights(path, _below(state, prefix), prefix)
+
+
+def _prefixes(state: Mapping[str, Tensor], marker: str) -> list[str]:
+    return [
+        name.removesuffix(marker) for name in state if name == marker or name.endswith(f".{marker}")
+    ]
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> State:
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
+
+
+def _chosen(path: Path, sizes: Mapping[str, int], wanted: object) -> str:
+    """The place of the set of weights to take, of sets of these sizes by place."""
+    if wanted is not None:
+        found = [place for place in sizes if f".{wanted}." in f".{place}."]
+        if not found:
+            raise WeightsError(
+                f"{path}: has no set of weights called {wanted}; available: {', '.join(sizes)}"
+            )
+        return found[0]
+    largest = max(sizes, key=lambda place: sizes[place])
+    # Training heads and optimisers hold few tensors; only comparable sets are alternatives.
+    others = [p for p in sizes if p != largest and 2 * sizes[p] >= sizes[largest]]
+    if others:
+        _LOGGER.warning(
+            '%s: takes the weights in %s; to take others, write options.weights = "%s" in the card%s',
+            path,
+            largest,
+            others[0],
+            f" (or {', '.join(others[1:])})" if others[1:] else "",
+        )
+    return largest
+
+
+def _dense(value: Tensor) -> Tensor:
+    return value.dequantize() if value.is_quantized else value
+
+
+def _trimmed(value: Tensor) -> tuple[int, ...]:
+    """A shape without sizes of 1 at its end."""
+    shape = list(value.shape)
+    while len(shape) > 1 and shape[-1] == 1:
+        shape.pop()
+    return tuple(shape)
+
+
+def _some(names: Sequence[str], prefix: str = "") -> str:
     rest = len(names) - _MAX_NAMED
-    return ", ".join(names[:_MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    some = ", ".join(f"{prefix}{name}" for name in names[:_MAX_NAMED])
+    return some + (f" and {rest} more" if rest > 0 else "")
