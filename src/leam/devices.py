@@ -11,6 +11,7 @@ import torch
 
 from leam.errors import InputError
 
+CPU = torch.device("cpu")
 AUTO = "auto"
 """Stands for the best available device: a GPU if there is one, otherwise the processor."""
 

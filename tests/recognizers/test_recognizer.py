@@ -190,3 +190,21 @@ def test_the_batch_size_is_that_of_a_pass(chips):
     assert sizes == [2, 2, 1, 4, 1]
     with pytest.raises(InputError, match="batch size 0: must be at least 1"):
         wrap(module, batch_size=0)
+
+
+def test_exported_programs_embed_and_what_is_no_module_is_refused(chips):
+    module = TinyNet().eval()
+    batch = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(module, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=batch)
+    torch.testing.assert_close(wrap(program.module()).embed(chips), wrap(module).embed(chips))
+    with pytest.raises(ModelError, match=r"ExportedProgram is not a torch.nn.Module; .*\.module"):
+        wrap(program)
+    with pytest.raises(ModelError, match=r"function is not a torch.nn.Module; use leam.BlackBox"):
+        wrap(lambda x: x)
+
+
+def test_half_modules_that_cannot_be_copied_are_refused_with_the_way_out(chips):
+    module = TinyNet().half()
+    module.computed = module.conv1.weight * 2
+    with pytest.raises(ModelError, match=r"torch.float16 and cannot be copied .*module.float\(\)"):
+        wrap(module)

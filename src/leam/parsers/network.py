@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from leam.devices import CPU, Precision, full_float32
 from leam.errors import ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop, Matrix, similarity_transform, transform_points, warp
 from leam.faces.face import Face, Points
@@ -23,7 +25,8 @@ from leam.parsers.regions import INDEX, label_values
 from leam.weights.fetching import cached_path, fetch
 
 Network = Callable[[Tensor], Tensor]
-"""From RGB pictures ``(n, 3, side, side)``, 0-255, to class scores ``(n, classes, h, w)``."""
+"""From RGB pictures ``(n, 3, side, side)``, 0-255, to class scores ``(n, classes, h, w)``; a module can be moved to a
+device, any other function runs on the processor."""
 
 # The five points in a head view of side one: the means over the frames of CelebAMask-HQ, made symmetric, and drawn
 # together a little, so that the view covers such a frame even when the points deviate from the means.
@@ -92,6 +95,8 @@ class HeadParser:
         network: From the view to class scores.
         view: From the five points and the side to the affine map from picture to view.
         sha256: SHA-256 of the weights file; None if there is no single file.
+        device: Where the network runs.
+        precision: What it computes with.
     """
 
     name: str
@@ -100,6 +105,15 @@ class HeadParser:
     network: Network
     view: Callable[[Points, int], Matrix] = head_matrix
     sha256: str | None = None
+    device: torch.device = CPU
+    precision: Precision = "float32"
+
+    def to(self, device: torch.device, precision: Precision = "float32") -> HeadParser:
+        """The parser on a device; the parser itself if its network is not a module and stays on the processor."""
+        if not isinstance(self.network, nn.Module):
+            return self
+        self.network.to(device)
+        return replace(self, device=device, precision=precision)
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry.
@@ -110,11 +124,30 @@ class HeadParser:
         Raises:
             ModelError: The network cannot run, or its output is not one finite score per class.
         """
-        view = self.view(face.five_points, self.side)
-        picture = warp(face.picture, view, (self.side, self.side))
-        scores = self._scores(picture, face)
+        ((parsing,),) = self.parse_batch([face], [[crop]])
+        return parsing
+
+    def parse_batch(
+        self, faces: Sequence[Face], crops: Sequence[Sequence[Crop]]
+    ) -> list[list[Parsing]]:
+        """The parsings of several faces, each in its own crops, from one pass of the network.
+
+        Raises:
+            ModelError: As for :meth:`parse`.
+        """
+        views = [self.view(face.five_points, self.side) for face in faces]
+        size = (self.side, self.side)
+        pictures = [warp(face.picture, view, size) for face, view in zip(faces, views, strict=True)]
+        probabilities = self._scores(pictures, faces).softmax(dim=1).cpu()
+        return [
+            [self._labelled(face, crop, view, one) for crop in wanted]
+            for face, wanted, view, one in zip(faces, crops, views, probabilities, strict=True)
+        ]
+
+    def _labelled(self, face: Face, crop: Crop, view: Matrix, scores: Tensor) -> Parsing:
+        """The parsing in a crop, from class probabilities ``(classes, h, w)`` in the view."""
         to_picture = inverse(crop.matrix(face))
-        probabilities = _shrunk(scores[0].softmax(dim=0), self.side, view, to_picture)
+        probabilities = _shrunk(scores, self.side, view, to_picture)
         labels = np.full(crop.size, INDEX["background"], dtype=np.uint8)
         confidence = np.zeros(crop.size, dtype=np.float32)
         table = label_values(self.labels)
@@ -128,17 +161,21 @@ class HeadParser:
             confidence[rows] = np.where(inside, np.where(seen, highest, 0), 1)
         return Parsing(labels, confidence)
 
-    def _scores(self, picture: Picture, face: Face) -> Tensor:
-        """The network's scores of a view, ``(1, classes, h, w)``."""
-        where = f"{face.path or 'the picture'}: parser {self.name}"
+    def _scores(self, pictures: Sequence[Picture], faces: Sequence[Face]) -> Tensor:
+        """The network's scores of views, ``(n, classes, h, w)`` float32."""
+        where = f"{faces[0].path or 'the picture'}: parser {self.name}"
+        views = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.device).float()
+        cast = self.precision == "bfloat16"
+        computing = torch.autocast(self.device.type, torch.bfloat16) if cast else nullcontext()
         try:
-            with torch.inference_mode():
-                scores = self.network(torch.from_numpy(picture).permute(2, 0, 1)[None].float())
+            with torch.inference_mode(), full_float32(), computing:
+                scores = self.network(views).float()
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001  a network from a file may raise anything
             raise ModelError(f"{where} cannot run ({first_line(error)})") from None
-        if scores.ndim != 4 or scores.shape[:2] != (1, len(self.labels)):  # noqa: PLR2004
+        expected = (len(pictures), len(self.labels))
+        if scores.ndim != 4 or scores.shape[:2] != expected:  # noqa: PLR2004
             raise ModelError(f"{where} gives {tuple(scores.shape)}, not {len(self.labels)} classes")
         if not torch.isfinite(scores).all():
             raise ModelError(f"{where} gives scores that are not finite")

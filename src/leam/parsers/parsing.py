@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,17 @@ class Parser(Protocol):
 
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face, in the geometry of a recognizer's crop."""
+        ...
+
+
+@runtime_checkable
+class BatchParser(Protocol):
+    """A parser that also parses several faces at once."""
+
+    def parse_batch(
+        self, faces: Sequence[Face], crops: Sequence[Sequence[Crop]]
+    ) -> list[list[Parsing]]:
+        """The parsings of several faces, each in its own crops."""
         ...
 
 

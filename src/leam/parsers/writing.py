@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
+from leam.devices import CPU, description
+from leam.errors import FaceError
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
 from leam.faces.reading import Picture
-from leam.parsers.parsing import Frame, Parser, Parsing, region_table, weights_sha256
+from leam.parsers.parsing import (
+    BatchParser,
+    Frame,
+    Parser,
+    Parsing,
+    region_table,
+    weights_sha256,
+)
 from leam.parsers.regions import LABELS
 
 _COLOURS = np.array([label.colour for label in LABELS], dtype=np.uint8)
@@ -44,6 +54,10 @@ class ParsingRecord(_Record):
     """The face parser's name."""
     parser_sha256: str | None
     """SHA-256 of the parser's weights; null if it has none."""
+    device: str
+    """The device that the parser's network ran on; ``cpu`` for a parser without one."""
+    precision: str
+    """What it computed with: ``float32`` or ``bfloat16``."""
     labels: list[str]
     """The label that each value of ``labels.png`` stands for."""
     picture: dict[str, RegionArea]
@@ -52,22 +66,57 @@ class ParsingRecord(_Record):
     """Regions of the aligned face of 112x112 pixels, by name."""
 
 
-def write_parsing(face: Face, parser: Parser, folder: Path) -> ParsingRecord:
-    """Parse the picture of a face and write ``labels.png``, ``overlay.png`` and ``areas.json``.
+def write_parsings(
+    faces: Sequence[Face], parser: Parser, folders: Sequence[Path], batch_size: int = 1
+) -> Iterator[ParsingRecord | FaceError]:
+    """Parse the pictures of faces and write ``labels.png``, ``overlay.png`` and ``areas.json`` for each.
 
     Args:
-        face: The face; its whole picture is parsed.
+        faces: The faces; their whole pictures are parsed.
         parser: The parser.
-        folder: The folder to write into; created if missing.
+        folders: The folder to write into for each face; created if missing.
+        batch_size: Number of faces per pass of the parser's network.
 
-    Returns:
-        What ``areas.json`` holds.
+    Yields:
+        For each face what ``areas.json`` holds, or the error of a parser that finds no face.
+    """
+    for start in range(0, len(faces), batch_size):
+        batch = slice(start, start + batch_size)
+        for face, folder, found in zip(
+            faces[batch], folders[batch], _parsed(parser, faces[batch]), strict=True
+        ):
+            yield found if isinstance(found, FaceError) else _write(face, parser, folder, *found)
+
+
+def write_parsing(face: Face, parser: Parser, folder: Path) -> ParsingRecord:
+    """Parse the picture of one face and write its files; see :func:`write_parsings`.
 
     Raises:
         FaceError: The parser finds no face.
     """
+    (record,) = write_parsings([face], parser, [folder])
+    if isinstance(record, FaceError):
+        raise record
+    return record
+
+
+def _parsed(parser: Parser, faces: Sequence[Face]) -> Iterator[tuple[Parsing, Parsing] | FaceError]:
+    """The parsings of each face in its picture's frame and in the chip, or the parser's error."""
+    crops = [[Frame.of(face), Crop()] for face in faces]
+    if isinstance(parser, BatchParser):
+        yield from ((whole, chip) for whole, chip in parser.parse_batch(faces, crops))
+        return
+    for face, (frame, crop) in zip(faces, crops, strict=True):
+        try:
+            yield parser.parse(face, frame), parser.parse(face, crop)
+        except FaceError as error:
+            yield error
+
+
+def _write(
+    face: Face, parser: Parser, folder: Path, whole: Parsing, chip: Parsing
+) -> ParsingRecord:
     folder.mkdir(parents=True, exist_ok=True)
-    whole, chip = parser.parse(face, Frame.of(face)), parser.parse(face, Crop())
     write_labels(whole, folder / "labels.png")
     Image.fromarray(overlay(face.picture, whole)).save(folder / "overlay.png")
     record = ParsingRecord(
@@ -75,6 +124,8 @@ def write_parsing(face: Face, parser: Parser, folder: Path) -> ParsingRecord:
         image_sha256=face.sha256,
         parser=parser.name,
         parser_sha256=weights_sha256(parser),
+        device=description(getattr(parser, "device", CPU)),
+        precision=getattr(parser, "precision", "float32"),
         labels=[label.name for label in LABELS],
         picture=_areas(whole),
         chip=_areas(chip),

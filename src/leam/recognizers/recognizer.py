@@ -6,7 +6,7 @@ import copy
 import hashlib
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from threading import RLock
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leam.devices import Precision, check_precision, full_float32, resolve
+from leam.devices import CPU, Precision, check_precision, full_float32, resolve
 from leam.errors import InputError, ModelError, WeightsError, first_line
 from leam.faces.alignment import Crop
 from leam.recognizers.architectures import ARCHITECTURES
@@ -49,6 +49,7 @@ class Recognizer:
 
     Raises:
         InputError: There is no such device or precision, or the batch size is below 1.
+        ModelError: Not a module, or one that must be cast to float32 and cannot be copied.
 
     Example:
         >>> card = Card(name="mine", input_size=(112, 112), channels="BGR")
@@ -65,11 +66,12 @@ class Recognizer:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"batch size {batch_size}: must be at least 1")
+        _check_module(module, card)
         self._card = card
         self._precision = check_precision(precision)
         self._batch_size = batch_size
         self._cast_from = _other_type(module)
-        self._module = copy.deepcopy(module).float() if self._cast_from else module
+        self._module = self._in_float32(module) if self._cast_from else module
         # SHA-256 of the verified weights file, and CRC-32 of the parameters and buffers that it gave.
         self._loaded: tuple[str, int] | None = None
         self.reference = ""
@@ -259,6 +261,15 @@ class Recognizer:
             )
         return embeddings.float()
 
+    def _in_float32(self, module: nn.Module) -> nn.Module:
+        try:
+            return copy.deepcopy(module).float()
+        except RuntimeError as error:
+            raise ModelError(
+                f"{self.name}: the module has parameters of {self._cast_from} and cannot be copied "
+                f"({first_line(error)}); give module.float()"
+            ) from error
+
     @contextmanager
     def computing(self) -> Iterator[None]:
         """Run operations in the recognizer's precision inside the block."""
@@ -346,12 +357,22 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         # Frozen script modules have no mode.
         training = [child for child in module.modules() if getattr(child, "training", False)]
         if training:
-            module.eval()
+            # Exported programs refuse to change a mode that they do not use.
+            with suppress(NotImplementedError):
+                module.eval()
+        for child in training:
+            child.training = False
         try:
             yield
         finally:
             for child in training:
                 child.training = True
+
+
+def _check_module(module: object, card: Card) -> None:
+    if not isinstance(module, nn.Module):
+        way = "give its .module()" if hasattr(module, "module") else "use leam.BlackBox"
+        raise ModelError(f"{card.name}: {type(module).__name__} is not a torch.nn.Module; {way}")
 
 
 def _other_type(module: nn.Module) -> torch.dtype | None:
@@ -362,7 +383,7 @@ def _other_type(module: nn.Module) -> torch.dtype | None:
 
 def _device_of(module: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the processor if it has none."""
-    return next((tensor.device for _, tensor in _tensors_of(module)), torch.device("cpu"))
+    return next((tensor.device for _, tensor in _tensors_of(module)), CPU)
 
 
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

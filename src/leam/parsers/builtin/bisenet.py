@@ -110,8 +110,8 @@ def _onnx_network(path: Path) -> Network:
 
 def normalised(pictures: Tensor) -> Tensor:
     """RGB 0-255, normalised with the mean and standard deviation of ImageNet."""
-    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None] * 255
-    deviation = torch.tensor([0.229, 0.224, 0.225])[:, None, None] * 255
+    mean = pictures.new_tensor([0.485, 0.456, 0.406])[:, None, None] * 255
+    deviation = pictures.new_tensor([0.229, 0.224, 0.225])[:, None, None] * 255
     return (pictures - mean) / deviation
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from leam.errors import WeightsError, first_line
 from leam.faces.alignment import Matrix, similarity_transform
@@ -52,13 +52,21 @@ def read_facer(path: Path) -> HeadParser:
     except (RuntimeError, ValueError, OSError) as error:
         raise WeightsError(f"{path}: not a TorchScript file ({first_line(error)})") from None
 
-    def network(pictures: Tensor) -> Tensor:
-        # The script takes pictures in [0, 1], normalises them itself, and returns features beside the scores.
-        scores: Tensor = script(pictures / 255)[0]
-        return scores
-
     labels = translate(ORDERS["farl_celebm"])
+    network = _Network(script)
     return HeadParser("facer", labels, _SIDE, network, view=celeba_hq_frame, sha256=sha256_of(path))
+
+
+class _Network(nn.Module):
+    def __init__(self, script: nn.Module) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Class scores ``(n, 19, h, w)`` of RGB pictures ``(n, 3, h, w)``, 0-255."""
+        # The script takes pictures in [0, 1], normalises them itself, and returns features beside the scores.
+        scores: Tensor = self.script(pictures / 255)[0]
+        return scores
 
 
 def celeba_hq_frame(five_points: Points, side: int) -> Matrix:

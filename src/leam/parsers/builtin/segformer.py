@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from leam.errors import ModelError, WeightsError, first_line
 from leam.parsers import PARSERS
 from leam.parsers.builtin.bisenet import normalised
-from leam.parsers.network import HeadParser, Network
+from leam.parsers.network import HeadParser
 from leam.parsers.regions import translate
 
 VARIABLE = "LEAM_SEGFORMER"
@@ -50,12 +50,15 @@ def read_segformer(source: str) -> HeadParser:
         ) from None
     names = model.config.id2label
     labels = translate([names[index] for index in range(len(names))])
-    return HeadParser("segformer", labels, _SIDE, _network(model.eval()))
+    return HeadParser("segformer", labels, _SIDE, _Network(model.eval()))
 
 
-def _network(model: nn.Module) -> Network:
-    def network(pictures: Tensor) -> Tensor:
-        scores: Tensor = model(normalised(pictures)).logits
+class _Network(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Class scores ``(n, classes, h / 4, w / 4)`` of RGB pictures ``(n, 3, h, w)``, 0-255."""
+        scores: Tensor = self.model(normalised(pictures)).logits
         return scores
-
-    return network
