@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,21 @@ def without_prefix(state: Mapping[str, Tensor], marker: str) -> State:
     return _below(state, prefix)
 
 
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Build a network inside this block from the shapes of a file's tensors.
+
+    Raises:
+        WeightsError: The shapes fit no network.
+    """
+    try:
+        yield
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: the shapes of its tensors fit no network of this kind ({first_line(error)})"
+        ) from None
+
+
 def fill(
     module: nn.Module,
     state: Mapping[str, Tensor],
@@ -138,7 +154,7 @@ def fill(
         module: The network.
         state: Tensors by the file's names.
         path: The file that they come from, for messages.
-        heads: First parts of names that are used in training only and are ignored.
+        heads: Parts of the file's names, from their beginning, that are used in training only and are ignored.
         names: From the module's names to the file's.
         prefix: What precedes the names in the file, for messages.
         defaults: Values of tensors that the file may lack, by the module's names.
@@ -151,18 +167,21 @@ def fill(
     expected = {name: value for name, value in own.items() if not name.endswith(_COUNTER)}
     theirs = {name: names(name) for name in expected}
     defaults = defaults or {}
-    missing = [theirs[name] for name in expected if theirs[name] not in state and name not in defaults]
+    missing = [
+        theirs[name] for name in expected if theirs[name] not in state and name not in defaults
+    ]
     known = set(theirs.values())
     extra = [
         name
         for name in state
-        if name not in known and not name.endswith(_COUNTER) and name.partition(".")[0] not in heads
+        if name not in known
+        and not name.endswith(_COUNTER)
+        and not any(f"{name}.".startswith(f"{head}.") for head in heads)
     ]
     if missing or extra:
         named = (("missing", missing), ("unexpected", extra))
         raise WeightsError(
-            f"{kind}: "
-            + "; ".join(f"{what} {_some(part, prefix)}" for what, part in named if part)
+            f"{kind}: " + "; ".join(f"{what} {_some(part, prefix)}" for what, part in named if part)
         )
     found = {name: state.get(theirs[name], defaults.get(name)) for name in expected}
     for name, value in expected.items():
@@ -219,9 +238,7 @@ def _read(path: Path) -> dict[str, State]:
     return states
 
 
-def _states(
-    loaded: object, place: tuple[str, ...], seen: set[int]
-) -> Iterator[tuple[str, State]]:
+def _states(loaded: object, place: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, State]]:
     """The named tensors of each dictionary in nested containers, each container once."""
     if id(loaded) in seen or len(place) > _MAX_DEPTH:
         return
@@ -258,12 +275,19 @@ def _state(items: Sequence[tuple[str, object]]) -> State:
 def _is_scale(name: str, layers: Collection[str]) -> bool:
     """Whether a tensor is the scale or zero point of a quantised layer's activations, or of the network's input."""
     layer, _, what = name.rpartition(".")
-    return what in {"scale", "zero_point"} and bool(layers) and (layer in layers or layer == "quant")
+    return (
+        what in {"scale", "zero_point"} and bool(layers) and (layer in layers or layer == "quant")
+    )
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Whether a tensor can be loaded into a parameter or a buffer."""
-    return value.layout == torch.strided and value.device.type == "cpu" and not value.is_complex()
+    """Whether a tensor can be loaded into a parameter or a buffer, and all its numbers are in the file."""
+    return (
+        value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_complex()
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def _networks(

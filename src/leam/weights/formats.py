@@ -164,7 +164,9 @@ def _kind_of_text(head: bytes) -> FileKind | None:
         return None
     start = text[:200].lower()
     if re.match(r"<(!doctype html|html|head|body|script|meta|!--)", start):
-        return FileKind("a web page instead of the file", "open its address in a browser to see why")
+        return FileKind(
+            "a web page instead of the file", "open its address in a browser to see why"
+        )
     if not all(character.isprintable() or character in "\t\r\n" for character in text):
         return None
     if start.startswith("<"):

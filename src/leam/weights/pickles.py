@@ -168,9 +168,7 @@ _RECORDS = dict.fromkeys(
     ),
     Record,
 )
-_ALLOWED: dict[str, Any] = (
-    _TORCH | _BUILTINS | _CONTAINERS | _DATES | _NUMPY | _PATHS | _RECORDS
-)
+_ALLOWED: dict[str, Any] = _TORCH | _BUILTINS | _CONTAINERS | _DATES | _NUMPY | _PATHS | _RECORDS
 # Classes of these packages are restored as records: hyperparameters, and callbacks as keys.
 _LIGHTNING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities.")
 _CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)

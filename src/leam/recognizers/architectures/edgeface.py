@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from leam.errors import ModelError, first_line
 from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
-from leam.weights.checkpoints import fill, read_state, without_prefix
+from leam.weights.checkpoints import fill, find_weights
 
 _SIZES = ("xx_small", "x_small", "small", "base")
 
@@ -35,12 +35,13 @@ class LowRank(nn.Module):
         return out
 
 
-@architecture("edgeface", options=("size", "gamma"))
+@architecture("edgeface", options=("size", "gamma", "weights"))
 def build(card: Card, path: Path) -> nn.Module:
     """Build the network with the weights of a public checkpoint.
 
     Card options: ``size`` (``xx_small``, ``x_small``, ``small`` or ``base``) and ``gamma``, the ratio of ranks (0.6 for
-    edgeface_xs_gamma_06, 0.5 for edgeface_s_gamma_05; none by default).
+    edgeface_xs_gamma_06, 0.5 for edgeface_s_gamma_05; none by default), ``weights``, one of several sets of weights in
+    the file.
 
     Raises:
         ModelError: timm cannot be imported, or the size is unknown.
@@ -55,7 +56,10 @@ def build(card: Card, path: Path) -> nn.Module:
     gamma = card.number("gamma", 0)
     if gamma:
         _split(module, gamma)
-    fill(module, without_prefix(read_state(path), "stem.0.weight"), path)
+    weights = find_weights(
+        path, ("stem.0.weight",), card.options.get("weights"), network="EdgeNeXt"
+    )
+    fill(module, weights.tensors, path, prefix=weights.prefix)
     return module
 
 

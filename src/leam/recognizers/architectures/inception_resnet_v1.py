@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
-from leam.weights.checkpoints import fill, read_state, without_prefix
+from leam.weights.checkpoints import fill, find_weights
 
 _EPS = 0.001
 Size = int | tuple[int, int]
@@ -142,13 +142,18 @@ class InceptionResNetV1(nn.Module):
         return functional.normalize(self.last_bn(self.last_linear(pooled)))
 
 
-@architecture("inception_resnet_v1", options=())
-def build(_: Card, path: Path) -> nn.Module:
+@architecture("inception_resnet_v1", options=("weights",))
+def build(card: Card, path: Path) -> nn.Module:
     """Build the network with the weights of a facenet-pytorch checkpoint, without its classifier.
+
+    Card option: ``weights``, one of several sets of weights in the file.
 
     Raises:
         WeightsError: The file does not hold this network.
     """
+    weights = find_weights(
+        path, ("conv2d_1a.conv.weight",), card.options.get("weights"), network="InceptionResNetV1"
+    )
     module = InceptionResNetV1()
-    fill(module, without_prefix(read_state(path), "conv2d_1a.conv.weight"), path, heads=("logits",))
+    fill(module, weights.tensors, path, heads=("logits",), prefix=weights.prefix)
     return module
