@@ -91,6 +91,16 @@ class Recognizer:
         self._luminance = torch.tensor(_LUMINANCE, device=self._device).view(1, 3, 1, 1)
         return self
 
+    def __getstate__(self) -> dict[str, object]:
+        # Another process or machine may not have this device.
+        state = vars(self).copy()
+        if self.device.type != "cpu":
+            state |= {"_module": copy.deepcopy(self._module).to(CPU), "_device": CPU}
+            state |= {
+                name: value.cpu() for name, value in state.items() if isinstance(value, Tensor)
+            }
+        return state
+
     @classmethod
     def load(
         cls,

@@ -66,6 +66,10 @@ class RecognizerSummary(Model):
     """``cosine``, or ``euclidean`` for the negative Euclidean distance."""
     sha256: str
     """SHA-256 of the recognizer's weights."""
+    precision: str = "float32"
+    """What the recognizer computed with: ``float32`` or ``bfloat16``."""
+    devices: tuple[str, ...] = ()
+    """The devices that it ran on, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
     figures: FiguresByStage
     """Figures by stage name."""
 

@@ -24,10 +24,12 @@ class Done:
     Attributes:
         job: The job.
         fault: Why the job failed; None if it succeeded.
+        device: The device that the job's recognizer ran on; empty for a job without one.
     """
 
     job: Job
     fault: str | None = None
+    device: str = ""
 
 
 class Engine(Protocol):
@@ -53,10 +55,14 @@ class EngineOptions:
     Attributes:
         workers: Number of processes on this machine.
         address: Address of a cluster.
+        device: The device of recognizers and parsers: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. Several
+            processes take turns in choosing among all GPUs for ``auto`` and ``cuda``. None for the device on which the
+            first recognizer is.
     """
 
     workers: int = 1
     address: str | None = None
+    device: str | None = None
 
 
 EngineMaker = Callable[[Plan, RunFolder, Sequence[Recognizer], EngineOptions], Engine]
@@ -88,4 +94,4 @@ def attempt(worker: Worker, job: Job) -> Done:
         return Done(job, "not enough memory")
     except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
         return Done(job, first_line(error))
-    return Done(job)
+    return Done(job, device=worker.device_of(job))

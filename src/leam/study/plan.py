@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from leam.devices import Precision
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.explain.layers import CONVOLUTIONS, RAW_CONVOLUTIONS, STAGES
 from leam.faces.people import Sample
@@ -157,6 +158,9 @@ class PlannedModel(BaseModel):
     card: Card
     sha256: str
     """SHA-256 of the weights file, or of the parameters of a module in memory."""
+    precision: Precision = "float32"
+    """What the recognizer computes with. The device is not part of the plan, since it changes figures only by
+    rounding: a study may be resumed on another one."""
 
 
 class Plan(BaseModel):

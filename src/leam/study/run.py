@@ -70,7 +70,9 @@ def plan_study(
         versions=installed_versions(),
         source=source,
         settings=settings,
-        models=tuple(PlannedModel(card=r.card, sha256=r.sha256) for r in recognizers),
+        models=tuple(
+            PlannedModel(card=r.card, sha256=r.sha256, precision=r.precision) for r in recognizers
+        ),
         images=planned_images(samples, [_hash(sample.path) for sample in samples]),
     )
     return plan.model_copy(update={"plugins": _plugins(plan)})
@@ -150,6 +152,11 @@ def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:
             raise InputError(
                 f"{recognizer.name}: its card differs from the plan; plan the study again"
             )
+        if recognizer.precision != model.precision:
+            raise InputError(
+                f"{recognizer.name}: computes with {recognizer.precision}, but the plan has "
+                f"{model.precision}; plan the study again"
+            )
         if recognizer.sha256 != model.sha256:
             raise InputError(
                 f"{recognizer.name}: its weights have sha256 {recognizer.sha256}, but the plan has "
@@ -178,6 +185,8 @@ def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -
         for done in engine.run(job for job in todo if job.name not in failed):
             finished += 1
             progress(step.title, finished, len(step.jobs))
+            if done.device:
+                folder.add_device(done.job.name, done.device)
             if done.fault:
                 _note(folder, failed, done)
         progress(step.title, len(step.jobs), len(step.jobs))

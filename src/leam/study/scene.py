@@ -196,9 +196,9 @@ class Scene:
 
     def maps(self) -> Iterator[MapBatch]:
         """The maps of all faces, in batches."""
-        targets = self._targets()
-        for start in range(0, len(self.subjects), BATCH):
-            rows = slice(start, start + BATCH)
+        targets, size = self._targets(), max(BATCH, self.recognizer.batch_size or 0)
+        for start in range(0, len(self.subjects), size):
+            rows = slice(start, start + size)
             images = self.chips.images[rows]
             yield MapBatch(
                 self.explainer.explain(images, targets(rows)),

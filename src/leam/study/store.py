@@ -28,6 +28,7 @@ from leam.study.plan import Plan
 
 _PLAN = "run.json"
 _MANIFEST = "manifest.json"
+_DEVICES = "devices.json"
 # Prefix of temporary files, which a kill during writing leaves behind.
 _PART = ".part-"
 # The array that names the stage and the slice of a shard.
@@ -43,6 +44,7 @@ _OURS = (
     "summary.schema.json",
     "report.html",
     "log.txt",
+    _DEVICES,
     _PLAN,
     ".lock",
 )
@@ -57,6 +59,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._added: set[tuple[str, str]] = set()
 
     def start(self, plan: Plan, *, restart: bool = False) -> None:
         """Start a study in this folder, or resume it if the plan is the same.
@@ -73,6 +76,7 @@ class RunFolder:
         if (self.path / _PLAN).is_file():
             if restart:
                 self._clear()
+                self._added.clear()
             elif (difference := _difference(self.plan(), plan)) is not None:
                 raise StudyError(
                     f"{self.path}: holds a study with another {difference}; "
@@ -194,6 +198,22 @@ class RunFolder:
             raise StudyError(
                 f"{self.path}/log.txt: cannot be written ({error.strerror}); finished work is kept"
             ) from None
+
+    def devices(self) -> dict[str, list[str]]:
+        """The devices that computed the shards of each recognizer, by name."""
+        try:
+            found: dict[str, list[str]] = json.loads((self.path / _DEVICES).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def add_device(self, recognizer: str, device: str) -> None:
+        """Record that a device computed shards of a recognizer."""
+        if (recognizer, device) not in self._added:
+            found = self.devices()
+            found[recognizer] = sorted({*found.get(recognizer, []), device})
+            self.write_text(_DEVICES, json.dumps(found, indent=1, sort_keys=True) + "\n")
+            self._added.add((recognizer, device))
 
     def write_manifest(self) -> None:
         """Write ``manifest.json``: the SHA-256 of the plan, the summary and every table, when all are finished."""
@@ -355,7 +375,7 @@ def _difference(old: Plan, new: Plan) -> str | None:
         if before != now:
             return f"{name} ({before}, now {now})"
     if old.models != new.models:
-        return "choice of recognizers, or changed weights or cards"
+        return "choice of recognizers, or changed weights, cards or precision"
     if old.images != new.images or old.people_per_slice != new.people_per_slice:
         return "choice of pictures, or changed pictures"
     return None

@@ -63,6 +63,7 @@ def write_summary(
     working = plan.only({model.card.name for model in plan.models} - failed.keys())
     run = RunData(working, folder, progress)
     positions, exclusions = usable_images(plan, folder)
+    devices = folder.devices()
     summary = Summary(
         versions=plan.versions,
         settings=plan.settings.model_dump(mode="json"),
@@ -71,7 +72,9 @@ def write_summary(
         exclusions=exclusions,
         failed=[Failure(recognizer=name, reason=reason) for name, reason in failed.items()],
         recognizers={
-            model.card.name: _stored_figures(folder, model.card.name, place)
+            model.card.name: _stored_figures(folder, model.card.name, place).model_copy(
+                update={"devices": tuple(devices.get(model.card.name, ()))}
+            )
             for place, model in enumerate(plan.models)
             if model.card.name not in failed
         },

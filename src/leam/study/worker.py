@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leam.devices import description
 from leam.errors import StudyError
 from leam.explain.explainer import Explainer
 from leam.explain.person import FEWEST_PEOPLE, Population
@@ -61,6 +62,7 @@ class Worker:
         plan: The plan of the study.
         folder: The run folder.
         recognizers: The recognizers of the plan.
+        device: The device to move them to, where parsers run as well; by default that of the first recognizer.
         alone: This worker runs all jobs in order, so it can load the next slice in advance.
 
     Raises:
@@ -73,9 +75,13 @@ class Worker:
         folder: RunFolder,
         recognizers: Sequence[Recognizer],
         *,
+        device: torch.device | None = None,
         alone: bool = False,
     ) -> None:
         self.plan, self.folder, self._alone = plan, folder, alone
+        self._device = device or recognizers[0].device
+        for recognizer in recognizers if device else ():
+            recognizer.to(self._device)
         # Invalid settings fail here, before hours of work.
         self._explainers = {r.name: explainer_of(r, plan.settings) for r in recognizers}
         self._crops = {r.crop.name: r.crop for r in recognizers}
@@ -104,6 +110,13 @@ class Worker:
         else:
             self._measure(job)
 
+    def device_of(self, job: Job) -> str:
+        """The device that runs the recognizer of a job, with its model; empty for a job without a recognizer."""
+        explainer = self._explainers.get(job.name)
+        if explainer is None or job.kind == SUMMARISE:
+            return ""
+        return description(explainer.recognizer.device)
+
     def close(self) -> None:
         """Stop background work."""
         if "_loader" in vars(self):
@@ -116,7 +129,7 @@ class Worker:
     def _parse(self, job: Job) -> Shard:
         name, crop = job.name.split("/")
         if name not in self._parsers:
-            self._parsers[name] = load_parser(name)
+            self._parsers[name] = load_parser(name, self._device)
         return parse_faces(
             self.plan,
             read_detections(self.folder, job.index),
@@ -158,7 +171,10 @@ class Worker:
                 if (figures := stage.summarise(run, job.name)) is not None:
                     found[name] = stage.checked(figures)
         summary = RecognizerSummary(
-            similarity=model.card.similarity, sha256=model.sha256, figures=found
+            similarity=model.card.similarity,
+            sha256=model.sha256,
+            precision=model.precision,
+            figures=found,
         )
         return StoredFigures(np.frombuffer(summary.model_dump_json().encode(), dtype=np.uint8))
 

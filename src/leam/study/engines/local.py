@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
+import torch
+
+from leam.devices import CPU, devices_of
 from leam.errors import InputError
 from leam.explain.memory import worker_environment
 from leam.recognizers.recognizer import Recognizer
@@ -33,13 +36,15 @@ def local(
     """Run on this machine: in this process for one worker, otherwise in one process per worker.
 
     Raises:
-        InputError: An address is given.
+        InputError: An address is given, or there is no such device.
     """
     if options.address:
         raise InputError("--address: only available with --engine ray")
+    devices = devices_of(recognizers[0].device if options.device is None else options.device)
     if options.workers > 1:
-        return ProcessEngine(plan, folder, recognizers, options.workers)
-    return LocalEngine(Worker(plan, folder, recognizers, alone=True))
+        return ProcessEngine(plan, folder, recognizers, options.workers, devices)
+    chosen = None if options.device is None else devices[0]
+    return LocalEngine(Worker(plan, folder, recognizers, device=chosen, alone=True))
 
 
 class LocalEngine:
@@ -66,16 +71,24 @@ class ProcessEngine(DispatchEngine[_Task]):
         folder: The run folder.
         recognizers: The recognizers of the plan; each process gets a copy.
         processes: Number of processes.
+        devices: The devices that they use, shared evenly.
     """
 
     tries = 2
 
     def __init__(
-        self, plan: Plan, folder: RunFolder, recognizers: Sequence[Recognizer], processes: int
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        recognizers: Sequence[Recognizer],
+        processes: int,
+        devices: Sequence[torch.device] = (CPU,),
     ) -> None:
         super().__init__()
         self._started = (plan, folder.path, list(recognizers))
         self._processes = processes
+        self._devices = devices
+        self._places: dict[ProcessPoolExecutor, torch.device] = {}
         # One pool per process, since a pool breaks for all of its processes when one dies.
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: dict[_Task, ProcessPoolExecutor] = {}
@@ -114,13 +127,17 @@ class ProcessEngine(DispatchEngine[_Task]):
         return found
 
     def _new_pool(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
+        used = [self._places[pool] for pool in (*self._idle, *self._busy.values())]
+        device = min(self._devices, key=used.count)
+        pool = ProcessPoolExecutor(
             1,
             # A forked process would inherit locks held by torch's threads.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start,
-            initargs=self._started,
+            initargs=(*self._started, device),
         )
+        self._places[pool] = device
+        return pool
 
 
 @contextmanager
@@ -135,11 +152,13 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
-def _start(plan: Plan, folder: Path, recognizers: Sequence[Recognizer]) -> None:
+def _start(
+    plan: Plan, folder: Path, recognizers: Sequence[Recognizer], device: torch.device
+) -> None:
     global _worker  # noqa: PLW0603  the process's own state
     Thread(target=_end_with_parent, daemon=True).start()
     begin_process()
-    _worker = Worker(plan, RunFolder(folder), recognizers)
+    _worker = Worker(plan, RunFolder(folder), recognizers, device=device)
 
 
 def _end_with_parent() -> None:
