@@ -165,11 +165,11 @@ def test_embedding_among_outputs_by_size_or_by_name(load):
         v=(192, 6),
     )
     assert load(model, embedding_size=6).module(faces()).shape == (2, 6)
-    assert load(model, options={"output": "a"}).module(faces()).shape == (2, 4)
-    with pytest.raises(ModelError, match=r"Set options.output in the card to one of a, b"):
+    assert load(model, output="a").module(faces()).shape == (2, 4)
+    with pytest.raises(ModelError, match=r"Set output in the card to one of a, b"):
         load(model)
     with pytest.raises(ModelError, match="no output 'c'; available: a, b"):
-        load(model, options={"output": "c"})
+        load(model, output="c")
 
 
 def test_half_precision_runs_in_single(load):

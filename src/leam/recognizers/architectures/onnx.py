@@ -3,4 +3,4 @@
 from leam.recognizers.architectures import architecture
 from leam.recognizers.onnx.graph import build
 
-build = architecture("onnx", options=("output",))(build)
+build = architecture("onnx", options=())(build)

@@ -1,22 +1,28 @@
 """ONNX nodes that become torch layers with their own parameters.
 
-A builder gets the node's attributes, an example of its input, and its constant inputs (None for an omitted one). It
-returns None if torch's layer does not fit; the node is then computed by the function in
+A builder gets the node's attributes, checked and complete, an example of its input, and its constant inputs (None for
+an omitted one). It returns None if torch's layer does not fit; the node is then computed by its function in
 :mod:`leam.recognizers.onnx.operators`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from leam.recognizers.onnx.operators import Attributes, padding, torch_padding
+from leam.recognizers.onnx.module import Operation
+from leam.recognizers.onnx.operators.quantisation import quantize_by_range
+from leam.recognizers.onnx.operators.shapes import written_shape
+from leam.recognizers.onnx.operators.windows import kernel_of, torch_padding, window
 from leam.weights.checkpoints import without_traces
 
+Attributes = Mapping[str, Any]
 Builder = Callable[..., nn.Module | None]
 
 
@@ -56,49 +62,88 @@ class Shift(nn.Module):
         return x + self.bias[:, None, None]
 
 
-class Reshape(nn.Module):
+@dataclass(frozen=True)
+class Run:
+    """The shapes of one run of a node: of its first input and of its first output, and its second input."""
+
+    source: torch.Size
+    result: torch.Size
+    second: Tensor | None
+
+
+class PerBatch(Operation):
+    """An operation that was written for one face; :meth:`free` makes it valid for any batch."""
+
+    def free(self, one: Run, two: Run) -> None:
+        """Compare the runs of one and of two faces, and make the operation grow with the batch."""
+
+
+class Reshape(PerBatch):
     """A reshape that may have been written for a single face.
 
     Attributes:
-        zero_is_zero: Whether a size of 0 means 0; otherwise it means the input's size on that axis.
         batch: The input's batch axis, its size for one face, and the axis of the shape that grows with the batch; None
             if the shape is valid for any batch.
     """
 
-    def __init__(self, *, zero_is_zero: bool = False) -> None:
-        super().__init__()
-        self.zero_is_zero = zero_is_zero
-        self.batch: tuple[int, int, int] | None = None
+    batch: tuple[int, int, int] | None = None
 
     def forward(self, x: Tensor, shape: Tensor) -> Tensor:
         """Reshape ``x`` to a shape, int64 on the CPU; -1 is inferred."""
-        sizes: list[int] = shape.tolist()
-        if not self.zero_is_zero:
-            sizes = [size or x.shape[place] for place, size in enumerate(sizes)]
+        sizes = written_shape(x, shape, zero_is_zero=self.attributes["allowzero"])
         if self.batch is not None:
             axis, each, place = self.batch
             sizes[place] *= x.shape[axis] // each
         return x.reshape(sizes)
 
-    def free(self, one: torch.Size, two: torch.Size, shape: Tensor, out: torch.Size) -> None:
+    def free(self, one: Run, two: Run) -> None:
         """Make a shape that was written for one face grow with the batch.
 
         Reshaping keeps the order of elements, so the batch axis of the output is the one with the same number of
         elements before it as the batch axis of the input.
-
-        Args:
-            one: Shape of the input for one face.
-            two: Shape of the input for two faces.
-            shape: The shape in the file.
-            out: Shape of the output for one face.
         """
-        grown = [axis for axis, (m, n) in enumerate(zip(one, two, strict=True)) if m != n]
-        if not grown:
+        shape, grown = one.second, _grown(one, two)
+        if grown is None or shape is None or not torch.equal(shape, two.second):  # type: ignore[arg-type]
             return
-        before = math.prod(one[: grown[0]])
+        before = math.prod(one.source[:grown])
+        out = one.result
         place = next((i for i in range(len(out)) if math.prod(out[:i]) == before), None)
         if place is not None and int(shape[place]) > 0:
-            self.batch = (grown[0], one[grown[0]], place)
+            self.batch = (grown, one.source[grown], place)
+
+
+class DynamicQuantization(PerBatch):
+    """Quantisation by the range of the values: that of each face alone, as in a batch of one.
+
+    Attributes:
+        batch: The batch axis, and its size for one face; None if the values do not grow with the batch.
+    """
+
+    batch: tuple[int, int] | None = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From any shape to the quantised values, their scale and their zero point, which broadcast against them."""
+        axis, each = self.batch or (0, 0)
+        if not each or x.shape[axis] == each:
+            return quantize_by_range(x, x.detach().amin(), x.detach().amax())
+        faces = x.detach().unflatten(axis, (-1, each)).movedim(axis, 0).flatten(1)
+        shape = [1] * x.ndim
+        shape[axis] = -1
+        low, high = (
+            bound.repeat_interleave(each).view(shape) for bound in (faces.amin(1), faces.amax(1))
+        )
+        return quantize_by_range(x, low, high)
+
+    def free(self, one: Run, two: Run) -> None:
+        """Find the axis that grows with the batch."""
+        grown = _grown(one, two)
+        self.batch = None if grown is None else (grown, one.source[grown])
+
+
+def _grown(one: Run, two: Run) -> int | None:
+    """The first axis of the input that grows with the batch."""
+    pairs = enumerate(zip(one.source, two.source, strict=True))
+    return next((axis for axis, (m, n) in pairs if m != n), None)
 
 
 def _conv(
@@ -106,23 +151,49 @@ def _conv(
 ) -> nn.Module | None:
     if weight.ndim != 4:  # noqa: PLR2004  images only
         return None
-    kernel = _pair(weight.shape[2:])
-    pads = padding(attributes, x.shape[2:], kernel)
-    even = all(before == after for before, after in pads)
-    groups = attributes.get("group", 1)
-    layer = (nn.Conv2d if even else PaddedConv2d)(
+    kernel = kernel_of(weight, attributes["kernel_shape"])
+    at = window(x.shape[2:], kernel, *(attributes[name] for name in _WINDOW))
+    groups = attributes["group"]
+    layer = (nn.Conv2d if at.even else PaddedConv2d)(
         weight.shape[1] * groups,
         weight.shape[0],
-        kernel,
-        stride=_pair(attributes.get("strides", (1, 1))),
-        padding=_pair([before for before, _ in pads]) if even else 0,
-        dilation=_pair(attributes.get("dilations", (1, 1))),
+        _pair(kernel),
+        stride=_pair(at.strides),
+        padding=_pair([before for before, _ in at.pads]) if at.even else 0,
+        dilation=_pair(at.dilations),
         groups=groups,
         bias=bias is not None,
     )
     if isinstance(layer, PaddedConv2d):
-        layer.sides = torch_padding(pads)
+        layer.sides = torch_padding(at.pads)
     return _filled(layer, weight=weight, bias=bias)
+
+
+def _conv_transpose(
+    attributes: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> nn.Module | None:
+    if weight.ndim != 4:  # noqa: PLR2004  images only
+        return None
+    kernel = kernel_of(weight, attributes["kernel_shape"])
+    at = window(x.shape[2:], kernel, *(attributes[name] for name in _WINDOW))
+    own = any(attributes[name] for name in ("output_shape", "output_padding"))
+    if own or attributes["auto_pad"].startswith("SAME") or not at.even:
+        return None
+    groups = attributes["group"]
+    layer = nn.ConvTranspose2d(
+        weight.shape[0],
+        weight.shape[1] * groups,
+        _pair(kernel),
+        stride=_pair(at.strides),
+        padding=_pair([before for before, _ in at.pads]),
+        dilation=_pair(at.dilations),
+        groups=groups,
+        bias=bias is not None,
+    )
+    return _filled(layer, weight=weight, bias=bias)
+
+
+_WINDOW = ("strides", "dilations", "pads", "auto_pad")
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
@@ -133,11 +204,11 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
 def _gemm(
     attributes: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> nn.Module | None:
-    if attributes.get("transA", 0):
+    if attributes["transA"] or (bias is not None and bias.numel() not in {1, bias.shape[-1]}):
         return None
-    matrix = (weight if attributes.get("transB", 0) else weight.T) * attributes.get("alpha", 1.0)
+    matrix = (weight if attributes["transB"] else weight.T) * attributes["alpha"]
     if bias is not None:
-        bias = (bias * attributes.get("beta", 1.0)).reshape(-1).expand(matrix.shape[0])
+        bias = (bias * attributes["beta"]).reshape(-1).expand(matrix.shape[0])
     return _linear(matrix, bias, x)
 
 
@@ -156,19 +227,19 @@ def _batch_norm(
     attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> nn.Module | None:
     kinds = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-    if x.ndim not in kinds:
+    if x.ndim not in kinds or scale.ndim != 1 or not attributes["spatial"]:
         return None
-    layer = kinds[x.ndim](len(scale), eps=attributes.get("epsilon", 1e-5))
+    layer = kinds[x.ndim](len(scale), eps=attributes["epsilon"])
     return _filled(layer, weight=scale, bias=bias, running_mean=mean, running_var=variance)
 
 
 def _layer_norm(
     attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> nn.Module | None:
-    shape = x.shape[attributes.get("axis", -1) % x.ndim :]
-    if scale.shape != shape:
+    shape = x.shape[attributes["axis"] % x.ndim :]
+    if scale.shape != shape or (bias is not None and bias.shape != shape):
         return None
-    layer = nn.LayerNorm(shape, eps=attributes.get("epsilon", 1e-5), bias=bias is not None)
+    layer = nn.LayerNorm(shape, eps=attributes["epsilon"], bias=bias is not None)
     return _filled(layer, weight=scale, bias=bias)
 
 
@@ -187,9 +258,11 @@ def _relu(_: Attributes, __: Tensor) -> nn.Module:
 
 
 def _clip(
-    attributes: Attributes, __: Tensor, low: Tensor | None = None, high: Tensor | None = None
-) -> nn.Module:
-    lowest = attributes.get("min", -math.inf) if low is None else low.item()
+    attributes: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+) -> nn.Module | None:
+    if not x.is_floating_point():
+        return None
+    lowest = attributes.get("min", -math.inf) if low is None else low.item()  # old opsets
     highest = attributes.get("max", math.inf) if high is None else high.item()
     return nn.Hardtanh(lowest, highest) if lowest < highest < math.inf else Clamp(lowest, highest)
 
@@ -212,6 +285,7 @@ LAYERS: dict[str, Builder] = {
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
@@ -219,3 +293,9 @@ LAYERS: dict[str, Builder] = {
     "Relu": _relu,
 }
 """Builders by ONNX operator."""
+
+PER_BATCH: dict[str, type[PerBatch]] = {
+    "DynamicQuantizeLinear": DynamicQuantization,
+    "Reshape": Reshape,
+}
+"""Operations that may have been written for one face."""

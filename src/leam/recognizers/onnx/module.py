@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from leam.recognizers.onnx.operators import OPERATORS, Attributes
+from leam.recognizers.onnx.operators.declaration import Operator
 
 
 @dataclass(frozen=True)
@@ -17,36 +18,76 @@ class Node:
 
     Attributes:
         name: The unique name of its layer.
-        operator: The ONNX operator.
-        attributes: The node's attributes, and ``operator``, ``opset`` and ``outputs``.
+        operator: The ONNX operator; with its domain, if that is another than ONNX's.
+        attributes: The attributes that the file gives.
         inputs: Names of the values that it reads; empty for an omitted input.
-        outputs: Names of the values that it writes.
+        outputs: Names of the values that it writes; empty for an output that nothing reads.
+        opset: The version of the standard operators.
+        captured: Names of the values that its subgraphs read, and the names under which they are known here.
         spent: Names of the values that no later node reads.
     """
 
     name: str
     operator: str
-    attributes: Attributes
+    attributes: Mapping[str, Any]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    opset: int
+    captured: Mapping[str, str] = field(default_factory=dict)
     spent: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[bool, ...]:
+        """Whether each output is read."""
+        return tuple(map(bool, self.outputs))
+
+    @property
+    def reads(self) -> set[str]:
+        """Names of the values that it or its subgraphs read."""
+        return {*self.inputs, *self.captured.values()} - {""}
+
+
+def without_trailing(names: Iterable[str]) -> tuple[str, ...]:
+    """Names without the empty ones at the end."""
+    kept = list(names)
+    while kept and not kept[-1]:
+        kept.pop()
+    return tuple(kept)
+
+
+def needed(nodes: Iterable[Node], targets: Iterable[str]) -> list[Node]:
+    """The nodes that the targets depend on, in order, without the names of outputs that nothing reads.
+
+    Each gets the values that no later node reads.
+    """
+    nodes, alive = list(nodes), set(targets)
+    written = {name for node in nodes for name in node.outputs}
+    kept = []
+    for node in reversed(nodes):
+        outputs = tuple(name if name in alive else "" for name in node.outputs)
+        if any(outputs):
+            last = {name for name in node.reads if name in written and name not in alive}
+            alive |= node.reads
+            kept.append(replace(node, outputs=outputs, spent=tuple(sorted(last))))
+    return kept[::-1]
 
 
 class Operation(nn.Module):
     """A node without a corresponding torch layer."""
 
-    def __init__(self, operator: str, attributes: Attributes) -> None:
+    def __init__(self, operator: str, function: Operator, attributes: Mapping[str, Any]) -> None:
         super().__init__()
         self.operator = operator
+        self.function = function
         self.attributes = attributes
 
     def forward(self, *inputs: Tensor | None) -> Any:  # noqa: ANN401  one tensor or several
         """From the node's inputs to its output or outputs."""
-        return OPERATORS[self.operator](self.attributes, *inputs)
+        return self.function(*inputs, **self.attributes)
 
     def extra_repr(self) -> str:
-        """The operator's name."""
-        return self.operator
+        """The operator and its attributes."""
+        return ", ".join([self.operator, *(f"{k}={v!r}" for k, v in self.attributes.items())])
 
 
 class Graph(nn.Module):
@@ -86,7 +127,7 @@ class Graph(nn.Module):
             outputs = (outputs,)
         # Values computed from shapes are on the CPU; only integers, which are shapes and indices, stay there.
         moved = (value.to(device) if value.is_floating_point() else value for value in outputs)
-        return dict(zip(step.outputs, moved, strict=False))
+        return {name: value for name, value in zip(step.outputs, moved, strict=False) if name}
 
     def add_step(self, node: Node, module: nn.Module) -> None:
         """Append a node and its module, which is called with the values that the node reads."""

@@ -10,23 +10,27 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
+from onnx.inliner import inline_local_functions
 from torch import Tensor
 
 from leam.errors import WeightsError, first_line
 
-# Before opset 7, broadcasting had different rules.
-_MIN_OPSET = 7
-_STANDARD_DOMAINS = {"", "ai.onnx"}
+# Before opset 7, broadcasting had different rules. Operators of opsets after the newest one may mean something else.
+_MIN_OPSET, _MAX_OPSET = 7, 28
+# Largest number of nodes after model-local functions are written out.
+_MOST_NODES = 100_000
+STANDARD_DOMAINS = {"", "ai.onnx"}
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Parse an ONNX file and load its external data.
 
-    External data is read only from files in the model's own folder.
+    External data is read only from files in the model's own folder. Calls of model-local functions are replaced by
+    the functions' nodes, and operators that behave differently in training are set to inference.
 
     Raises:
-        WeightsError: The file is not an ONNX model, is damaged or too old, or its external data is missing or outside
-            the folder.
+        WeightsError: The file is not an ONNX model, is damaged, too old or too new, or its external data is missing or
+            outside the folder.
     """
     model = onnx.ModelProto()
     try:
@@ -35,47 +39,67 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
     if not model.graph.node:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
-    if not all(isinstance(name, str) and name.isprintable() for name in _names(model.graph)):
+    if not all(isinstance(name, str) and name.isprintable() for name in _names(model)):
         raise WeightsError(f"{path}: damaged: a name in its graph is not text")
     if opset_of(model) < _MIN_OPSET:
         raise WeightsError(
             f"{path}: opset {opset_of(model)} is older than {_MIN_OPSET}; "
             "convert it with onnx.version_converter"
         )
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _load_external(tensor, path)
+    if opset_of(model) > _MAX_OPSET:
+        raise WeightsError(
+            f"{path}: opset {opset_of(model)} is newer than {_MAX_OPSET}, the newest that is supported; "
+            "convert it with onnx.version_converter"
+        )
+    if model.functions:
+        model = _without_functions(model, path)
+    for graph in _graphs(model.graph):
+        for tensor in _tensors(graph):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                _load_external(tensor, path)
+        for node in graph.node:
+            _set_to_inference(node)
     return model
 
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of the standard operators that the model uses."""
-    versions = [entry.version for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS]
+    versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     return max(versions, default=1)
 
 
 def to_tensor(proto: onnx.TensorProto) -> Tensor:
-    """A stored tensor; floating-point numbers become float32, integers int64.
+    """A stored tensor; floating-point numbers become float32, and so do numbers of less than 8 bits.
 
     Raises:
         ValueError: The data does not fit the shape, or is not numeric.
     """
     array = numpy_helper.to_array(proto)
-    if array.dtype == np.bool_:
-        return torch.from_numpy(np.array(array))
-    if np.issubdtype(array.dtype, np.integer):
-        return torch.from_numpy(array.astype(np.int64))
     if array.dtype.kind in "SUO":
         raise ValueError(f"{proto.name or 'a tensor'} contains text")
+    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
+        return torch.from_numpy(np.array(array))
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _names(graph: onnx.GraphProto) -> Iterator[object]:
-    """All names in a graph; in a damaged file they may not be text."""
-    for named in (*graph.input, *graph.output, *graph.initializer, *graph.node):
-        yield named.name
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and its subgraphs."""
+    yield graph
     for node in graph.node:
-        yield from (node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _names(model: onnx.ModelProto) -> Iterator[object]:
+    """All names in a model; in a damaged file they may not be text."""
+    nodes = [node for function in model.functions for node in function.node]
+    for graph in _graphs(model.graph):
+        nodes.extend(graph.node)
+        for named in (*graph.input, *graph.output, *graph.initializer):
+            yield named.name
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
 
 
 def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
@@ -83,6 +107,43 @@ def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
         a.t for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR
     ]
     return [*graph.initializer, *inside]
+
+
+def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with the calls of its functions replaced by their nodes."""
+    bodies = {(f.domain, f.name): [(n.domain, n.op_type) for n in f.node] for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(call: tuple[str, str], callers: tuple[tuple[str, str], ...] = ()) -> int:
+        if call in callers:
+            raise WeightsError(f"{path}: damaged: the function {call[1]} calls itself")
+        if call in bodies and call not in sizes:
+            sizes[call] = sum(size(each, (*callers, call)) for each in bodies[call])
+        return sizes.get(call, 1)
+
+    try:
+        count = sum(size((node.domain, node.op_type)) for node in model.graph.node)
+        if count > _MOST_NODES:
+            raise WeightsError(
+                f"{path}: {count} nodes with those of its functions; the limit is {_MOST_NODES}"
+            )
+        return inline_local_functions(model)
+    except RecursionError:
+        raise WeightsError(f"{path}: damaged: its functions are nested too deeply") from None
+    except (RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged functions ({first_line(error)})") from None
+
+
+def _set_to_inference(node: onnx.NodeProto) -> None:
+    """Take the training mode from a node that was exported in it."""
+    if node.domain not in STANDARD_DOMAINS:
+        return
+    if node.op_type == "BatchNormalization":
+        kept = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    elif node.op_type == "Dropout":
+        del node.input[2:]
 
 
 def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
@@ -94,6 +155,9 @@ def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
         raise WeightsError(
             f"{path}: tensor {tensor.name} points outside the model's folder, at {location!r}"
         )
+    if source.exists() and not source.is_file():
+        # Reading a pipe would wait for ever.
+        raise WeightsError(f"{path}: external data {location} is not a file")
     try:
         offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         with source.open("rb") as stream:

@@ -1,0 +1,266 @@
+"""Convert nodes to torch modules, and run each on one face so that the shapes of the next node's inputs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import onnx
+
+from torch import Tensor, nn
+
+from leam.errors import ModelError, WeightsError, first_line
+from leam.recognizers.onnx.bounds import LARGEST, Bounded
+from leam.recognizers.onnx.layers import LAYERS, PER_BATCH, PerBatch, Run
+from leam.recognizers.onnx.module import Graph, Node, Operation, needed, without_trailing
+from leam.recognizers.onnx.operators import OPERATORS
+from leam.recognizers.onnx.reading import STANDARD_DOMAINS, opset_of, to_tensor
+from leam.recognizers.onnx.rewrites import standard_nodes
+
+_IF = "If"
+_OF_SHAPES = {"Shape", "Size"}
+
+
+class Importer:
+    """Builds the modules of nodes.
+
+    Args:
+        name: The recognizer's name, for messages.
+        constants: The values that the file stores.
+        given: An example of each value that is given at run time, by name.
+
+    Attributes:
+        values: The examples, and the values that were computed from them and that a later node reads.
+        runs: The runs of the operations that may have been written for one face, by layer name.
+    """
+
+    def __init__(
+        self, name: str, constants: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    ) -> None:
+        self._name = name
+        self._constants = dict(constants)
+        self._names: set[str] = set(dir(Graph("", "", channels_last=False)))
+        self._counts: dict[str, int] = {}
+        self._steps: list[tuple[Node, nn.Module]] = []
+        self._elements = 0
+        # Names of the values that depend on the picture's pixels, not only on its shape.
+        self._pixels = set(given)
+        self.values = dict(given)
+        self.runs: dict[str, Run] = {}
+
+    def add(self, nodes: Iterable[Node], targets: Iterable[str]) -> None:
+        """Build and run the nodes that targets depend on; nodes that read only constants become constants."""
+        targets = list(targets)
+        simple = [each for node in needed(nodes, targets) for each in self._standard(node)]
+        for node in needed(simple, targets):
+            if node.operator == _IF:
+                self._add_branch(node)
+            else:
+                self._add(node)
+            for name in node.spent:
+                self.values.pop(name, None)
+
+    def graph(self, source: str, target: str, *, channels_last: bool) -> Graph:
+        """The network up to a target."""
+        graph = Graph(source, target, channels_last=channels_last)
+        modules = {node.name: module for node, module in self._steps}
+        for node in needed([node for node, _ in self._steps], [target]):
+            graph.add_step(node, modules[node.name])
+            for name in node.inputs:
+                if name in self._constants:
+                    graph.add_constant(name, self._constants[name])
+        return graph
+
+    def _standard(self, node: Node) -> list[Node]:
+        """The nodes that a node stands for, under unique names."""
+        with blaming(self._name, node):
+            found = standard_nodes(node)
+        return [replace(each, name=self._unique(each.name)) for each in found]
+
+    def _unique(self, name: str) -> str:
+        fresh = name
+        while fresh in self._names:
+            count = self._counts[name] = self._counts.get(name, 0) + 1
+            fresh = f"{name}_" if count == 1 else f"{name}_{count}"
+        self._names.add(fresh)
+        return fresh
+
+    def _add(self, node: Node) -> None:
+        inputs = [self._read(node, name) for name in node.inputs]
+        with blaming(self._name, node), Bounded():
+            module, arguments = self._build(node, inputs)
+            module.eval()
+            outputs = module(*arguments)
+            outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+            for place, name in enumerate(node.outputs[len(outputs) :], len(outputs) + 1):
+                if name:
+                    raise NotImplementedError(f"with output {place}, {name}")
+        if isinstance(module, PerBatch) and isinstance(inputs[0], Tensor):
+            self.runs[node.name] = Run(inputs[0].shape, outputs[0].shape, ([*inputs, None])[1])
+        results = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
+        if not any(name in self.values for name in node.inputs):
+            self._constants.update(results)
+            return
+        self._steps.append((replace(node, inputs=node.inputs[: len(arguments)]), module))
+        self.values.update(results)
+        if node.operator not in _OF_SHAPES and self._pixels.intersection(node.inputs):
+            self._pixels.update(results)
+        self._count(node, inputs, results.values())
+
+    def _count(
+        self, node: Node, inputs: Iterable[Tensor | None], results: Iterable[Tensor]
+    ) -> None:
+        """Add up what the values occupy: a gradient needs all of them."""
+        known = {value.data_ptr() for value in inputs if value is not None}
+        self._elements += sum(value.numel() for value in results if value.data_ptr() not in known)
+        if self._elements > LARGEST:
+            raise ModelError(
+                f"{self._name}: node {node.name}: up to here the values of one face have {self._elements} elements; "
+                f"the limit is {LARGEST}, since a gradient needs all of them in memory"
+            )
+
+    def _read(self, node: Node, name: str) -> Tensor | None:
+        if not name:
+            return None
+        if name in self.values:
+            return self.values[name]
+        if name in self._constants:
+            return self._constants[name]
+        raise WeightsError(f"{self._name}: node {node.name} reads {name!r}, which no node writes")
+
+    def _build(
+        self, node: Node, inputs: list[Tensor | None]
+    ) -> tuple[nn.Module, list[Tensor | None]]:
+        """The node's module and the inputs that it is called with; layers store their constant inputs."""
+        declaration = OPERATORS.find(node.operator, node.opset)
+        attributes = declaration.accept(node.attributes, len(inputs), node.read)
+        for parameter, value in zip(declaration.inputs, inputs, strict=False):
+            if value is None and parameter.default is parameter.empty:
+                raise ValueError(f"input {parameter.name} is missing")
+        if node.operator in PER_BATCH:
+            operation = PER_BATCH[node.operator](node.operator, declaration.function, attributes)
+            return operation, inputs
+        varying = [name in self.values for name in node.inputs]
+        if node.operator in LAYERS and varying[:1] == [True] and not any(varying[1:]):
+            layer = None
+            if not any(node.outputs[1:]):
+                layer = LAYERS[node.operator](attributes, *inputs)
+            if layer is not None:
+                return layer, inputs[:1]
+        return Operation(node.operator, declaration.function, attributes), inputs
+
+    def _add_branch(self, node: Node) -> None:
+        """Replace a condition that does not depend on the picture by the branch that it chooses."""
+        with blaming(self._name, node):
+            if set(node.attributes) != {"then_branch", "else_branch"} or len(node.inputs) != 1:
+                raise ValueError("expected one condition and two branches")
+            if node.inputs[0] in self._pixels:
+                raise NotImplementedError("with a condition that depends on the picture")
+            condition = self._read(node, node.inputs[0])
+            chosen = "then_branch" if condition is not None and bool(condition) else "else_branch"
+            branch = node.attributes[chosen]
+            prefix = f"{node.name}\n"
+            own = {tensor.name for tensor in branch.initializer}
+            own |= {name for each in branch.node for name in each.output}
+            names = {**node.captured, **{name: prefix + name for name in own if name}}
+            results = [value.name for value in branch.output]
+            for tensor in branch.initializer:
+                self._constants[prefix + tensor.name] = to_tensor(tensor)
+            inside = nodes_of(branch, node.opset, names)
+        for result, name in zip(results, node.outputs, strict=False):
+            if name:
+                inside.append(
+                    Node(f"{node.name}_{result}", "Identity", {}, (names.get(result, result),), (name,), node.opset)
+                )  # fmt: skip
+        self.add(inside, [name for name in node.outputs if name])
+
+
+def nodes_of(
+    graph: onnx.GraphProto, opset: int, names: Mapping[str, str] | None = None
+) -> list[Node]:
+    """The nodes of a graph in its order.
+
+    Args:
+        graph: A graph, or a subgraph.
+        opset: The version of the standard operators.
+        names: What the values of a subgraph are called outside.
+    """
+    known = names or {}
+
+    def called(values: Iterable[str]) -> tuple[str, ...]:
+        return tuple(known.get(value, value) for value in values)
+
+    nodes = []
+    for index, proto in enumerate(graph.node):
+        standard = proto.domain in STANDARD_DOMAINS
+        operator = proto.op_type if standard else f"{proto.domain}.{proto.op_type}"
+        attributes = {attribute.name: _attribute(attribute) for attribute in proto.attribute}
+        inside = {name for value in attributes.values() for name in _captured(value)}
+        nodes.append(
+            Node(
+                _layer_name(proto.name or f"{operator}_{index}"),
+                operator,
+                attributes,
+                without_trailing(called(proto.input)),
+                called(proto.output),
+                opset,
+                {name: known.get(name, name) for name in inside},
+            )
+        )
+    return nodes
+
+
+def _captured(value: object) -> set[str]:
+    """Names of the values that a subgraph reads and does not itself compute."""
+    if not isinstance(value, onnx.GraphProto):
+        return set()
+    own = {tensor.name for tensor in value.initializer}
+    own |= {name for node in value.node for name in node.output}
+    read = {name for node in value.node for name in node.input}
+    read |= {result.name for result in value.output}
+    for node in value.node:
+        for attribute in node.attribute:
+            read |= _captured(attribute.g) if attribute.HasField("g") else set()
+    return read - own - {""}
+
+
+def _layer_name(name: str) -> str:
+    """A node's name as a layer name: torch uses dots for nesting, and LEAM uses colons for repeated calls."""
+    return name.strip("/").replace(".", "_").replace(":", "_") or "_"
+
+
+def _attribute(proto: onnx.AttributeProto) -> Any:  # noqa: ANN401
+    if proto.ref_attr_name:
+        raise ValueError(f"attribute {proto.name} is a reference outside a function")
+    value = onnx.helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, onnx.TensorProto):
+        return to_tensor(value)
+    return value if isinstance(value, onnx.GraphProto | int | float | str) else list(value)
+
+
+class blaming:  # noqa: N801  reads as a statement
+    """Converts exceptions in its block to errors that name the node and its operator."""
+
+    def __init__(self, recognizer: str, node: Node) -> None:
+        self._recognizer, self._node = recognizer, node
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
+            return
+        where = f"{self._recognizer}: node {self._node.name}"
+        if isinstance(error, NotImplementedError):
+            detail = f" ({first_line(error)})" if str(error) else ""
+            raise ModelError(
+                f"{where}: operator {self._node.operator} is not supported{detail}"
+            ) from None
+        raise ModelError(
+            f"{where}: operator {self._node.operator} cannot run ({first_line(error)})"
+        ) from None
