@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
+from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from leam.errors import LayerError, ModelError
 from leam.explain.affine import Affine, AffineTrace, version_of
+from leam.explain.grid import (
+    BCHW,
+    GridTrace,
+    Layout,
+    Mark,
+    Value,
+    ancestors,
+    block_ends,
+    find_layout,
+)
 from leam.recognizers.recognizer import Recognizer, evaluating
 
 CONVOLUTIONS = "convolutions"
@@ -22,8 +34,11 @@ RAW_CONVOLUTIONS = "raw_convolutions"
 
 # The modules whose output is a linear map of their input, ``(B, C, h, w)``.
 _LINEAR_MAPS = (nn.Conv2d, nn.ConvTranspose2d)
-# Vision transformers put at most this many class and register tokens before the patches.
-_MOST_EXTRA_TOKENS = 8
+_INPUT = ":input"
+_LAYOUT_HELP = (
+    "a letter for each axis: B faces, C channels, H rows, W columns, N tokens row by row, with +1 for one token before "
+    "them that is no patch"
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +50,14 @@ class Layer:
     network's function, whether or not its file has been optimised. Other layers' are taken at their output.
 
     Attributes:
-        name: The layer's module; with ``:0``, ``:1``, ... in the order of calls if it runs several times.
+        name: The layer's module; with ``:0``, ``:1``, ... in the order of calls if it runs several times, ``:input`` if
+            it is taken at the module's input, and ``@LAYOUT`` if the user names the layout.
         module: The module at whose output activations and gradients are taken, by its name in ``named_modules()``.
         call: The number of that module's call, from 0.
         channels: Number of channels.
         size: Height and width of the grid.
-        extra_tokens: For a transformer's ``(B, N, C)`` output, the number of leading tokens (class, registers) that
-            are dropped before the others are arranged on the grid; None for a ``(B, C, h, w)`` output.
+        layout: Which axes of that output are rows, columns and channels.
+        at_input: Whether the module's first input is meant instead of its output.
         affine: Frozen affine operations after that output that are functions and not modules; None if there are none.
     """
 
@@ -50,21 +66,33 @@ class Layer:
     call: int
     channels: int
     size: tuple[int, int]
-    extra_tokens: int | None = None
+    layout: Layout = BCHW
+    at_input: bool = False
     affine: Affine | None = field(default=None, compare=False, repr=False)
 
     @property
+    def extra_tokens(self) -> int | None:
+        """Number of class and register tokens that are dropped; None if the output's axes are rows and columns."""
+        return None if self.layout.tokens is None else self.layout.before + self.layout.after
+
+    @property
     def note(self) -> str:
-        """How the output was arranged on a grid; empty for an ordinary feature map."""
-        if self.extra_tokens is None:
+        """How the output was arranged on a grid; empty for an ordinary feature map ``(B, C, h, w)``."""
+        if self.layout == BCHW:
             return ""
+        if self.extra_tokens is None:
+            return f"layout {self.layout}"
         rows, columns = self.size
-        return f"tokens arranged on a {rows}x{columns} grid, {self.extra_tokens} class or register tokens dropped"
+        return (
+            f"layout {self.layout}: tokens arranged on a {rows}x{columns} grid, "
+            f"{self.extra_tokens} class or register tokens dropped"
+        )
 
     @property
     def place(self) -> str:
         """Where activations and gradients are taken: a module, and the functions after it, if any are merged."""
-        return self.module if self.affine is None else f"{self.module}, then functions"
+        place = f"{self.module}{_INPUT}" if self.at_input else self.module
+        return place if self.affine is None else f"{place}, then functions"
 
     def activations(self, output: Tensor) -> Tensor:
         """The layer's activations ``(B, C, h, w)``, from the output of ``module``."""
@@ -85,21 +113,39 @@ class Layer:
         return torch.where(scale == 0, 0.0, grid / scale)
 
     def on_grid(self, output: Tensor) -> Tensor:
-        """The output as ``(B, C, h, w)``; tokens ``(B, N, C)`` are arranged on their grid."""
-        if self.extra_tokens is None:
-            return output
-        patches = output[:, self.extra_tokens :].transpose(1, 2)
-        return patches.reshape(*patches.shape[:2], *self.size)
+        """The output as ``(B, C, h, w)`` float32."""
+        return self.layout.arranged(output, self.size).float()
 
 
 @dataclass(frozen=True)
 class _Output:
-    """The output of one call of one module, and how often it had been written to if it is a tensor."""
+    """What one call of one module returned, or its first input.
+
+    Attributes:
+        module: The module's name.
+        call: The number of the call.
+        value: What it is.
+        version: How often it had been written to if it is a tensor.
+        mark: What is known about the tensor at that time.
+        at_input: Whether it is the input.
+    """
 
     module: str
     call: int
     value: object
     version: int
+    mark: Mark | None
+    at_input: bool
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A forward pass: outputs and inputs of modules in the order of execution, the embedding, and what was traced."""
+
+    outputs: tuple[_Output, ...]
+    embedding: Tensor
+    functions: AffineTrace
+    grid: GridTrace
 
 
 def check_module(recognizer: Recognizer, inputs: Tensor) -> None:
@@ -107,81 +153,117 @@ def check_module(recognizer: Recognizer, inputs: Tensor) -> None:
 
     Args:
         recognizer: The recognizer.
-        inputs: One input ``(1, 3, h, w)`` float32; its values do not matter.
+        inputs: One input ``(1, C, h, w)`` float32; its values do not matter.
 
     Raises:
-        ModelError: The module contains script modules or parameters that are not float32, or does not return embeddings
-            ``(1, D)``.
+        ModelError: The module contains TorchScript modules, or does not return embeddings ``(1, D)``.
     """
-    supported = "explanations need a module of float32 parameters that is not a ScriptModule"
-    if any(isinstance(child, torch.jit.ScriptModule) for child in recognizer.module.modules()):
-        raise ModelError(f"{recognizer.name}: the module contains a ScriptModule; {supported}")
-    for name, parameter in recognizer.module.named_parameters():
-        if parameter.is_floating_point() and parameter.dtype != torch.float32:
-            raise ModelError(
-                f"{recognizer.name}: parameter {name} is {parameter.dtype}; {supported}"
-            )
+    named = recognizer.module.named_modules()
+    script = next((n for n, child in named if isinstance(child, torch.jit.ScriptModule)), None)
+    if script is not None:
+        what = f"module {script} is" if script else "the module is"
+        raise ModelError(
+            f"{recognizer.name}: {what} a TorchScript module, whose layers cannot be read; give the original module, "
+            "or export it with torch.onnx.export(..., dynamo=False) and use the architecture onnx"
+        )
     with torch.no_grad():
         recognizer.forward(inputs)
 
 
+def layers_of(
+    recognizer: Recognizer, wanted: str | Sequence[str] = CONVOLUTIONS
+) -> tuple[Layer, ...]:
+    """Resolve a choice of layers on a recognizer.
+
+    Args:
+        recognizer: The recognizer.
+        wanted: As for :func:`choose_layers`.
+
+    Raises:
+        ModelError: As for :func:`check_module`.
+        LayerError: As for :func:`choose_layers`.
+    """
+    with differentiable(recognizer.module):
+        blank = recognizer.preprocess(
+            torch.zeros(1, *recognizer.card.input_size, 3, dtype=torch.uint8)
+        )
+        check_module(recognizer, blank)
+        embedding = partial(recognizer.embedding, count=1)
+        return choose_layers(recognizer.module, blank, wanted, embedding)
+
+
 def choose_layers(
-    module: nn.Module, inputs: Tensor, wanted: str | Sequence[str] = CONVOLUTIONS
+    module: nn.Module,
+    inputs: Tensor,
+    wanted: str | Sequence[str] = CONVOLUTIONS,
+    embedding: Callable[[Any], Tensor] = lambda output: output,
 ) -> tuple[Layer, ...]:
     """Resolve a choice of layers on a network.
 
     Args:
         module: The network, in the mode in which it will run.
-        inputs: One input ``(1, 3, h, w)``; its values do not matter.
+        inputs: One input ``(1, C, h, w)``; its values do not matter.
         wanted: ``convolutions`` (every convolution whose output has a grid and reaches the embedding, and a
-            transformer's blocks), ``stages`` (the last of these for each grid size), ``raw_convolutions`` (as
-            ``convolutions``, but at their own outputs: maps then change if an optimiser merges a normalisation), or
-            module names and globs.
+            transformer's blocks, see :func:`leam.explain.grid.block_ends`), ``stages`` (the last of these for each grid
+            size), ``raw_convolutions`` (as ``convolutions``, but at their own outputs: maps then change if an optimiser
+            merges a normalisation), or module names and globs. ``NAME@LAYOUT`` gives the layout of an output, see
+            :class:`leam.explain.grid.Layout`.
+        embedding: From what the module returns to the embedding.
 
     Returns:
         The layers: automatic choices and the matches of a glob in the order of execution, names in the given order.
 
     Raises:
-        LayerError: A name or glob matches nothing, or names a layer that has no grid or does not reach the embedding.
+        LayerError: A name or glob matches nothing, or names a layer that has no grid, whose layout is not clear, or
+            that does not reach the embedding; or the module computes without gradients.
     """
     with differentiable(module):
-        outputs, embedding, trace = _trace(module, inputs)
-        calls = Counter(output.module for output in outputs)
-        names = [o.module if calls[o.module] == 1 else f"{o.module}:{o.call}" for o in outputs]
+        run = _run(module, inputs, embedding)
+        ends = block_ends(run.grid.sums)
+        if not {end.number for end in ends} <= {o.mark.value.number for o in run.outputs if o.mark}:
+            run = _run(module, inputs, embedding, entries=True)
+            ends = block_ends(run.grid.sums)
         aspect = inputs.shape[2] / inputs.shape[3]
-        found = [_layer(name, output, aspect) for name, output in zip(names, outputs, strict=True)]
-        spatial = [
-            (layer, output.value)
-            for layer, output in zip(found, outputs, strict=True)
-            if layer and isinstance(output.value, Tensor)
-        ]
-        layers = {layer.name: layer for layer, _ in spatial}
-        connected = _connected(embedding, {layer.name: value for layer, value in spatial})
+        named = _named(run, ends)
+        found = {name: _layer(module, name, output) for name, output in named.items()}
+        layers = {name: layer for name, layer in found.items() if layer}
+        blocks = _blocks(module, ends, named, layers)
+        layers = {
+            name: layer for name, layer in layers.items() if name in blocks or not layer.at_input
+        }
         if isinstance(wanted, str) and wanted in {CONVOLUTIONS, STAGES, RAW_CONVOLUTIONS}:
-            reached = [layer for layer in layers.values() if layer.name in connected]
-            chosen = _automatic(module, reached, wanted)
+            convolutions = {
+                name
+                for name, layer in layers.items()
+                if isinstance(module.get_submodule(layer.module), nn.Conv2d) and not layer.at_input
+            }
+            candidates = [layer for name, layer in layers.items() if name in convolutions | blocks]
+            connected = _connected(run, candidates, named)
+            chosen = _automatic(run, [one for one in candidates if one.name in connected], wanted)
         else:
-            chosen = _match([wanted] if isinstance(wanted, str) else wanted, outputs, layers)
-        for layer in chosen:
-            if layer.name not in connected:
-                raise LayerError(f"layer {layer.name}: does not reach the embedding")
+            patterns = [wanted] if isinstance(wanted, str) else wanted
+            chosen = _match(patterns, named, layers, aspect)
+            connected = _connected(run, chosen, named)
+            for layer in chosen:
+                if layer.name not in connected and not _globbed(layer, patterns):
+                    raise LayerError(f"layer {layer.name}: does not reach the embedding")
+            chosen = [layer for layer in chosen if layer.name in connected]
         if wanted == RAW_CONVOLUTIONS:
             return tuple(chosen)
-        return tuple(_merged(module, layer, outputs, trace) for layer in chosen)
+        return tuple(_merged(module, layer, run) for layer in chosen)
 
 
-def _merged(
-    module: nn.Module, layer: Layer, outputs: Sequence[_Output], trace: AffineTrace
-) -> Layer:
+def _merged(module: nn.Module, layer: Layer, run: _Pass) -> Layer:
     """A convolution with the frozen affine operations that follow it; any other layer as it is."""
-    if not isinstance(module.get_submodule(layer.module), _LINEAR_MAPS):
+    if not isinstance(module.get_submodule(layer.module), _LINEAR_MAPS) or layer.at_input:
         return layer
+    outputs = [output for output in run.outputs if not output.at_input]
     # A later module may overwrite a tensor and return it.
     places = {(id(output.value), output.version): output for output in outputs}
     (start,) = (o for o in outputs if (o.module, o.call) == (layer.module, layer.call))
     assert isinstance(start.value, Tensor)  # noqa: S101  it has a grid
     place, affine = start, None
-    for step in trace.follow(start.value):
+    for step in run.functions.follow(start.value):
         affine = step.operation.after(affine)
         # Copies change nothing, and would only move the place into a container.
         if affine.changes and (output := places.get((id(step.tensor), step.version))):
@@ -246,24 +328,18 @@ def hooked(
         Nothing. Hooks are removed after the block, also after an exception.
     """
     # Several layers may be taken at one place: a convolution, and the normalisation that is merged into it.
-    names: dict[str, dict[int, list[str]]] = {}
+    places: dict[tuple[str, bool], dict[int, list[str]]] = {}
     for layer in layers:
-        names.setdefault(layer.module, {}).setdefault(layer.call, []).append(layer.name)
-    modules = dict(module.named_modules()) if names else {}
-    calls = dict.fromkeys(names, 0)
-
-    def hook_of(module_name: str) -> Callable[[nn.Module, object, Tensor], Tensor | None]:
-        def count(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-            found = names[module_name].get(calls[module_name], [])
-            calls[module_name] += 1
-            for name in found:
-                replaced = hook(name, output)
-                output = output if replaced is None else replaced
-            return output if found else None
-
-        return count
-
-    handles = [modules[name].register_forward_hook(hook_of(name)) for name in names]
+        calls = places.setdefault((layer.module, layer.at_input), {})
+        calls.setdefault(layer.call, []).append(layer.name)
+    modules = dict(module.named_modules()) if places else {}
+    handles = []
+    for (name, at_input), calls in places.items():
+        show = _shower(calls, hook)
+        if at_input:
+            handles.append(modules[name].register_forward_pre_hook(partial(_enter, show)))
+        else:
+            handles.append(modules[name].register_forward_hook(partial(_leave, show)))
     try:
         yield
     finally:
@@ -271,81 +347,196 @@ def hooked(
             handle.remove()
 
 
-def _trace(module: nn.Module, inputs: Tensor) -> tuple[list[_Output], Tensor, AffineTrace]:
-    """The outputs of all modules in the order of execution, the embedding, and the functions that read them."""
+def _shower(
+    calls: Mapping[int, Sequence[str]], hook: Callable[[str, Tensor], Tensor | None]
+) -> Callable[[Tensor], Tensor]:
+    """Shows the hook the tensors of the calls with these numbers, and returns what the network continues with."""
+    numbers = count()
+
+    def show(tensor: Tensor) -> Tensor:
+        for name in calls.get(next(numbers), ()):
+            replaced = hook(name, tensor)
+            tensor = tensor if replaced is None else replaced
+        return tensor
+
+    return show
+
+
+def _enter(
+    show: Callable[[Tensor], Tensor], _module: nn.Module, inputs: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    return (show(inputs[0]), *inputs[1:]) if inputs else None
+
+
+def _leave(
+    show: Callable[[Tensor], Tensor], _module: nn.Module, _inputs: object, output: Tensor
+) -> Tensor:
+    return show(output)
+
+
+def _run(
+    module: nn.Module,
+    inputs: Tensor,
+    embedding: Callable[[Any], Tensor],
+    *,
+    entries: bool = False,
+) -> _Pass:
+    """Run a network once and trace it; with the first inputs of modules if wanted."""
     outputs: list[_Output] = []
-    counts: dict[str, int] = {}
-
-    def hook_of(name: str) -> Callable[[nn.Module, object, object], object]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> object:
-            version = version_of(output) if isinstance(output, Tensor) else 0
-            outputs.append(_Output(name, counts.get(name, 0), output, version))
-            counts[name] = counts.get(name, 0) + 1
-            # The network goes on with a copy, so that a later in-place operation does not change this output.
-            return output.clone() if isinstance(output, Tensor) else None
-
-        return hook
-
-    named = [(name, child) for name, child in module.named_modules() if name]
-    handles = [child.register_forward_hook(hook_of(name)) for name, child in named]
     # The network gets a copy, since it may write into its input.
     given = inputs.detach().requires_grad_() * 1
-    trace = AffineTrace(given)
-    try:
-        with trace:
-            embedding = module(given)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs, embedding, trace
+    functions, grid = AffineTrace(given), GridTrace(given)
+
+    def note(name: str, calls: Iterator[int], value: object, *, at_input: bool) -> None:
+        tensor = value if isinstance(value, Tensor) else None
+        version = 0 if tensor is None else version_of(tensor)
+        mark = None if tensor is None else grid.mark(tensor)
+        outputs.append(_Output(name, next(calls), value, version, mark, at_input))
+
+    def enter(name: str, calls: Iterator[int], _module: nn.Module, given: tuple[Any, ...]) -> None:
+        note(name, calls, given[0] if given else None, at_input=True)
+
+    def leave(
+        name: str, calls: Iterator[int], _module: nn.Module, _given: object, output: object
+    ) -> object:
+        note(name, calls, output, at_input=False)
+        # The network goes on with a copy, so that a later in-place operation does not change this output.
+        return output.clone() if isinstance(output, Tensor) else None
+
+    with ExitStack() as hooks:
+        for name, child in module.named_modules():
+            if name and entries:
+                hook = partial(enter, name, count())
+                hooks.enter_context(child.register_forward_pre_hook(hook))
+            if name:
+                hooks.enter_context(child.register_forward_hook(partial(leave, name, count())))
+        with grid, functions:
+            found = embedding(module(given))
+    # What was overwritten later cannot be recorded at a module's input.
+    kept = (o for o in outputs if not o.at_input or _unchanged(o))
+    return _Pass(tuple(kept), found, functions, grid)
 
 
-def _connected(embedding: Tensor, values: dict[str, Tensor]) -> set[str]:
-    """The names of the outputs that the embedding depends on."""
-    names = [name for name, value in values.items() if value.requires_grad]
-    if not names or not embedding.requires_grad:
+def _unchanged(output: _Output) -> bool:
+    return isinstance(output.value, Tensor) and version_of(output.value) == output.version
+
+
+def _connected(run: _Pass, layers: Sequence[Layer], named: Mapping[str, _Output]) -> set[str]:
+    """The names of the layers that the embedding depends on.
+
+    Raises:
+        LayerError: The embedding depends on a layer, but there are no gradients.
+    """
+    values = {layer.name: named[layer.name.partition("@")[0]] for layer in layers}
+    mark = run.grid.mark(run.embedding)
+    reached = ancestors(mark.value) if mark else set()
+    for name, output in values.items():
+        assert isinstance(output.value, Tensor)  # noqa: S101  it has a grid
+        if not output.value.requires_grad and output.mark and output.mark.value in reached:
+            raise LayerError(f"layer {name}: has no gradient; {_without_gradients(run)}")
+    tensors = {name: o.value for name, o in values.items() if isinstance(o.value, Tensor)}
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
+    if not tensors or not run.embedding.requires_grad:
         return set()
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-        embedding.sum(), [values[name] for name in names], allow_unused=True
+        run.embedding.sum(), list(tensors.values()), allow_unused=True
     )
-    return {name for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
+    return {name for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
 
 
-def _layer(name: str, output: _Output, aspect: float) -> Layer | None:
-    """The layer of an output that has a grid, else None."""
-    shape = tuple(output.value.shape) if isinstance(output.value, Tensor) else ()
-    if len(shape) == 4 and shape[2] * shape[3] > 1:  # noqa: PLR2004
-        return Layer(name, output.module, output.call, shape[1], (shape[2], shape[3]))
-    if len(shape) == 3 and (grid := _token_grid(shape[1], aspect)):  # noqa: PLR2004
-        extra, size = grid
-        return Layer(name, output.module, output.call, shape[2], size, extra)
-    return None
+def _without_gradients(run: _Pass) -> str:
+    """Why there are no gradients, and the way out."""
+    functions = [run.embedding.grad_fn]
+    seen = set()
+    while functions:
+        function = functions.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        if function.name() == "CheckpointFunctionBackward":
+            return (
+                "the module recomputes its activations (torch.utils.checkpoint with use_reentrant=True); "
+                "switch checkpoints off, or use use_reentrant=False"
+            )
+        functions.extend(following for following, _ in function.next_functions)
+    if run.grid.without_gradients:
+        return (
+            f"the forward pass runs in {run.grid.without_gradients}; remove it from the module's code, or use a "
+            "method that needs no gradients, such as occlusion"
+        )
+    return (
+        "the forward pass detaches its tensors (detach, data or numpy); remove that from the module's code, or use a "
+        "method that needs no gradients, such as occlusion"
+    )
 
 
-def _token_grid(tokens: int, aspect: float) -> tuple[int, tuple[int, int]] | None:
-    """How many leading tokens to drop so that the others fill a grid of the input's aspect ratio, and that grid."""
-    for extra in range(_MOST_EXTRA_TOKENS + 1):
-        columns = round(math.sqrt((tokens - extra) / aspect)) if tokens > extra else 0
-        rows = round(columns * aspect)
-        if rows * columns == tokens - extra and rows * columns > 1:
-            return extra, (rows, columns)
-    return None
+def _named(run: _Pass, ends: Collection[Value]) -> dict[str, _Output]:
+    """Outputs by the names of their layers, and the inputs at which a block ends."""
+    calls = Counter(output.module for output in run.outputs if not output.at_input)
+    named = {}
+    for output in run.outputs:
+        name = output.module if calls[output.module] <= 1 else f"{output.module}:{output.call}"
+        if not output.at_input:
+            named[name] = output
+        elif output.mark and output.mark.value in ends:
+            named[name + _INPUT] = output
+    return named
 
 
-def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> list[Layer]:
+def _layer(module: nn.Module, name: str, output: _Output) -> Layer | None:
+    """The layer of an output whose layout is known, else None."""
+    if not isinstance(output.value, Tensor):
+        return None
+    shape = tuple(output.value.shape)
+    places = output.mark.places if output.mark else None
+    found = find_layout(places, shape) if places else None
+    if not found and isinstance(module.get_submodule(output.module), _LINEAR_MAPS):
+        # Torch defines the axes of a convolution, unless something else than a picture was put on them.
+        grid = bool(places and places.rows is not None and places.columns is not None)
+        if output.at_input or grid or len(shape) != 4 or shape[2] * shape[3] == 1:  # noqa: PLR2004
+            return None
+        found = BCHW, (shape[2], shape[3])
+    return found and _layer_of(name, output, *found)
+
+
+def _layer_of(name: str, output: _Output, layout: Layout, size: tuple[int, int]) -> Layer:
+    assert isinstance(output.value, Tensor)  # noqa: S101  it has a layout
+    channels = layout.arranged(output.value.detach(), size).shape[1]
+    return Layer(name, output.module, output.call, channels, size, layout, output.at_input)
+
+
+def _blocks(
+    module: nn.Module,
+    ends: Iterable[Value],
+    named: Mapping[str, _Output],
+    layers: Mapping[str, Layer],
+) -> set[str]:
+    """The names of the layers at which a transformer's blocks end."""
     modules = dict(module.named_modules())
 
-    def wanted(layer: Layer) -> bool:
-        if layer.extra_tokens is None:
-            return isinstance(modules[layer.module], nn.Conv2d)
-        # A transformer keeps its blocks in a list; the parts of a block are not in one.
-        parent = modules[layer.module.rpartition(".")[0]]
-        return isinstance(parent, nn.Sequential | nn.ModuleList) and any(
-            modules[layer.module].children()
-        )
+    def rank(name: str) -> tuple[bool, bool]:
+        # A block in a list, and its output rather than the input of what follows it.
+        own = modules[named[name].module]
+        parent = modules[named[name].module.rpartition(".")[0]]
+        lists = nn.Sequential | nn.ModuleList
+        return named[name].at_input, isinstance(own, lists) or not isinstance(parent, lists)
 
-    chosen = [layer for layer in layers if wanted(layer)]
+    places: dict[Value, list[str]] = {}
+    for name in layers:
+        if mark := named[name].mark:
+            places.setdefault(mark.value, []).append(name)
+    return {min(places[end], key=rank) for end in ends if end in places}
+
+
+def _automatic(run: _Pass, chosen: list[Layer], choice: str) -> list[Layer]:
     if not chosen:
+        if not run.embedding.requires_grad:
+            raise LayerError(f"the embedding has no gradient; {_without_gradients(run)}")
+        if not run.outputs:
+            raise LayerError(
+                "the module runs no submodules, as an exported program does; give the original module, or export it "
+                "with torch.onnx.export and use the architecture onnx"
+            )
         raise LayerError(
             "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
         )
@@ -356,16 +547,63 @@ def _automatic(module: nn.Module, layers: Sequence[Layer], choice: str) -> list[
 
 
 def _match(
-    wanted: Sequence[str], outputs: Sequence[_Output], layers: dict[str, Layer]
+    wanted: Sequence[str],
+    named: Mapping[str, _Output],
+    layers: Mapping[str, Layer],
+    aspect: float,
 ) -> list[Layer]:
-    known = {output.module for output in outputs}
-    chosen: dict[str, None] = {}
+    chosen: dict[str, Layer] = {}
     for pattern in wanted:
-        calls = [name for name, layer in layers.items() if pattern in {name, layer.module}]
-        matches = calls or [name for name in layers if fnmatchcase(name, pattern)]
-        if not matches:
-            if pattern in known:
-                raise LayerError(f"layer {pattern}: has no spatial extent")
+        matches = _matching(pattern, layers, layers)
+        if matches:
+            chosen |= {name: layers[name] for name in matches}
+            continue
+        base, at, text = pattern.rpartition("@")
+        outputs = {name: output for name, output in named.items() if not output.at_input}
+        found = _matching(base if at else pattern, outputs, outputs)
+        if not found:
             raise LayerError(f"layer {pattern}: no such layer; `leam models layers` lists them")
-        chosen.update(dict.fromkeys(matches))
-    return [layers[name] for name in chosen]
+        for name in found:
+            if not at:
+                raise LayerError(_no_layout(name, outputs[name]))
+            layer = _as_told(f"{name}@{text}", outputs[name], text, aspect)
+            chosen[layer.name] = layer
+    return list(chosen.values())
+
+
+def _globbed(layer: Layer, patterns: Collection[str]) -> bool:
+    """Whether a layer was found by a glob alone, which leaves out what does not reach the embedding."""
+    names = {layer.name, layer.module, layer.name.rpartition("@")[0]}
+    return names.isdisjoint(patterns)
+
+
+def _matching(
+    pattern: str, names: Iterable[str], places: Mapping[str, Layer] | Mapping[str, _Output]
+) -> list[str]:
+    calls = [name for name in names if pattern in {name, places[name].module}]
+    return calls or [name for name in names if fnmatchcase(name, pattern)]
+
+
+def _no_layout(name: str, output: _Output) -> str:
+    """Why an output cannot be a layer."""
+    if not isinstance(output.value, Tensor):
+        return f"layer {name}: returns {type(output.value).__name__}, not a tensor"
+    shape = tuple(output.value.shape)
+    if sum(size > 1 for size in shape[1:]) < 2:  # noqa: PLR2004
+        return f"layer {name}: has no spatial extent"
+    return (
+        f"layer {name}: which axes of its output {shape} are rows and columns could not be followed from the picture; "
+        f"if it has a grid, name its layout, such as {name}@BHWC or {name}@BNC+1 ({_LAYOUT_HELP})"
+    )
+
+
+def _as_told(name: str, output: _Output, text: str, aspect: float) -> Layer:
+    """The layer of an output whose layout the user has named."""
+    layout = Layout.parse(text)
+    if layout is None:
+        raise LayerError(f"layer {name}: {text} is no layout; write {_LAYOUT_HELP}")
+    shape = tuple(output.value.shape) if isinstance(output.value, Tensor) else ()
+    size = layout.size(shape, aspect)
+    if size is None:
+        raise LayerError(f"layer {name}: an output of shape {shape} has not the layout {layout}")
+    return _layer_of(name, output, layout, size)

@@ -1,0 +1,634 @@
+"""Follow the places of the picture through a forward pass, and find rows, columns and channels of an output.
+
+Each tensor has a place in the picture for each of its elements: the row and column that it came from. Operations that
+move elements move their places, a contraction takes the mean of the places along its axis, and where several tensors
+meet, the places of the one that was averaged least count. Class tokens have none. The places depend on the operations
+alone, and not on the values or on the shapes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+# Operations that keep every element and its value, and that at most arrange them anew.
+_KEEP = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "to"}
+_SHAPES = {"_reshape_alias", "_unsafe_view", "reshape", "unflatten", "view"}
+_TURNS = {"movedim", "permute", "t", "transpose", "unsqueeze"}
+_VIEWS = {*_SHAPES, *_TURNS, "expand", "squeeze"}
+_MOVES = {
+    *("_pad_circular", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d"),
+    *("replication_pad1d", "replication_pad2d", "repeat", "flip", "roll", "rot90", "unfold"),
+    *("cat", "stack", "narrow", "select", "slice", "split", "split_with_sizes", "unbind"),
+    *("unsafe_split", "unsafe_split_with_sizes", "pixel_shuffle", "pixel_unshuffle", "im2col"),
+    *("gather", "index", "index_select", "take_along_dim"),
+}
+_REDUCTIONS = {
+    *("amax", "amin", "argmax", "argmin", "max", "min", "mean", "median", "prod", "sum"),
+    *("linalg_vector_norm", "logsumexp", "norm", "std", "std_mean", "var", "var_mean"),
+}
+_POOLS = ("adaptive_avg_pool", "_adaptive_avg_pool", "avg_pool", "upsample", "_upsample")
+_MAX_POOLS = ("max_pool", "adaptive_max_pool")
+# The first matrix is this argument, the second the next one.
+_PRODUCTS = {"bmm": 0, "linear": 0, "mm": 0, "mv": 0} | dict.fromkeys(
+    ["_addmm_activation", "addmm", "addmv", "baddbmm"], 1
+)
+_SUMS = frozenset({"add", "add_", "addcmul", "addcmul_"})
+_ATTENTION = "_scaled_dot_product"
+# Operations whose results have the shape of an input, but not its places.
+_OPAQUE = ("_fft", "linalg_", "sort", "topk", "scatter", "index_put", "as_strided")
+
+# Places closer than this, in pixels of the picture, are the same.
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where in the picture the elements of a tensor come from.
+
+    Attributes:
+        rows: Rows, float64, of a shape that broadcasts to the tensor's; NaN for elements without a place. None if no
+            element has one, or all have the same.
+        columns: Columns, likewise.
+        blur: How often places were averaged.
+    """
+
+    rows: Tensor | None
+    columns: Tensor | None
+    blur: int = 0
+
+    def each(self, change: Callable[[Tensor], Tensor], blur: int = 0) -> Places:
+        """The places after a change of rows and of columns."""
+        rows, columns = (
+            axis if axis is None or (found := change(axis)) is axis else _squeezed(found)
+            for axis in (self.rows, self.columns)
+        )
+        return Places(rows, columns, self.blur + blur)
+
+    @property
+    def known(self) -> bool:
+        """Whether any element has a place."""
+        return self.rows is not None or self.columns is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Numbers that an operation computed, in whatever shape.
+
+    Attributes:
+        number: In the order of execution.
+        sources: The values that it was computed from.
+        mixes: Whether the operation mixed places.
+        convolves: Whether it was a convolution.
+        summands: The two values of a sum of tensors of one shape.
+    """
+
+    number: int
+    sources: tuple[Value, ...] = ()
+    mixes: bool = False
+    convolves: bool = False
+    summands: tuple[Value, Value] | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is known about a tensor: the value that it holds, and the places of its elements."""
+
+    value: Value
+    places: Places
+
+
+class GridTrace(TorchDispatchMode):
+    """Records the places and values of the tensors that a forward pass computes from its input.
+
+    Args:
+        inputs: The network's input, ``(1, C, h, w)``.
+
+    Attributes:
+        without_gradients: ``torch.no_grad`` or ``torch.inference_mode`` if part of the pass ran in it; else empty.
+    """
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()
+        device = inputs.device
+        rows = torch.arange(inputs.shape[2], dtype=torch.float64, device=device)
+        columns = torch.arange(inputs.shape[3], dtype=torch.float64, device=device)
+        places = Places(rows.view(1, 1, -1, 1), columns.view(1, 1, 1, -1))
+        self._marks = {id(inputs): Mark(Value(0), places)}
+        # The id of an object is unique only while the object lives.
+        self._alive: list[Tensor] = [inputs]
+        self._count = 0
+        self.sums: list[Value] = []
+        self.without_gradients = ""
+
+    def mark(self, tensor: Tensor) -> Mark | None:
+        """What is known about a tensor now; None if it does not depend on the input."""
+        return self._marks.get(id(tensor))
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        """Run any operation of torch, and follow the places of what it reads."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        marks = [mark for tensor in given if (mark := self.mark(tensor))]
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if not marks:
+            return result
+        if not torch.is_grad_enabled():
+            inference = torch.is_inference_mode_enabled()
+            self.without_gradients = "torch.inference_mode" if inference else "torch.no_grad"
+        call = _Call(func, args, kwargs, given, made, self)
+        try:
+            places = call.places()
+        except RuntimeError:
+            # Not every operation accepts numbers of this type or shape; nothing is known of its results then.
+            places = call.each_gets(_NOWHERE)
+        value = self._value(call, marks)
+        for tensor, found in zip(made, places, strict=True):
+            self._marks[id(tensor)] = Mark(value, found)
+        self._alive.extend(made)
+        return result
+
+    def _value(self, call: _Call, marks: Sequence[Mark]) -> Value:
+        if call.name in _KEEP or call.name in _VIEWS:
+            return marks[0].value
+        self._count += 1
+        summands = None
+        if call.name in _SUMS and len(marks) == 2:  # noqa: PLR2004
+            same = call.given[0].shape == call.made[0].shape
+            summands = (marks[0].value, marks[1].value) if same else None
+        sources = tuple(dict.fromkeys(mark.value for mark in marks))
+        value = Value(self._count, sources, call.mixes, "convolution" in call.name, summands)
+        if summands:
+            self.sums.append(value)
+        return value
+
+
+class _Call:
+    """One call of an operation of torch, and what it does to places."""
+
+    def __init__(
+        self, func: Any, args: Any, kwargs: Any, given: list[Tensor], made: list[Tensor], trace: GridTrace  # noqa: ANN401
+    ) -> None:  # fmt: skip
+        self.func, self.args, self.kwargs = func, args, kwargs
+        self.given, self.made, self.trace = given, made, trace
+        self.name: str = func._schema.name.partition("::")[2]  # noqa: SLF001  its only name
+        self.mixes = False
+
+    def places(self) -> list[Places]:
+        """The places of each result."""
+        name = self.name.removesuffix("_copy")
+        if self.name in _KEEP:
+            return [self.of(self.given[0])] * len(self.made)
+        if name in _VIEWS or name in _MOVES:
+            return self.moved()
+        if name in _PRODUCTS:
+            return self.each_gets(self.product(_PRODUCTS[name]))
+        if name.startswith(_ATTENTION):
+            self.mixes = True
+            query = self.of(self.given[0]).each(lambda p: _mean(p, [-1]))
+            return [query, *[_NOWHERE] * (len(self.made) - 1)]
+        if "convolution" in name:
+            return self.each_gets(self.convolved())
+        if name.startswith(_POOLS + _MAX_POOLS):
+            return self.pooled()
+        if name in _REDUCTIONS:
+            return self.each_gets(self.reduced())
+        if name == "copy_":
+            return [self.of(self.given[-1])]
+        return self.elementwise()
+
+    def of(self, tensor: object) -> Places:
+        """The places of an argument."""
+        mark = self.trace.mark(tensor) if isinstance(tensor, Tensor) else None
+        return mark.places if mark else _NOWHERE
+
+    def argument(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
+        """An argument by its name."""
+        names = [argument.name for argument in self.func._schema.arguments]  # noqa: SLF001
+        if name in self.kwargs:
+            return self.kwargs[name]
+        place = names.index(name) if name in names else len(self.args)
+        return self.args[place] if place < len(self.args) else default
+
+    def each_gets(self, places: Places) -> list[Places]:
+        return [places] * len(self.made)
+
+    def moved(self) -> list[Places]:
+        """The operation itself, on places."""
+        if self.func._overloadname == "dtype":  # noqa: SLF001  its only name
+            return [_NOWHERE]
+        first = self.args[0]
+        moving = list(first) if isinstance(first, list | tuple) else [first]
+        found = [self.of(tensor) for tensor in moving]
+        results = []
+        for axis in ("rows", "columns"):
+            given = [getattr(places, axis) for places in found]
+            if all(places is None for places in given):
+                results.append([None] * len(self.made))
+            elif self.name in _SHAPES:
+                shaped = _reshaped(given[0], moving[0].shape, self.made[0].shape)
+                results.append([_squeezed(shaped)])
+            elif self.name in _TURNS:
+                results.append([self.func(given[0], *self.args[1:], **self.kwargs)])
+            else:
+                whole = [_whole(p, tensor) for p, tensor in zip(given, moving, strict=True)]
+                outcome = self.move(whole if isinstance(first, list | tuple) else whole[0])
+                results.append([_squeezed(leaf) for leaf in tree_leaves(outcome)])
+        blur = max(places.blur for places in found)
+        return [Places(rows, columns, blur) for rows, columns in zip(*results, strict=True)]
+
+    def move(self, places: Any) -> Any:  # noqa: ANN401
+        """The operation with places instead of its first argument."""
+        if self.name == "constant_pad_nd":
+            return self.func(places, self.args[1], math.nan)
+        return self.func(places, *self.args[1:], **self.kwargs)
+
+    def product(self, place: int) -> Places:
+        """Of a matrix product: of the matrix that is not averaged along the common axis, or of the first one."""
+        left, right = self.args[place], self.args[place + 1]
+        axis = -1 if self.name == "linear" or right.ndim == 1 else -2
+        found = []
+        for tensor, along in ((left, -1), (right, axis)):
+            places = self.of(tensor)
+            blurred = any(_varies(p, along) for p in (places.rows, places.columns))
+            self.mixes |= blurred
+            places = places.each(partial(_mean, axes=[along]), int(blurred))
+            if self.name == "linear" and tensor is right:
+                places = places.each(lambda p: p.transpose(-1, -2))
+            found.append((not places.known, blurred, places))
+        if right.ndim == 1:
+            return found[0][2].each(lambda p: p.squeeze(-1))
+        return min(found, key=lambda item: item[:2])[2]
+
+    def convolved(self) -> Places:
+        """Means over channels and windows; windows that keep the size of the grid keep its places."""
+        tensor, weight = self.given[0], self.given[1]
+        places = self.of(tensor)
+        self.mixes = weight.shape[2:].numel() > 1 or any(
+            _varies(p, 1) for p in (places.rows, places.columns)
+        )
+        kernel = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float64, device=weight.device)
+        stride, padding, dilation, transposed, output_padding = self.args[3:8]
+
+        def run(p: Tensor) -> Tensor:
+            result: Tensor = torch.ops.aten.convolution(
+                p, kernel, None, stride, padding, dilation, transposed, output_padding, 1
+            )
+            return result
+
+        def change(p: Tensor) -> Tensor:
+            p = _mean(p, [1])
+            return _averaged(run, p.expand(len(p), 1, *tensor.shape[2:]))
+
+        if self.made[0].shape[2:] == tensor.shape[2:]:
+            return places.each(lambda p: _mean(p, [1]), int(self.mixes))
+        return places.each(change, int(self.mixes))
+
+    def pooled(self) -> list[Places]:
+        """Means over windows; of the smallest and largest place for pooling that takes the largest value."""
+        tensor, rest = self.given[0], self.args[1:]
+        self.mixes = True
+        if self.made[0].shape == tensor.shape:
+            return self.each_gets(self.of(tensor).each(lambda p: p, 1))
+
+        def run(p: Tensor) -> Tensor:
+            result: Tensor = tree_leaves(self.func(p, *rest, **self.kwargs))[0]
+            return result
+
+        def change(p: Tensor) -> Tensor:
+            axes = min(2, tensor.ndim - 1)
+            p = p.expand(*p.shape[:-axes], *tensor.shape[-axes:]).contiguous()
+            if self.name.startswith(_MAX_POOLS):
+                return (run(p) - run(-p)) / 2
+            return _averaged(run, p)
+
+        return self.each_gets(self.of(tensor).each(change, 1))
+
+    def reduced(self) -> Places:
+        """Means over the reduced axes."""
+        tensor = self.given[0]
+        axes = self.argument("dim")
+        axes = list(range(tensor.ndim)) if axes in (None, []) else axes
+        axes = [axis % tensor.ndim for axis in (axes if isinstance(axes, list | tuple) else [axes])]
+        places = self.of(tensor)
+        blurred = any(_varies(p, axis) for p in (places.rows, places.columns) for axis in axes)
+        self.mixes = blurred
+        keep = self.made[0].ndim == tensor.ndim
+
+        def change(p: Tensor) -> Tensor:
+            p = _mean(p, axes)
+            return p if keep else p.squeeze(axes)
+
+        return places.each(change, int(blurred))
+
+    def elementwise(self) -> list[Places]:
+        """Of the input that was averaged least; nothing is known if none has the shape of the result."""
+        self.mixes |= "attention" in self.name or "transformer" in self.name
+        if self.name.startswith(_OPAQUE):
+            return self.each_gets(_NOWHERE)
+        known = [places for tensor in self.given if (places := self.of(tensor)).known]
+        found = [_joined([p for p in known if _fits(p, made.shape)]) for made in self.made]
+        return [
+            places.each(partial(_deep, axes=made.ndim))
+            for places, made in zip(found, self.made, strict=True)
+        ]
+
+
+_NOWHERE = Places(None, None)
+
+
+def _fits(places: Places, shape: torch.Size) -> bool:
+    """Whether places broadcast to a shape."""
+    axes = [axis for axis in (places.rows, places.columns) if axis is not None]
+    return all(
+        axis.ndim <= len(shape)
+        and all(n in {1, m} for n, m in zip(axis.shape[::-1], shape[::-1], strict=False))
+        for axis in axes
+    )
+
+
+def _joined(found: Sequence[Places]) -> Places:
+    """Where tensors meet: the places that were averaged least, or their mean if several were."""
+    if len(found) == 1:
+        return found[0]
+    return Places(
+        _least([(places.rows, places.blur) for places in found]),
+        _least([(places.columns, places.blur) for places in found]),
+        min((places.blur for places in found), default=0),
+    )
+
+
+def _least(found: Sequence[tuple[Tensor | None, int]]) -> Tensor | None:
+    known = [(axis, blur) for axis, blur in found if axis is not None]
+    least = min((blur for _, blur in known), default=0)
+    best = [axis for axis, blur in known if blur == least]
+    return reduce(_between, best) if best else None
+
+
+def _between(a: Tensor, b: Tensor) -> Tensor:
+    """The mean of two places; the only one where one is missing."""
+    if a is b:
+        return a
+    return torch.where(a.isnan(), b, torch.where(b.isnan(), a, (a + b) / 2))
+
+
+def _whole(places: Tensor | None, tensor: Tensor) -> Tensor:
+    """Places in the full shape of their tensor; NaN if there are none."""
+    if places is None:
+        return torch.full(tensor.shape, math.nan, dtype=torch.float64, device=tensor.device)
+    return places.expand(tensor.shape)
+
+
+def _varies(places: Tensor | None, axis: int) -> bool:
+    return places is not None and -places.ndim <= axis < places.ndim and places.shape[axis] > 1
+
+
+def _mean(places: Tensor, axes: Sequence[int]) -> Tensor:
+    """The mean along axes of those that have a place, as axes of size 1."""
+    axes = [axis for axis in axes if places.shape[axis] > 1]
+    return places.nanmean(axes, keepdim=True) if axes else places
+
+
+def _averaged(run: Callable[[Tensor], Tensor], places: Tensor) -> Tensor:
+    """An average of those that have a place, by an operation that also averages padding."""
+    missing = places.isnan()
+    weights = run((~missing).to(places.dtype))
+    found = run(places.masked_fill(missing, 0.0)) / weights
+    return found.masked_fill(weights.abs() < _SAME, math.nan)
+
+
+def _squeezed(places: Tensor) -> Tensor | None:
+    """Places with size 1 along the axes on which they are constant; None if no two differ."""
+    missing = places.isnan()
+    holes = bool(missing.any())
+    for axis, size in enumerate(places.shape):
+        if size == 1:
+            continue
+        first = places.narrow(axis, 0, 1)
+        if holes:
+            first = places.masked_fill(missing, math.inf).amin(axis, keepdim=True)
+        apart = (places - first).abs()
+        if not bool((apart > _SAME).any()):
+            places = first.masked_fill(first.isinf(), math.nan) if holes else first
+            missing = places.isnan()
+    return places if places.numel() > 1 else None
+
+
+def _reshaped(places: Tensor, old: torch.Size, new: torch.Size) -> Tensor:
+    """Places of a tensor of another shape, full only along the axes that are split or merged where places vary."""
+    places = _deep(places, len(old))
+    given: list[int] = []
+    wanted: list[int] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start, first = i, j
+        before, after = math.prod(old[i : i + 1]), math.prod(new[j : j + 1])
+        i, j = i + 1, j + 1
+        while before != after:
+            if before < after:
+                before, i = before * old[i], i + 1
+            else:
+                after, j = after * new[j], j + 1
+        whole = any(size > 1 for size in places.shape[start:i])
+        given += [size if whole else 1 for size in old[start:i]]
+        wanted += [size if whole else 1 for size in new[first:j]]
+    return places.expand(given).reshape(wanted)
+
+
+def _deep(places: Tensor, axes: int) -> Tensor:
+    """Places with this number of axes."""
+    more = axes - places.ndim
+    return places.view([1] * more + list(places.shape)) if more else places
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the axes of an output are.
+
+    Attributes:
+        axes: A letter for each axis: ``B`` faces, ``C`` channels, ``H`` rows, ``W`` columns; or ``N``, tokens that are
+            the grid row by row. In small letters, ``h`` runs upwards and ``w`` and ``n`` from right to left.
+        before: Number of tokens before those of the grid, such as class tokens.
+        after: Number of tokens after them.
+    """
+
+    axes: str = "BCHW"
+    before: int = 0
+    after: int = 0
+
+    def __str__(self) -> str:
+        before, after = f"+{self.before}" * bool(self.before), f"-{self.after}" * bool(self.after)
+        return self.axes + before + after
+
+    @classmethod
+    def parse(cls, text: str) -> Layout | None:
+        """A layout from its text, such as ``BHWC``, or ``BNC+1-4`` for one token before the grid and four after it."""
+        found = re.fullmatch(r"([BCHWNhwn]+)(?:\+(\d{1,4}))?(?:-(\d{1,4}))?", text)
+        if not found:
+            return None
+        axes, before, after = found[1], int(found[2] or 0), int(found[3] or 0)
+        grid = "".join(sorted(axes.upper().replace("C", "")))
+        if grid != "BN" and (grid != "BHW" or before or after):
+            return None
+        return cls(axes, before, after)
+
+    @property
+    def tokens(self) -> int | None:
+        """The axis of the tokens; None if rows and columns are axes of their own."""
+        found = self.axes.upper().find("N")
+        return None if found < 0 else found
+
+    def size(self, shape: Sequence[int], aspect: float) -> tuple[int, int] | None:
+        """Rows and columns of an output of this layout; those of tokens from the picture's rows for each column.
+
+        None if the layout does not fit the shape.
+        """
+        if len(shape) != len(self.axes):
+            return None
+        if self.tokens is None:
+            upper = self.axes.upper()
+            return shape[upper.index("H")], shape[upper.index("W")]
+        count = shape[self.tokens] - self.before - self.after
+        columns = round(math.sqrt(max(count, 0) / aspect))
+        rows = count // columns if columns else 0
+        return (rows, columns) if rows * columns == count > 0 else None
+
+    def arranged(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """An output as ``(B, C, h, w)``."""
+        if self.axes == "BCHW":
+            return output
+        grid = "N" if self.tokens is not None else "HW"
+        upper = self.axes.upper()
+        channels = [axis for axis, letter in enumerate(upper) if letter == "C"]
+        output = output.permute(upper.index("B"), *channels, *map(upper.index, grid))
+        if self.tokens is not None:
+            output = output.narrow(-1, self.before, math.prod(size))
+        output = output.reshape(len(output), -1, *size)
+        return output.flip(*flips) if (flips := self._flips) else output
+
+    @property
+    def _flips(self) -> list[int]:
+        return [axis for axis, letters in ((2, "h"), (3, "wn")) if set(letters) & set(self.axes)]
+
+
+BCHW = Layout()
+"""The layout of an ordinary feature map."""
+
+
+def find_layout(places: Places, shape: Sequence[int]) -> tuple[Layout, tuple[int, int]] | None:
+    """The layout of an output for one face, and its rows and columns; None if its places are not a grid.
+
+    Rows must vary along one axis and columns along another one, or both along one axis of tokens, each in steps in one
+    direction. The faces are the first axis of size 1.
+    """
+    if places.rows is None or places.columns is None or 1 not in shape:
+        return None
+    rows, columns = (_deep(p, len(shape)) for p in (places.rows, places.columns))
+    along = [[axis for axis, n in enumerate(p.shape) if n > 1] for p in (rows, columns)]
+    if [len(axes) for axes in along] != [1, 1]:
+        return None
+    (row,), (column,) = along
+    axes = ["C"] * len(shape)
+    axes[list(shape).index(1)] = "B"
+    if row != column:
+        down, right = _direction(rows.flatten()), _direction(columns.flatten())
+        if not down or not right:
+            return None
+        axes[row], axes[column] = "H" if down > 0 else "h", "W" if right > 0 else "w"
+        return Layout("".join(axes)), (shape[row], shape[column])
+    found = _token_grid(rows.flatten(), columns.flatten())
+    if not found:
+        return None
+    axes[row], before, size = found
+    after = shape[row] - before - math.prod(size)
+    return Layout("".join(axes), before, after), size
+
+
+def _token_grid(rows: Tensor, columns: Tensor) -> tuple[str, int, tuple[int, int]] | None:
+    """The letter of the axis of tokens with these places, the number of tokens before the grid, and its size."""
+    (there,) = (~(rows.isnan() | columns.isnan())).nonzero(as_tuple=True)
+    if len(there) < 2 or int(there[-1] - there[0]) + 1 != len(there):  # noqa: PLR2004
+        return None
+    rows, columns = rows[there], columns[there]
+    (next_row,) = ((rows - rows[0]).abs() > _SAME).nonzero(as_tuple=True)
+    width = int(next_row[0]) if len(next_row) else len(there)
+    if len(there) % width:
+        return None
+    rows, columns = rows.view(-1, width), columns.view(-1, width)
+    even = max((rows - rows[:, :1]).abs().max(), (columns - columns[:1]).abs().max()) <= _SAME
+    right = _direction(columns[0])
+    if not even or _direction(rows[:, 0]) <= 0 or not right:
+        return None
+    return "N" if right > 0 else "n", int(there[0]), (len(rows), width)
+
+
+def _direction(places: Tensor) -> int:
+    """1 if places grow along an axis, -1 if they shrink, else 0. Padding at both ends may have none."""
+    (there,) = (~places.isnan()).nonzero(as_tuple=True)
+    steps = places.diff()[there[:-1]] if len(there) else places
+    if not len(steps) or bool(steps.isnan().any()):
+        return 0
+    return int((steps > _SAME).all()) - int((steps < -_SAME).all())
+
+
+def block_ends(sums: Sequence[Value]) -> list[Value]:
+    """The sums that end the blocks without convolutions of a residual network, as a transformer's.
+
+    A sum ends a branch if one summand was computed from the other. A branch with a convolution is left to the
+    convolutions. A branch that mixes places (attention) and the next one, if it mixes none (a multilayer perceptron),
+    are one block.
+    """
+    branches = [(value, branch) for value in sums if (branch := _branch(value)) is not None]
+    ends = []
+    for index, (value, branch) in enumerate(branches):
+        if any(step.convolves for step in branch):
+            continue
+        if any(step.mixes for step in branch):
+            later = (_between_values(value, after) for after, _ in branches[index + 1 :])
+            following = next((steps for steps in later if steps is not None), None)
+            if following is not None and not any(step.mixes for step in following):
+                continue
+        ends.append(value)
+    return ends
+
+
+def _branch(value: Value) -> set[Value] | None:
+    """The values between a sum and its summand from which the other one was computed; None if neither was."""
+    assert value.summands  # noqa: S101
+    one, other = value.summands
+    if one is other:
+        return None
+    skip, end = (one, other) if one.number < other.number else (other, one)
+    return _between_values(skip, end)
+
+
+def ancestors(value: Value) -> set[Value]:
+    """A value and all that it was computed from."""
+    found, waiting = {value}, [value]
+    while waiting:
+        new = [source for source in waiting.pop().sources if source not in found]
+        found.update(new)
+        waiting.extend(new)
+    return found
+
+
+def _between_values(start: Value, end: Value) -> set[Value] | None:
+    """The values that were computed after a value and lead to a later one, with it; None if it does not."""
+    found, waiting, reached = {end}, [end], False
+    while waiting:
+        for source in waiting.pop().sources:
+            reached |= source is start
+            if source.number > start.number and source not in found:
+                found.add(source)
+                waiting.append(source)
+    return found if reached else None
