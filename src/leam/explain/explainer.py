@@ -12,7 +12,7 @@ from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 from leam.explain.backends import AUTO, BACKENDS, FASTEST, Chips
 from leam.explain.backends.plain import Plain
-from leam.explain.layers import CONVOLUTIONS, Layer, check_module, choose_layers, differentiable
+from leam.explain.layers import CONVOLUTIONS, Layer, layers_of
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
@@ -102,8 +102,8 @@ class Explainer:
         backend: The name of the chosen backend, never ``auto``; ``plain`` may take over, see :class:`Maps`.
 
     Raises:
-        LayerError: A layer does not exist, has no grid or does not reach the embedding.
-        ModelError: The module has parameters that are not float32, or script modules, or does not return embeddings.
+        LayerError: A layer does not exist, has no grid or no clear layout, or does not reach the embedding.
+        ModelError: The module contains TorchScript modules, or does not return embeddings.
         InputError: There is no such weighting, aggregate or backend.
     """
 
@@ -122,10 +122,7 @@ class Explainer:
         self.backend = FASTEST if backend == AUTO else backend
         weigh, build = WEIGHTINGS[weighting], BACKENDS[self.backend]
         self._join = AGGREGATES[aggregate]
-        with differentiable(recognizer.module):
-            blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
-            check_module(recognizer, blank)
-            self.layers = choose_layers(recognizer.module, blank, layers)
+        self.layers = layers_of(recognizer, layers)
         self._compute = build(recognizer, self.layers, weigh)
         self._plain = Plain(recognizer, self.layers, weigh)
 
