@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from leam.faces.people import read_people
 from leam.files import sha256_of
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
-from leam.study.engine import ENGINES, EngineOptions
+from leam.study.engine import ENGINES, Done, EngineOptions
 from leam.study.engines.ray import RayEngine, Setup, start_worker
 from leam.study.plan import Plan, Settings
 from leam.study.run import plan_study, run_study
@@ -165,3 +166,60 @@ def test_options_of_the_other_engine_are_refused(slices, tmp_path):
         ENGINES["local"](slices, folder, [], EngineOptions(address="head:6379"))
     with pytest.raises(InputError, match="--workers: only available with --engine local"):
         ENGINES["ray"](slices, folder, [], EngineOptions(workers=2))
+
+
+def test_the_gpu_is_assigned_by_ray(slices, tmp_path):
+    folder = begun(tmp_path / "run", slices)
+    with pytest.raises(
+        InputError, match="--device cuda:1: Ray assigns the GPUs; use --device cuda"
+    ):
+        ENGINES["ray"](slices, folder, [], EngineOptions(device="cuda:1"))
+
+
+def test_a_cluster_without_a_gpu_is_said_so(cluster, slices, tmp_path):
+    folder = begun(tmp_path / "run", slices)
+    with pytest.raises(InputError, match="--device cuda: the Ray cluster has no GPU"):
+        ENGINES["ray"](slices, folder, [], EngineOptions(device="cuda"))
+
+
+def test_a_worker_without_the_device_stops_the_study(slices, tmp_path):
+    folder = begun(tmp_path / "run", slices)
+    setup = replace(setup_of(folder, slices), device="cuda:7")
+    with pytest.raises(StudyError, match=r"the Ray worker on .*: device cuda:7: not available"):
+        start_worker(setup)
+
+
+@pytest.fixture
+def gpus(cluster) -> Iterator[None]:
+    """A cluster that claims two GPUs, which no task uses; the other tests' cluster is gone for a while."""
+    ray.shutdown()
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+
+
+def test_each_actor_has_a_gpu_to_itself_and_is_replaced_if_it_dies(
+    gpus, slices, tmp_path, monkeypatch
+):
+    folder = begun(tmp_path / "run", slices)
+    engine = RayEngine(slices, folder, [], device="auto")
+    actor = ray.remote(num_cpus=1, num_gpus=1, max_restarts=0)(_Assigned)
+    monkeypatch.setattr(engine, "_actor", actor)
+    jobs = [Job("explain", "mortal", index, (str(tmp_path / "grave"),)) for index in range(6)]
+    done = list(engine.run(jobs))
+    assert [one.fault for one in done] == [None] * 6
+    assert {one.device for one in done} == {"0", "1"}
+    assert len(engine._idle) == 2
+    engine.close()
+
+
+class _Assigned:
+    """Answers with the GPU that it was given, and dies once."""
+
+    def work(self, _setup, jobs):
+        grave = Path(jobs[0].stages[0])
+        if jobs[0].index == 2 and not grave.exists():
+            grave.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [Done(job, device=str(ray.get_gpu_ids()[0])) for job in jobs]

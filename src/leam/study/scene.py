@@ -16,12 +16,14 @@ from leam.errors import StudyError
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.person import Population
 from leam.explain.targets import (
+    IMPOSTORS,
     Target,
     contrast_target,
     nearest,
+    person_templates,
     reference_target,
     self_target,
-    template,
+    templates_of_others,
 )
 from leam.parsers.parsing import Parsing
 from leam.recognizers.card import Similarity
@@ -33,9 +35,6 @@ from leam.study.plan import Plan, Settings
 
 BATCH = 32
 """Faces that are explained at once."""
-
-# How many nearest impostors the contrast target pushes away from.
-_IMPOSTORS = 5
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ class Scene:
         for row in range(*rows.indices(len(people))):
             neighbours = own[[name != people[row] for name in names]]
             candidates = neighbours if outside is None else torch.cat([neighbours, outside])
-            found.append(nearest(templates[row : row + 1], candidates, _IMPOSTORS, self.kind)[0])
+            found.append(nearest(templates[row : row + 1], candidates, IMPOSTORS, self.kind)[0])
         return torch.stack(found)
 
 
@@ -270,24 +269,6 @@ def next_picture(people: NDArray[np.str_], row: int) -> int | None:
     same = np.flatnonzero(people == people[row])
     after = int(same[(np.searchsorted(same, row) + 1) % len(same)])
     return None if after == row else after
-
-
-def templates_of_others(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
-    """For each face, the template of the same person's other faces, ``(n, D)``."""
-    rows = []
-    for row, person in enumerate(people):
-        same = torch.from_numpy(people == person)
-        same[row] = False
-        rows.append(template(embeddings[same], kind))
-    return torch.stack(rows)
-
-
-def person_templates(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
-    """The template of each person, ``(people, D)``, in the order of their first faces."""
-    names = dict.fromkeys(people.tolist())
-    return torch.stack(
-        [template(embeddings[torch.from_numpy(people == name)], kind) for name in names]
-    )
 
 
 def seeded(key: str, seed: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from leam.devices import description
+from leam.devices import CPU, description
 from leam.errors import StudyError
 from leam.explain.explainer import Explainer
 from leam.explain.person import FEWEST_PEOPLE, Population
@@ -79,7 +79,7 @@ class Worker:
         alone: bool = False,
     ) -> None:
         self.plan, self.folder, self._alone = plan, folder, alone
-        self._device = device or recognizers[0].device
+        self._device = device or next((one.device for one in recognizers), CPU)
         for recognizer in recognizers if device else ():
             recognizer.to(self._device)
         # Invalid settings fail here, before hours of work.

@@ -17,7 +17,7 @@ class Provenance(Section):
     order = 190
 
     def parts(self, context: Context) -> Iterator[Part]:
-        """Versions and plug-ins, settings, recognizers with licence and hash, and how the page may be shared."""
+        """Versions and plug-ins, settings, recognizers with licence, hash and device, and how to share the page."""
         plan = context.plan
         settings = plan.settings.model_dump(mode="json").items()
         recognizers = []
@@ -25,7 +25,11 @@ class Provenance(Section):
             about = "; ".join(
                 filter(None, [model.card.license or "licence not stated", model.card.source])
             )
-            recognizers.append((model.card.name, Cell(f"{about}; sha256 {model.sha256}", "break")))
+            found = context.summary.recognizers.get(model.card.name)
+            places = ", ".join(found.devices) if found else ""
+            ran = f"; {model.precision}{' on ' if places else ''}{places}"
+            text = f"{about}; sha256 {model.sha256}{ran}"
+            recognizers.append((model.card.name, Cell(text, "break")))
         yield Table(
             (),
             [

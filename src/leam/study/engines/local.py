@@ -40,7 +40,7 @@ def local(
     """
     if options.address:
         raise InputError("--address: only available with --engine ray")
-    devices = devices_of(recognizers[0].device if options.device is None else options.device)
+    devices = devices_of(options.device or next((one.device for one in recognizers), CPU))
     if options.workers > 1:
         return ProcessEngine(plan, folder, recognizers, options.workers, devices)
     chosen = None if options.device is None else devices[0]

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from leam.devices import AUTO, resolve
 from leam.errors import InputError, StudyError, first_line
 from leam.files import sha256_of
 from leam.recognizers.recognizer import Recognizer
@@ -37,13 +38,17 @@ def ray(
     """Run on a Ray cluster.
 
     Raises:
-        InputError: Workers are given, Ray is not installed, or no cluster answers at the address.
+        InputError: Workers or the number of a GPU are given, Ray is not installed, no cluster answers at the address,
+            or the cluster has no GPU for ``cuda``.
     """
+    device = options.device or next((one.device.type for one in recognizers), "cpu")
+    if device.startswith("cuda:"):
+        raise InputError(f"--device {device}: Ray assigns the GPUs; use --device cuda")
     if options.workers > 1:
         raise InputError(
             "--workers: only available with --engine local; Ray uses the whole cluster"
         )
-    return RayEngine(plan, folder, recognizers, options.address)
+    return RayEngine(plan, folder, recognizers, options.address, device)
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,21 @@ class Setup:
         folder: The run folder, as an absolute path that is valid on every machine.
         digest: SHA-256 of the folder's ``run.json``, with which a machine checks that it sees the same folder.
         recognizers: The recognizers of the plan.
+        device: The device to use, by name: a process sees only the GPU that Ray has assigned to it.
     """
 
     plan: Plan
     folder: Path
     digest: str
     recognizers: Sequence[Recognizer]
+    device: str = "cpu"
 
 
 class RayEngine(DispatchEngine[Any]):
     """Runs jobs on a Ray cluster, with one thread per worker. If a worker dies, another one takes over its slice.
+
+    On a cluster with GPUs, each worker is an actor that has one of them to itself (``num_gpus=1``). On other clusters,
+    workers are tasks on one core each.
 
     Args:
         plan: The plan of the study.
@@ -72,9 +82,10 @@ class RayEngine(DispatchEngine[Any]):
         recognizers: The recognizers of the plan; each process gets a copy.
         address: Address of the cluster, ``HOST:PORT`` or ``auto``. By default, ``RAY_ADDRESS`` is used, then a cluster
             running on this machine, then a cluster started for this study. Ignored if Ray is already initialised.
+        device: ``auto`` for the cluster's GPUs, if it has any; or ``cuda``, ``cpu`` or ``mps``.
 
     Raises:
-        InputError: Ray is not installed, or no cluster answers at the address.
+        InputError: Ray is not installed, no cluster answers at the address, or it has no GPU for ``cuda``.
     """
 
     # Machines may join and leave a cluster at any time.
@@ -86,17 +97,26 @@ class RayEngine(DispatchEngine[Any]):
         folder: RunFolder,
         recognizers: Sequence[Recognizer],
         address: str | None = None,
+        device: str = "cpu",
     ) -> None:
         super().__init__()
         path = folder.path.absolute()
-        setup = Setup(plan, path, sha256_of(path / "run.json"), list(recognizers))
+        setup = Setup(plan, path, sha256_of(path / "run.json"), list(recognizers), device)
         self._ray = _load_ray()
         self._ours = not self._ray.is_initialized()
+        # The actors of this study, by the task that they run.
+        self._idle: list[Any] = []
+        self._busy: dict[Any, Any] = {}
         if self._ours:
             _connect(self._ray, address)
+        self._on_gpus = device in {AUTO, "cuda"} and self._count("GPU") > 0
+        if device == "cuda" and not self._on_gpus:
+            self.close()
+            raise InputError("--device cuda: the Ray cluster has no GPU")
         self._setup = self._ray.put(setup)
         # Lost workers are handled by this class, since Ray would retry one that ran out of memory forever.
         self._work = self._ray.remote(num_cpus=1, max_retries=0)(_work)
+        self._actor = self._ray.remote(num_cpus=1, num_gpus=1, max_restarts=0)(_Actor)
 
     def close(self) -> None:
         """Stop running jobs and disconnect from the cluster."""
@@ -106,16 +126,29 @@ class RayEngine(DispatchEngine[Any]):
             tasks = list(self._running)
             self._ray.wait(tasks, num_returns=len(tasks), timeout=_PATIENCE)
             self._running.clear()
+        for actor in (*self._idle, *self._busy.values()):
+            self._ray.kill(actor)
         if self._ours:
             self._ray.shutdown()
 
     def _room(self) -> int:
         """Maximum number of slices that may run or wait; changes with the size of the cluster."""
-        return _AHEAD * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
+        if self._on_gpus:
+            return max(1, self._count("GPU"))
+        return _AHEAD * max(1, self._count("CPU"))
+
+    def _count(self, resource: str) -> int:
+        return int(self._ray.cluster_resources().get(resource, 0))
 
     def _submit(self, part: list[Job]) -> object:
         # Inside a list, Ray passes the reference itself, so that each process fetches the setup only once.
-        return self._work.remote([self._setup], part)
+        if not self._on_gpus:
+            return self._work.remote([self._setup], part)
+        # A task would end its process, so that its GPU can be assigned anew; an actor keeps both.
+        actor = self._idle.pop() if self._idle else self._actor.remote()
+        task = actor.work.remote([self._setup], part)
+        self._busy[task] = actor
+        return task
 
     def _first(self, running: Collection[object]) -> object:
         (task,), _ = self._ray.wait(list(running), num_returns=1)
@@ -127,7 +160,7 @@ class RayEngine(DispatchEngine[Any]):
         Raises:
             StudyError: The run folder cannot be used on a worker, or a worker has other package versions.
         """
-        errors = self._ray.exceptions
+        errors, actor = self._ray.exceptions, self._busy.pop(task, None)
         try:
             found: list[Done] | StudyError = self._ray.get(task)
         except errors.RayTaskError as error:
@@ -137,6 +170,8 @@ class RayEngine(DispatchEngine[Any]):
             ) from error
         except errors.RayError as error:
             return f"the worker was lost ({type(error).__name__}), perhaps from lack of memory"
+        if actor is not None:
+            self._idle.append(actor)
         if isinstance(found, StudyError):
             raise found
         return found
@@ -199,6 +234,14 @@ _worker: tuple[Any, Worker] | None = None
 """The worker of this process, and the reference of the setup that it was created from."""
 
 
+class _Actor:
+    """A worker that has a GPU to itself."""
+
+    def work(self, setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
+        """Run jobs."""
+        return _work(setup, jobs)
+
+
 def _work(setup: list[Any], jobs: Sequence[Job]) -> list[Done] | StudyError:
     """Run jobs in a process of the cluster. A StudyError is returned, since Ray would change a raised error."""
     global _worker  # noqa: PLW0603  the process's own state
@@ -218,7 +261,8 @@ def start_worker(setup: Setup) -> Worker:
     """Create the worker of a process of the cluster.
 
     Raises:
-        StudyError: The machine does not see the run folder, or its package versions differ from the plan.
+        StudyError: The machine does not see the run folder or lacks the device, or its package versions differ from the
+            plan.
     """
     where = f"Ray worker on {socket.gethostname()}"
     try:
@@ -237,4 +281,8 @@ def start_worker(setup: Setup) -> Worker:
                 f"the {where} has {name} {here.get(name)}, but the study uses {version}; "
                 "install the same versions on every machine"
             )
-    return Worker(setup.plan, RunFolder(setup.folder), setup.recognizers)
+    try:
+        device = resolve(setup.device)
+    except InputError as error:
+        raise StudyError(f"the {where}: {error}") from None
+    return Worker(setup.plan, RunFolder(setup.folder), setup.recognizers, device=device)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.explain.masks import critical_mask
-from leam.explain.targets import Target, reference_target, self_target
+from leam.explain.targets import Target, reference_target, self_target, templates_of_others
 from leam.metrics.controls.edges import edge_map
 from leam.metrics.robustness import fault_of, randomised
 from leam.parsers.regions import REGIONS
@@ -22,7 +22,7 @@ from leam.parsers.shares import region_shares
 from leam.results.shards import Shard, axes
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
-from leam.study.scene import BATCH, Scene, seeded, templates_of_others
+from leam.study.scene import BATCH, Scene, seeded
 from leam.study.stage import STAGES, Stage
 
 CONTROL_MAPS = "control_maps"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from leam.explain.targets import person_templates
 from leam.study.explained import TEMPLATES, PersonTemplates
 from leam.study.plan import Plan
-from leam.study.scene import Scene, person_templates
+from leam.study.scene import Scene
 from leam.study.stage import STAGES, Stage
 
 
