@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leam.faces.face import Face, Points
+from leam.errors import FaceError
+from leam.faces.face import Box, Face, Points
 from leam.faces.reading import Picture
 
 Matrix = NDArray[np.float64]
 """An affine map of pixel coordinates, ``(2, 3)``: ``target = matrix @ (x, y, 1)``."""
 
-TemplateName = Literal["arcface", "dlib"]
+TemplateName = Literal["arcface", "dlib", "box"]
+Margin = tuple[float, float, float, float]
+"""What is added to a box at its left, top, right and bottom, as fractions of its width and height."""
+FivePoints = tuple[
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+    tuple[float, float],
+]
+"""Where eyes, nose tip and mouth corners lie, left before right as seen in the picture: x and y in pixels."""
 
 # The five points in a 112x112 chip: InsightFace's reference points, which nearly every public recognizer
 # uses.
@@ -41,7 +53,8 @@ _DLIB_UNIT = np.array(
 )
 _DLIB = (_DLIB_UNIT + 0.25) / 1.5 * 150
 
-_CHIP_SIDE: dict[TemplateName, int] = {"arcface": 112, "dlib": 150}
+_CHIP_SIDE = {"arcface": 112, "dlib": 150}
+_GRID = 32
 
 
 @dataclass(frozen=True)
@@ -51,55 +64,82 @@ class Chip:
     Attributes:
         image: RGB ``(h, w, 3)`` uint8, at the recognizer's input size.
         matrix: From picture pixels to chip pixels, ``(2, 3)``.
+        outside: Fraction of the chip that lies outside the picture and is black, in steps of a thousandth.
     """
 
     image: Picture
     matrix: Matrix
+    outside: float = 0.0
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The geometry of a recognizer's input: a template's chip or a window of it, scaled to the input size.
+    """The geometry of a recognizer's input: a template's chip or a window of it, a box, or five points of its own.
 
     Attributes:
         size: Height and width of the input in pixels.
-        template: ``arcface`` (112x112 chip on five points) or ``dlib`` (150x150 chip on dlib's five
-            points).
+        template: ``arcface`` (112x112 chip on five points), ``dlib`` (150x150 chip on dlib's five points), or ``box``:
+            the face's box with ``margin``, upright, stretched to ``size``. All detectors give dlib's square box.
         window: Top, left, height, width within the chip; None takes all of it.
         resized_chip: Cut the chip at the template's size, then resize it, for recognizers that were trained with
             such inputs. Otherwise, the picture is sampled once, at the input size.
+        margin: Of ``box``: what is added at each side.
+        square: Of ``box``: the shorter side is extended to the longer one, so that nothing is stretched.
+        points: Where the face's five points go in the input, in pixels, with the centre of the first pixel at (0, 0),
+            instead of the template's. A rotation, scale and shift that is closest to them is applied.
     """
 
     size: tuple[int, int] = (112, 112)
     template: TemplateName = "arcface"
     window: tuple[int, int, int, int] | None = None
     resized_chip: bool = False
+    margin: Margin = (0.0, 0.0, 0.0, 0.0)
+    square: bool = False
+    points: FivePoints | None = None
 
     @property
     def name(self) -> str:
         """An identifier of this geometry, usable in file names."""
-        resized = ("resized",) if self.resized_chip else ()
-        size = "x".join(map(str, self.size))
-        return "-".join((self.template, size, *map(str, self.window or ()), *resized))
+        parts = [self.template, "x".join(map(str, self.size)), *map(str, self.window or ())]
+        if self.resized_chip:
+            parts.append("resized")
+        if self.points:
+            digest = hashlib.sha256(repr(self.points).encode()).hexdigest()
+            parts[0] = f"points_{digest[:8]}"
+        if self.template == "box":
+            parts += ["m" + "_".join(f"{side:g}" for side in self.margin)]
+            parts += ["square"] if self.square else []
+        return "-".join(parts)
 
     @property
-    def chip_side(self) -> int:
-        """Height and width of the template's square chip, in pixels."""
-        return _CHIP_SIDE[self.template]
+    def chip_side(self) -> int | None:
+        """Height and width of the template's square chip, in pixels; None for boxes and points, which have no chip."""
+        return None if self.points else _CHIP_SIDE.get(self.template)
 
     def matrix(self, face: Face) -> Matrix:
         """The map from picture pixels to input pixels, ``(2, 3)``."""
+        if self.points:
+            return similarity_transform(face.five_points, np.array(self.points, dtype=float))
+        if self.template == "box":
+            return self._box_matrix(face.box)
         return _compose(self._chip_to_input(), self._picture_to_chip(face))
 
     def align(self, face: Face) -> Chip:
-        """Cut the face out of its picture, at the input size; black beyond the picture's edge."""
+        """Cut the face out of its picture, at the input size; black beyond the picture's edge.
+
+        Raises:
+            FaceError: The crop lies outside the picture.
+        """
         matrix = self.matrix(face)
+        outside = _outside(matrix, self.size, face.picture)
+        if outside == 1:
+            raise FaceError("the crop of the face lies outside the picture")
         # A window at the chip's scale is cut from the chip, so that its pixels equal the chip's.
-        if not self.resized_chip and self._window()[2:] != self.size:
-            return Chip(warp(face.picture, matrix, self.size), matrix)
         side = self.chip_side
+        if side is None or (not self.resized_chip and self._window()[2:] != self.size):
+            return Chip(warp(face.picture, matrix, self.size), matrix, outside)
         chip = warp(face.picture, self._picture_to_chip(face), (side, side))
-        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), matrix)
+        return Chip(np.rint(self.from_chip(chip)).astype(np.uint8), matrix, outside)
 
     def from_chip(self, chip: Picture) -> NDArray[np.float32]:
         """Cut the window out of the template's chip ``(side, side, 3)`` and resize it to the input ``(h, w, 3)``.
@@ -118,12 +158,34 @@ class Crop:
         return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
     def _window(self) -> tuple[int, int, int, int]:
-        return self.window or (0, 0, self.chip_side, self.chip_side)
+        side = self.chip_side or 0
+        return self.window or (0, 0, side, side)
 
     def _picture_to_chip(self, face: Face) -> Matrix:
         if self.template == "dlib":
             return _dlib_matrix(face)
         return similarity_transform(face.five_points, _ARCFACE)
+
+    def _box_matrix(self, box: Box) -> Matrix:
+        left, top, right, bottom = box
+        width, height = right - left, bottom - top
+        before_x, before_y, after_x, after_y = self.margin
+        left, right = left - before_x * width, right + after_x * width
+        top, bottom = top - before_y * height, bottom + after_y * height
+        if self.square:
+            more = (bottom - top) - (right - left)
+            left, right = left - max(more, 0) / 2, right + max(more, 0) / 2
+            top, bottom = top - max(-more, 0) / 2, bottom + max(-more, 0) / 2
+        if not (right > left and bottom > top):
+            raise FaceError("the box of the face is empty after its margin")
+        scale_x, scale_y = self.size[1] / (right - left), self.size[0] / (bottom - top)
+        # The edges of the box, not the centres of its corner pixels, become the edges of the input.
+        return np.array(
+            [
+                [scale_x, 0, (0.5 - left) * scale_x - 0.5],
+                [0, scale_y, (0.5 - top) * scale_y - 0.5],
+            ]
+        )
 
     def _chip_to_input(self) -> Matrix:
         top, left, height, width = self._window()
@@ -172,6 +234,17 @@ def warp(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> Picture:
 def transform_points(matrix: Matrix, points: Points) -> Points:
     """Apply an affine map ``(2, 3)`` to points ``(n, 2)``."""
     return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _outside(matrix: Matrix, size: tuple[int, int], picture: Picture) -> float:
+    """The fraction of an input that lies outside the picture, on a grid of 32x32 points."""
+    steps = (np.arange(_GRID) + 0.5) / _GRID
+    columns, rows = np.meshgrid(steps * size[1] - 0.5, steps * size[0] - 0.5)
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    edges = transform_points(inverse, np.column_stack([columns.ravel(), rows.ravel()])) + 0.5
+    height, width = picture.shape[:2]
+    inside = ((edges >= 0) & (edges <= [width, height])).all(axis=1)
+    return 1 - float(inside.mean())
 
 
 def _dlib_matrix(face: Face) -> Matrix:

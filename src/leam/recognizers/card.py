@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from leam.errors import CardError, WeightsError, first_line
-from leam.faces.alignment import Crop, TemplateName
+from leam.faces.alignment import Crop, FivePoints, Margin, TemplateName
 from leam.files import read_toml, sha256_of
 
 Similarity = Literal["cosine", "euclidean"]
@@ -75,6 +75,13 @@ class Card(BaseModel):
     """Top, left, height and width of the used part of the chip; by default the whole chip."""
     resized_chip: bool = False
     """The input is the template's chip, resized; by default it is sampled from the picture in one step."""
+    margin: float | Margin = 0.0
+    """Of ``template = "box"``: what is added to the box. A number is a fraction of its width and of its height, half on
+    each side; four numbers are fractions at the left, top, right and bottom."""
+    square: bool = False
+    """Of ``template = "box"``: extend the shorter side to the longer one instead of stretching the face."""
+    points: FivePoints | None = None
+    """Where the eyes, nose tip and mouth corners go in the input, as x and y in pixels, instead of a template."""
     channels: Literal["RGB", "BGR", "GRAY"] = "RGB"
     """Order of the colour channels; ``GRAY`` for one channel, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
     mean: PerChannel = (127.5,)
@@ -101,8 +108,20 @@ class Card(BaseModel):
         if self.window is not None:
             top, left, height, width = self.window
             side = self.crop.chip_side
+            if side is None:
+                raise ValueError("window: boxes and points have no chip of which it is a part")
             if top + height > side or left + width > side:
                 raise ValueError(f"window: exceeds the chip of {side}x{side} pixels")
+        return self
+
+    @model_validator(mode="after")
+    def _crop_is_of_one_kind(self) -> Card:
+        if self.points is not None and self.template != "arcface":
+            raise ValueError("points: replaces the template; leave template out")
+        if self.resized_chip and self.crop.chip_side is None:
+            raise ValueError("resized_chip: boxes and points have no chip")
+        if self.template != "box" and (self.margin or self.square):
+            raise ValueError('margin and square: only for template = "box"')
         return self
 
     @model_validator(mode="after")
@@ -121,7 +140,16 @@ class Card(BaseModel):
     @property
     def crop(self) -> Crop:
         """The geometry of the input."""
-        return Crop(self.input_size, self.template, self.window, self.resized_chip)
+        margin = (self.margin / 2,) * 4 if isinstance(self.margin, int | float) else self.margin
+        return Crop(
+            self.input_size,
+            self.template,
+            self.window,
+            self.resized_chip,
+            margin,
+            self.square,
+            self.points,
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def find_weights(
         for place, found in _networks(path, outer, state, markers)
     }
     if not sets:
-        names = list(max(states.values(), key=len))
+        names = max((list(state) for state in states.values()), key=len)
         raise WeightsError(
             f"{path}: not a checkpoint of {network}, which has {' or '.join(markers)}; "
             f"it contains {_some(names)}"

@@ -97,7 +97,7 @@ _PICKLED = re.compile(rb"\x80.\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", re.DOTALL)
 _PADDLE_TENSORS = re.compile(rb"\0{16}.\0\0\0\x08", re.DOTALL)
 
 
-def kind_of(path: Path) -> FileKind | None:
+def kind_of(path: Path) -> FileKind | None:  # noqa: PLR0911  one kind after the other
     """What kind of file this is; None if its content does not tell.
 
     Raises:
@@ -133,7 +133,7 @@ def not_a(wanted: FileKind, path: Path) -> FileKind | None:
     return None if kind == wanted else kind
 
 
-def _kind_of_zip(path: Path) -> FileKind | None:
+def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
     """Torch's own files, and some others, are zip archives."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -175,7 +175,7 @@ def _kind_of_text(head: bytes) -> FileKind | None:
     return FileKind(f"a text file that begins with {begins!r}", _AGAIN)
 
 
-def _kind_of_protobuf(head: bytes) -> FileKind | None:
+def _kind_of_protobuf(head: bytes) -> FileKind | None:  # noqa: PLR0911
     """ONNX, TensorFlow, Caffe and Paddle graphs, which have no signature, by their first fields."""
     fields = list(_fields(head))
     if not fields:

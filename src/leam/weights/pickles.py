@@ -8,7 +8,7 @@ Nothing that a file names is imported.
 from __future__ import annotations
 
 import collections
-import datetime
+import datetime as dt
 import pickle
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,9 +32,6 @@ class Record(dict[Any, Any]):
     def __setstate__(self, state: object) -> None:
         for part in state if isinstance(state, tuple) else (state,):
             self.update(part or {})
-
-    def __hash__(self) -> int:  # type: ignore[override]  a record may be a key
-        return id(self)
 
 
 class _DType:
@@ -138,13 +135,7 @@ _CONTAINERS = {
 }
 _DATES = {
     f"datetime.{kind.__name__}": kind
-    for kind in (
-        datetime.date,
-        datetime.datetime,
-        datetime.time,
-        datetime.timedelta,
-        datetime.timezone,
-    )
+    for kind in (dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone)
 }
 _NUMPY = {
     f"{package}.{name}": stand_in
@@ -172,20 +163,23 @@ _ALLOWED: dict[str, Any] = _TORCH | _BUILTINS | _CONTAINERS | _DATES | _NUMPY | 
 # Classes of these packages are restored as records: hyperparameters, and callbacks as keys.
 _LIGHTNING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities.")
 _CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
+_BUILD: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]  # noqa: SLF001
 _WITH_STATE = (Record, _DType, _Array, collections.OrderedDict, Tensor)
 
 
 # Python's own implementation: that in C allocates memory as a damaged file says.
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # noqa: SLF001
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001
+    stack: list[Any]
+
     def load_build(self) -> None:
         # State of a class or a function would change it for the whole process.
         if not isinstance(self.stack[-2], _WITH_STATE):
             raise NotPlain(f"the state of {type(self.stack[-2]).__name__}")
-        super().load_build()
+        _BUILD(self)
 
     # Its instructions, with ours for BUILD.
     dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,  # type: ignore[attr-defined]  # noqa: SLF001
+        **pickle._Unpickler.dispatch,  # noqa: SLF001
         pickle.BUILD[0]: load_build,
     }
 

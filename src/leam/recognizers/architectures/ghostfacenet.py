@@ -1,9 +1,9 @@
 """GhostFaceNet, in the layouts of its PyTorch ports.
 
-Alansari et al., "GhostFaceNets: Lightweight Face Recognition Model From Cheap Operations", IEEE Access 2023. The original
-is a Keras model. Two layouts are known: that of deepface, whose weights are the original's, and that of ellzaf_ml
-(versions 1 and 2), which is meant for training; they differ in padding, gates and normalisation. Widths, kernels, strides
-and the layers of each block are read from the file.
+Alansari et al., "GhostFaceNets: Lightweight Face Recognition Model From Cheap Operations", IEEE Access 2023. The
+original is a Keras model. Two layouts are known: that of deepface, whose weights are the original's, and that of
+ellzaf_ml (versions 1 and 2), which is meant for training; they differ in padding, gates and normalisation. Widths,
+kernels, strides and the layers of each block are read from the file.
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, h, w)`` to the same shape."""
         gate = self.expand(self.prelu(self.reduce(x.mean(dim=(2, 3), keepdim=True))))
-        return x * (gate * self.slope + 0.5).clamp(0, 1)
+        out: Tensor = x * (gate * self.slope + 0.5).clamp(0, 1)
+        return out
 
 
 class Ghost(nn.Module):
@@ -175,7 +176,8 @@ class Ghost(nn.Module):
         if self.attention is None:
             return out
         gate = self.attention(functional.avg_pool2d(x, 2, 2)).sigmoid()
-        return out * functional.interpolate(gate, size=out.shape[-2:], mode="nearest")
+        gated: Tensor = out * functional.interpolate(gate, size=out.shape[-2:], mode="nearest")
+        return gated
 
 
 class Bottleneck(nn.Module):

@@ -23,7 +23,7 @@ from leam.recognizers.card import Card
 from leam.weights.checkpoints import Weights, fill, find_weights, fitting
 
 # Number of blocks in each stage. InsightFace_Pytorch and AdaFace have two more depths.
-_COUNTS = {
+_COUNTS: dict[int, tuple[int, ...]] = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 14, 3),
@@ -194,8 +194,8 @@ def build(card: Card, path: Path) -> nn.Module:
         module = IResNet(counts, card.input_size, weights.shape(last)[0], form)
     names = _flat_names(counts, form, weights) if flat else str
     # AdaFace's last normalisation has no scale and no bias.
-    mean = module.features.running_mean
-    plain = {"features.weight": torch.ones_like(mean), "features.bias": torch.zeros_like(mean)}
+    width = module.features.num_features
+    plain = {"features.weight": torch.ones(width), "features.bias": torch.zeros(width)}
     fill(
         module,
         weights.tensors,

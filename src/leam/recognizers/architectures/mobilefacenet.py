@@ -1,9 +1,9 @@
 """MobileFaceNet, in the layouts of the public checkpoints.
 
 Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile Devices", CCBR 2018.
-Five layouts are known: Xiaoccer/MobileFaceNet_Pytorch; TreB1eN/InsightFace_Pytorch; bubbliiiing/arcface-pytorch, which
-renames the latter's last layers; InsightFace's arcface_torch (wider); and foamliu/MobileFaceNet, which has ReLU6 instead
-of PReLU and one more convolution. Widths and the number of blocks are read from the file.
+Five layouts are known: Xiaoccer/MobileFaceNet_Pytorch; TreB1eN/InsightFace_Pytorch; bubbliiiing/arcface-pytorch, with
+other names for the latter's last layers; InsightFace's arcface_torch, which is wider; and foamliu/MobileFaceNet, which
+has ReLU6 instead of PReLU and one more convolution. Widths and the number of blocks are read from the file.
 """
 
 from __future__ import annotations
