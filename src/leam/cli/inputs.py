@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leam.cli.console import complain
+from leam.cli.console import complain, note
 from leam.errors import InputError, LayerError, LeamError
 
 if TYPE_CHECKING:
+    import torch
+
     from leam.faces.detection import Detector
     from leam.faces.face import Face
     from leam.progress import Progress
@@ -107,14 +109,41 @@ def split_layers(text: str) -> str | list[str]:
     return names[0] if len(names) == 1 else names
 
 
+def choose_device(name: str) -> torch.device:
+    """The device of this name. If ``auto`` stands for a GPU, the user is told which one.
+
+    Raises:
+        InputError: This machine has no such device.
+    """
+    from leam.devices import AUTO, description, resolve
+
+    device = resolve(name)
+    if name == AUTO and device.type != "cpu":
+        note(f"using {description(device)}; --device cpu uses the processor")
+    return device
+
+
 def load_models(
-    names: Sequence[str | None], cards: Sequence[Path] | None, report: Progress
+    names: Sequence[str | None],
+    cards: Sequence[Path] | None,
+    report: Progress,
+    *,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+    batch_size: int | None = None,
+    trust: bool = False,
 ) -> list[Recognizer]:
-    """Load recognizers by name or card, None standing for the default; downloads missing weights."""
+    """Load recognizers by name or card, None standing for the default; downloads missing weights.
+
+    Raises:
+        InputError: There is no such precision.
+        LeamError: A recognizer cannot be loaded.
+    """
+    from leam.devices import check_precision
     from leam.recognizers.catalogue import DEFAULT, choose, read_catalogue
 
-    catalogue = read_catalogue(folders=cards or ())
+    known, catalogue = check_precision(precision), read_catalogue(folders=cards or ())
     return [
-        entry.load(progress=report)
+        entry.load(device, report, precision=known, batch_size=batch_size, trust=trust)
         for entry in choose(catalogue, [name or DEFAULT for name in names])
     ]

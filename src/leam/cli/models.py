@@ -10,13 +10,17 @@ import typer
 
 from leam.cli.commands import Entry, LazyGroup
 from leam.cli.console import progress, show_json, show_table
-from leam.cli.inputs import load_models, split_layers
+from leam.cli.inputs import choose_device, load_models, split_layers
 from leam.cli.options import (
     LAYERS_HELP,
     MODEL_HELP,
+    BatchSizeOption,
     CardsOption,
     DetectorOption,
+    DeviceOption,
     JsonOption,
+    PrecisionOption,
+    TrustOption,
     recognizer_names,
 )
 from leam.cli.printing import print_check
@@ -130,6 +134,10 @@ def check(
     ] = None,
     cards: CardsOption = None,
     detector: DetectorOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    precision: PrecisionOption = "float32",
+    trust: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Test a recognizer before you trust it.
@@ -140,16 +148,26 @@ def check(
     Examples:
         leam models check dlib_resnet
         leam models check my-model.toml --pairs pairs.csv --faces lfw/
+        leam models check my-model.toml --device cuda --precision bfloat16
     """
     if (pairs is None) != (faces is None):
         raise InputError("--pairs and --faces: give both or neither")
     # The library is imported here, so that help and mistakes are quick.
+    from leam.devices import description
     from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
     from leam.faces.detectors import load_detector
     from leam.study.model_check import check_model, read_pairs, verify
 
     with progress() as report:
-        (recognizer,) = load_models([model], cards, report)
+        (recognizer,) = load_models(
+            [model],
+            cards,
+            report,
+            device=choose_device(device),
+            precision=precision,
+            batch_size=batch_size,
+            trust=trust,
+        )
         verification = None
         if pairs and faces:
             (verification,) = verify(
@@ -160,10 +178,12 @@ def check(
                 report,
             )
         found = check_model(recognizer, verification)
+    ran = {"device": description(recognizer.device), "precision": recognizer.precision}
     if as_json:
-        show_json(asdict(found) | {"layers": [_layer_fields(layer) for layer in found.layers]})
+        layers = {"layers": [_layer_fields(layer) for layer in found.layers]}
+        show_json(asdict(found) | ran | layers)
     else:
-        print_check(found)
+        print_check(found, **ran)
 
 
 def summary(entry: CatalogueEntry) -> list[str]:

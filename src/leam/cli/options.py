@@ -34,6 +34,16 @@ def backend_names() -> list[str]:
     return ["auto", "plain", "fused"]
 
 
+def device_names() -> list[str]:
+    """Names of devices that need no number, for shell completion."""
+    return ["auto", "cpu", "cuda", "mps"]
+
+
+def precision_names() -> list[str]:
+    """Names of the precisions, for shell completion."""
+    return ["float32", "bfloat16"]
+
+
 MODEL_HELP = "A recognizer: a name that `leam models` lists, or the path of a .toml card."
 WEIGHTING_HELP = "How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}."
 AGGREGATE_HELP = "How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}."
@@ -102,6 +112,40 @@ ParserOption = Annotated[
         help="Face parser that labels the regions: {leam.parsers:PARSERS}.",
         show_default="{leam.parsers:DEFAULT}",
         autocompletion=parser_names,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where networks run: cpu, cuda, cuda:N, mps, or auto for a GPU if there is one.",
+        autocompletion=device_names,
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        metavar="NUMBER",
+        help="Number of faces per pass of a network. Fewer need less memory.",
+        show_default="suits the device",
+    ),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="What networks compute with: float32, or bfloat16, which is faster on GPUs and less exact.",
+        autocompletion=precision_names,
+    ),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Do not compare the networks of ONNX files with onnxruntime on loading."
     ),
 ]
 NoFacesOption = Annotated[

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
-from leam.cli.inputs import check_out, find_faces, folders_for
+from leam.cli.inputs import check_out, choose_device, find_faces, folders_for
 from leam.cli.options import (
+    BatchSizeOption,
     DetectorOption,
+    DeviceOption,
     ForceOption,
     JsonOption,
     OutOption,
     ParserOption,
     PicturesArgument,
+    PrecisionOption,
 )
 from leam.cli.printing import print_areas
 from leam.errors import FaceError
@@ -22,6 +25,9 @@ def parse(
     out_folder: OutOption,
     parser: ParserOption = None,
     detector: DetectorOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    precision: PrecisionOption = "float32",
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,26 +39,30 @@ def parse(
     Examples:
         leam parse ada.jpg --out ada
         leam parse ada.jpg bob.jpg --parser compact --out both
+        leam parse *.jpg --parser compact --device cuda --batch-size 16 --out parsed
     """
     check_out(out_folder, force=force)
     # The library is imported here, so that help and mistakes are quick.
+    from leam.devices import check_precision
     from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
     from leam.faces.detectors import load_detector
     from leam.parsers import DEFAULT as DEFAULT_PARSER
     from leam.parsers import load_parser
-    from leam.parsers.writing import write_parsing
+    from leam.parsers.writing import write_parsings
 
     records = []
     with progress() as report:
-        face_parser = load_parser(parser or DEFAULT_PARSER)
+        place, known = choose_device(device), check_precision(precision)
+        face_parser = load_parser(parser or DEFAULT_PARSER, place, known)
         faces, errors = find_faces(pictures, load_detector(detector or DEFAULT_DETECTOR))
         folders = folders_for(out_folder, faces, alone=len(pictures) == 1)
-        for done, (face, folder) in enumerate(zip(faces, folders, strict=True)):
+        found = write_parsings(faces, face_parser, folders, batch_size or 1)
+        for done, (record, folder) in enumerate(zip(found, folders, strict=True), 1):
             report("parsing", done, len(faces))
-            try:
-                records.append((write_parsing(face, face_parser, folder), folder))
-            except FaceError as error:
-                errors.append(error)
+            if isinstance(record, FaceError):
+                errors.append(record)
+            else:
+                records.append((record, folder))
     if as_json:
         show_json([{"folder": str(folder), **record.model_dump()} for record, folder in records])
     else:

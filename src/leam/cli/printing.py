@@ -98,12 +98,13 @@ def _mean(estimate: Estimate | None) -> str:
     return "–" if estimate is None or estimate.mean is None else f"{estimate.mean:.3f}"
 
 
-def print_check(found: ModelCheck) -> None:
-    """Print the result of a recognizer's test."""
+def print_check(found: ModelCheck, device: str, precision: str) -> None:
+    """Print the result of a recognizer's test, and what it ran on."""
     rows = [
         ("parameters", f"{found.parameters:,}"),
         ("embedding size", str(found.embedding_size)),
         ("time per face", f"{found.milliseconds:.1f} ms"),
+        ("device", f"{device}, {precision}"),
         ("layers", str(len(found.layers))),
     ]
     if found.verification:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from leam.cli.console import note, progress, say, show_json
-from leam.cli.inputs import load_models, settings_of, split_names
+from leam.cli.inputs import choose_device, load_models, settings_of, split_names
 from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
@@ -19,12 +19,16 @@ from leam.cli.options import (
     PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
+    BatchSizeOption,
     CardsOption,
     DetectorOption,
+    DeviceOption,
     JsonOption,
     NoFacesOption,
     OutOption,
     ParserOption,
+    PrecisionOption,
+    TrustOption,
     backend_names,
     parser_names,
 )
@@ -158,12 +162,16 @@ def study(
     backend: Annotated[
         str, typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names)
     ] = "auto",
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    precision: PrecisionOption = "float32",
+    trust: TrustOption = False,
     workers: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="NUMBER",
-            help="Number of processes, of one thread each; one per core is fastest.",
+            help="Number of processes, of one thread each; one per core is fastest, or one per GPU.",
         ),
     ] = 1,
     engine: Annotated[
@@ -198,6 +206,7 @@ def study(
         leam study table.csv --out run --models dlib_resnet,my-model.toml
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
         leam study faces/ --out run --preset variant.toml
+        leam study faces/ --out run --device cuda --workers 4
         leam study faces/ --out run --preset paper --fill mean --print-settings
     """
     if panel is not None:
@@ -236,12 +245,22 @@ def study(
         samples = add_groups(samples, people_table)
     folder = RunFolder(out_folder)
     with progress() as report:
+        if engine == "local":
+            choose_device(device)
         report("loading recognizers", 0, 1)
-        recognizers = load_models(names_of(models, card), cards, report)
+        # Workers move them to their devices.
+        recognizers = load_models(
+            names_of(models, card),
+            cards,
+            report,
+            precision=precision,
+            batch_size=batch_size,
+            trust=trust,
+        )
         report("loading recognizers", 1, 1)
         plan = plan_study(str(source), samples, recognizers, settings)
         if engine == "local":
-            suggest_workers(workers, len(samples) * len(recognizers))
+            suggest_workers(workers, len(samples) * len(recognizers), device)
         run_study(
             plan,
             recognizers,
@@ -249,7 +268,7 @@ def study(
             restart=restart,
             progress=report,
             engine=engine,
-            options=EngineOptions(workers=workers, address=address),
+            options=EngineOptions(workers=workers, address=address, device=device),
         )
         page = render_report(folder, faces=not no_faces, progress=report)
     if as_json:
@@ -267,8 +286,13 @@ def names_of(models: str | None, card: Sequence[Path] | None) -> list[str | None
     return [*split_names(models or ""), *map(str, card or ())]
 
 
-def suggest_workers(workers: int, explanations: int) -> None:
-    """Tell the user of idle cores if the study is long."""
-    cores = os.cpu_count() or 1
-    if workers == 1 < cores and explanations >= _LONG:
-        note(f"using one of {cores} cores; --workers {cores} uses all of them")
+def suggest_workers(workers: int, explanations: int, device: str) -> None:
+    """Tell the user of idle GPUs or cores if the study is long."""
+    from leam.devices import devices_of
+
+    devices = devices_of(device)
+    on_cpu = devices[0].type == "cpu"
+    count = (os.cpu_count() or 1) if on_cpu else len(devices)
+    if workers == 1 < count and explanations >= _LONG:
+        what = "cores" if on_cpu else "GPUs"
+        note(f"using one of {count} {what}; --workers {count} uses all of them")
