@@ -22,8 +22,10 @@ from leam.explain.targets import (
     Target,
     contrast_target,
     nearest,
+    person_templates,
     reference_target,
     self_target,
+    templates_of_others,
 )
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detection import find_face
@@ -34,7 +36,6 @@ from leam.metrics.occlusion import hide, similarity_drop
 from leam.parsers import load_parser
 from leam.parsers.regions import REGIONS
 from leam.recognizers.recognizer import Recognizer
-from leam.study.scene import person_templates, templates_of_others
 
 BATCH = 20
 IMPOSTORS = 5

@@ -94,6 +94,12 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         "threshold": 0.4,
         "target": "reference",
         "score": record["similarity"],
+        "decision": record["decision"],
+        "difference": None,
+        "template": None,
+        "impostors": None,
+        "method": "leam",
+        "calls": None,
         "weighting": "magnitude",
         "aggregate": "max",
         "backend": "plain",
@@ -104,7 +110,7 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         "layers": [
             {"name": "conv2", "place": "conv2", "channels": 5, "size": [16, 16], "empty": False}
         ],
-        "notes": [],
+        "notes": ["this method maps magnitudes: it does not tell what makes the faces different"],
     }
     assert {name: record[name] for name in expected} == expected
     assert ExplanationRecord.model_validate(record) == explanation.record()

@@ -13,15 +13,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 from leam.errors import InputError, ModelError
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.masks import critical_mask
-from leam.explain.pictures import explanation_panels, figure_png, layer_strip, png
-from leam.explain.targets import Target, reference_target, self_target
+from leam.explain.methods import Method, PixelMethod, evidence, pair_target
+from leam.explain.pictures import (
+    explanation_panels,
+    figure_png,
+    layer_strip,
+    pair_figure,
+    png,
+)
+from leam.explain.targets import (
+    Target,
+    TargetName,
+    contrast_target,
+    nearest_of_others,
+    reference_target,
+    self_target,
+    templates_of_others,
+)
 from leam.faces.alignment import Chip
 from leam.faces.face import Box, Face
-from leam.faces.reading import Picture
 from leam.parsers.parsing import Parser, Parsing, weights_sha256
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
@@ -79,6 +94,15 @@ class RegionRecord(Record):
     """Part of the aligned face that the region covers."""
 
 
+class DifferenceRecord(Record):
+    """What makes the two faces of a pair different: the map of minus their similarity."""
+
+    critical_pixels: int
+    """Number of critical pixels."""
+    regions: dict[str, RegionRecord]
+    """The regions that the face has, the largest share first."""
+
+
 class LayerRecord(Record):
     """An explained layer."""
 
@@ -121,14 +145,23 @@ class Provenance(Record):
     """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
     threshold: float | None
     """Pairs at or above this similarity count as genuine; null if the recognizer's card gives none."""
-    target: Literal["self", "reference"]
-    """What is explained: the embedding itself, or its similarity with the reference."""
-    weighting: str
-    """How activations and gradients became layer maps."""
-    aggregate: str
-    """How layer maps became the overall map."""
-    backend: str
-    """What computed the layer maps."""
+    target: TargetName
+    """What is explained: the embedding itself, its similarity with the reference or with the template of the person's
+    other pictures, or the latter minus the mean similarity with the nearest impostors."""
+    template: list[str] | None = None
+    """SHA-256 of the person's other pictures; null for the targets ``self`` and ``reference``."""
+    impostors: list[str] | None = None
+    """The people whose templates are most similar to the person's; null for other targets than ``contrast``."""
+    method: str
+    """The attribution method."""
+    calls: int | None = None
+    """The largest number of calls for one map that was allowed; null for the method's own number."""
+    weighting: str | None
+    """How activations and gradients became layer maps; null for methods other than ``leam``."""
+    aggregate: str | None
+    """How layer maps became the overall map; null for methods other than ``leam``."""
+    backend: str | None
+    """What computed the layer maps; null for methods other than ``leam``."""
     top: float
     """The critical fraction of the pixels that was asked for."""
     parser: str
@@ -146,14 +179,64 @@ class ExplanationRecord(Provenance):
     """The target's value."""
     similarity: float | None
     """Similarity with the reference; null without one."""
+    decision: Literal["same person", "different people"] | None
+    """``same person`` if the similarity reaches the threshold; null without a reference or a threshold."""
     critical_pixels: int
     """Number of critical pixels."""
     regions: dict[str, RegionRecord]
     """The regions that the face has, the largest share first."""
+    difference: DifferenceRecord | None
+    """What makes the faces different; null without a reference, or if the method maps magnitudes and cannot tell."""
     layers: list[LayerRecord]
     """The explained layers, from the first to the last."""
     notes: list[str]
     """Limitations of this explanation, in sentences."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A map of a face with its critical mask and regions.
+
+    Attributes:
+        overall: The map, ``(h, w)``; sums to 1, or all zero.
+        critical: The critical mask, ``(h, w)`` bool; empty for an all-zero map.
+        share: Part of the critical mask in each region, ``(R,)``, in the order of ``REGIONS``.
+        mass: Part of the map in each region, ``(R,)``.
+        area: Part of the chip that each region covers, ``(R,)``.
+    """
+
+    overall: NDArray[np.float32]
+    critical: NDArray[np.bool_]
+    share: NDArray[np.float32]
+    mass: NDArray[np.float32]
+    area: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, overall: Tensor, parsing: Parsing, top: float) -> Evidence:
+        """The evidence of an overall map ``(h, w)``."""
+        regions, maps = torch.from_numpy(parsing.regions)[None], overall.cpu()[None]
+        critical = critical_mask(maps, top)
+        return cls(
+            overall=maps[0].numpy(),
+            critical=critical[0].numpy(),
+            share=region_shares(critical, regions, len(REGIONS))[0].numpy(),
+            mass=region_shares(maps, regions, len(REGIONS))[0].numpy(),
+            area=region_areas(regions, len(REGIONS))[0].numpy(),
+        )
+
+    @property
+    def regions(self) -> dict[str, RegionRecord]:
+        """The regions that the face has, the largest share of the critical mask first."""
+        order = np.argsort(-self.share, kind="stable")
+        return {
+            REGIONS[index]: RegionRecord(
+                share=float(self.share[index]),
+                mass=float(self.mass[index]),
+                area=float(self.area[index]),
+            )
+            for index in order
+            if self.area[index] > 0
+        }
 
 
 @dataclass(frozen=True)
@@ -172,6 +255,8 @@ class Explanation:
         provenance: Everything that the explanation depends on.
         similarity: Similarity with the reference, if there is one.
         reference: The face that this one is compared with; None for the target ``self``.
+        reference_chip: The aligned reference.
+        difference: What makes the two faces different; None without a reference, or if the method cannot tell.
     """
 
     face: Face
@@ -185,6 +270,16 @@ class Explanation:
     provenance: Provenance
     similarity: float | None = None
     reference: Face | None = None
+    reference_chip: Chip | None = None
+    difference: Evidence | None = None
+
+    @property
+    def decision(self) -> Literal["same person", "different people"] | None:
+        """What the recognizer decides about the pair; None without a reference or a threshold."""
+        threshold = self.provenance.threshold
+        if self.similarity is None or threshold is None:
+            return None
+        return "same person" if self.similarity >= threshold else "different people"
 
     @property
     def notes(self) -> list[str]:
@@ -200,21 +295,25 @@ class Explanation:
         if empty:
             count = len(self.maps.layers)
             notes.append(f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}")
+        if self.reference and not self.critical.any():
+            notes.append("nothing found that makes the faces alike")
+        if self.difference and not self.difference.critical.any():
+            notes.append("nothing found that makes the faces different")
+        if self.reference and self.difference is None:
+            notes.append(
+                "this method maps magnitudes: it does not tell what makes the faces different"
+            )
         return notes
 
     @property
     def regions(self) -> dict[str, RegionRecord]:
         """The regions that the face has, the largest share of the critical mask first."""
-        order = np.argsort(-self.share, kind="stable")
-        return {
-            REGIONS[index]: RegionRecord(
-                share=float(self.share[index]),
-                mass=float(self.mass[index]),
-                area=float(self.area[index]),
-            )
-            for index in order
-            if self.area[index] > 0
-        }
+        return self._evidence.regions
+
+    @property
+    def _evidence(self) -> Evidence:
+        overall = self.maps.overall[0].cpu().numpy()
+        return Evidence(overall, self.critical, self.share, self.mass, self.area)
 
     def record(self) -> ExplanationRecord:
         """The content of ``explanation.json``."""
@@ -223,8 +322,14 @@ class Explanation:
             **dict(self.provenance),
             score=float(maps.scores[0]),
             similarity=self.similarity,
+            decision=self.decision,
             critical_pixels=int(self.critical.sum()),
             regions=self.regions,
+            difference=self.difference
+            and DifferenceRecord(
+                critical_pixels=int(self.difference.critical.sum()),
+                regions=self.difference.regions,
+            ),
             layers=[
                 LayerRecord(
                     name=layer.name,
@@ -239,9 +344,10 @@ class Explanation:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write ``explanation.json``, ``maps.npz``, ``overlay.png`` and ``layers.png``.
+        """Write ``explanation.json``, ``maps.npz``, ``overlay.png`` and, if there are layer maps, ``layers.png``.
 
-        ``maps.npz`` holds ``overall``, ``critical``, ``regions``, ``face`` and, for each layer, ``layer/NAME``.
+        ``maps.npz`` holds ``overall``, ``critical``, ``regions``, ``face`` and, for each layer, ``layer/NAME``; for a
+        pair also ``difference`` and ``difference_critical``.
 
         Args:
             folder: The folder to write into; created if missing.
@@ -253,14 +359,20 @@ class Explanation:
             json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
         )
         (folder / "maps.npz").write_bytes(self._arrays())
-        (folder / "overlay.png").write_bytes(png(self._panels()))
-        (folder / "layers.png").write_bytes(self._layer_strip())
+        (folder / "overlay.png").write_bytes(self._picture())
+        if self.maps.layers:
+            (folder / "layers.png").write_bytes(self._layer_strip())
 
     def _arrays(self) -> bytes:
-        layers = {
+        layers: dict[str, NDArray[np.generic]] = {
             f"layer/{layer.name}": layer_map[0].cpu().numpy()
             for layer, layer_map in zip(self.maps.layers, self.maps.layer_maps, strict=True)
         }
+        if self.difference:
+            layers |= {
+                "difference": self.difference.overall,
+                "difference_critical": self.difference.critical,
+            }
         stream = io.BytesIO()
         np.savez_compressed(
             stream,
@@ -273,9 +385,25 @@ class Explanation:
         )
         return stream.getvalue()
 
-    def _panels(self) -> Picture:
-        overall = self.maps.overall[0].cpu().numpy()
-        return explanation_panels(self.chip.image, overall, self.critical, self.parsing.regions)
+    def _picture(self) -> bytes:
+        regions = self.parsing.regions
+        if self.reference_chip is None:
+            overall = self.maps.overall[0].cpu().numpy()
+            return png(explanation_panels(self.chip.image, overall, self.critical, regions))
+        maps = {"alike": (self._evidence.overall, self.critical)}
+        if self.difference:
+            maps["different"] = (self.difference.overall, self.difference.critical)
+        faces = self.chip.image, self.reference_chip.image
+        return figure_png(pair_figure(faces, maps, regions, self._verdict))
+
+    @property
+    def _verdict(self) -> str:
+        """The similarity, the threshold and the decision."""
+        threshold = self.provenance.threshold
+        if threshold is None:
+            return f"similarity {self.similarity:.3f}; the card states no threshold"
+        side = "reaches" if self.decision == "same person" else "is below"
+        return f"similarity {self.similarity:.3f} {side} the threshold {threshold:.3f}: {self.decision}"
 
     def _layer_strip(self) -> bytes:
         titles = [
@@ -290,7 +418,7 @@ class Explanation:
 
 def explain_faces(
     faces: Sequence[Face],
-    explainer: Explainer,
+    explainer: Method,
     parser: Parser,
     *,
     references: Sequence[Face] | None = None,
@@ -298,16 +426,20 @@ def explain_faces(
 ) -> list[Explanation]:
     """Explain each face's embedding, or its similarity with a reference.
 
+    With references, what makes the faces different is explained as well; see
+    :func:`leam.explain.methods.evidence`.
+
     Args:
         faces: The faces, at least one.
-        explainer: Explains a recognizer.
+        explainer: Explains a recognizer: an :class:`leam.explain.explainer.Explainer`, or another method.
         parser: Finds the regions.
         references: A reference for each face; the target is then ``reference``, else ``self``.
         top: The critical fraction of the pixels, in (0, 1].
 
     Raises:
         ModelError: A face has no overall map: every layer's map is zero or not finite.
-        InputError: ``top`` is not in (0, 1], there are no faces, or the number of references is not that of faces.
+        InputError: ``top`` is not in (0, 1], there are no faces, the number of references is not that of faces, or the
+            method cannot explain the target.
     """
     if not faces:
         raise InputError("no faces to explain; give at least one")
@@ -315,72 +447,148 @@ def explain_faces(
         raise InputError(
             f"{len(references)} references for {len(faces)} faces; give one for each face"
         )
-    others = [None] * len(faces) if references is None else references
-    recognizer = explainer.recognizer
-    # Before anything is computed: pictures and weights may change later.
-    sha256 = recognizer.sha256
-    chips = [recognizer.crop.align(face) for face in faces]
-    made = [
-        _provenance(face, chip, other, explainer, sha256, parser, top)
-        for face, chip, other in zip(faces, chips, others, strict=True)
-    ]
-    target: Target = self_target
-    if references is not None:
-        images = np.stack([recognizer.crop.align(face).image for face in references])
-        target = reference_target(recognizer.embed(images), recognizer.card.similarity)
-    maps = explainer.explain(np.stack([chip.image for chip in chips]), target)
-    return [
-        _explanation(
-            face,
-            chip,
-            maps.face(index),
-            parser.parse(face, recognizer.crop),
-            made[index],
-            others[index],
-        )
-        for index, (face, chip) in enumerate(zip(faces, chips, strict=True))
-    ]
+    work = _Work(faces, explainer, parser, top, references)
+    if references is None:
+        return work.explanations(self_target)
+    mates = np.stack([explainer.recognizer.crop.align(face).image for face in references])
+    return work.explanations(pair_target(explainer.recognizer, mates))
 
 
-def _explanation(
-    face: Face,
-    chip: Chip,
-    maps: Maps,
-    parsing: Parsing,
-    provenance: Provenance,
-    reference: Face | None,
-) -> Explanation:
-    if maps.overall_empty.any():
-        raise ModelError(
-            f"{face.path or 'the face'}: every layer's map is zero or not finite; nothing to explain"
-        )
-    regions = torch.from_numpy(parsing.regions)[None]
-    critical = critical_mask(maps.overall.cpu(), provenance.top)
-    return Explanation(
-        face=face,
-        chip=chip,
-        maps=maps,
-        critical=critical[0].numpy(),
-        parsing=parsing,
-        share=region_shares(critical, regions, len(REGIONS))[0].numpy(),
-        mass=region_shares(maps.overall.cpu(), regions, len(REGIONS))[0].numpy(),
-        area=region_areas(regions, len(REGIONS))[0].numpy(),
-        provenance=provenance.model_copy(update={"backend": maps.backend}),
-        similarity=float(maps.scores[0]) if reference else None,
-        reference=reference,
+def explain_people(
+    faces: Sequence[Face],
+    people: Sequence[str],
+    explainer: Method,
+    parser: Parser,
+    *,
+    target: Literal["template", "contrast"] = "contrast",
+    only: Sequence[str] | None = None,
+    top: float = 0.01,
+) -> list[Explanation]:
+    """Explain what makes each face similar to its person, for ``contrast`` in contrast to the nearest impostors.
+
+    The template of a face is that of the person's other faces; impostors are the five people whose templates are most
+    similar to it. Both are those of a study.
+
+    Args:
+        faces: The faces of all people, at least two of each person who is explained.
+        people: The person of each face.
+        explainer: Explains a recognizer that gives embeddings.
+        parser: Finds the regions.
+        target: ``template`` or ``contrast``.
+        only: The people whose faces are explained; all by default.
+        top: The critical fraction of the pixels, in (0, 1].
+
+    Raises:
+        ModelError: A face has no overall map, or the recognizer gives no embeddings.
+        InputError: As for :func:`explain_faces`; or a person who is explained has only one face, or there is nobody
+            else to contrast with.
+    """
+    wanted = set(people if only is None else only)
+    rows = [row for row, person in enumerate(people) if person in wanted]
+    for person in sorted(wanted):
+        if list(people).count(person) < 2:  # noqa: PLR2004
+            raise InputError(f"{person}: --target {target} needs at least two pictures of a person")
+    if target == "contrast" and len(set(people)) == 1:
+        raise InputError("--target contrast needs pictures of other people; name their folder")
+    recognizer, kind = explainer.recognizer, explainer.recognizer.card.similarity
+    embeddings = recognizer.embed(np.stack([recognizer.crop.align(face).image for face in faces]))
+    owners = np.array(people)
+    templates = templates_of_others(embeddings, owners, kind, rows)
+    named: list[list[str] | None] = [None] * len(rows)
+    chosen: Target = reference_target(templates, kind)
+    if target == "contrast":
+        found = [
+            nearest_of_others(template, embeddings, owners, people[row], kind)
+            for row, template in zip(rows, templates, strict=True)
+        ]
+        named = [names for names, _ in found]
+        chosen = contrast_target(templates, torch.stack([others for _, others in found]), kind)
+    own = [[i for i in range(len(faces)) if people[i] == people[row] and i != row] for row in rows]
+    work = _Work([faces[row] for row in rows], explainer, parser, top)
+    return work.explanations(
+        chosen,
+        [
+            {"target": target, "template": [faces[i].sha256 for i in mates], "impostors": names}
+            for mates, names in zip(own, named, strict=True)
+        ],
     )
+
+
+class _Work:
+    """Faces to explain, recorded before anything is computed: pictures and weights may change later."""
+
+    def __init__(
+        self,
+        faces: Sequence[Face],
+        method: Method,
+        parser: Parser,
+        top: float,
+        references: Sequence[Face] | None = None,
+    ) -> None:
+        self.faces, self.method, self.parser, self.top = faces, method, parser, top
+        self.references = [None] * len(faces) if references is None else list(references)
+        crop, sha256 = method.recognizer.crop, method.recognizer.sha256
+        self.chips = [crop.align(face) for face in faces]
+        self.made = [
+            _provenance(face, chip, other, method, sha256, parser, top)
+            for face, chip, other in zip(faces, self.chips, self.references, strict=True)
+        ]
+
+    def explanations(
+        self, target: Target, details: Sequence[dict[str, object]] | None = None
+    ) -> list[Explanation]:
+        """The explanations under a target of all faces, with what else is recorded of each."""
+        images = np.stack([chip.image for chip in self.chips])
+        if any(self.references):
+            maps, against = evidence(self.method, images, target)
+        else:
+            maps, against = self.method.explain(images, target), None
+        known = details or [{}] * len(self.faces)
+        return [
+            self._explanation(row, maps.face(row), None if against is None else against[row], more)
+            for row, more in enumerate(known)
+        ]
+
+    def _explanation(
+        self, row: int, maps: Maps, against: Tensor | None, more: dict[str, object]
+    ) -> Explanation:
+        face, reference = self.faces[row], self.references[row]
+        if maps.overall_empty.any() and (against is None or not against.any()):
+            raise ModelError(
+                f"{face.path or 'the face'}: every layer's map is zero or not finite; nothing to explain"
+            )
+        crop = self.method.recognizer.crop
+        parsing = self.parser.parse(face, crop)
+        evidence_of = Evidence.of(maps.overall[0], parsing, self.top)
+        backend = maps.backend if maps.layers else None
+        return Explanation(
+            face=face,
+            chip=self.chips[row],
+            maps=maps,
+            critical=evidence_of.critical,
+            parsing=parsing,
+            share=evidence_of.share,
+            mass=evidence_of.mass,
+            area=evidence_of.area,
+            provenance=self.made[row].model_copy(update={"backend": backend, **more}),
+            similarity=float(maps.scores[0]) if reference else None,
+            reference=reference,
+            reference_chip=crop.align(reference) if reference else None,
+            difference=None if against is None else Evidence.of(against, parsing, self.top),
+        )
 
 
 def _provenance(
     face: Face,
     chip: Chip,
     reference: Face | None,
-    explainer: Explainer,
+    method: Method,
     sha256: str,
     parser: Parser,
     top: float,
 ) -> Provenance:
-    card = explainer.recognizer.card
+    card = method.recognizer.card
+    leam = method if isinstance(method, Explainer) else None
     return Provenance(
         versions=installed_versions(),
         image=_file_of(face),
@@ -396,9 +604,11 @@ def _provenance(
         similarity_kind=card.similarity,
         threshold=card.threshold,
         target="reference" if reference else "self",
-        weighting=explainer.weighting,
-        aggregate=explainer.aggregate,
-        backend=explainer.backend,
+        method=method.name,
+        calls=method.calls if isinstance(method, PixelMethod) else None,
+        weighting=leam and leam.weighting,
+        aggregate=leam and leam.aggregate,
+        backend=leam and leam.backend,
         top=top,
         parser=parser.name,
         parser_sha256=weights_sha256(parser),

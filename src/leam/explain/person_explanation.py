@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from leam.errors import InputError
-from leam.explain.explainer import Explainer
 from leam.explain.explanation import (
     Explanation,
     FaceRecord,
@@ -23,6 +22,7 @@ from leam.explain.explanation import (
     RegionRecord,
     explain_faces,
 )
+from leam.explain.methods import Method
 from leam.explain.person import PersonMap, Population, person_map
 from leam.explain.pictures import explanation_panels, png
 from leam.faces.face import Face
@@ -83,12 +83,16 @@ class PersonRecord(Record):
     """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
     target: Literal["self"]
     """What is explained in each picture: the embedding itself."""
-    weighting: str
-    """How activations and gradients became layer maps."""
-    aggregate: str
-    """How layer maps became the overall map of a picture."""
-    backend: str
-    """What computed the layer maps."""
+    method: str
+    """The attribution method."""
+    calls: int | None
+    """The largest number of calls for one map that was allowed; null for the method's own number."""
+    weighting: str | None
+    """How activations and gradients became layer maps; null for methods other than ``leam``."""
+    aggregate: str | None
+    """How layer maps became the overall map of a picture; null for methods other than ``leam``."""
+    backend: str | None
+    """What computed the layer maps; null for methods other than ``leam``."""
     top: float
     """The critical fraction of the pixels that was asked for."""
     parser: str
@@ -193,7 +197,7 @@ class PersonExplanation:
 
 def explain_person(
     faces: Sequence[Face],
-    explainer: Explainer,
+    explainer: Method,
     parser: Parser,
     *,
     estimate: str = "mean",
@@ -204,7 +208,7 @@ def explain_person(
 
     Args:
         faces: The person's faces, each from another picture.
-        explainer: Explains a recognizer.
+        explainer: Explains a recognizer; see :mod:`leam.explain.methods`.
         parser: Finds the regions.
         estimate: Name of the estimate in :data:`leam.explain.person.PERSON_MAPS`.
         population: Maps of other people, if the estimate needs them; see :func:`population_of_faces`.
@@ -231,7 +235,7 @@ def explain_person(
 
 
 def population_of_faces(
-    faces: Sequence[Face], people: Sequence[str], explainer: Explainer
+    faces: Sequence[Face], people: Sequence[str], explainer: Method
 ) -> Population:
     """Explain other people's faces, for estimates that need a population.
 

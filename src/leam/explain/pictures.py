@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -21,6 +21,8 @@ Map = NDArray[np.floating]
 INK = "#1d2733"
 MUTED = "#67727e"
 HEAT = "inferno"
+# What makes two faces alike is drawn in warm colours, what makes them different in cold ones.
+_PAIR = {"alike": (HEAT, (255, 196, 61)), "different": ("GnBu_r", (92, 200, 255))}
 
 # The brightest part of a map's pixels is drawn at full brightness, so that a single peak does not darken the rest.
 _CLIPPED = 0.005
@@ -55,6 +57,45 @@ def explanation_panels(
     return np.hstack([panels[0], gap, panels[1], gap, panels[2]])
 
 
+def pair_figure(
+    faces: tuple[Picture, Picture],
+    maps: Mapping[str, tuple[Map, NDArray[np.bool_]]],
+    regions: NDArray[np.uint8],
+    verdict: str,
+) -> Figure:
+    """A face and the one that it is compared with, and what makes them alike and different, on the first face.
+
+    Args:
+        faces: The explained face and the other one, ``(h, w, 3)`` each.
+        maps: Map and critical mask, ``(h, w)`` each, of what makes them ``alike`` and, if known, ``different``.
+        regions: Positions in ``REGIONS`` on the first face, ``(h, w)``.
+        verdict: The title.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    factor = max(1, round(_PANEL_SIDE / faces[0].shape[0]))
+    figure = Figure(figsize=(9, 6.6), layout="constrained")
+    figure.suptitle(verdict, fontsize=12, color=INK)
+    axes = figure.subplots(2, 3)
+    for axis in axes.ravel():
+        axis.axis("off")
+    for axis, picture, title in zip(
+        axes[:, 0], faces, ("the explained face", "compared with"), strict=True
+    ):
+        axis.imshow(enlarge(picture, factor))
+        axis.set_title(title, fontsize=9, color=MUTED)
+    for row, (kind, (values, critical)) in zip(axes, maps.items(), strict=False):
+        colours, marked = _PAIR[kind]
+        drawn = {
+            f"what makes them {kind}": overlay(faces[0], values, colours),
+            f"{kind}: the critical pixels": spotlight(faces[0], critical, marked),
+        }
+        for axis, (title, picture) in zip(row[1:], drawn.items(), strict=True):
+            axis.imshow(outline_regions(enlarge(picture, factor), regions, factor))
+            axis.set_title(title, fontsize=9, color=MUTED)
+    return figure
+
+
 def layer_strip(face: Picture, titles: Sequence[str], maps: Sequence[Map], overall: Map) -> Figure:
     """Every layer's map on the face, from the first layer to the last, followed by the overall map.
 
@@ -78,19 +119,19 @@ def layer_strip(face: Picture, titles: Sequence[str], maps: Sequence[Map], overa
     return figure
 
 
-def overlay(face: Picture, values: Map) -> Picture:
+def overlay(face: Picture, values: Map, colours: str = HEAT) -> Picture:
     """A map ``(h, w)`` over a greyed face ``(h, w, 3)``; higher values hide more of the face."""
     grey = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * 0.75
     strength = brightness(values)[:, :, None] ** 0.6 * 0.9
-    return np.round(grey * (1 - strength) + heat(values) * strength).astype(np.uint8)
+    return np.round(grey * (1 - strength) + heat(values, colours) * strength).astype(np.uint8)
 
 
-def heat(values: Map) -> Picture:
-    """A map ``(h, w)`` as colours ``(h, w, 3)`` uint8, dark for low values."""
+def heat(values: Map, colours: str = HEAT) -> Picture:
+    """A map ``(h, w)`` as colours ``(h, w, 3)`` uint8, dark for low values; the name is that of a map of matplotlib."""
     from matplotlib import colormaps  # noqa: PLC0415
 
-    colours = colormaps[HEAT](brightness(values))[:, :, :3]
-    return np.round(colours * 255).astype(np.uint8)
+    painted = colormaps[colours](brightness(values))[:, :, :3]
+    return np.round(painted * 255).astype(np.uint8)
 
 
 def brightness(values: Map) -> NDArray[np.float64]:
@@ -99,10 +140,12 @@ def brightness(values: Map) -> NDArray[np.float64]:
     return np.clip(np.asarray(values, dtype=np.float64) / top, 0, 1)
 
 
-def spotlight(face: Picture, mask: NDArray[np.bool_]) -> Picture:
+def spotlight(
+    face: Picture, mask: NDArray[np.bool_], colour: tuple[int, int, int] = (255, 196, 61)
+) -> Picture:
     """A dimmed face ``(h, w, 3)`` with the pixels of a mask ``(h, w)`` highlighted."""
     dimmed = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * 0.45
-    highlighted = np.array([255, 196, 61]) * 0.75 + face * 0.25
+    highlighted = np.array(colour) * 0.75 + face * 0.25
     return np.round(np.where(mask[:, :, None], highlighted, dimmed)).astype(np.uint8)
 
 

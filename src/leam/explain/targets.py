@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +23,8 @@ Rows = slice | Tensor
 """A part of a batch: a slice, or row numbers ``(n,)`` int64."""
 
 TargetName = Literal["self", "reference", "template", "contrast"]
+IMPOSTORS = 5
+"""Number of nearest impostors of the target ``contrast``."""
 TARGETS: tuple[TargetName, ...] = get_args(TargetName)
 
 
@@ -225,6 +229,47 @@ def nearest(templates: Tensor, candidates: Tensor, count: int, kind: Similarity)
     """The ``count`` candidates ``(n, D)`` most similar to each template ``(B, D)``, as ``(B, count, D)``."""
     scores = torch.stack([similarity(row, candidates, kind) for row in templates])
     return candidates[scores.topk(min(count, len(candidates)), dim=1).indices]
+
+
+def templates_of_others(
+    embeddings: Tensor,
+    people: NDArray[np.str_],
+    kind: Similarity,
+    rows: Sequence[int] | None = None,
+) -> Tensor:
+    """For each face, or for some rows, the template of the same person's other faces, ``(n, D)``.
+
+    Args:
+        embeddings: Of the faces, ``(n, D)``.
+        people: The person of each face, ``(n,)``; at least two faces each.
+        kind: The recognizer's similarity.
+        rows: The faces to do this for; all by default.
+    """
+    found = []
+    for row in range(len(people)) if rows is None else rows:
+        same = torch.from_numpy(people == people[row])
+        same[row] = False
+        found.append(template(embeddings[same.to(embeddings.device)], kind))
+    return torch.stack(found)
+
+
+def person_templates(embeddings: Tensor, people: NDArray[np.str_], kind: Similarity) -> Tensor:
+    """The template of each person, ``(people, D)``, in the order of their first faces."""
+    names = dict.fromkeys(people.tolist())
+    masks = (torch.from_numpy(people == name).to(embeddings.device) for name in names)
+    return torch.stack([template(embeddings[mask], kind) for mask in masks])
+
+
+def nearest_of_others(
+    own: Tensor, embeddings: Tensor, people: NDArray[np.str_], person: str, kind: Similarity
+) -> tuple[list[str], Tensor]:
+    """The names and templates ``(K, D)`` of the :data:`IMPOSTORS` people nearest to a person's template ``(D,)``."""
+    other = people != person
+    names = list(dict.fromkeys(people[other].tolist()))
+    chosen = torch.from_numpy(other).to(embeddings.device)
+    candidates = person_templates(embeddings[chosen], people[other], kind)
+    order = similarity(own, candidates, kind).topk(min(IMPOSTORS, len(names))).indices
+    return [names[place] for place in order.tolist()], candidates[order]
 
 
 def _check(count: int, references: Tensor) -> None:

@@ -80,11 +80,13 @@ class PixelMethod:
         name: Its name in :data:`METHODS`.
         recognizer: The recognizer that is explained.
         attribute: Computes the maps.
+        calls: The largest number of calls for one map; None for the method's own number.
     """
 
     name: str
     recognizer: Recognizer
     attribute: Attribution
+    calls: int | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -158,7 +160,7 @@ class AttributionMethod:
             LeamError: The settings do not fit.
         """
         extra = (settings.calls,) if self.counted else ()
-        return PixelMethod(name, recognizer, self.build(recognizer, *extra))
+        return PixelMethod(name, recognizer, self.build(recognizer, *extra), settings.calls)
 
 
 METHODS: Registry[AttributionMethod] = Registry(
