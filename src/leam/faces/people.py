@@ -1,22 +1,18 @@
-"""Data sets of faces: a folder with one subfolder per person, or a table."""
+"""Data sets of faces: the pictures of people, with groups and pairs, from any known layout."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from leam.errors import InputError
-from leam.files import open_regular
-
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-_REQUIRED_COLUMNS = ("image", "person")
+from leam.faces.datasets import DATASETS, Layout
+from leam.faces.tables import normal, rows_of
+from leam.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -25,145 +21,252 @@ class Sample:
 
     Attributes:
         path: The picture's file.
-        image: The picture's name in every output: its path relative to the folder or the table, with forward slashes.
+        image: The picture's name in every output: its path relative to the folder or the table, with forward slashes;
+            for a picture inside a file followed by # and its place, as in ``lfw.bin#000123``.
         person: The person's name.
         groups: Values of the table's other columns, such as ``gender``.
+        member: The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`.
     """
 
     path: Path
     image: str
     person: str
     groups: dict[str, str] = field(default_factory=dict)
+    member: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures, and whether they show the same person.
+
+    Attributes:
+        left: Name of a picture.
+        right: Name of the other picture.
+        same: Whether they show the same person.
+        fold: The part of the verification set that the pair belongs to, from 0; None if there are no parts.
+    """
+
+    left: str
+    right: str
+    same: bool
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of faces.
+
+    Attributes:
+        people: The pictures of each person, by name. Sorted by name, then by picture.
+        exclusions: Why each other file is not used, by its name relative to the source.
+        pairs: The pairs of a verification set, whose names are those of the pictures.
+        notes: Sentences about how the source was read.
+    """
+
+    people: Mapping[str, Sequence[Sample]]
+    exclusions: Mapping[str, str] = field(default_factory=dict)
+    pairs: Sequence[Pair] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        samples: Iterable[Sample],
+        exclusions: Mapping[str, str] | None = None,
+        pairs: Sequence[Pair] = (),
+        notes: tuple[str, ...] = (),
+    ) -> Dataset:
+        """A data set of these pictures.
+
+        Raises:
+            InputError: Two pictures have the same name.
+        """
+        people: dict[str, list[Sample]] = {}
+        last: Sample | None = None
+        for sample in sorted(samples, key=lambda one: (one.person, one.image)):
+            if last and (last.person, last.image) == (sample.person, sample.image):
+                raise InputError(
+                    f"{sample.path}: two pictures are called {sample.image} in Unicode; rename one of them"
+                )
+            people.setdefault(sample.person, []).append(sample)
+            last = sample
+        return cls(people, exclusions or {}, pairs, notes)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All pictures."""
+        return [sample for pictures in self.people.values() for sample in pictures]
+
+    def draw(self, people: int | None, images: int | None, seed: int) -> list[Sample]:
+        """A random sample of the people with at least two pictures, and of each person's pictures.
+
+        Args:
+            people: The number of people; all by default. People with a single picture are kept only if no number is
+                given, so that they are reported as excluded.
+            images: The maximal number of pictures of a person; all by default.
+            seed: Random seed.
+        """
+        generator = np.random.default_rng(seed)
+        chosen = list(self.people)
+        if people is not None:
+            several = [person for person in chosen if len(self.people[person]) > 1]
+            picked = generator.permutation(len(several))[:people]
+            chosen = [several[index] for index in sorted(picked)]
+        return [
+            sample for person in chosen for sample in _draw(self.people[person], images, generator)
+        ]
+
+
+def read_dataset(
+    source: str | Path, folder: str | Path | None = None, progress: Progress = silent
+) -> Dataset:
+    """Read a data set of faces in any layout of :data:`leam.faces.datasets.DATASETS`.
+
+    Args:
+        source: A folder, a table, a list of pairs, an archive or a video.
+        folder: The folder of the pictures that a table or a list names; by default, the one of the table.
+        progress: Progress callback.
+
+    Raises:
+        InputError: The source does not exist, is damaged, or contains no pictures; or a name is not valid Unicode.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError(f"{source}: no such folder or file")
+    dataset = _layout_of(source).read(source, Path(folder) if folder else None, progress)
+    if not dataset.people:
+        raise InputError(
+            f"{source}: no pictures found; expected one subfolder of pictures per person{_why(dataset)}"
+        )
+    return dataset
 
 
 def read_people(source: str | Path) -> list[Sample]:
-    """The pictures of a folder with one subfolder per person, or of a CSV file with the columns image and person.
+    """All pictures of a data set; see :func:`read_dataset`.
 
-    Hidden files in a subfolder are ignored, as are files without a picture's suffix. Pictures that a table names are
-    not checked here, so that missing ones are reported later; relative paths are relative to the table.
+    Pictures that a table names are not checked here, so that missing ones are reported later.
 
     Returns:
         Sorted by person, then image.
 
     Raises:
-        InputError: The source does not exist, contains no pictures, or is a table without these columns; or a file
-            name is not valid Unicode.
+        InputError: As for :func:`read_dataset`.
     """
-    source = Path(source)
-    if source.is_dir():
-        samples = _from_folder(source)
-    elif source.is_file():
-        samples = _from_table(source)
-    else:
-        raise InputError(f"{source}: no such folder or table")
-    for sample in samples:
-        if not _is_text(sample.image):
-            name = sample.image.encode(errors="backslashreplace").decode()
-            raise InputError(f"{source}: the name of {name} is not UTF-8; rename it")
-    if not samples:
-        raise InputError(
-            f"{source}: no pictures found; expected one subfolder of pictures per person"
-        )
-    return sorted(samples, key=lambda sample: (sample.person, sample.image))
+    return read_dataset(source).samples
 
 
 def draw_people(
     samples: Sequence[Sample], people: int | None, images: int | None, seed: int
 ) -> list[Sample]:
-    """A random sample of the people with at least two pictures, and of each person's pictures.
-
-    Args:
-        samples: All pictures.
-        people: The number of people; all by default. People with a single picture are kept only if no number is given,
-            so that they are reported as excluded.
-        images: The maximal number of pictures of a person; all by default.
-        seed: Random seed.
-    """
+    """A random sample of people and of their pictures, as :meth:`Dataset.draw` does it."""
     by_person: dict[str, list[Sample]] = {}
     for sample in samples:
         by_person.setdefault(sample.person, []).append(sample)
-    generator = np.random.default_rng(seed)
-    chosen = list(by_person)
-    if people is not None:
-        several = [person for person in chosen if len(by_person[person]) > 1]
-        picked = generator.permutation(len(several))[:people]
-        chosen = [several[index] for index in sorted(picked)]
-    return [sample for person in chosen for sample in _draw(by_person[person], images, generator)]
+    return Dataset(by_person).draw(people, images, seed)
 
 
-def add_groups(samples: Sequence[Sample], table: str | Path) -> list[Sample]:
+def add_groups(
+    samples: Sequence[Sample], table: str | Path, among: Collection[str] | None = None
+) -> list[Sample]:
     """Add the columns of a table of people to each picture's groups.
 
     Args:
         samples: The pictures.
-        table: A CSV file with the column person, one row per person. People missing from it get no groups.
+        table: A CSV file with the column person, one row per person. People missing from it get no groups, nor do
+            empty cells.
+        among: The people of whom the table must name at least one; by default those of the samples.
 
     Raises:
-        InputError: The table cannot be read, or has no such column.
+        InputError: The table cannot be read, has no such column, names a person twice, or names none of the people.
     """
-    rows = _read_csv(Path(table), ("person",))
-    columns = {row["person"]: {k: v for k, v in row.items() if k != "person"} for row in rows}
+    table = Path(table)
+    groups: dict[str, dict[str, str]] = {}
+    lines: dict[str, int] = {}
+    for line, row in rows_of(table, ("person",)):
+        person = normal(row.pop("person"))
+        if person in groups:
+            raise InputError(
+                f"{table}, line {line}: {person} is already in line {lines[person]}; remove one of the rows"
+            )
+        groups[person], lines[person] = _filled(row), line
+    names = {sample.person for sample in samples} if among is None else among
+    if groups and names and groups.keys().isdisjoint(names):
+        raise InputError(
+            f"{table}: names none of the people; it has {next(iter(groups))!r}, the pictures have {min(names)!r}"
+        )
     return [
-        replace(sample, groups={**sample.groups, **columns.get(sample.person, {})})
+        replace(sample, groups={**sample.groups, **groups.get(sample.person, {})})
         for sample in samples
     ]
 
 
-def _draw(
-    samples: list[Sample], images: int | None, generator: np.random.Generator
-) -> list[Sample]:
-    if images is None or images >= len(samples):
-        return samples
-    return [samples[index] for index in sorted(generator.permutation(len(samples))[:images])]
-
-
-def _from_folder(folder: Path) -> list[Sample]:
+def group_notes(samples: Iterable[Sample]) -> list[str]:
+    """How many people have a value in each column, such as "412 of 1000 people have a value for gender"."""
+    people: dict[str, set[str]] = {}
+    for sample in samples:
+        people.setdefault(sample.person, set()).update(sample.groups)
+    counts = Counter(column for columns in people.values() for column in columns)
     return [
-        Sample(path, path.relative_to(folder).as_posix(), person.name)
-        for person in folder.iterdir()
-        if person.is_dir() and not person.name.startswith(".")
-        for path in person.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
+        f"{count} of {len(people)} people have a value for {column}"
+        for column, count in sorted(counts.items())
     ]
 
 
-def _from_table(table: Path) -> list[Sample]:
-    samples = []
-    for row in _read_csv(table, _REQUIRED_COLUMNS):
-        groups = {name: value for name, value in row.items() if name not in _REQUIRED_COLUMNS}
-        samples.append(Sample(table.parent / row["image"], row["image"], row["person"], groups))
-    return samples
+def exclusion_note(exclusions: Mapping[str, str]) -> str:
+    """How many files are not used, and why, in one sentence; empty if there are none."""
+    if not exclusions:
+        return ""
+    reasons = Counter(exclusions.values()).most_common()
+    named = ", ".join(f"{count} {reason}" for reason, count in reasons[:5])
+    more = f", {sum(count for _, count in reasons[5:])} for other reasons" if reasons[5:] else ""
+    return f"files not used: {len(exclusions)} ({named}{more})"
 
 
-def _is_text(name: str) -> bool:
-    """Whether a file name is valid Unicode and can be written to a table."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def linked_people(images: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:
+    """A person for each picture of a set without names: pictures that genuine pairs connect are of one person.
+
+    Returns:
+        The name of each picture's person, which is that of the person's first picture; pictures without a genuine
+        pair are left out.
+    """
+    parent = {image: image for image in images}
+
+    def root(image: str) -> str:
+        while parent[image] != image:
+            parent[image] = parent[parent[image]]
+            image = parent[image]
+        return image
+
+    paired = set()
+    for pair in pairs:
+        if pair.same:
+            low, high = sorted((root(pair.left), root(pair.right)))
+            parent[high] = low
+            paired |= {pair.left, pair.right}
+    return {image: root(image) for image in parent if image in paired}
 
 
-def _read_csv(table: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file; its required columns must exist and be filled."""
-    try:
-        with (
-            open_regular(table) as stream,
-            io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
-        ):
-            rows = list(csv.DictReader(text))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{table}: not a readable CSV file ({reason})") from None
-    missing = [name for name in required if rows and name not in rows[0]]
-    if missing:
-        raise InputError(
-            f"{table}: the column {missing[0]!r} is missing; required: {', '.join(required)}"
-        )
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values() or not all(row[name] for name in required):
-            expected = f"{len(rows[0])} values, {' and '.join(required)} not empty"
-            raise InputError(f"{table}, line {number}: expected {expected}")
-        if any("\0" in value for value in row.values()):
-            raise InputError(f"{table}, line {number}: contains a null byte")
-    return rows
+def _layout_of(source: Path) -> Layout:
+    layouts = sorted((DATASETS[name] for name in DATASETS), key=lambda one: one.general)
+    for layout in layouts:
+        if layout.recognises(source):
+            return layout
+    known = "; ".join(layout.what for layout in layouts)
+    raise InputError(f"{source}: not a known layout of faces; available: {known}")
+
+
+def _why(dataset: Dataset) -> str:
+    note = exclusion_note(dataset.exclusions)
+    return f"; {note}" if note else ""
+
+
+def _filled(row: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in row.items() if value}
+
+
+def _draw(
+    samples: Sequence[Sample], images: int | None, generator: np.random.Generator
+) -> Sequence[Sample]:
+    if images is None or images >= len(samples):
+        return samples
+    return [samples[index] for index in sorted(generator.permutation(len(samples))[:images])]

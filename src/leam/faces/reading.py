@@ -57,11 +57,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MEMBER = re.compile(r"(bytes|text|repr)=(\d+\+\d+(?:,\d+\+\d+)*)")
+_MEMBER = re.compile(r"(bytes|text|raw|repr)=(\d+\+\d+(?:,\d+\+\d+)*)")
 # How the bytes of a picture are written in an archive. Old pickles hold them as text.
 _ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "bytes": lambda data: data,
     "text": lambda data: data.decode().encode("latin1"),
+    "raw": lambda data: data.decode("raw-unicode-escape").encode("latin1"),
     "repr": lambda data: codecs.escape_decode(data)[0],
 }
 
@@ -116,8 +117,9 @@ def read_picture_file(path: str | Path, member: str = "") -> tuple[Picture, Pict
     Args:
         path: A file.
         member: The place of the picture inside the file. Empty: the whole file. ``bytes=OFFSET+LENGTH``: these bytes;
-            several ranges, separated by commas, are joined. ``text=`` and ``repr=`` are such ranges whose bytes are
-            written as UTF-8 or as a Python string. ``frame=NUMBER``: a frame of a video.
+            several ranges, separated by commas, are joined. ``text=``, ``raw=`` and ``repr=`` are such ranges whose
+            bytes are written as text in UTF-8, with Unicode escapes, or as a Python string.
+            ``frame=NUMBER``: a frame of a video.
 
     Raises:
         ImageError: As for :func:`read_picture`, or there is no such member.
@@ -127,7 +129,7 @@ def read_picture_file(path: str | Path, member: str = "") -> tuple[Picture, Pict
         if member.startswith("frame="):
             picture, digest, note = *_frame(path, member), ""
         else:
-            data = _read(path, member)
+            data = read_bytes(path, member)
             digest = hashlib.sha256(data).hexdigest()
             with warnings.catch_warnings():
                 # Pillow warns above 89 million pixels; the limit here is explicit instead.
@@ -147,7 +149,32 @@ def hash_picture(path: Path, member: str = "") -> str:
             return sha256_of(path)
         if member.startswith("frame="):
             return _frame(path, member)[1]
-        return hashlib.sha256(_read(path, member)).hexdigest()
+        return hashlib.sha256(read_bytes(path, member)).hexdigest()
+
+
+def read_bytes(path: Path, member: str) -> bytes:
+    """The bytes of a file or of a member; see :func:`read_picture_file`.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ImageError: There is no such member. The message names neither the file nor the member.
+    """
+    with open_regular(path) as stream:
+        if not member:
+            return _read_all(stream)
+        matched = _MEMBER.fullmatch(member)
+        if not matched:
+            raise ImageError("no such member")
+        ranges = [tuple(map(int, part.split("+"))) for part in matched[2].split(",")]
+        if sum(length for _, length in ranges) > _MAX_BYTES:
+            raise ImageError("too many bytes for a picture")
+        parts = []
+        for offset, length in ranges:
+            stream.seek(offset)
+            parts.append(stream.read(length))
+            if len(parts[-1]) < length:
+                raise ImageError("beyond the end of the file")
+    return _ENCODINGS[matched[1]](b"".join(parts))
 
 
 @cache
@@ -173,7 +200,9 @@ def unreadable(path: Path) -> str:
         return f"damaged picture ({first_line(error)})"
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return _HEIC_HELP
-    return "a video" if is_video(head) else "not a picture" if head else "empty file"
+    if is_video(head):
+        return "a video; give it a suffix such as .mp4"
+    return "not a picture" if head else "empty file"
 
 
 _HEIC_HELP = "HEIC pictures need pillow-heif; run `pip install leam-xai[heic]`"
@@ -213,26 +242,6 @@ def _as_image_errors(path: Path, member: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
         raise ImageError(f"{where}: damaged picture ({first_line(error)})") from None
-
-
-def _read(path: Path, member: str) -> bytes:
-    """The bytes of a file or of a member."""
-    with open_regular(path) as stream:
-        if not member:
-            return _read_all(stream)
-        matched = _MEMBER.fullmatch(member)
-        if not matched:
-            raise ImageError("no such member")
-        ranges = [tuple(map(int, part.split("+"))) for part in matched[2].split(",")]
-        if sum(length for _, length in ranges) > _MAX_BYTES:
-            raise ImageError("too many bytes for a picture")
-        parts = []
-        for offset, length in ranges:
-            stream.seek(offset)
-            parts.append(stream.read(length))
-            if len(parts[-1]) < length:
-                raise ImageError("beyond the end of the file")
-    return _ENCODINGS[matched[1]](b"".join(parts))
 
 
 def _read_all(stream: BinaryIO) -> bytes:

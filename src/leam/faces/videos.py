@@ -42,6 +42,11 @@ def sampled_frames(path: Path, count: int = FRAMES) -> list[int]:
     return sorted({int((part + 0.5) * total / count) for part in range(count)})
 
 
+def frame_name(video: str, number: int) -> str:
+    """The name of a frame in outputs."""
+    return f"{video}#frame{number:06d}"
+
+
 def read_frame(path: Path, number: int) -> NDArray[np.uint8]:
     """One frame of a video, RGB ``(H, W, 3)`` uint8, turned as the video says.
 

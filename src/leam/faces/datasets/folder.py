@@ -1,0 +1,227 @@
+"""Folders of pictures and videos: one person, one folder per person, or folders of such folders.
+
+Which level of folders are the people is decided level by level, from the top. A level consists of people if one of its
+folders contains pictures. Otherwise it consists of groups of people if it has at most 20 folders, and either fewer
+than half of the names below it occur in several of them (so that these are names of people, not of sessions), or each
+has more than 20 folders on average. Otherwise it consists of people, and the folders below are their sessions.
+A single folder at a level is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from leam.errors import ImageError, InputError
+from leam.faces.datasets import DATASETS, Layout
+from leam.faces.people import Dataset, Sample
+from leam.faces.reading import picture_suffixes, unreadable
+from leam.faces.tables import normal
+from leam.faces.videos import frame_name, sampled_frames
+from leam.progress import Progress, silent
+
+Parts = tuple[str, ...]
+"""The names of a folder and of those above it, below the source."""
+
+_VIDEO_SUFFIXES = frozenset(
+    {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+)
+# More folders than this are not groups of people.
+_MOST_GROUPS = 20
+_MOST_SESSIONS = 20
+_MAX_DEPTH = 16
+_REPORT_EVERY = 1000
+
+
+def read_folder(
+    source: Path, _: Path | None = None, progress: Progress = silent, *, column: str = "folder"
+) -> Dataset:
+    """Read a folder; see the module.
+
+    Args:
+        source: The folder.
+        progress: Progress callback.
+        column: The group column of the level above the people.
+
+    Raises:
+        InputError: A file name is not valid Unicode, or two differ only in their Unicode form.
+    """
+    exclusions: dict[str, str] = {}
+    folders = dict(_walk(source, exclusions, progress))
+    level = _level_of_people(folders.keys())
+    chosen = {parts: names for parts, names in folders.items() if len(parts) >= level}
+    for parts in folders.keys() - chosen.keys():
+        for name in folders[parts]:
+            exclusions["/".join((*parts, name))] = "above the folders of people"
+    columns = _columns(chosen, level, column)
+    names = _names(source, chosen, level)
+    samples = [
+        Sample(path, image, _person(names[parts[:level]], name, level, files), groups, member)
+        for parts, files in chosen.items()
+        for groups in [{column: normal(parts[at]) for column, at in columns.items()}]
+        for name in files
+        for path, image, member in _pictures(source, parts, name, exclusions)
+    ]
+    return Dataset.of(samples, exclusions, notes=(_describe(chosen, level, columns, names),))
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file's suffix is that of a video."""
+    return os.path.splitext(name)[1].lower() in _VIDEO_SUFFIXES  # noqa: PTH122  faster for many files
+
+
+def pictures_in(
+    path: Path, image: str, exclusions: dict[str, str]
+) -> Iterator[tuple[Path, str, str]]:
+    """A picture as path, name and member, or the sampled frames of a video."""
+    if not is_video_name(path.name):
+        yield path, image, ""
+        return
+    try:
+        frames = sampled_frames(path)
+    except (ImageError, OSError) as error:
+        exclusions[image] = str(error).removeprefix(f"{path}: ")
+        return
+    for number in frames:
+        yield path, frame_name(image, number), f"frame={number}"
+
+
+DATASETS("folder")(
+    Layout(
+        what="a folder of pictures or videos, with one subfolder per person",
+        recognises=Path.is_dir,
+        read=read_folder,
+        general=True,
+    )
+)
+
+
+def _walk(
+    source: Path, exclusions: dict[str, str], progress: Progress
+) -> Iterator[tuple[Parts, list[str]]]:
+    """Each folder with pictures, and the names of these. Records why other files are not used."""
+    todo: list[Parts] = [()]
+    done = 0
+    while todo:
+        parts = todo.pop()
+        pictures: list[str] = []
+        empty = True
+        with os.scandir(os.path.join(source, *parts)) as entries:  # noqa: PTH118  faster for many folders
+            for entry in entries:
+                empty = False
+                name = "/".join((*parts, entry.name))
+                _check_text(source, name)
+                if reason := _refusal(entry, parts):
+                    exclusions[normal(name)] = reason
+                elif entry.is_dir():
+                    todo.append((*parts, entry.name))
+                else:
+                    pictures.append(entry.name)
+        if empty and parts:
+            exclusions[normal("/".join(parts))] = "empty folder"
+        if pictures:
+            yield parts, pictures
+        done += 1
+        if done % _REPORT_EVERY == 0:
+            progress("reading folders", done, None)
+
+
+def _refusal(entry: os.DirEntry[str], parts: Parts) -> str:
+    """Why a file or folder is not used; empty if it is."""
+    if entry.name.startswith("."):
+        return "hidden"
+    if entry.is_dir():
+        if entry.is_symlink() and Path(entry.path).resolve() in Path(entry.path).absolute().parents:
+            return "a link to a folder above"
+        return "nested too deeply" if len(parts) >= _MAX_DEPTH else ""
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122  faster for many files
+    if suffix in picture_suffixes() or suffix in _VIDEO_SUFFIXES:
+        return "" if entry.is_file() else "not a file"
+    return unreadable(Path(entry.path))
+
+
+def _level_of_people(folders: Collection[Parts]) -> int:
+    """The number of names that identify a person's folder; 0 if the source is that of one person."""
+    if all(not parts for parts in folders):
+        return 0
+    level = 1
+    while True:
+        here = {parts[:level] for parts in folders if len(parts) >= level}
+        below = {parts[: level + 1] for parts in folders if len(parts) > level}
+        if not here.isdisjoint(folders) or not _are_groups(here, below):
+            return level
+        level += 1
+
+
+def _are_groups(here: Collection[Parts], below: Collection[Parts]) -> bool:
+    if len(here) == 1:
+        return True
+    counts = Counter(parts[-1] for parts in below)
+    repeated = sum(count > 1 for count in counts.values())
+    sessions = 2 * repeated >= len(counts)
+    return len(here) <= _MOST_GROUPS and (not sessions or len(below) > _MOST_SESSIONS * len(here))
+
+
+def _columns(folders: Collection[Parts], level: int, column: str) -> dict[str, int]:
+    """The group columns, and the level of folders that each is about."""
+    above = [at for at in range(level - 1) if len({parts[at] for parts in folders}) > 1]
+    return {column if not n else f"{column}{n + 1}": at for n, at in enumerate(reversed(above))}
+
+
+def _names(source: Path, folders: Collection[Parts], level: int) -> dict[Parts, str]:
+    """The name of each person's folder: its own, or its path where others have the same."""
+    if not level:
+        return {(): normal(source.resolve().name)}
+    people = {parts[:level] for parts in folders}
+    # Two ways to write one name are one person, but one name in two groups is two people.
+    groups: dict[str, set[Parts]] = {}
+    for parts in people:
+        groups.setdefault(normal(parts[-1]), set()).add(parts[:-1])
+    return {
+        parts: normal(parts[-1] if len(groups[normal(parts[-1])]) == 1 else "/".join(parts))
+        for parts in people
+    }
+
+
+def _person(folder: str, name: str, level: int, files: Sequence[str]) -> str:
+    """The person of a file. In a folder of videos only, each is of another person."""
+    if level or not all(map(is_video_name, files)):
+        return folder
+    return normal(Path(name).stem)
+
+
+def _pictures(
+    source: Path, parts: Parts, name: str, exclusions: dict[str, str]
+) -> Iterator[tuple[Path, str, str]]:
+    return pictures_in(Path(source, *parts, name), normal("/".join((*parts, name))), exclusions)
+
+
+def _describe(
+    folders: Collection[Parts], level: int, columns: dict[str, int], names: dict[Parts, str]
+) -> str:
+    if not level:
+        return "layout: the folder is that of one person"
+    deep = any(len(parts) > level for parts in folders)
+    above = ["group" if at in columns.values() else "folder" for at in range(level - 1)]
+    layout = "/".join([*above, "person", *(["session"] if deep else []), "picture"])
+    values = [
+        f"; the column {column} has the folders {_some({normal(parts[at]) for parts in folders})}"
+        for column, at in columns.items()
+    ]
+    return f"layout: {layout}, {len(set(names.values()))} people{''.join(values)}"
+
+
+def _some(names: Collection[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")  # noqa: PLR2004
+
+
+def _check_text(source: Path, name: str) -> None:
+    """Refuse a name that cannot be written to a table."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="backslashreplace").decode()
+        raise InputError(f"{source}: the name of {shown} is not UTF-8; rename it") from None

@@ -1,0 +1,160 @@
+"""Tables as spreadsheets and data sets write them: commas, semicolons or tabs; UTF-8 or UTF-16."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PureWindowsPath
+
+from leam.errors import InputError
+from leam.files import open_regular
+
+_DELIMITERS = ",;\t"
+_BOMS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+# Longer lines are not those of a table.
+_MAX_HEADER = 1 << 16
+_MAX_LINE = 1 << 20
+
+
+def normal(name: str) -> str:
+    """A name in one Unicode form (NFC): file systems and spreadsheets write letters with accents in two ways."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def slashed(name: str) -> str:
+    """A relative path with forward slashes, also if it was written on Windows."""
+    return PureWindowsPath(name).as_posix() if "\\" in name else name
+
+
+def columns_of(path: Path) -> list[str]:
+    """The column names of a table in lower case; empty if the file is not a table."""
+    try:
+        with _opened(path) as text:
+            return [name.casefold() for name in _header(text)[0]]
+    except (OSError, UnicodeError, csv.Error):
+        return []
+
+
+def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table with the numbers of their lines.
+
+    The delimiter is the one of comma, semicolon and tab that gives the first line the most columns. The case of
+    required columns is ignored. Values are stripped of spaces around them.
+
+    Args:
+        path: The table.
+        required: Columns that must exist and be filled.
+
+    Raises:
+        InputError: The table cannot be read, a required column is missing or not filled, or a line has too many or
+            too few values.
+    """
+    try:
+        with _opened(path) as text:
+            yield from _rows(path, text, required)
+    except (OSError, UnicodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: not a readable CSV file ({reason}); save it as CSV in UTF-8"
+        ) from None
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file with their numbers, without empty ones.
+
+    Raises:
+        InputError: The file cannot be read as text.
+    """
+    try:
+        with _opened(path) as text:
+            for number, line in enumerate(_lines(text), start=1):
+                if line.strip():
+                    yield number, line.strip()
+    except (OSError, UnicodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: not a readable text file ({reason})") from None
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise csv.Error(f"a line of more than {_MAX_LINE} characters")
+        yield line
+
+
+def _rows(
+    path: Path, text: io.TextIOWrapper, required: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    columns, delimiter, before = _header(text)
+    lower = {name.casefold(): name for name in required}
+    columns = [lower.get(name.casefold(), name) for name in columns]
+    _check_columns(path, columns, required)
+    reader = csv.reader(_lines(text), delimiter=delimiter)
+    for row in reader:
+        line = reader.line_num + before
+        if not row:
+            continue
+        while len(row) > len(columns) and not row[-1].strip():
+            row.pop()
+        values = {name: value.strip() for name, value in zip(columns, row, strict=False) if name}
+        if len(row) != len(columns) or not all(values[name] for name in required):
+            expected = f"{len(columns)} values, {' and '.join(required)} not empty"
+            raise InputError(f"{path}, line {line}: expected {expected}")
+        if any("\0" in value for value in row):
+            raise InputError(f"{path}, line {line}: contains a null byte")
+        yield line, values
+
+
+def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise InputError(
+            f"{path}: the column {missing[0]!r} is missing; required: {', '.join(required)}"
+        )
+    doubled = next((name for name in columns if name and columns.count(name) > 1), None)
+    if doubled:
+        raise InputError(f"{path}: has two columns {doubled!r}; rename one of them")
+
+
+def _opened(path: Path) -> io.TextIOWrapper:
+    stream = open_regular(path)
+    try:
+        head = stream.read(4)
+        stream.seek(0)
+    except OSError:
+        stream.close()
+        raise
+    return io.TextIOWrapper(stream, encoding=_encoding(head), newline="")
+
+
+def _encoding(head: bytes) -> str:
+    for mark, name in _BOMS.items():
+        if head.startswith(mark):
+            return name
+    # Latin letters in UTF-16 without a mark have a zero in every second byte.
+    zeros = [not byte for byte in head]
+    if zeros in ([False, True] * 2, [True, False] * 2):
+        return "utf-16-be" if zeros[0] else "utf-16-le"
+    return "utf-8-sig"
+
+
+def _header(text: io.TextIOWrapper) -> tuple[list[str], str, int]:
+    """The column names, the delimiter, and the number of lines before the rows."""
+    line, before = text.readline(_MAX_HEADER), 1
+    # Spreadsheets may name the delimiter in a line of its own.
+    if line.casefold().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
+        delimiter = line[4]
+        return _split(text.readline(_MAX_HEADER), delimiter), delimiter, before + 1
+    delimiter = max(_DELIMITERS, key=lambda one: len(_split(line, one)))
+    return _split(line, delimiter), delimiter, before
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    return [name.strip() for row in csv.reader([line], delimiter=delimiter) for name in row]
