@@ -44,7 +44,17 @@ def precision_names() -> list[str]:
     return ["float32", "bfloat16"]
 
 
+def method_names() -> list[str]:
+    """Names of the attribution methods, for shell completion."""
+    from leam.explain.methods import METHODS
+
+    return list(METHODS)
+
+
 MODEL_HELP = "A recognizer: a name that `leam models` lists, or the path of a .toml card."
+METHOD_HELP = (
+    "How faces are explained: {leam.explain.methods:METHODS}. All but leam have no layer maps."
+)
 WEIGHTING_HELP = "How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}."
 AGGREGATE_HELP = "How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}."
 LAYERS_HELP = (

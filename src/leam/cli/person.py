@@ -11,7 +11,7 @@ from leam.cli.inputs import find_faces
 from leam.errors import InputError, LeamError
 
 if TYPE_CHECKING:
-    from leam.explain.explainer import Explainer
+    from leam.explain.methods import Method
     from leam.explain.person import Population
     from leam.explain.person_explanation import PersonRecord
     from leam.faces.detection import Detector
@@ -60,7 +60,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path]:
     Raises:
         InputError: A folder contains no picture.
     """
-    from leam.faces.people import PICTURE_SUFFIXES
+    from leam.faces.reading import picture_suffixes
 
     found: list[Path] = []
     for path in paths:
@@ -70,7 +70,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path]:
         inside = [
             one
             for one in sorted(path.iterdir())
-            if one.suffix.lower() in PICTURE_SUFFIXES and not one.name.startswith(".")
+            if one.suffix.lower() in picture_suffixes() and not one.name.startswith(".")
         ]
         if not inside:
             raise InputError(
@@ -81,7 +81,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path]:
 
 
 def find_population(
-    folder: Path, detector: Detector, explainer: Explainer
+    folder: Path, detector: Detector, explainer: Method
 ) -> tuple[Population, list[LeamError]]:
     """The maps of the people in a folder with one subfolder each, and the errors of unusable pictures.
 

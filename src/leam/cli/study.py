@@ -16,6 +16,7 @@ from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
     LAYERS_HELP,
+    METHOD_HELP,
     PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
@@ -30,6 +31,7 @@ from leam.cli.options import (
     PrecisionOption,
     TrustOption,
     backend_names,
+    method_names,
     parser_names,
 )
 from leam.cli.printing import print_summary
@@ -129,6 +131,15 @@ def study(
             show_default=_PRESET,
         ),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=METHOD_HELP,
+            show_default=_PRESET,
+            autocompletion=method_names,
+        ),
+    ] = None,
     weighting: Annotated[
         str | None, typer.Option(metavar="NAME", help=WEIGHTING_HELP, show_default=_PRESET)
     ] = None,
@@ -215,6 +226,7 @@ def study(
         preset,
         subset=panel if subset is None else subset,
         target=target,
+        method=method,
         weighting=weighting,
         aggregate=aggregate,
         layers=tuple(split_names(layers)) if layers else None,

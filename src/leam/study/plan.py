@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from leam.devices import Precision
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.explain.layers import CONVOLUTIONS, RAW_CONVOLUTIONS, STAGES
+from leam.explain.methods import LEAM
 from leam.faces.people import Sample
 from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
@@ -45,6 +46,9 @@ class Settings(BaseModel):
 
     target: Literal["self", "template", "contrast"] = "self"
     """Target of the explanation; see :mod:`leam.explain.targets`."""
+    method: str = LEAM
+    """Attribution method, which explains the study's target; see :mod:`leam.explain.methods`. Methods other than
+    ``leam`` have no layer maps, and do not use the weighting, aggregate, layers and backend."""
     weighting: str = DEFAULT_WEIGHTING
     """Weighting, which turns a layer's activations and gradients into its map."""
     aggregate: str = DEFAULT_AGGREGATE

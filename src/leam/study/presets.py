@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from leam.errors import InputError, first_line
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
@@ -25,6 +26,7 @@ from leam.version import __version__
 
 _BASE = "base"
 _COMPONENTS: dict[str, Registry[Any]] = {
+    "method": METHODS,
     "weighting": WEIGHTINGS,
     "aggregate": AGGREGATES,
     "backend": BACKENDS,

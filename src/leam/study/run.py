@@ -12,6 +12,7 @@ import torch
 from leam.errors import InputError, StudyError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
@@ -239,6 +240,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
     used: list[tuple[Registry[object], str]] = [
         *_named(DETECTORS, [settings.detector]),
         *_named(PARSERS, parsers),
+        *_named(METHODS, [settings.method]),
         *_named(WEIGHTINGS, [settings.weighting]),
         *_named(AGGREGATES, [settings.aggregate]),
         *_named(BACKENDS, [settings.backend]),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.errors import StudyError
-from leam.explain.explainer import Explainer, Maps
+from leam.explain.explainer import Maps
+from leam.explain.methods import Method
 from leam.explain.person import Population
 from leam.explain.targets import (
     IMPOSTORS,
@@ -88,7 +89,7 @@ class Scene:
 
     plan: Plan
     index: int
-    explainer: Explainer
+    explainer: Method
     batch: ChipBatch
     parsed: Callable[[str], Sequence[Parsing]]
     read: Callable[[type[S], str, str, Sequence[str] | None], S | None]

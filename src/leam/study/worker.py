@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.devices import CPU, description
-from leam.errors import StudyError
-from leam.explain.explainer import Explainer
+from leam.errors import InputError, StudyError
+from leam.explain.methods import Method, MethodSettings, create_method, method_named
 from leam.explain.person import FEWEST_PEOPLE, Population
 from leam.faces.detection import Detector
 from leam.faces.detectors import load_detector
@@ -266,20 +266,31 @@ class Worker:
         return torch.cat(found) if found else None
 
 
-def explainer_of(recognizer: Recognizer, settings: Settings) -> Explainer:
-    """Create an explainer with the settings of a study.
+def explainer_of(recognizer: Recognizer, settings: Settings, calls: int | None = None) -> Method:
+    """Create the method that explains a recognizer with the settings of a study.
+
+    Args:
+        recognizer: The recognizer.
+        settings: Names the method, and the settings of ``leam``.
+        calls: See :class:`leam.explain.methods.MethodSettings`.
 
     Raises:
+        InputError: The method cannot explain the recognizer, or not with the target ``self``.
         LayerError: The layer choice does not fit the recognizer.
     """
+    if method_named(settings.method).compares and settings.target == "self":
+        raise InputError(
+            f"{settings.method}: explains a similarity, not the embedding alone; choose another target than self"
+        )
     layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
-    return Explainer(
-        recognizer,
+    chosen = MethodSettings(
         layers=layers,
         weighting=settings.weighting,
         aggregate=settings.aggregate,
         backend=settings.backend,
+        calls=calls,
     )
+    return create_method(settings.method, recognizer, chosen)
 
 
 def choose_subset(plan: Plan, positions: Sequence[int]) -> frozenset[int]:

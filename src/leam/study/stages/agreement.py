@@ -188,7 +188,7 @@ def _layer_divergences(
     profiles = [mass[:, layers] for mass, layers in zip(masses, chosen, strict=True)]
     joined = torch.from_numpy(np.concatenate(profiles, axis=1))
     pairs = profile_divergences(joined).numpy()
-    pairs = pairs.reshape(-1, len(masses), depths, len(masses), depths)
+    pairs = pairs.reshape(len(joined), len(masses), depths, len(masses), depths)
     one, depth, other, other_depth = np.indices(pairs.shape[1:])
     kinds = {
         "within": (one == other) & (depth != other_depth),

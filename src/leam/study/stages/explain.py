@@ -46,11 +46,12 @@ class Explain(Stage[Explained]):
 
 
 def _layer_sums(batch: MapBatch) -> NDArray[np.float32]:
-    """The maps of each layer summed over the faces, at a common small size, ``(L, s, s)``."""
+    """The maps of each layer summed over the faces, at a common small size, ``(L, s, s)``; L may be 0."""
     height, width = batch.maps.overall.shape[1:]
     size = (min(_PICTURE_SIDE, height), min(_PICTURE_SIDE, width))
     sums: dict[int, Tensor] = {}
     for places, layers in batch.layers_by_size():
         enlarged = upsample(layers.sum(dim=1), size)
         sums |= {place: enlarged[i] * enlarged[i].numel() for i, place in enumerate(places)}
-    return torch.stack([sums[place] for place in range(len(sums))]).numpy()
+    none = torch.empty(0, *size)
+    return torch.cat([none, *(sums[place][None] for place in range(len(sums)))]).numpy()

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leam.explain.methods import LEAM
 from leam.metrics.overlap import centre_of_mass, profile_divergences, spread
 from leam.metrics.statistics import Estimate
 from leam.results.figures import Figures, Model
 from leam.results.shards import Shard, axes
 from leam.study.explained import EXPLAIN, Explained
+from leam.study.plan import Plan
 from leam.study.run_data import OVERALL, RunData, mean_of_known
 from leam.study.scene import MapBatch
 from leam.study.stage import STAGES, Stage
@@ -84,6 +86,10 @@ class Layers(Stage[Focus]):
         "empty": "Whether the map is empty.",
         "model": "The recognizer.",
     }
+
+    def applies(self, plan: Plan) -> bool:
+        """Whether the method has layer maps."""
+        return plan.settings.method == LEAM
 
     def of_maps(self, batch: MapBatch) -> Focus:
         """Spread and centre of a batch's maps."""
