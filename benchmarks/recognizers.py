@@ -45,13 +45,13 @@ def measure() -> dict[str, Any]:
     """Measure speed, size, layers and accuracy of each recognizer, and count the faces found by each detector."""
     torch.set_num_threads(1)
     assets = Path(os.environ["LEAM_ASSETS"])
-    pairs = read_pairs(assets / "lfw" / "pairs.csv")
+    pairs = read_pairs(assets / "lfw" / "pairs.csv", assets / "lfw" / "people")
     recognizers = [entry.load() for entry in choose(read_catalogue(folders=[CARDS]), ["all"])]
     results: dict[str, Any] = {
         "leam": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, one thread",
-        "pictures": len({name for pair in pairs for name in (pair.left, pair.right)}),
+        "pictures": len({name for pair in pairs.pairs for name in (pair.left, pair.right)}),
         "detectors": {},
         "recognizers": {},
     }
@@ -68,7 +68,7 @@ def measure() -> dict[str, Any]:
             "accuracy": {},
         }
     for name in DETECTORS:
-        verified = verify(recognizers, pairs, assets / "lfw" / "people", load_detector(name))
+        verified = verify(recognizers, pairs, load_detector(name))
         skipped = list(verified[0].exclusions.values())
         none = sum("no face found" in reason for reason in skipped)
         results["detectors"][name] = {

@@ -426,6 +426,7 @@ def explained(positions: range, place: int) -> Explained:
 def detections(count: int) -> Detections:
     return Detections(
         reason=np.array([""] * count),
+        note=np.array([""] * count),
         box=np.zeros((count, 4)),
         score=np.ones(count),
         found=np.ones(count, dtype=np.int64),

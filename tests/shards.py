@@ -25,6 +25,7 @@ def detections(count: int, reasons: Sequence[str] | None = None, points: float =
     five = np.array([[1.0, 1.0], [2.0, 1.0], [1.5, 1.5], [1.0, 2.0], [2.0, 2.0]])
     return Detections(
         reason=np.array(reasons or [""] * count, dtype=str),
+        note=np.array([""] * count),
         box=np.arange(4.0 * count).reshape(-1, 4),
         score=np.ones(count),
         found=np.arange(count),

@@ -75,7 +75,8 @@ def test_a_check_with_pairs(leam, assets, tmp_path):
     ("arguments", "message"),
     [
         (("check", "nobody"), "nobody: no such recognizer"),
-        (("check", "dlib_resnet", "--pairs", "p.csv"), "--pairs and --faces: give both or neither"),
+        (("check", "dlib_resnet", "--pairs", "p.csv"), "p.csv: no such folder or file"),
+        (("check", "dlib_resnet", "--faces", "lfw"), "--faces: needs --pairs"),
         (("check", "missing.toml"), "missing.toml: not a readable card"),
         (("--cards", "nowhere"), "nowhere: no such folder"),
         (("layers", "dlib_resnet", "--layers", "conv9"), "layer conv9: no such layer"),

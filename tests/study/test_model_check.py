@@ -1,11 +1,14 @@
 """Checking a recognizer before it is trusted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from leam.errors import InputError, ModelError
-from leam.study.model_check import Pair, check_model, read_pairs, verify
+from leam.faces.people import Dataset, Pair, Sample
+from leam.study.model_check import _fold_accuracies, check_model, read_pairs, verify
 
 
 def test_a_check_embeds_times_and_lists(tiny):
@@ -35,23 +38,31 @@ def test_warnings_name_what_a_card_leaves_open(tiny):
 def test_pairs_are_read(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("left,right,same\na/1.jpg,a/2.jpg,1\na/1.jpg,b/1.jpg,0\n")
-    assert read_pairs(path) == [Pair("a/1.jpg", "a/2.jpg", True), Pair("a/1.jpg", "b/1.jpg", False)]
+    assert read_pairs(path).pairs == [
+        Pair("a/1.jpg", "a/2.jpg", True),
+        Pair("a/1.jpg", "b/1.jpg", False),
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("left,right,same\na,b,1\na,b,yes\n", "line 3 lacks left, right, or a same of 1 or 0"),
-        ("one,two\na,b\n", "line 2 lacks left"),
-        ("left,right,same\n", "holds no pairs"),
-        (None, "cannot be read"),
+        ("left,right,same\na,b,1\na,b,yes\n", ": line 3 lacks left, right, or a same of 1 or 0"),
+        (
+            "left,right,same\na,,1\n",
+            ", line 2: expected 3 values, left and right and same not empty",
+        ),
+        ("image,person\na,b\n", ": holds no pairs; expected LFW"),
+        ("one,two\na,b\n", ": the column 'image' is missing"),
+        ("left,right,same\n", ": holds no pairs"),
+        (None, ": no such folder or file"),
     ],
 )
 def test_pairs_that_are_wrong_are_named(tmp_path, text, complaint):
     path = tmp_path / "pairs.csv"
     if text:
         path.write_text(text)
-    with pytest.raises(InputError, match=rf"pairs.csv: {complaint}"):
+    with pytest.raises(InputError, match=rf"pairs.csv{complaint}"):
         read_pairs(path)
 
 
@@ -59,24 +70,38 @@ def test_people_are_told_apart_and_pictures_without_faces_left_out(
     assets, dlib_resnet, detector, tmp_path
 ):
     people = assets / "lfw" / "people"
-    pairs = read_pairs(assets / "lfw" / "pairs.csv")
-    chosen = [pair for pair in pairs if pair.same][:6] + [pair for pair in pairs if not pair.same][
-        :6
-    ]
+    whole = read_pairs(assets / "lfw" / "pairs.csv", people)
+    pairs = [[pair for pair in whole.pairs if pair.same is same][:6] for same in (True, False)]
+    # Two folds of six pairs each.
+    chosen = [replace(pair, fold=place % 2) for half in pairs for place, pair in enumerate(half)]
     Image.fromarray(np.full((100, 100, 3), 128, np.uint8)).save(tmp_path / "grey.png")
-    chosen.append(Pair(chosen[0].left, str(tmp_path / "grey.png"), same=False))
+    chosen.append(Pair(chosen[0].left, "grey", same=False, fold=1))
+    chosen.append(Pair(chosen[0].left, "nowhere", same=False, fold=1))
+    grey = Sample(tmp_path / "grey.png", "grey", "grey")
+    dataset = Dataset({**whole.people, "grey": [grey]}, pairs=chosen)
     told = []
 
-    (found,) = verify([dlib_resnet], chosen, people, detector, lambda *one: told.append(one))
+    (found,) = verify([dlib_resnet], dataset, detector, lambda *one: told.append(one))
 
     assert found.accuracy == 1
     assert found.pairs == 12
-    assert list(found.exclusions) == [str(tmp_path / "grey.png")]
+    assert found.folds == (1.0, 1.0)
+    assert list(found.exclusions) == ["grey", "nowhere"]
+    assert found.exclusions["nowhere"] == "nowhere: no such picture in the data set"
     assert told[-1][0] == "finding faces"
     assert told[-1][1] == told[-1][2]
     assert -0.75 < found.threshold < -0.45
 
 
-def test_pairs_without_any_face_are_said_so(tiny, detector, tmp_path):
+def test_pairs_without_any_face_are_said_so(tiny, detector):
     with pytest.raises(InputError, match=r"no pair has a face in both pictures"):
-        verify([tiny], [Pair("a.jpg", "b.jpg", same=True)], tmp_path, detector)
+        verify([tiny], Dataset({}, pairs=[Pair("a.jpg", "b.jpg", same=True)]), detector)
+
+
+def test_a_fold_is_decided_at_the_threshold_of_the_others():
+    # Alone, each fold has a threshold without errors; the other fold's is wrong for one of its three pairs.
+    scores = np.array([0.1, 0.2, 0.5, 0.3, 0.6, 0.7])
+    same = np.array([False, True, True, False, True, True])
+    assert _fold_accuracies(scores, same, [0, 0, 0, 1, 1, 1]) == pytest.approx((2 / 3, 2 / 3))
+    assert _fold_accuracies(scores, same, [None] * 6) == ()
+    assert _fold_accuracies(scores, same, [0] * 6) == ()

@@ -124,13 +124,17 @@ def check(
     pairs: Annotated[
         Path | None,
         typer.Option(
-            metavar="TABLE",
-            help="A CSV file of genuine and impostor pairs, with the columns left, right and same (1 or 0).",
+            metavar="FILE",
+            help="Genuine and impostor pairs: LFW's pairs.txt, the table of BFW, the folder of RFW, a .bin of "
+            "InsightFace, or a CSV file with the columns left, right and same (1 or 0).",
         ),
     ] = None,
     faces: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The folder that contains the pictures of --pairs."),
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder that contains the pictures of --pairs; by default, the one of its file.",
+        ),
     ] = None,
     cards: CardsOption = None,
     detector: DetectorOption = None,
@@ -147,11 +151,12 @@ def check(
 
     Examples:
         leam models check dlib_resnet
-        leam models check my-model.toml --pairs pairs.csv --faces lfw/
+        leam models check my-model.toml --pairs pairs.txt --faces lfw/
+        leam models check my-model.toml --pairs lfw.bin
         leam models check my-model.toml --device cuda --precision bfloat16
     """
-    if (pairs is None) != (faces is None):
-        raise InputError("--pairs and --faces: give both or neither")
+    if faces and not pairs:
+        raise InputError("--faces: needs --pairs")
     # The library is imported here, so that help and mistakes are quick.
     from leam.devices import description
     from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
@@ -169,11 +174,10 @@ def check(
             trust=trust,
         )
         verification = None
-        if pairs and faces:
+        if pairs:
             (verification,) = verify(
                 [recognizer],
-                read_pairs(pairs),
-                faces,
+                read_pairs(pairs, faces),
                 load_detector(detector or DEFAULT_DETECTOR),
                 report,
             )

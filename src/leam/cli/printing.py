@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from leam.cli.console import say, show_table
@@ -112,12 +114,18 @@ def print_check(found: ModelCheck, device: str, precision: str) -> None:
         rows += [
             ("accuracy", f"{one.accuracy:.4f} on {one.pairs} pairs"),
             ("threshold", f"{one.threshold:.4f}"),
+            *([("accuracy by folds", _by_folds(one.folds))] if one.folds else []),
             ("excluded pictures", str(len(one.exclusions))),
         ]
     rows += [("warning", warning) for warning in found.warnings]
     show_table((found.name, "loads and embeds"), rows)
     for layer in found.layers:
         say(f"  {layer.name}  {layer.channels} x {layer.size[0]}x{layer.size[1]}")
+
+
+def _by_folds(accuracies: Sequence[float]) -> str:
+    """The mean and the standard deviation, as accuracies on published sets are stated."""
+    return f"{mean(accuracies):.4f} ± {stdev(accuracies):.4f} ({len(accuracies)} folds)"
 
 
 def _name(path: str | None) -> str:

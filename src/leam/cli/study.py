@@ -46,7 +46,8 @@ def study(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder with one subfolder of pictures per person, or a CSV file with the columns image and person.",
+            help="A folder with one subfolder of pictures per person, a CSV file with the columns image and person, or "
+            "a published data set; docs/howto/your-faces.md lists all layouts.",
             show_default=False,
         ),
     ],
@@ -246,17 +247,22 @@ def study(
             say(line)
         return
     # The library is imported here, so that help and mistakes are quick.
-    from leam.faces.people import add_groups, draw_people, read_people
+    from leam.faces.people import add_groups, exclusion_note, group_notes, read_dataset
     from leam.report.page import render_report
     from leam.study.engine import EngineOptions
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
-    samples = draw_people(read_people(source), people, images, settings.seed)
-    if people_table:
-        samples = add_groups(samples, people_table)
     folder = RunFolder(out_folder)
     with progress() as report:
+        dataset = read_dataset(source, progress=report)
+        samples = dataset.draw(people, images, settings.seed)
+        if people_table:
+            samples = add_groups(samples, people_table, dataset.people.keys())
+        notes = [*dataset.notes, *group_notes(samples)]
+        for one in (*notes, exclusion_note(dataset.exclusions)):
+            if one:
+                note(one)
         if engine == "local":
             choose_device(device)
         report("loading recognizers", 0, 1)
@@ -270,7 +276,15 @@ def study(
             trust=trust,
         )
         report("loading recognizers", 1, 1)
-        plan = plan_study(str(source), samples, recognizers, settings)
+        plan = plan_study(
+            str(source),
+            samples,
+            recognizers,
+            settings,
+            exclusions=dataset.exclusions,
+            notes=notes,
+            progress=report,
+        )
         if engine == "local":
             suggest_workers(workers, len(samples) * len(recognizers), device)
         run_study(

@@ -285,6 +285,8 @@ class Explanation:
     def notes(self) -> list[str]:
         """Limitations of this explanation, in sentences."""
         notes = [f"{layer.name}: {layer.note}" for layer in self.maps.layers if layer.note]
+        if self.face.file and self.face.file.note:
+            notes.append(f"the picture's {self.face.file.note}")
         if self.face.found > 1:
             notes.append(f"{self.face.found} faces found; the most prominent one is explained")
         empty = [

@@ -32,18 +32,21 @@ class Detector(Protocol):
         ...
 
 
-def find_face(source: str | Path | Picture, detector: Detector) -> Face:
+def find_face(source: str | Path | Picture, detector: Detector, member: str = "") -> Face:
     """The main face of a picture: the only one, or clearly the largest and most central.
 
     Args:
         source: A picture file, or an RGB array ``(H, W, 3)`` uint8.
         detector: Finds the faces.
+        member: The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`.
 
     Raises:
         ImageError: The file cannot be read.
         FaceError: There is no face, or several are equally prominent.
     """
-    picture, file = (source, None) if isinstance(source, np.ndarray) else read_picture_file(source)
+    picture, file = (
+        (source, None) if isinstance(source, np.ndarray) else read_picture_file(source, member)
+    )
     label = file.path if file else "the picture"
     faces = detector.detect(picture)
     if not faces:

@@ -56,13 +56,14 @@ class Face:
         corner_points: Points,
         found: int = 1,
         detector: str | None = None,
+        member: str = "",
     ) -> Face:
-        """A face that was found before; its picture is read from the file again.
+        """A face that was found before; its picture is read from the file, or its member, again.
 
         Raises:
             ImageError: The file cannot be read.
         """
-        picture, file = read_picture_file(path)
+        picture, file = read_picture_file(path, member)
         return cls(
             picture, box, score, landmarks, five_points, corner_points, found, file, detector
         )

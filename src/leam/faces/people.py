@@ -226,8 +226,7 @@ def linked_people(images: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str
     """A person for each picture of a set without names: pictures that genuine pairs connect are of one person.
 
     Returns:
-        The name of each picture's person, which is that of the person's first picture; pictures without a genuine
-        pair are left out.
+        The name of each picture's person, which is that of the person's first picture.
     """
     parent = {image: image for image in images}
 
@@ -237,13 +236,11 @@ def linked_people(images: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str
             image = parent[image]
         return image
 
-    paired = set()
     for pair in pairs:
         if pair.same:
             low, high = sorted((root(pair.left), root(pair.right)))
             parent[high] = low
-            paired |= {pair.left, pair.right}
-    return {image: root(image) for image in parent if image in paired}
+    return {image: root(image) for image in parent}
 
 
 def _layout_of(source: Path) -> Layout:

@@ -42,7 +42,7 @@ FiguresByStage = Annotated[dict[str, SerializeAsAny[Figures]], BeforeValidator(_
 
 
 class Exclusion(Model):
-    """A picture that was not used."""
+    """A picture, or another file of the data set, that was not used."""
 
     image: str
     """Name of the picture in the study."""
@@ -96,7 +96,9 @@ class Summary(Model):
     images: int = Field(ge=0)
     """Usable pictures."""
     exclusions: list[Exclusion]
-    """Pictures that were not used."""
+    """Pictures and other files that were not used."""
+    notes: list[str] = Field(default_factory=list)
+    """How the data set was read, how many people have a value in each group column, and which pictures were scaled."""
     failed: list[Failure]
     """Recognizers that failed."""
     recognizers: dict[str, RecognizerSummary] = Field(min_length=1)

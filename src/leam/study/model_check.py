@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from leam.errors import FaceError, ImageError, InputError
 from leam.explain.layers import CONVOLUTIONS, Layer, check_module, choose_layers
-from leam.faces.alignment import Crop
 from leam.faces.detection import Detector, find_face
-from leam.faces.reading import Picture
+from leam.faces.face import Face
+from leam.faces.people import Dataset, Pair, Sample, read_dataset
 from leam.metrics.verification import best_threshold
 from leam.progress import Progress, silent
 from leam.recognizers.recognizer import Recognizer, evaluating
@@ -23,15 +24,8 @@ from leam.recognizers.recognizer import Recognizer, evaluating
 _BATCH = 16
 _RUNS = 5
 _MILLISECONDS = 1000
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two pictures, and whether they show the same person."""
-
-    left: str
-    right: str
-    same: bool
+# Faces that are aligned and embedded together.
+_FACES = 256
 
 
 @dataclass(frozen=True)
@@ -43,12 +37,15 @@ class Verification:
         threshold: The best similarity threshold.
         pairs: Number of pairs.
         exclusions: Reasons for pictures without a usable face, whose pairs are left out.
+        folds: The accuracy on each fold at the best threshold of the other folds, which is how accuracies on
+            published sets are stated; empty if the pairs have no folds.
     """
 
     accuracy: float
     threshold: float
     pairs: int
     exclusions: dict[str, str]
+    folds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,43 +101,34 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
     )
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Read pairs from a CSV file with the columns left, right (pictures) and same (1 or 0).
+def read_pairs(source: Path, folder: Path | None = None) -> Dataset:
+    """Read a data set that has pairs; see :func:`leam.faces.people.read_dataset`.
 
     Raises:
-        InputError: The file cannot be read, lacks a column, or holds no pairs.
+        InputError: The source cannot be read, or holds no pairs.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    pairs = []
-    for line, row in enumerate(rows, 2):
-        left, right, same = (row.get(column) for column in ("left", "right", "same"))
-        if not left or not right or same not in {"0", "1"}:
-            raise InputError(f"{path}: line {line} lacks left, right, or a same of 1 or 0")
-        pairs.append(Pair(left, right, same == "1"))
-    if not pairs:
-        raise InputError(f"{path}: holds no pairs")
-    return pairs
+    dataset = read_dataset(source, folder)
+    if not dataset.pairs:
+        raise InputError(
+            f"{source}: holds no pairs; expected LFW's pairs.txt, RFW, the table of BFW, a .bin of InsightFace, or a "
+            "CSV file with the columns left, right and same"
+        )
+    return dataset
 
 
 def verify(
     recognizers: Sequence[Recognizer],
-    pairs: Sequence[Pair],
-    folder: Path,
+    dataset: Dataset,
     detector: Detector,
     progress: Progress = silent,
 ) -> list[Verification]:
-    """Measure the verification accuracy of recognizers on pairs of pictures.
+    """Measure the verification accuracy of recognizers on the pairs of a data set.
 
     Each picture is read, and its face detected, once for all recognizers.
 
     Args:
         recognizers: The recognizers to test.
-        pairs: Pairs of pictures in the folder.
-        folder: Folder that the paths of the pictures are relative to.
+        dataset: A data set with pairs.
         detector: The face detector.
         progress: Progress callback.
 
@@ -150,31 +138,72 @@ def verify(
     Raises:
         InputError: No pair has a face in both pictures.
     """
-    names = sorted({name for pair in pairs for name in (pair.left, pair.right)})
-    crops = list(dict.fromkeys(recognizer.crop for recognizer in recognizers))
-    chips: dict[Crop, list[Picture]] = {crop: [] for crop in crops}
+    samples = {sample.image: sample for sample in dataset.samples}
+    names = sorted({name for pair in dataset.pairs for name in (pair.left, pair.right)})
+    embeddings: list[list[Tensor]] = [[] for _ in recognizers]
     found: dict[str, int] = {}
     exclusions: dict[str, str] = {}
+    faces: list[Face] = []
     for done, name in enumerate(names, 1):
         try:
-            face = find_face(folder / name, detector)
+            faces.append(_face(samples, name, detector))
         except (FaceError, ImageError) as error:
             exclusions[name] = str(error)
         else:
             found[name] = len(found)
-            for crop in crops:
-                chips[crop].append(crop.align(face).image)
+        if faces and (len(faces) == _FACES or done == len(names)):
+            _embed(recognizers, faces, embeddings)
+            faces.clear()
         progress("finding faces", done, len(names))
-    usable = [pair for pair in pairs if pair.left in found and pair.right in found]
+    usable = [pair for pair in dataset.pairs if pair.left in found and pair.right in found]
     if not usable:
-        raise InputError(f"{folder}: no pair has a face in both pictures")
+        raise InputError("no pair has a face in both pictures")
     left, right = [found[one.left] for one in usable], [found[one.right] for one in usable]
-    same = np.array([pair.same for pair in usable])
     results = []
-    for recognizer in recognizers:
-        embeddings = recognizer.embed(np.stack(chips[recognizer.crop])).cpu()
-        scores = recognizer.similarity(embeddings[left], embeddings[right]).double().numpy()
-        threshold = best_threshold(scores, same)
-        accuracy = float(((scores >= threshold) == same).mean())
-        results.append(Verification(accuracy, threshold, len(usable), exclusions))
+    for recognizer, parts in zip(recognizers, embeddings, strict=True):
+        one = torch.cat(parts)
+        scores = recognizer.similarity(one[left], one[right]).double().numpy()
+        results.append(_verification(scores, usable, exclusions))
     return results
+
+
+def _face(samples: Mapping[str, Sample], name: str, detector: Detector) -> Face:
+    if name not in samples:
+        raise ImageError(f"{name}: no such picture in the data set")
+    return find_face(samples[name].path, detector, samples[name].member)
+
+
+def _embed(
+    recognizers: Sequence[Recognizer], faces: Sequence[Face], embeddings: list[list[Tensor]]
+) -> None:
+    """Append the embeddings of some faces to those of each recognizer."""
+    crops = dict.fromkeys(recognizer.crop for recognizer in recognizers)
+    chips = {crop: np.stack([crop.align(face).image for face in faces]) for crop in crops}
+    for recognizer, parts in zip(recognizers, embeddings, strict=True):
+        parts.append(recognizer.embed(chips[recognizer.crop]).cpu())
+
+
+def _verification(
+    scores: NDArray[np.float64], pairs: Sequence[Pair], exclusions: dict[str, str]
+) -> Verification:
+    same = np.array([pair.same for pair in pairs])
+    threshold = best_threshold(scores, same)
+    accuracy = float(((scores >= threshold) == same).mean())
+    folds = _fold_accuracies(scores, same, [pair.fold for pair in pairs])
+    return Verification(accuracy, threshold, len(pairs), exclusions, folds)
+
+
+def _fold_accuracies(
+    scores: NDArray[np.float64], same: NDArray[np.bool_], folds: Sequence[int | None]
+) -> tuple[float, ...]:
+    """The accuracy on each fold at the best threshold of the others; empty unless there are several folds."""
+    numbers = np.array([-1 if fold is None else fold for fold in folds])
+    names = np.unique(numbers)
+    if len(names) == 1 or -1 in names:
+        return ()
+    accuracies = []
+    for name in names:
+        here = numbers == name
+        threshold = best_threshold(scores[~here], same[~here])
+        accuracies.append(float(((scores[here] >= threshold) == same[here]).mean()))
+    return tuple(accuracies)

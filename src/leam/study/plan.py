@@ -17,6 +17,7 @@ from leam.faces.people import Sample
 from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.results.figures import SCHEMA_VERSION
+from leam.results.summary import Exclusion
 
 # People per slice. All images of a person are in the same slice.
 PEOPLE_PER_SLICE = 16
@@ -150,8 +151,10 @@ class PlannedImage(BaseModel):
     person: str
     path: str
     sha256: str | None
-    """SHA-256 of the file; None if it cannot be read."""
+    """SHA-256 of the file, or of its member; None if it cannot be read."""
     groups: dict[str, str] = {}
+    member: str = ""
+    """The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`."""
 
 
 class PlannedModel(BaseModel):
@@ -180,6 +183,10 @@ class Plan(BaseModel):
     settings: Settings
     models: tuple[PlannedModel, ...]
     images: tuple[PlannedImage, ...]
+    exclusions: tuple[Exclusion, ...] = ()
+    """Files of the data set that are not pictures of the study."""
+    notes: tuple[str, ...] = ()
+    """How the data set was read."""
     people_per_slice: int = Field(default=PEOPLE_PER_SLICE, gt=0)
 
     @cached_property
@@ -221,6 +228,7 @@ def planned_images(
             path=str(sample.path.absolute()),
             sha256=digest,
             groups=sample.groups,
+            member=sample.member,
         )
         for sample, digest in zip(samples, hashes, strict=True)
     )

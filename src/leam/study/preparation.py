@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -38,6 +39,10 @@ class Detections(Shard):
         NDArray[np.float64],
         axes("face", 4, doc="Left, top, right and bottom of the face, in pixels."),
     ]
+    note: Annotated[
+        NDArray[np.str_],
+        axes("face", doc="How values were changed that are not 8-bit RGB; empty if they were not."),
+    ]
     score: Annotated[NDArray[np.float64], axes("face", doc="Confidence of the detector.")]
     found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
     landmarks: Annotated[
@@ -60,6 +65,7 @@ class Detections(Shard):
         left, top, right, bottom = self.box[row].tolist()
         face = Face.read(
             Path(image.path),
+            member=image.member,
             box=(left, top, right, bottom),
             score=float(self.score[row]),
             found=int(self.found[row]),
@@ -98,7 +104,7 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
     reasons: list[str] = []
     for image in images:
         try:
-            face = find_face(image.path, detector)
+            face = find_face(image.path, detector, image.member)
             if image.sha256 is None:
                 raise ImageError(f"{image.path}: could not be read when the study was planned")
             _check_unchanged(image, face)
@@ -106,9 +112,11 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
             reasons.append("")
         except InputError as error:
             faces.append(None)
-            reasons.append(str(error).removeprefix(f"{image.path}: "))
+            reason = str(error).removeprefix(f"{image.path}: ").removeprefix(f"{image.member}: ")
+            reasons.append(reason)
     return Detections(
         reason=np.array(reasons, dtype=str),
+        note=np.array([face.file.note if face and face.file else "" for face in faces], dtype=str),
         box=np.array([face.box if face else (np.nan,) * 4 for face in faces], dtype=np.float64),
         score=np.array([face.score if face else np.nan for face in faces], dtype=np.float64),
         found=np.array([face.found if face else 0 for face in faces], dtype=np.int64),
@@ -188,7 +196,7 @@ def read_detections(folder: RunFolder, index: int) -> Detections:
 def usable_images(
     plan: Plan, folder: RunFolder, *, parsed: bool = True
 ) -> tuple[list[int], list[Exclusion]]:
-    """Positions of the usable pictures, and the exclusions with their reasons.
+    """Positions of the usable pictures, and all exclusions, those of the data set first.
 
     Args:
         plan: The plan of the study.
@@ -210,22 +218,40 @@ def usable_images(
         for image, reason in zip(plan.images, reasons, strict=True)
         if reason
     ]
-    return [position for position, reason in enumerate(reasons) if not reason], excluded
+    usable = [position for position, reason in enumerate(reasons) if not reason]
+    return usable, [*plan.exclusions, *excluded]
+
+
+def notes_of(plan: Plan, folder: RunFolder) -> list[str]:
+    """The notes of the plan, and how many pictures have values that were scaled or changed.
+
+    Raises:
+        StudyError: Detection is not finished.
+    """
+    counts = Counter(filter(None, _values(plan, folder, Detections, DETECT, "note")))
+    return [*plan.notes, *(f"{count} pictures: {note}" for note, count in sorted(counts.items()))]
 
 
 def _reasons(
     plan: Plan, folder: RunFolder, kind: type[Detections | Parsings], stage: str
 ) -> list[str]:
     """For each picture, why a stage could not use it; empty if it could."""
-    reasons: list[str] = []
+    return _values(plan, folder, kind, stage, "reason")
+
+
+def _values(
+    plan: Plan, folder: RunFolder, kind: type[Detections | Parsings], stage: str, field: str
+) -> list[str]:
+    """A text that a stage stored for each picture."""
+    values: list[str] = []
     for index, _ in enumerate(plan.slices):
-        shard = folder.read_shard(kind, stage, index, ["reason"])
+        shard = folder.read_shard(kind, stage, index, [field])
         if shard is None:
             raise StudyError(
                 f"{folder.path}: the study is not finished; run it again with the same command"
             )
-        reasons.extend(str(reason) for reason in shard.reason)
-    return reasons
+        values.extend(map(str, getattr(shard, field)))
+    return values
 
 
 def _exclude_single(plan: Plan, reasons: list[str]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
 
-from leam.errors import InputError, StudyError
+from leam.errors import ImageError, InputError, StudyError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
 from leam.explain.methods import METHODS
@@ -17,7 +17,7 @@ from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS
 from leam.faces.people import Sample
-from leam.files import sha256_of
+from leam.faces.reading import hash_picture
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
 from leam.parsers import PARSERS
@@ -25,6 +25,7 @@ from leam.plugins import Registry
 from leam.progress import Progress, silent
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.recognizer import Recognizer
+from leam.results.summary import Exclusion
 from leam.study.engine import ENGINES, Done, Engine, EngineOptions
 from leam.study.plan import Plan, PlannedModel, Settings, planned_images
 from leam.study.preparation import DETECT, PARSE, usable_images
@@ -37,20 +38,30 @@ from leam.version import installed_versions
 
 T = TypeVar("T")
 
+_THREADS = 8
+_REPORT_EVERY = 1000
+
 
 def plan_study(
     source: str,
     samples: Sequence[Sample],
     recognizers: Sequence[Recognizer],
     settings: Settings | None = None,
+    *,
+    exclusions: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress = silent,
 ) -> Plan:
-    """Create the plan of a study.
+    """Create the plan of a study. Reads and hashes all its pictures.
 
     Args:
         source: The folder or table of the pictures, as named in outputs.
         samples: The pictures.
         recognizers: The recognizers, each with a unique name.
         settings: The settings; defaults if omitted.
+        exclusions: Why other files of the source are not used, by name.
+        notes: How the source was read.
+        progress: Progress callback.
 
     Raises:
         InputError: Two recognizers have the same name, or a setting names something that does not exist.
@@ -74,7 +85,9 @@ def plan_study(
         models=tuple(
             PlannedModel(card=r.card, sha256=r.sha256, precision=r.precision) for r in recognizers
         ),
-        images=planned_images(samples, [_hash(sample.path) for sample in samples]),
+        images=planned_images(samples, _hashes(samples, progress)),
+        exclusions=tuple(Exclusion(image=a, reason=b) for a, b in (exclusions or {}).items()),
+        notes=tuple(notes),
     )
     return plan.model_copy(update={"plugins": _plugins(plan)})
 
@@ -269,8 +282,20 @@ def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Regist
         yield cast("Registry[object]", registry), name
 
 
-def _hash(path: Path) -> str | None:
+def _hashes(samples: Sequence[Sample], progress: Progress) -> list[str | None]:
+    """The SHA-256 of each picture; None for those that cannot be read. Reading is faster in several threads."""
+    hashes: list[str | None] = []
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for digest in threads.map(_hash, samples, chunksize=1):
+            hashes.append(digest)
+            if len(hashes) % _REPORT_EVERY == 0:
+                progress("reading pictures", len(hashes), len(samples))
+    progress("reading pictures", len(samples), len(samples))
+    return hashes
+
+
+def _hash(sample: Sample) -> str | None:
     try:
-        return sha256_of(path)
-    except OSError:
+        return hash_picture(sample.path, sample.member)
+    except ImageError:
         return None

@@ -73,6 +73,7 @@ class RunFolder:
         """
         for leftover in self.path.rglob(f"{_PART}*"):
             leftover.unlink(missing_ok=True)
+        vars(self).pop("_plan_digest", None)
         if (self.path / _PLAN).is_file():
             if restart:
                 self._clear()
@@ -82,8 +83,10 @@ class RunFolder:
                     f"{self.path}: holds a study with another {difference}; "
                     "choose another --out, or discard its work with --restart"
                 )
+            else:
+                # The plan stays as it is, also if other files have come into the folder of faces: shards name its hash.
+                return
         self.write_text(_PLAN, plan.model_dump_json(indent=1))
-        vars(self).pop("_plan_digest", None)
 
     def plan(self) -> Plan:
         """The plan of the study in this folder.

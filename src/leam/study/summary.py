@@ -20,7 +20,7 @@ from leam.results.summary import (
     schema,
 )
 from leam.study.plan import Plan
-from leam.study.preparation import usable_images
+from leam.study.preparation import notes_of, usable_images
 from leam.study.run_data import RunData
 from leam.study.schedule import SUMMARISE
 from leam.study.stage import blaming, recognizer_kinds, stages_of, study_kinds
@@ -32,6 +32,7 @@ FACES_COLUMNS = {
     "image": "Name of the picture.",
     "sha256": "SHA-256 of the file; null if it could not be read.",
     "reason": "Why the picture was excluded; empty if it was used.",
+    "note": "How values were changed that are not 8-bit RGB; empty if they were not.",
     "found": "Number of faces in the picture.",
     "left": "Left edge of the face, in pixels.",
     "top": "Top edge.",
@@ -70,6 +71,7 @@ def write_summary(
         people=len(run.people),
         images=len(positions),
         exclusions=exclusions,
+        notes=notes_of(plan, folder),
         failed=[Failure(recognizer=name, reason=reason) for name, reason in failed.items()],
         recognizers={
             model.card.name: _stored_figures(folder, model.card.name, place).model_copy(
@@ -161,6 +163,7 @@ def _faces(run: RunData) -> Iterator[pl.DataFrame]:
                 # All hashes of a slice may be missing.
                 "sha256": pl.Series([image.sha256 for image in images], dtype=pl.String),
                 "reason": [reasons.get(image.image, "") for image in images],
+                "note": detections.note,
                 "found": detections.found,
                 **dict(zip(("left", "top", "right", "bottom"), detections.box.T, strict=True)),
                 **dict(zip(("yaw", "pitch", "roll"), pose.T, strict=True)),

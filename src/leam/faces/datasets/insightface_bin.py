@@ -253,14 +253,13 @@ def read_bin(source: Path, _: Path | None, progress: Progress) -> Dataset:
     samples = [
         Sample(source, name, people[name], member=members[place])
         for place, name in enumerate(names)
-        if firsts[place] == place and name in people
+        if firsts[place] == place
     ]
     note = (
         f"layout: {len(pairs)} pairs without names of people; pictures joined by genuine pairs are one person, so that "
         "a person may appear under several names"
     )
-    unpaired = {name: "in no genuine pair" for name in names if name not in people}
-    return Dataset.of(samples, unpaired, pairs, (note,))
+    return Dataset.of(samples, pairs=pairs, notes=(note,))
 
 
 def _firsts(source: Path, members: Sequence[str], progress: Progress) -> Iterator[int]:

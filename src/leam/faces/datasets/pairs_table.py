@@ -36,13 +36,11 @@ def read_pairs_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
     if not pairs:
         raise InputError(f"{source}: holds no pairs")
     people, note = _people(pairs)
-    images = {image for pair in pairs for image in (pair.left, pair.right)}
     base = folder or source.parent
     return Dataset.of(
         (Sample(located(base, image), image, person) for image, person in people.items()),
-        dict.fromkeys(sorted(images - people.keys()), "in no genuine pair"),
-        pairs,
-        (note,),
+        pairs=pairs,
+        notes=(note,),
     )
 
 
