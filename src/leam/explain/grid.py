@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 # Operations that keep every element and its value, and that at most arrange them anew.
 _KEEP = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "to"}
@@ -56,7 +56,7 @@ class Places:
     """Where in the picture the elements of a tensor come from.
 
     Attributes:
-        rows: Rows, float64, of a shape that broadcasts to the tensor's; NaN for elements without a place. None if no
+        rows: Rows, floats, of a shape that broadcasts to the tensor's; NaN for elements without a place. None if no
             element has one, or all have the same.
         columns: Columns, likewise.
         blur: How often places were averaged.
@@ -99,6 +99,11 @@ class Value:
     summands: tuple[Value, Value] | None = None
 
 
+def _type(device: torch.device) -> torch.dtype:
+    """Doubles on a processor; Apple's GPUs have none."""
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
 @dataclass(frozen=True)
 class Mark:
     """What is known about a tensor: the value that it holds, and the places of its elements."""
@@ -120,8 +125,8 @@ class GridTrace(TorchDispatchMode):
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()
         device = inputs.device
-        rows = torch.arange(inputs.shape[2], dtype=torch.float64, device=device)
-        columns = torch.arange(inputs.shape[3], dtype=torch.float64, device=device)
+        rows = torch.arange(inputs.shape[2], dtype=_type(device), device=device)
+        columns = torch.arange(inputs.shape[3], dtype=_type(device), device=device)
         places = Places(rows.view(1, 1, -1, 1), columns.view(1, 1, 1, -1))
         self._marks = {id(inputs): Mark(Value(0), places)}
         # The id of an object is unique only while the object lives.
@@ -251,7 +256,8 @@ class _Call:
         """The operation with places instead of its first argument."""
         if self.name == "constant_pad_nd":
             return self.func(places, self.args[1], math.nan)
-        return self.func(places, *self.args[1:], **self.kwargs)
+        args, kwargs = tree_map_only(Tensor, Tensor.cpu, (self.args[1:], self.kwargs))
+        return self.func(places, *args, **kwargs)
 
     def product(self, place: int) -> Places:
         """Of a matrix product: of the matrix that is not averaged along the common axis, or of the first one."""
@@ -277,7 +283,7 @@ class _Call:
         self.mixes = weight.shape[2:].numel() > 1 or any(
             _varies(p, 1) for p in (places.rows, places.columns)
         )
-        kernel = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float64, device=weight.device)
+        kernel = weight.new_ones(1, 1, *weight.shape[2:], dtype=_type(weight.device))
         stride, padding, dilation, transposed, output_padding = self.args[3:8]
 
         def run(p: Tensor) -> Tensor:
@@ -385,7 +391,7 @@ def _between(a: Tensor, b: Tensor) -> Tensor:
 def _whole(places: Tensor | None, tensor: Tensor) -> Tensor:
     """Places in the full shape of their tensor; NaN if there are none."""
     if places is None:
-        return torch.full(tensor.shape, math.nan, dtype=torch.float64, device=tensor.device)
+        return tensor.new_full(tensor.shape, math.nan, dtype=_type(tensor.device))
     return places.expand(tensor.shape)
 
 

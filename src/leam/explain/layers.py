@@ -239,7 +239,12 @@ def choose_layers(
             }
             candidates = [layer for name, layer in layers.items() if name in convolutions | blocks]
             connected = _connected(run, candidates, named)
-            chosen = _automatic(run, [one for one in candidates if one.name in connected], wanted)
+            chosen = [layer for layer in candidates if layer.name in connected]
+            if not chosen:
+                raise LayerError(_no_layers(module, run))
+            if wanted == STAGES:
+                last = {layer.size: layer for layer in chosen}
+                chosen = [layer for layer in chosen if last[layer.size] is layer]
         else:
             patterns = [wanted] if isinstance(wanted, str) else wanted
             chosen = _match(patterns, named, layers, aspect)
@@ -528,22 +533,19 @@ def _blocks(
     return {min(places[end], key=rank) for end in ends if end in places}
 
 
-def _automatic(run: _Pass, chosen: list[Layer], choice: str) -> list[Layer]:
-    if not chosen:
-        if not run.embedding.requires_grad:
-            raise LayerError(f"the embedding has no gradient; {_without_gradients(run)}")
-        if not run.outputs:
-            raise LayerError(
-                "the module runs no submodules, as an exported program does; give the original module, or export it "
-                "with torch.onnx.export and use the architecture onnx"
-            )
-        raise LayerError(
-            "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
+def _no_layers(module: nn.Module, run: _Pass) -> str:
+    """Why there is nothing to choose from."""
+    if not run.embedding.requires_grad:
+        return f"the embedding has no gradient; {_without_gradients(run)}"
+    if not any(output.mark for output in run.outputs):
+        return (
+            "the module runs no submodules, as an exported program does; give the original module, or export it with "
+            "torch.onnx.export and use the architecture onnx"
         )
-    if choice == STAGES:
-        last = {layer.size: layer for layer in chosen}
-        chosen = [layer for layer in chosen if last[layer.size] is layer]
-    return chosen
+    for output in run.outputs:
+        if isinstance(module.get_submodule(output.module), nn.Conv2d) and not output.at_input:
+            return _no_layout(output.module, output)
+    return "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
 
 
 def _match(
@@ -604,6 +606,6 @@ def _as_told(name: str, output: _Output, text: str, aspect: float) -> Layer:
         raise LayerError(f"layer {name}: {text} is no layout; write {_LAYOUT_HELP}")
     shape = tuple(output.value.shape) if isinstance(output.value, Tensor) else ()
     size = layout.size(shape, aspect)
-    if size is None:
+    if size is None or shape[layout.axes.index("B")] != 1:
         raise LayerError(f"layer {name}: an output of shape {shape} has not the layout {layout}")
     return _layer_of(name, output, layout, size)

@@ -12,6 +12,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from leam.explain.affine import version_of
 from leam.explain.backends._operations import ACTIVATION, AFFINE, kind
@@ -77,7 +78,7 @@ def find_chains(
     between. The values of ``inputs``, ``(1, 3, h, w)``, do not matter. Where layers are taken within a chain, it is at
     the input of its activation.
     """
-    trace, embedding = _traced(module, inputs)
+    trace, returned = _traced(module, inputs)
     times = Counter(call.name for call in trace.calls)
     calls = [call for call in trace.calls if times[call.name] == 1 and call.input is not None]
     readers = {id(call.input): call for call in calls}
@@ -88,7 +89,7 @@ def find_chains(
         if call.name in taken:
             continue
         members = [call]
-        while following := _next(members[-1], trace, readers, embedding):
+        while following := _next(members[-1], trace, readers, returned):
             if _ends(members[-1], following, explained):
                 break
             members.append(following)
@@ -107,8 +108,8 @@ def _ends(call: _Call, following: _Call, explained: Collection[str]) -> bool:
     return call.name in explained
 
 
-def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
-    """The trace of a forward pass, and its output."""
+def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, set[int]]:
+    """The trace of a forward pass, and the ids of the tensors that it returns."""
     trace = _Trace()
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
@@ -116,13 +117,17 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, object]:
                 hooks.enter_context(child.register_forward_pre_hook(partial(trace.before, name)))
                 hooks.enter_context(child.register_forward_hook(trace.after))
         with trace:
-            return trace, module(inputs.clone())
+            output = module(inputs.clone())
+    trace.alive.append(output)
+    return trace, {id(leaf) for leaf in tree_leaves(output)}
 
 
-def _next(call: _Call, trace: _Trace, readers: dict[int, _Call], embedding: object) -> _Call | None:
+def _next(
+    call: _Call, trace: _Trace, readers: dict[int, _Call], returned: Collection[int]
+) -> _Call | None:
     """The call that continues a chain: it alone reads the output of this one, and its kind may follow."""
     following = readers.get(id(call.output))
-    alone = call.output is not embedding and trace.reads[id(call.output)] == 1
+    alone = id(call.output) not in returned and trace.reads[id(call.output)] == 1
     if not alone or not following or kind(following.module) < max(kind(call.module), AFFINE):
         return None
     # Limits in a row are limits, but a PReLU with another activation is not one activation.

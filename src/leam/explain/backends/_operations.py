@@ -248,13 +248,15 @@ def _convolution_backward(c: nn.Conv2d, gradient: Tensor, shape: torch.Size, lay
     assert not isinstance(c.padding, str)  # noqa: S101  see kind()
     reach = [size - 1 - pad for size, pad in zip(c.kernel_size, c.padding, strict=True)]
     depthwise = c.groups == c.in_channels == c.out_channels
+    # Within autocast the convolution ran in another type than that of its weight.
+    weight = c.weight.to(gradient.dtype)
     # With a stride of 1 this is a convolution with flipped weights; for depthwise ones that is faster by a third.
     if depthwise and c.stride == c.dilation == (1, 1) and min(reach) >= 0 and not gradient.is_cuda:
-        return torch.conv2d(gradient, c.weight.flip(2, 3), None, 1, reach, 1, c.groups)
+        return torch.conv2d(gradient, weight.flip(2, 3), None, 1, reach, 1, c.groups)
     # Only the shape and layout of the input matter; this memory is never read.
     blank = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=layout)
     found: Tensor = torch.ops.aten.convolution_backward(
-        gradient, blank, c.weight, None, c.stride, c.padding, c.dilation,
+        gradient, blank, weight, None, c.stride, c.padding, c.dilation,
         False, [0, 0], c.groups, [True, False, False],  # noqa: FBT003
     )[0]  # fmt: skip
     return found

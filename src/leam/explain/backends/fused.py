@@ -43,7 +43,8 @@ class Fused:
         self.recognizer, self.layers, self.weighting = recognizer, layers, weighting
         self.plain = Plain(recognizer, layers, weighting)
         with differentiable(recognizer.module):
-            blank = torch.zeros(1, 3, *recognizer.card.input_size, device=recognizer.device)
+            size = recognizer.card.input_size
+            blank = recognizer.preprocess(torch.zeros(1, *size, 3, dtype=torch.uint8))
             self.chains = find_chains(recognizer.module, blank, layers)
         self.types = {m: type(m) for chain in self.chains for m in chain.values()}
         # Copies cost time, and few networks write into what is explained.
