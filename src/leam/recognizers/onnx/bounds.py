@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only, tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 LARGEST = 1 << 28
 """Largest number of elements of one value, and of all values of one face together: far more than a face network has."""
@@ -20,7 +20,7 @@ class Bounded(TorchDispatchMode):
         ValueError: The result would be too large.
     """
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401, ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         given = kwargs or {}
         for value in tree_leaves(_predicted(func, args, given)):
             if isinstance(value, Tensor) and value.numel() > LARGEST:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import onnx
-
 from torch import Tensor, nn
 
 from leam.errors import ModelError, WeightsError, first_line
@@ -15,11 +15,13 @@ from leam.recognizers.onnx.bounds import LARGEST, Bounded
 from leam.recognizers.onnx.layers import LAYERS, PER_BATCH, PerBatch, Run
 from leam.recognizers.onnx.module import Graph, Node, Operation, needed, without_trailing
 from leam.recognizers.onnx.operators import OPERATORS
-from leam.recognizers.onnx.reading import STANDARD_DOMAINS, opset_of, to_tensor
+from leam.recognizers.onnx.reading import STANDARD_DOMAINS, to_tensor
 from leam.recognizers.onnx.rewrites import standard_nodes
 
 _IF = "If"
 _OF_SHAPES = {"Shape", "Size"}
+# Modules whose output may be larger than their input.
+_GROWING = (Operation, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class Importer:
@@ -72,6 +74,10 @@ class Importer:
                     graph.add_constant(name, self._constants[name])
         return graph
 
+    def value(self, name: str) -> Tensor:
+        """A value that was computed or stored, by name."""
+        return self.values[name] if name in self.values else self._constants[name]
+
     def _standard(self, node: Node) -> list[Node]:
         """The nodes that a node stands for, under unique names."""
         with blaming(self._name, node):
@@ -88,10 +94,11 @@ class Importer:
 
     def _add(self, node: Node) -> None:
         inputs = [self._read(node, name) for name in node.inputs]
-        with blaming(self._name, node), Bounded():
+        with blaming(self._name, node):
             module, arguments = self._build(node, inputs)
             module.eval()
-            outputs = module(*arguments)
+            with Bounded() if isinstance(module, _GROWING) else nullcontext():
+                outputs = module(*arguments)
             outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
             for place, name in enumerate(node.outputs[len(outputs) :], len(outputs) + 1):
                 if name:
@@ -123,10 +130,8 @@ class Importer:
     def _read(self, node: Node, name: str) -> Tensor | None:
         if not name:
             return None
-        if name in self.values:
-            return self.values[name]
-        if name in self._constants:
-            return self._constants[name]
+        if name in self.values or name in self._constants:
+            return self.value(name)
         raise WeightsError(f"{self._name}: node {node.name} reads {name!r}, which no node writes")
 
     def _build(
@@ -196,7 +201,7 @@ def nodes_of(
         standard = proto.domain in STANDARD_DOMAINS
         operator = proto.op_type if standard else f"{proto.domain}.{proto.op_type}"
         attributes = {attribute.name: _attribute(attribute) for attribute in proto.attribute}
-        inside = {name for value in attributes.values() for name in _captured(value)}
+        inside = {name for value in attributes.values() for name in captured(value)}
         nodes.append(
             Node(
                 _layer_name(proto.name or f"{operator}_{index}"),
@@ -211,7 +216,7 @@ def nodes_of(
     return nodes
 
 
-def _captured(value: object) -> set[str]:
+def captured(value: object) -> set[str]:
     """Names of the values that a subgraph reads and does not itself compute."""
     if not isinstance(value, onnx.GraphProto):
         return set()
@@ -221,7 +226,7 @@ def _captured(value: object) -> set[str]:
     read |= {result.name for result in value.output}
     for node in value.node:
         for attribute in node.attribute:
-            read |= _captured(attribute.g) if attribute.HasField("g") else set()
+            read |= captured(attribute.g) if attribute.HasField("g") else set()
     return read - own - {""}
 
 

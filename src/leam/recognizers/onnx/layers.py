@@ -204,7 +204,7 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
 def _gemm(
     attributes: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> nn.Module | None:
-    if attributes["transA"] or (bias is not None and bias.numel() not in {1, bias.shape[-1]}):
+    if attributes["transA"] or not (bias is None or bias.numel() in {1, *bias.shape[-1:]}):
         return None
     matrix = (weight if attributes["transB"] else weight.T) * attributes["alpha"]
     if bias is not None:

@@ -100,7 +100,7 @@ class Graph(nn.Module):
     def __init__(self, source: str, target: str, *, channels_last: bool) -> None:
         super().__init__()
         self.steps: list[Node] = []
-        self._source, self._target = source, target
+        self._source, self.target = source, target
         self._channels_last = channels_last
         self._constants: dict[str, str] = {}
         self._integers: dict[str, Tensor] = {}
@@ -113,7 +113,7 @@ class Graph(nn.Module):
             for name in step.spent:
                 del values[name]
         # A graph that was written for one face may have dropped the batch axis.
-        return values[self._target].reshape(len(x), -1)
+        return values[self.target].reshape(len(x), -1)
 
     def start(self, x: Tensor) -> dict[str, Tensor]:
         """The values before the first step."""

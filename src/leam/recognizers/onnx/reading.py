@@ -17,6 +17,12 @@ from leam.errors import WeightsError, first_line
 
 # Before opset 7, broadcasting had different rules. Operators of opsets after the newest one may mean something else.
 _MIN_OPSET, _MAX_OPSET = 7, 28
+_FLOATS = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+}
 # Largest number of nodes after model-local functions are written out.
 _MOST_NODES = 100_000
 STANDARD_DOMAINS = {"", "ai.onnx"}
@@ -41,24 +47,16 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
     if not all(isinstance(name, str) and name.isprintable() for name in _names(model)):
         raise WeightsError(f"{path}: damaged: a name in its graph is not text")
-    if opset_of(model) < _MIN_OPSET:
+    opset = opset_of(model)
+    if not _MIN_OPSET <= opset <= _MAX_OPSET:
+        limit = f"older than {_MIN_OPSET}" if opset < _MIN_OPSET else f"newer than {_MAX_OPSET}"
         raise WeightsError(
-            f"{path}: opset {opset_of(model)} is older than {_MIN_OPSET}; "
-            "convert it with onnx.version_converter"
-        )
-    if opset_of(model) > _MAX_OPSET:
-        raise WeightsError(
-            f"{path}: opset {opset_of(model)} is newer than {_MAX_OPSET}, the newest that is supported; "
-            "convert it with onnx.version_converter"
+            f"{path}: opset {opset} is {limit}; convert it with onnx.version_converter"
         )
     if model.functions:
         model = _without_functions(model, path)
     for graph in _graphs(model.graph):
-        for tensor in _tensors(graph):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                _load_external(tensor, path)
-        for node in graph.node:
-            _set_to_inference(node)
+        _complete(graph, path)
     return model
 
 
@@ -69,7 +67,10 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def to_tensor(proto: onnx.TensorProto) -> Tensor:
-    """A stored tensor; floating-point numbers become float32, and so do numbers of less than 8 bits.
+    """A stored tensor; floating-point numbers become float32.
+
+    Integers of less than 8 bits and floating-point numbers of 8 bits or less become float64. As no other values are
+    float64, operators recognise them.
 
     Raises:
         ValueError: The data does not fit the shape, or is not numeric.
@@ -77,9 +78,11 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     array = numpy_helper.to_array(proto)
     if array.dtype.kind in "SUO":
         raise ValueError(f"{proto.name or 'a tensor'} contains text")
-    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind in "biu":
         return torch.from_numpy(np.array(array))
-    return torch.from_numpy(array.astype(np.float32))
+    if proto.data_type in _FLOATS:
+        return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(array.astype(np.float64))
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -132,6 +135,15 @@ def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: damaged: its functions are nested too deeply") from None
     except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path}: damaged functions ({first_line(error)})") from None
+
+
+def _complete(graph: onnx.GraphProto, path: Path) -> None:
+    """Load a graph's external data, and set its nodes to inference."""
+    for tensor in _tensors(graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            _load_external(tensor, path)
+    for node in graph.node:
+        _set_to_inference(node)
 
 
 def _set_to_inference(node: onnx.NodeProto) -> None:

@@ -1,9 +1,9 @@
-"""Operators by name and opset, and what each supports: its function's signature says it.
+"""Operators by name and opset. The signature of an operator's function declares what is supported.
 
-The positional parameters of an operator's function are the node's inputs: one without a default is required, ``*``
-takes any number, and an omitted input is None. The keyword-only parameters are the node's attributes, with their types and
-defaults. A node with any other input, attribute or value is refused by name. Only the parameter ``outputs`` is no
-attribute: it tells for each output of the node whether it is read.
+The positional parameters of the function are the node's inputs: one without a default is required, ``*`` takes any
+number, and an omitted input is None. The keyword-only parameters are the node's attributes, with their types and
+defaults. A node with any other input, attribute or value is refused by name. The parameter ``outputs`` alone is no
+attribute: it says for each output of the node whether it is read.
 """
 
 from __future__ import annotations

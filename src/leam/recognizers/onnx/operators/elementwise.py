@@ -166,7 +166,12 @@ def _celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
 
 
 @implements("Selu")
-def _selu(x: Tensor, *, alpha: float = 1.67326319217681884765625, gamma: float = 1.05070102214813232421875) -> Tensor:  # fmt: skip
+def _selu(
+    x: Tensor,
+    *,
+    alpha: float = 1.67326319217681884765625,
+    gamma: float = 1.05070102214813232421875,
+) -> Tensor:
     return gamma * functional.elu(x, alpha)
 
 

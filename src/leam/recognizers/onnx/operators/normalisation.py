@@ -158,5 +158,7 @@ def _attention(
     if is_causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -math.inf)
-    attended = torch.softmax(scores, -1) @ v
+    # A row that sees nothing gives zeros.
+    blind = (scores == -math.inf).all(-1, keepdim=True)
+    attended = torch.softmax(scores.masked_fill(blind, 0), -1).masked_fill(blind, 0) @ v
     return attended.transpose(1, 2).flatten(2) if flat else attended

@@ -76,7 +76,7 @@ def _rounded(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _along(x: Tensor, values: Tensor | None, axis: int, block_size: int) -> Tensor:
-    """Scales or offsets as float32 that broadcast against ``x``: one in all, or one for each place or block of an axis."""
+    """Scales or offsets that broadcast against ``x``: one in all, or one for each place or block of an axis."""
     if values is None:
         return torch.zeros((), device=x.device)
     values = values.to(x.device, torch.float32)

@@ -95,9 +95,11 @@ _arg("ArgMin", torch.argmin)
 
 @implements("TopK", since=10)
 def _top_k(
-    x: Tensor, count: Tensor, *, axis: int = -1, largest: bool = True, sorted: bool = True  # noqa: A002
+    x: Tensor, count: Tensor, *, axis: int = -1, largest: bool = True, sorted: bool = True  # noqa: A002, ARG001
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    return tuple(x.topk(int(count), axis, largest, sorted))
+    # Equal values come in the order of their places.
+    values, places = x.sort(dim=axis, descending=largest, stable=True)
+    return values.narrow(axis, 0, int(count)), places.narrow(axis, 0, int(count))
 
 
 def _softmax_family(name: str, function: Callable[[Tensor, int], Tensor]) -> None:

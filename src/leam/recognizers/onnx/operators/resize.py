@@ -51,22 +51,18 @@ class _Axis:
         """The coordinate of each output on the input's axis, ``(new,)`` float32, as onnxruntime computes it."""
         at = torch.arange(self.new, dtype=torch.float32)
         last, centre = self.old - 1, (at + 0.5) / self.scale - 0.5
-        if place == "half_pixel_symmetric":
-            return self.old / 2 * (1 - self.new / (self.scale * self.old)) + centre
-        if place == "pytorch_half_pixel":
-            return centre if self.new > 1 else torch.zeros(1)
-        if place == "align_corners":
-            return at * last / (self.new - 1) if self.new > 1 else torch.zeros(1)
-        if place == "asymmetric":
-            return at / self.scale
-        if place == "tf_half_pixel_for_nn":
-            return (at + 0.5) / self.scale
-        if place == "tf_crop_and_resize":
-            start, end = self.roi
-            if self.new == 1:
-                return torch.tensor([0.5 * (start + end) * last])
-            return start * last + at * ((end - start) * last / (self.new - 1))
-        return centre
+        start, end = self.roi if place == "tf_crop_and_resize" else (0.0, 1.0)
+        if place in {"align_corners", "tf_crop_and_resize"}:
+            if self.new > 1:
+                return start * last + at * ((end - start) * last / (self.new - 1))
+            return torch.tensor([0.0 if place == "align_corners" else 0.5 * (start + end) * last])
+        if place == "pytorch_half_pixel" and self.new == 1:
+            return torch.zeros(1)
+        return {
+            "half_pixel_symmetric": centre + self.old / 2 - self.new / self.scale / 2,
+            "asymmetric": at / self.scale,
+            "tf_half_pixel_for_nn": (at + 0.5) / self.scale,
+        }.get(place, centre)
 
 
 @implements("Upsample")
@@ -106,7 +102,9 @@ def _resize(
     chosen = [axis % x.ndim for axis in axes] if axes else list(range(x.ndim))
     place = coordinate_transformation_mode
     outside = None
-    for one in _axes(x.shape, chosen, scales, sizes, keep_aspect_ratio_policy, _parts(roi, place)):
+    for one in _axes(
+        x.shape, chosen, scales, sizes, keep_aspect_ratio_policy, place, _parts(roi, place)
+    ):
         if one.new == one.old and one.scale == 1 and one.roi == (0.0, 1.0):
             continue
         at = one.places(place)
@@ -135,6 +133,7 @@ def _axes(
     scales: Tensor | None,
     sizes: Tensor | None,
     policy: str,
+    place: Place,
     roi: list[float] | None,
 ) -> list[_Axis]:
     """The axes that are resized, their new sizes and their scales."""
@@ -151,7 +150,11 @@ def _axes(
     elif scales is not None and scales.numel():
         factors = scales.tolist()
         # In single precision, as onnxruntime does.
-        new = (torch.tensor(old) * scales.to("cpu", torch.float32)).floor().int().tolist()
+        exact = torch.tensor(old) * scales.to("cpu", torch.float32)
+        new = exact.floor().int().tolist()
+        if place == "align_corners" and new != exact.tolist():
+            # ONNX's reference takes the last corner at the exact size, onnxruntime at the whole one.
+            raise NotImplementedError("align_corners with scales that give a fraction of a pixel")
     else:
         raise ValueError("neither scales nor sizes are given")
     count = len(axes)
@@ -164,11 +167,11 @@ def _nearest(at: Tensor, one: _Axis, rounding: Rounding) -> Tensor:
     if rounding == "simple":  # onnxruntime's, before the attribute existed
         rounding = "ceil" if one.scale < 1 else "floor"
     rounded = {
-        "round_prefer_floor": lambda: (at - 0.5).ceil(),
-        "round_prefer_ceil": lambda: (at + 0.5).floor(),
-        "floor": at.floor,
-        "ceil": at.ceil,
-    }[rounding]()
+        "round_prefer_floor": (at - 0.5).ceil(),
+        "round_prefer_ceil": (at + 0.5).floor(),
+        "floor": at.floor(),
+        "ceil": at.ceil(),
+    }[rounding]
     return rounded.to(torch.int64).clamp(0, one.old - 1)
 
 

@@ -52,6 +52,8 @@ def _cast(x: Tensor, *, to: int, saturate: bool = True, round_mode: str = "up") 
 
 @implements("CastLike")
 def _cast_like(x: Tensor, like: Tensor, *, saturate: bool = True, round_mode: str = "up") -> Tensor:  # noqa: ARG001
+    if like.dtype == torch.float64:
+        raise NotImplementedError("with elements of less than 8 bits, or of float8")
     return x.to(like.dtype)
 
 

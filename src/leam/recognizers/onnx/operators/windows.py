@@ -133,12 +133,15 @@ def _conv_transpose(
     full = functional.pad(full, torch_padding([(0, more) for more in extra]))
     if auto_pad.startswith("SAME") and output_shape is None:
         output_shape = [n * stride for n, stride in zip(x.shape[2:], at.strides, strict=True)]
-    for axis, (before, after) in enumerate(at.pads, 2):
-        total = before + after
-        if output_shape is not None:
-            total = full.shape[axis] - output_shape[axis - 2]
-            before = total // 2 if auto_pad != "SAME_LOWER" else total - total // 2  # noqa: PLW2901
-        full = full.narrow(axis, before, full.shape[axis] - total)
+    pads = at.pads
+    if output_shape is not None:
+        beyond = [n - size for n, size in zip(full.shape[2:], output_shape, strict=True)]
+        # The smaller half is cut off first, and what the input does not reach is added at the end.
+        first = [max(0, n) // 2 for n in beyond]
+        if auto_pad == "SAME_LOWER":
+            first = [max(0, n) - half for n, half in zip(beyond, first, strict=True)]
+        pads = [(half, n - half) for n, half in zip(beyond, first, strict=True)]
+    full = functional.pad(full, torch_padding([(-before, -after) for before, after in pads]))
     return full if bias is None else full + bias.view(-1, *[1] * len(kernel))
 
 

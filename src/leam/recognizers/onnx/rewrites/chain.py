@@ -33,8 +33,12 @@ class Chain:
         return self.several(operator, 1, *inputs, **attributes)[0]
 
     def several(
-        self, operator: str, count: int, *inputs: str, **attributes: Any
-    ) -> tuple[str, ...]:  # noqa: ANN401
+        self,
+        operator: str,
+        count: int,
+        *inputs: str,
+        **attributes: Any,  # noqa: ANN401
+    ) -> tuple[str, ...]:
         """Append a node, and return the names of its outputs."""
         name = f"{self._node.name}_{operator}"
         if not self._named and operator in self._node.operator:

@@ -13,7 +13,7 @@ def _float(chain: Chain, x: str, scale: str, zero: str, **axis: int) -> str:
 
 
 @rewrites("QLinearConv")
-def _qlinear_conv(
+def _qlinear_conv(  # noqa: PLR0917  the operator's inputs
     chain: Chain,
     x: str, x_scale: str, x_zero: str,
     w: str, w_scale: str, w_zero: str,
@@ -30,7 +30,7 @@ def _qlinear_conv(
 
 
 @rewrites("QLinearMatMul", MICROSOFT + "QLinearMatMul")
-def _qlinear_matmul(
+def _qlinear_matmul(  # noqa: PLR0917  the operator's inputs
     chain: Chain,
     a: str, a_scale: str, a_zero: str,
     b: str, b_scale: str, b_zero: str,
@@ -42,7 +42,7 @@ def _qlinear_matmul(
 
 
 @rewrites(MICROSOFT + "QGemm")
-def _qgemm(
+def _qgemm(  # noqa: PLR0917  the operator's inputs
     chain: Chain,
     a: str, a_scale: str, a_zero: str,
     b: str, b_scale: str, b_zero: str,
@@ -111,7 +111,7 @@ def _matmul_integer_to_float(
 
 def _binary(operator: str) -> None:
     @rewrites(f"{MICROSOFT}QLinear{operator}")
-    def rewritten(
+    def rewritten(  # noqa: PLR0917  the operator's inputs
         chain: Chain,
         a: str, a_scale: str, a_zero: str,
         b: str, b_scale: str, b_zero: str,

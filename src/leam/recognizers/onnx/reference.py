@@ -1,0 +1,173 @@
+"""Compare an imported graph with onnxruntime, where it is installed.
+
+onnxruntime runs in a process of its own: a hostile file may crash it or take all memory, but not this process.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from torch import nn
+
+from leam.errors import ModelError
+from leam.recognizers.card import Card
+from leam.recognizers.onnx.graph import examples, extra_inputs, image_input
+from leam.recognizers.onnx.importer import captured
+from leam.recognizers.onnx.module import Graph
+from leam.recognizers.onnx.reading import read_onnx
+
+TOLERANCE = 1e-3
+"""Largest difference of two embeddings, relative to the largest value of onnxruntime's."""
+ROUNDED_COSINE = 0.99
+"""Least cosine of two embeddings of a graph that rounds: quantised or half-precision numbers."""
+_SECONDS, _LONGEST = 120, 200
+_HALF = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+_QUANTISED = re.compile("^QuantizeLinear|^Dynamic|^Q(Linear|Gemm)|Integer")
+# Reads the model and the inputs, and writes the outputs, one row for each face.
+_PROGRAM = """
+import io, sys
+import numpy as np
+import onnxruntime
+target, source, size, threads = sys.argv[1:]
+model = sys.stdin.buffer.read(int(size))
+feeds = dict(np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False))
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 4
+options.intra_op_num_threads = int(threads)
+options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+faces = feeds.pop(source)
+rows = [session.run([target], {source: face[None], **feeds})[0].reshape(-1) for face in faces]
+np.save(sys.stdout.buffer, np.stack(rows).astype(np.float32))
+"""
+
+
+def compare(card: Card, path: Path, module: nn.Module) -> str:
+    """Compare a graph with onnxruntime on two random pictures, one at a time.
+
+    Args:
+        card: The recognizer's card.
+        path: The ONNX file.
+        module: The graph that was imported from it.
+
+    Returns:
+        One line: how large the difference is, or why onnxruntime cannot tell.
+
+    Raises:
+        ModelError: The embeddings differ by more than ``TOLERANCE``; in a graph that rounds, their cosine is less than
+            ``ROUNDED_COSINE``.
+    """
+    if not isinstance(module, Graph) or find_spec("onnxruntime") is None:
+        return "not compared: onnxruntime is not installed"
+    model = read_onnx(path)
+    source, channels_last = image_input(card, model.graph)
+    declared = next(value for value in model.graph.input if value.name == source)
+    kind = onnx.helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type)
+    faces = examples(card)
+    if np.issubdtype(kind, np.integer):
+        faces = faces.round()
+    with torch.no_grad():
+        ours = torch.cat([module(face[None]) for face in faces]).numpy()
+    given = faces.permute(0, 2, 3, 1) if channels_last else faces
+    feeds = {source: given.numpy().astype(kind), **extra_inputs(card, model.graph)}
+    theirs = _run(model, module.target, feeds, source)
+    if isinstance(theirs, str):
+        return f"not compared: onnxruntime cannot run the file ({theirs})"
+    if theirs.shape != ours.shape:
+        raise ModelError(
+            f"{card.name}: {ours.shape[1]} values, onnxruntime gives {theirs.shape[1]}"
+        )
+    return _verdict(card, ours, theirs, rounds=_rounds(model.graph))
+
+
+def _verdict(
+    card: Card, ours: NDArray[np.float32], theirs: NDArray[np.float32], *, rounds: bool
+) -> str:
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosine = float(((ours * theirs).sum(1) / np.maximum(norms, 1e-30)).min())
+    error = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
+    agrees = cosine >= ROUNDED_COSINE if rounds else error <= TOLERANCE
+    found = f"cosine {cosine:.4f}" if rounds else f"relative error {error:.1g}"
+    if not agrees:
+        limit = f"at least {ROUNDED_COSINE}" if rounds else f"at most {TOLERANCE}"
+        raise ModelError(
+            f"{card.name}: the embeddings differ from onnxruntime's ({found}, expected {limit}); "
+            "report the file, or load it with trust=True (--trust)"
+        )
+    return f"equals onnxruntime on two random pictures ({found})"
+
+
+def _run(
+    model: onnx.ModelProto,
+    target: str,
+    feeds: dict[str, NDArray[Any]],
+    source: str,
+) -> NDArray[np.float32] | str:
+    """The values that onnxruntime gives a target ``(B, D)`` for each face alone, or why there are none."""
+    _prune(model.graph, target)
+    try:
+        content = model.SerializeToString()
+    except (ValueError, EncodeError):
+        return "it is larger than 2 GB"
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **feeds)
+    arguments = [target, source, str(len(content)), str(torch.get_num_threads())]
+    try:
+        done = subprocess.run(  # noqa: S603  our own program, in a folder without modules of others
+            [sys.executable, "-c", _PROGRAM, *arguments],
+            input=content + packed.getvalue(),
+            capture_output=True,
+            timeout=_SECONDS,
+            cwd=sys.prefix,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it takes more than {_SECONDS} seconds"
+    if done.returncode < 0:
+        return f"it crashes: signal {-done.returncode}"
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1][:_LONGEST] if lines else f"exit status {done.returncode}"
+    result: NDArray[np.float32] = np.load(io.BytesIO(done.stdout), allow_pickle=False)
+    return result
+
+
+def _prune(graph: onnx.GraphProto, target: str) -> None:
+    """Leave only what a target depends on: onnxruntime need not know the other operators."""
+    wanted, kept = {target}, []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            if node.op_type == "BatchNormalization":
+                del node.output[1:]  # of training
+            nested = [a.g for a in node.attribute if a.HasField("g")]
+            wanted.update(node.input, *(captured(each) for each in nested))
+            kept.append(node)
+    outputs = [value for value in graph.output if value.name == target]
+    del graph.node[:], graph.output[:]
+    graph.node.extend(reversed(kept))
+    graph.output.extend(outputs)
+
+
+def _rounds(graph: onnx.GraphProto) -> bool:
+    """Whether a graph computes with quantised or half-precision numbers."""
+    types = {tensor.data_type for tensor in graph.initializer}
+    types |= {value.type.tensor_type.elem_type for value in graph.input}
+    types |= {
+        a.i
+        for node in graph.node
+        if node.op_type == "Cast"
+        for a in node.attribute
+        if a.name == "to"
+    }
+    return bool(types & _HALF) or any(_QUANTISED.search(node.op_type) for node in graph.node)
