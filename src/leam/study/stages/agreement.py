@@ -182,13 +182,16 @@ def _layer_divergences(
 
     Args:
         masses: Region profiles of each recognizer's layers, ``(n, L, R)`` with its own ``L``.
-        depths: Number of relative depths.
+        depths: Number of relative depths; 0 for methods without layer maps.
     """
+    if depths == 0:
+        unknown = np.full((len(masses[0]), len(masses)), np.nan, dtype=np.float32)
+        return dict.fromkeys(_LAYERS, unknown)
     chosen = [np.linspace(0, mass.shape[1] - 1, depths).round().astype(int) for mass in masses]
     profiles = [mass[:, layers] for mass, layers in zip(masses, chosen, strict=True)]
     joined = torch.from_numpy(np.concatenate(profiles, axis=1))
     pairs = profile_divergences(joined).numpy()
-    pairs = pairs.reshape(len(joined), len(masses), depths, len(masses), depths)
+    pairs = pairs.reshape(-1, len(masses), depths, len(masses), depths)
     one, depth, other, other_depth = np.indices(pairs.shape[1:])
     kinds = {
         "within": (one == other) & (depth != other_depth),

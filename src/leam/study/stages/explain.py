@@ -32,7 +32,7 @@ class Explain(Stage[Explained]):
         density = (overall * overall[0].numel()).numpy().astype(np.float16)
         critical = critical_mask(overall, batch.settings.top).numpy()
         return Explained(
-            layers=np.array([layer.name for layer in maps.layers]),
+            layers=np.array([layer.name for layer in maps.layers], dtype=np.str_),
             position=np.array([one.position for one in batch.subjects], dtype=np.int64),
             matrix=batch.matrices,
             embedding=maps.embeddings.cpu().numpy(),
