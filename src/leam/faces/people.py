@@ -15,7 +15,7 @@ from leam.faces.tables import normal, rows_of
 from leam.progress import Progress, silent
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One picture of one person.
 
@@ -35,7 +35,7 @@ class Sample:
     member: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """Two pictures, and whether they show the same person.
 

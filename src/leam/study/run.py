@@ -38,8 +38,8 @@ from leam.version import installed_versions
 
 T = TypeVar("T")
 
-_THREADS = 8
-_REPORT_EVERY = 1000
+# Pictures are hashed in blocks by several threads, which wait for the disk in turn.
+_THREADS, _BLOCK = 4, 500
 
 
 def plan_study(
@@ -284,18 +284,20 @@ def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Regist
 
 def _hashes(samples: Sequence[Sample], progress: Progress) -> list[str | None]:
     """The SHA-256 of each picture; None for those that cannot be read. Reading is faster in several threads."""
+    blocks = [samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK)]
     hashes: list[str | None] = []
     with ThreadPoolExecutor(_THREADS) as threads:
-        for digest in threads.map(_hash, samples, chunksize=1):
-            hashes.append(digest)
-            if len(hashes) % _REPORT_EVERY == 0:
-                progress("reading pictures", len(hashes), len(samples))
-    progress("reading pictures", len(samples), len(samples))
+        for block in threads.map(_hash, blocks):
+            hashes += block
+            progress("reading pictures", len(hashes), len(samples))
     return hashes
 
 
-def _hash(sample: Sample) -> str | None:
-    try:
-        return hash_picture(sample.path, sample.member)
-    except ImageError:
-        return None
+def _hash(samples: Sequence[Sample]) -> list[str | None]:
+    hashes: list[str | None] = []
+    for sample in samples:
+        try:
+            hashes.append(hash_picture(sample.path, sample.member))
+        except ImageError:
+            hashes.append(None)
+    return hashes
