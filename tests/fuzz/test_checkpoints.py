@@ -96,6 +96,71 @@ def test_no_pickle_is_run(tmp_path, monkeypatch, call, zipped, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+EMPTY_DICT, EMPTY_LIST = b"\x80\x02}q\x00.", b"\x80\x02]q\x00."
+
+
+def instructions(*parts: bytes) -> bytes:
+    """A file in torch's older format whose objects are these pickle instructions."""
+    stream = io.BytesIO()
+    torch.save({}, stream, _use_new_zipfile_serialization=False)
+    # Its last two objects are an empty dictionary and an empty list of storages.
+    return (
+        stream.getvalue().removesuffix(EMPTY_DICT + EMPTY_LIST)
+        + b"\x80\x02"
+        + b"".join(parts)
+        + b"."
+        + EMPTY_LIST
+    )
+
+
+STATES = {
+    "of a class": b"cargparse\nNamespace\n}X\x01\0\0\0a K\x01sb".replace(b" ", b""),
+    "of a function": b"c_codecs\nencode\nN}X\x0c\0\0\0__defaults__NRs\x86b".replace(b"R", b""),
+    "of torch's function": b"ctorch._utils\n_rebuild_tensor_v2\nN}X\x0c\0\0\0__defaults__Ns\x86b",
+}
+
+
+@pytest.mark.parametrize("build", STATES.values(), ids=STATES)
+def test_no_class_or_function_is_changed(tmp_path, build):
+    """A pickle may set attributes of what it names, which would change it for the whole process."""
+    before = torch._utils._rebuild_tensor_v2.__defaults__
+    path = tmp_path / "state.pth"
+    path.write_bytes(instructions(build))
+    with pytest.raises(WeightsError, match=r"contains the state of \w+, which is no plain data"):
+        read_state(path)
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+    assert before is not None
+
+
+def test_an_array_of_objects_is_not_made_of_raw_memory(tmp_path):
+    """numpy's own unpickling trusts a type's flags; bytes would become pointers."""
+    build = (
+        b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\x01b\x87R"
+        b"(K\x01K\x01\x85cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R"
+        b"(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+        b"\x89C\x08AAAAAAAAtb"
+    )
+    path = tmp_path / "objects.pth"
+    path.write_bytes(instructions(build))
+    with pytest.raises(WeightsError, match="contains no state dict"):
+        read_state(path)
+
+
+def test_shared_dictionaries_are_searched_once(tmp_path):
+    """Three hundred levels, each containing the next one twice: 2**300 paths to the weights."""
+    nested: dict[str, object] = Small().state_dict()
+    for _ in range(300):
+        nested = {"a": nested, "b": nested}
+    path = tmp_path / "share.pth"
+    torch.save({"deep": nested, "net": [Small().state_dict()]}, path)
+    with endures(5):
+        assert set(read_state(path)) == set(Small().state_dict())
+    itself: dict[str, object] = {"conv.weight": torch.ones(1)}
+    itself["again"] = [itself]
+    torch.save(itself, path)
+    assert set(read_state(path)) == {"conv.weight"}
+
+
 ODD = {
     "sparse": torch.eye(4).to_sparse(),
     "complex": torch.ones(4, dtype=torch.complex64),

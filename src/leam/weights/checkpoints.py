@@ -294,8 +294,9 @@ def _networks(
     path: Path, place: str, state: State, markers: Collection[str]
 ) -> Iterator[tuple[str, Weights]]:
     """The networks in one dictionary: the outermost prefixes of a marker, and what is below each."""
-    prefixes = {prefix for marker in markers for prefix in _prefixes(state, marker)}
-    for prefix in sorted(prefixes, key=len):
+    found = (prefix for marker in markers for prefix in _prefixes(state, marker))
+    prefixes = dict.fromkeys(found)
+    for prefix in prefixes:
         if not any(prefix != other and prefix.startswith(other) for other in prefixes):
             full = ".".join(part for part in (place, prefix.removesuffix(".")) if part)
             yield full or "the file", Weights(path, _below(state, prefix), prefix)

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import layouts
-from layouts import scrambled
+import public_networks as layouts
 from leam.errors import CardError, ModelError, WeightsError
 from leam.recognizers.architectures.inception_resnet_v1 import InceptionResNetV1
 from leam.recognizers.architectures.iresnet import BlockForm, IResNet
@@ -21,6 +20,7 @@ from leam.recognizers.architectures.mobilefacenet import MobileFaceNet
 from leam.recognizers.card import Card, read_card
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
+from public_networks import scrambled
 
 CARDS = Path(__file__).resolve().parents[3] / "examples" / "cards"
 
@@ -227,7 +227,7 @@ def test_mobilefacenet_reads_foamliu(tmp_path):
 
 
 def test_foamlius_own_weights_give_the_embeddings_of_its_onnx_file(tmp_path, assets):
-    """In its graph, normalisations are merged into convolutions; unmerged trivially, they fit the checkpoint's layout."""
+    """In its graph, normalisations are merged into convolutions; here they only add the biases."""
     graph = onnx.load(assets / "zoo" / "mobilefacenet_foamliu.onnx").graph
     stored = {
         entry.name: torch.tensor(onnx.numpy_helper.to_array(entry)) for entry in graph.initializer
