@@ -82,6 +82,8 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
         },
         "model": "tiny",
         "sha256": recognizer.sha256,
+        "device": "cpu",
+        "precision": "float32",
         "input": {
             "input_size": [SIDE, SIDE],
             "template": "arcface",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from leam.devices import description
 from leam.errors import InputError, ModelError
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.masks import critical_mask
@@ -139,6 +140,10 @@ class Provenance(Record):
     sha256: str
     """SHA-256 of the recognizer's verified weights file; of its parameters and buffers if there is no such file, or if
     they were changed after loading."""
+    device: str
+    """The device that the recognizer ran on, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
+    precision: str
+    """What it computed with: ``float32`` or ``bfloat16``."""
     input: InputRecord
     """Alignment and preprocessing."""
     similarity_kind: Similarity
@@ -602,6 +607,8 @@ def _provenance(
         ),
         model=card.name,
         sha256=sha256,
+        device=description(method.recognizer.device),
+        precision=method.recognizer.precision,
         input=InputRecord(**card.model_dump(include=set(InputRecord.model_fields))),
         similarity_kind=card.similarity,
         threshold=card.threshold,

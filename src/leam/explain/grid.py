@@ -56,7 +56,8 @@ class Places:
     """Where in the picture the elements of a tensor come from.
 
     Attributes:
-        rows: Rows, floats, of a shape that broadcasts to the tensor's; NaN for elements without a place. None if no
+        rows: Rows, float64 on the processor, of a shape that broadcasts to the tensor's; NaN for elements without a
+            place. None if no
             element has one, or all have the same.
         columns: Columns, likewise.
         blur: How often places were averaged.
@@ -99,11 +100,6 @@ class Value:
     summands: tuple[Value, Value] | None = None
 
 
-def _type(device: torch.device) -> torch.dtype:
-    """Doubles on a processor; Apple's GPUs have none."""
-    return torch.float64 if device.type == "cpu" else torch.float32
-
-
 @dataclass(frozen=True)
 class Mark:
     """What is known about a tensor: the value that it holds, and the places of its elements."""
@@ -124,9 +120,8 @@ class GridTrace(TorchDispatchMode):
 
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()
-        device = inputs.device
-        rows = torch.arange(inputs.shape[2], dtype=_type(device), device=device)
-        columns = torch.arange(inputs.shape[3], dtype=_type(device), device=device)
+        rows = torch.arange(inputs.shape[2], dtype=torch.float64)
+        columns = torch.arange(inputs.shape[3], dtype=torch.float64)
         places = Places(rows.view(1, 1, -1, 1), columns.view(1, 1, 1, -1))
         self._marks = {id(inputs): Mark(Value(0), places)}
         # The id of an object is unique only while the object lives.
@@ -283,7 +278,7 @@ class _Call:
         self.mixes = weight.shape[2:].numel() > 1 or any(
             _varies(p, 1) for p in (places.rows, places.columns)
         )
-        kernel = weight.new_ones(1, 1, *weight.shape[2:], dtype=_type(weight.device))
+        kernel = torch.ones(1, 1, *weight.shape[2:], dtype=torch.float64)
         stride, padding, dilation, transposed, output_padding = self.args[3:8]
 
         def run(p: Tensor) -> Tensor:
@@ -391,7 +386,7 @@ def _between(a: Tensor, b: Tensor) -> Tensor:
 def _whole(places: Tensor | None, tensor: Tensor) -> Tensor:
     """Places in the full shape of their tensor; NaN if there are none."""
     if places is None:
-        return tensor.new_full(tensor.shape, math.nan, dtype=_type(tensor.device))
+        return torch.full(tensor.shape, math.nan, dtype=torch.float64)
     return places.expand(tensor.shape)
 
 

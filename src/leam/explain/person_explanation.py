@@ -77,6 +77,10 @@ class PersonRecord(Record):
     """The recognizer's name."""
     sha256: str
     """SHA-256 that identifies the recognizer; see ``explanation.json``."""
+    device: str
+    """The device that the recognizer ran on, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
+    precision: str
+    """What it computed with: ``float32`` or ``bfloat16``."""
     input: InputRecord
     """Alignment and preprocessing."""
     similarity_kind: Similarity

@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from leam.devices import CPU
 from leam.errors import CardError, InputError, ModelError, first_line
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card
+from leam.recognizers.catalogue import BLACK_BOX
 from leam.recognizers.chips import Chips, Layout, Range
 from leam.recognizers.recognizer import Recognizer
 
@@ -34,8 +36,6 @@ Score = Callable[[Pictures, Pictures], Any]
 Returns = Literal["embeddings", "scores"]
 RETURNS: tuple[Returns, ...] = get_args(Returns)
 
-ARCHITECTURE = "black_box"
-"""The architecture that a card of a black box names."""
 _OPTIONS = ("function", "returns", "batch")
 
 
@@ -85,7 +85,7 @@ class BlackBox(Recognizer):
             raise InputError(f"BlackBox: give either card or {', '.join(fields)}")
         self.function = _name_of(function)
         own = {"name": re.sub(r"[^A-Za-z0-9_.-]+", ".", self.function).strip("._-") or "black_box"}
-        card = card or Card(**{**own, "architecture": ARCHITECTURE, **fields})
+        card = card or Card(**{**own, "architecture": BLACK_BOX, **fields})
         super().__init__(_Opaque(card.name), card, batch_size=batch_size)
         self._function: Callable[..., Any] = function
         self.returns: Returns = "embeddings" if embed else "scores"
@@ -93,11 +93,13 @@ class BlackBox(Recognizer):
         self.cache = cache
 
     @classmethod
-    def of_card(cls, card: Card, progress: Progress = silent) -> BlackBox:
+    def of_card(
+        cls, card: Card, progress: Progress = silent, batch_size: int | None = None
+    ) -> BlackBox:
         """The black box of a card whose ``options.function`` is ``module:function``.
 
         ``options.returns`` is ``embeddings`` (the default) or ``scores``; ``options.batch`` is the number of pictures
-        in one call. The module is imported, from the installed packages or the working directory.
+        in one call, unless a batch size is given. The module is imported, from the installed packages or the working directory.
 
         Raises:
             CardError: An option is missing, unknown or invalid.
@@ -120,7 +122,7 @@ class BlackBox(Recognizer):
             embed=function if returns == "embeddings" else None,
             score=function if returns == "scores" else None,
             card=card,
-            batch_size=int(card.number("batch", 1)),
+            batch_size=batch_size or int(card.number("batch", 1)),
             progress=progress,
         )
         box.function = name
@@ -155,6 +157,11 @@ class BlackBox(Recognizer):
         except (OSError, TypeError):
             source = ""
         return hashlib.sha256(f"{self.function} {self.returns}\n{source}".encode()).hexdigest()
+
+    def to(self, device: torch.device | str) -> BlackBox:  # noqa: ARG002  a function runs where it runs
+        """The black box itself: its answers are on the processor, wherever the function runs."""
+        super().to(CPU)
+        return self
 
     def embed(
         self,
