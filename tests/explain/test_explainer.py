@@ -6,6 +6,7 @@ import weakref
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
@@ -362,3 +363,64 @@ def test_real_recognizer_in_batches(dlib_resnet, assets):
     for index in range(len(faces)):
         single = explainer.explain(faces[index : index + 1])
         assert (single.overall[0] - batch.overall[index]).abs().max() < 1e-5 * pixel
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_chips_in_other_forms_have_the_same_maps(tiny, chips, backend):
+    explainer = Explainer(tiny, backend=backend)
+    expected = explainer.explain(chips).overall
+    unit = chips.permute(0, 3, 1, 2) / 255
+    found = explainer.explain(unit, range=(0, 1), layout="BCHW").overall
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    pictures = [Image.fromarray(chip.numpy()) for chip in chips]
+    torch.testing.assert_close(explainer.explain(pictures).overall, expected)
+    with pytest.raises(InputError, match=r"values from .* to 1: .*range=\(0, 1\)"):
+        explainer.explain(chips / 255)
+    with pytest.raises(ModelError, match='layout="BCHW"'):
+        explainer.explain(chips.permute(0, 3, 1, 2))
+    dark = torch.full((1, 8, 8, 3), 3.5)
+    dark[0, 2:5] = 7
+    assert not explainer.explain(dark, range=(0, 255)).overall_empty
+
+
+def test_portions_have_the_recognizers_batch_size(chips):
+    sizes = []
+    torch.manual_seed(0)
+    module = TinyNet()
+    explainer = Explainer(wrap(module, batch_size=2))
+    module.fc.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
+    found = explainer.explain(chips)
+    assert sizes == [2, 2, 1]
+    torch.testing.assert_close(found.overall, Explainer(wrap(module)).explain(chips).overall)
+
+
+def test_grey_networks_and_containers_are_explained(chips):
+    class Grey(TinyNet):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(1, 4, 3, padding=1)
+
+        def forward(self, x):
+            embedding = super().forward(x)
+            return {"norm": embedding.norm(dim=1, keepdim=True), "embedding": embedding}
+
+    torch.manual_seed(0)
+    recognizer = wrap(Grey(), channels="GRAY", output="embedding")
+    found = [Explainer(recognizer, backend=one).explain(chips) for one in ("plain", "fused")]
+    torch.testing.assert_close(found[0].overall, found[1].overall, rtol=0, atol=1e-5)
+    assert not found[0].overall_empty.any()
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_bfloat16_maps_are_close(backend):
+    torch.manual_seed(0)
+    module, faces = TinyNet(16), torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
+    exact = Explainer(wrap(module, 16), backend=backend).explain(faces)
+    found = Explainer(wrap(module, 16, precision="bfloat16"), backend=backend).explain(faces)
+    assert found.overall.dtype == found.embeddings.dtype == torch.float32
+    correlations = [
+        float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])
+        for a, b in zip(found.overall, exact.overall, strict=True)
+    ]
+    assert min(correlations) > 0.99
+    assert not torch.equal(found.overall, exact.overall)

@@ -104,6 +104,7 @@ def test_a_batch_in_portions_is_the_batch_at_once(tiny, chips, backend, monkeypa
     monkeypatch.setattr(memory_module, "_SOME_BYTES", 0)
     assert portion(explainer.layers, 5, torch.device("cpu")) == 3
     assert portion(explainer.layers, 5, torch.device("cuda")) == 5
+    assert portion(explainer.layers, 500, torch.device("cuda")) == 64
     for target, plainly in zip(targets, wanted, strict=True):
         assert_same(explainer.explain(chips, target), plainly)
     # A user's own target may look at the whole batch, so it is given the whole batch.

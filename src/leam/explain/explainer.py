@@ -10,12 +10,13 @@ from torch import Tensor
 
 from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
-from leam.explain.backends import AUTO, BACKENDS, FASTEST, Chips
+from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
 from leam.explain.layers import CONVOLUTIONS, Layer, layers_of
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
+from leam.recognizers.chips import Chips, Layout, Range
 from leam.recognizers.recognizer import Recognizer
 
 DEFAULT_WEIGHTING = "signed"
@@ -137,29 +138,38 @@ class Explainer:
             raise AttributeError(f"{name}: explainers cannot be changed; create another one")
         super().__setattr__(name, value)
 
-    def explain(self, chips: Chips, target: Target = self_target) -> Maps:
+    def explain(
+        self,
+        chips: Chips,
+        target: Target = self_target,
+        *,
+        range: Range | None = None,  # noqa: A002
+        layout: Layout | None = None,
+    ) -> Maps:
         """Map what supports the target in each face.
 
-        One forward and one backward pass serve all layers. Large batches are split into portions that fit the caches;
-        a face's maps do not depend on the other faces of its batch (to rounding).
+        One forward and one backward pass serve all layers. Large batches are split into portions of the recognizer's
+        batch size, or else of a size that fits the caches or a GPU; a face's maps do not depend on the other faces of
+        its batch (to rounding).
 
         Args:
-            chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255, at the recognizer's input size.
+            chips: Aligned faces, RGB ``(B, h, w, 3)``, 0-255, at the recognizer's input size; other forms as for
+                :meth:`leam.Recognizer.preprocess`.
             target: From embeddings ``(B, D)`` to scores ``(B,)``; see :mod:`leam.explain.targets`. A target that is not
                 a :class:`leam.explain.targets.RowTarget` gets the whole batch at once.
+            range: The values of black and white, as for :meth:`leam.Recognizer.preprocess`.
+            layout: ``BCHW`` for chips ``(B, 3, h, w)``.
 
         Raises:
             ModelError: The chips or the module's output have the wrong shape.
-            InputError: The number of the target's references is not the number of faces.
+            InputError: The chips have values of another range, or the number of the target's references is not the
+                number of faces.
             LayerError: A layer took no part in this forward pass.
         """
-        count = len(chips)
-        size = portion(self.layers, count, self.recognizer.device)
-        if isinstance(target, RowTarget) and size < count:
-            rows = [slice(start, start + size) for start in range(0, count, size)]
-            parts = [self._compute(chips[part], target.rows(part, count)) for part in rows]
-        else:
-            parts = [self._compute(chips, target)]
+        faces = self.recognizer.as_chips(chips, range=range, layout=layout)
+        parts = [
+            self._compute(faces[rows], part) for rows, part in self._portions(target, len(faces))
+        ]
         names = {part.backend for part in parts}
         with torch.no_grad():
             layer_maps, empty = distributions(
@@ -175,6 +185,14 @@ class Explainer:
             empty=empty,
             backend=names.pop() if len(names) == 1 else "plain",
         )
+
+    def _portions(self, target: Target, count: int) -> list[tuple[slice, Target]]:
+        """The faces that run at once, and their target."""
+        size = self.recognizer.batch_size or portion(self.layers, count, self.recognizer.device)
+        if not isinstance(target, RowTarget) or size >= count:
+            return [(slice(None), target)]
+        rows = [slice(start, start + size) for start in range(0, count, size)]
+        return [(part, target.rows(part, count)) for part in rows]
 
     def differentiate(
         self, chips: Chips, target: Target = self_target
@@ -194,4 +212,4 @@ class Explainer:
         Raises:
             ModelError, InputError, LayerError: As for :meth:`explain`.
         """
-        return self._plain.differentiate(chips, target)
+        return self._plain.differentiate(self.recognizer.as_chips(chips), target)

@@ -14,6 +14,7 @@ from leam.recognizers.recognizer import Recognizer
 # Measured with benchmarks/cost.py: portions of 32 faces are as fast as any, portions of 16 are nearly as fast and take
 # half of the memory. Smaller ones are slow, since torch then computes 1x1 convolutions by another routine.
 _BEST, _LEAST = 32, 16
+_GPU = 64
 # The bytes that the layers' activations of a portion may take, and those that they may take to reach 16 faces.
 _SOME_BYTES, _MOST_BYTES = 256 << 20, 512 << 20
 _FLOAT_BYTES = 4
@@ -40,13 +41,13 @@ def layer_bytes(layers: Sequence[Layer]) -> int:
 
 
 def portion(layers: Sequence[Layer], count: int, device: torch.device) -> int:
-    """How many faces of a batch to run at once: all of them on a GPU, equal portions on a CPU.
+    """How many faces of a batch to run at once: up to 64 on a GPU, equal portions on a CPU.
 
-    Portions have 32 to 63 faces, or all faces of a smaller batch; fewer, if possible 16 to 31, where their activations
-    take much memory.
+    Portions on a CPU have 32 to 63 faces, or all faces of a smaller batch; fewer, if possible 16 to 31, where their
+    activations take much memory.
     """
     if device.type != "cpu" or not count:
-        return max(count, 1)
+        return max(min(count, _GPU), 1)
     face = max(layer_bytes(layers), 1)
     size = max(min(_BEST, _SOME_BYTES // face), min(_LEAST, _MOST_BYTES // face), 1)
     return math.ceil(count / max(1, count // size))

@@ -23,7 +23,7 @@ AUTO, FASTEST = "auto", "fused"
 
 Layers = tuple[Layer, ...]
 Chips = NDArray[np.uint8] | Tensor
-"""Aligned faces, RGB ``(B, h, w, 3)``, 0-255."""
+"""Aligned faces, RGB ``(B, h, w, 3)``, 0-255; for a backend as :meth:`leam.Recognizer.as_chips` returns them."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Fused:
         module, maps = self.recognizer.module, dict[str, Tensor]()
         hooks = {layer.name: partial(_weigh, weighting, layer, maps) for layer in self.layers}
         with differentiable(module):
-            inputs = self.recognizer.preprocess(chips)
+            inputs = self.recognizer.normalise(torch.as_tensor(chips))
             # The tensors at which the graph begins. The first one makes fused operations part of it.
             leaves = [torch.zeros((), device=inputs.device, requires_grad=True)]
             changed = {m for m, known in self.types.items() if type(m) is not known or not suits(m)}

@@ -31,7 +31,7 @@ class Plain:
     ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
         """See :meth:`leam.explain.explainer.Explainer.differentiate`."""
         with differentiable(self.recognizer.module):
-            inputs = self.recognizer.preprocess(chips).requires_grad_()
+            inputs = self.recognizer.normalise(torch.as_tensor(chips)).requires_grad_()
             with recording(self.recognizer.module, self.layers) as outputs:
                 # The network gets a copy, since it may write into its input.
                 embeddings = self.recognizer.forward(inputs * 1)
