@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leam.cli.black_box import (
+    CACHE,
+    CALLS,
+    METHOD,
+    check_black_box,
+    keep_answers,
+    limit_calls,
+    load_black_box,
+)
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_out,
+    choose_device,
     find_faces,
     folders_for,
     load_models,
@@ -22,26 +33,40 @@ from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
     LAYERS_HELP,
+    METHOD_HELP,
     PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
+    BatchSizeOption,
     CardsOption,
     DetectorOption,
+    DeviceOption,
     ForceOption,
     JsonOption,
     ModelOption,
     OutOption,
     ParserOption,
     PicturesArgument,
+    PrecisionOption,
+    TrustOption,
     backend_names,
+    method_names,
 )
-from leam.cli.person import check_person, find_population, pictures_in, show_person
+from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
-from leam.errors import InputError
+from leam.errors import InputError, LeamError
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
+    from leam.explain.methods import Method
+    from leam.faces.detection import Detector
     from leam.faces.face import Face
+    from leam.parsers.parsing import Parser
+    from leam.progress import Progress
+
+
+PEOPLE_TARGETS = ("template", "contrast")
+"""Targets that need other pictures of the person."""
 
 
 def explain(
@@ -54,18 +79,60 @@ def explain(
         typer.Option(
             "--with",
             metavar="PICTURE",
-            help="Explain the similarity with the face in this picture, for both faces.",
+            help="Explain the similarity with the face in this picture, for both faces: what makes them alike, and "
+            "what makes them different.",
         ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What is explained: self (the embedding), or reference (the similarity with the face of --with).",
+            help="What is explained: self (the embedding), reference (the similarity with the face of --with), "
+            "template (the similarity with the person's other pictures), or contrast (that, minus the similarity with "
+            "the nearest other people). For the last two, PICTURE is a folder with one subfolder for each person, or "
+            "pictures of one person; --population then names the other people's folder.",
             show_default="reference if --with is given, else self",
         ),
     ] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help=PRESET_HELP)] = "quick",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=METHOD_HELP,
+            show_default="leam, or hierarchical for a black box",
+            autocompletion=method_names,
+        ),
+    ] = None,
+    black_box: Annotated[
+        str | None,
+        typer.Option(
+            "--black-box",
+            metavar="MODULE:FUNCTION",
+            help="Explain this Python function instead of a model: it is called with aligned faces, RGB (n, h, w, 3) "
+            "uint8, and returns embeddings (n, D). To state its input size and crop, write a card (see "
+            "docs/howto/your-black-box.md) and name it with --model.",
+        ),
+    ] = None,
+    returns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="What the function of --black-box returns: embeddings, or scores, if it is called with the faces of "
+            "two pictures and returns their similarities (n,).",
+            show_default="embeddings",
+        ),
+    ] = None,
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="NUMBER",
+            help="Largest number of pictures that a method without gradients may try for one map. Answers of a black "
+            "box are kept in the output folder, and no picture is sent twice.",
+            show_default="the method's own",
+        ),
+    ] = None,
     weighting: Annotated[
         str | None,
         typer.Option(
@@ -117,9 +184,14 @@ def explain(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Pictures of other people, one subfolder each, for a --person-map that compares with other people.",
+            help="Pictures of other people, one subfolder each, for a --person-map that compares with other people, "
+            "and for --target contrast.",
         ),
     ] = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    precision: PrecisionOption = "float32",
+    trust: TrustOption = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -135,13 +207,20 @@ def explain(
         leam explain ada.jpg --with bob.jpg --out pair
         leam explain ada.jpg --out ada --json
         leam explain pictures/ada --person --out ada
+        leam explain people/ --target contrast --out people-explained
+        leam explain ada.jpg --with bob.jpg --method corrrise --out pair
+        leam explain ada.jpg --with bob.jpg --black-box my_api:score --returns scores --calls 125 --out pair
     """
     check_target(target, other)
     check_person(other, target, estimate, population, person=person)
-    check_out(out_folder, force=force)
+    # What a black box has answered is used again after an interruption.
+    check_out(out_folder, force=force or (out_folder / CACHE).is_file())
+    check_black_box(black_box, model, returns)
     names = None if layers is None else split_layers(layers)
     settings = settings_of(
         preset,
+        method=method,
+        target=target if target in PEOPLE_TARGETS else None,
         weighting=weighting,
         aggregate=aggregate,
         layers=(names,) if isinstance(names, str) else names,
@@ -152,74 +231,207 @@ def explain(
     )
     if target is None and other is None and settings.target != "self":
         raise InputError(
-            f"--preset {preset}: its target {settings.target} needs the person's other pictures; add --target self, "
-            "or use leam study"
+            f"--preset {preset}: its target {settings.target} needs the person's other pictures; add --target self or "
+            f"--target {settings.target}"
         )
+    pair = other is not None and target != "self"
+    chosen = target if target in PEOPLE_TARGETS else "reference" if pair else "self"
     # The library is imported here, so that help and mistakes are quick.
-    from leam.explain.explanation import explain_faces
-    from leam.explain.person_explanation import explain_person
-    from leam.faces.detection import find_face
     from leam.faces.detectors import load_detector
     from leam.parsers import load_parser
+    from leam.recognizers.black_box import BlackBox
+    from leam.recognizers.recognizer import Recognizer
     from leam.study.worker import explainer_of
 
     with progress() as report:
         report("loading", 0, 1)
-        (recognizer,) = load_models([model], cards, report)
-        explainer = explainer_of(recognizer, settings)
-        face_parser = load_parser(settings.parser)
-        face_detector = load_detector(settings.detector)
+        recognizer: Recognizer
+        if black_box:
+            recognizer = load_black_box(black_box, returns, batch_size)
+        else:
+            (recognizer,) = load_models(
+                [model],
+                cards,
+                report,
+                device=choose_device(device),
+                precision=precision,
+                batch_size=batch_size,
+                trust=trust,
+            )
+        if isinstance(recognizer, BlackBox):
+            settings = settings.model_copy(update={"method": method or METHOD})
+            keep_answers(recognizer, out_folder, report)
+            calls = calls or CALLS
+        check_method(settings.method, weighting=weighting, aggregate=aggregate, layers=layers)
+        tools = Tools(
+            explainer_of(recognizer, settings, target=chosen, calls=calls),
+            load_parser(settings.parser),
+            load_detector(settings.detector),
+            settings.top,
+            calls,
+        )
         report("loading", 1, 1)
         if person:
-            faces, errors = find_faces(pictures_in(pictures), face_detector)
-            known = None
-            if population is not None:
-                known, more = find_population(population, face_detector, explainer)
-                errors += more
-            found = explain_person(
-                faces,
-                explainer,
-                face_parser,
-                estimate=estimate or "mean",
-                population=known,
-                top=settings.top,
+            errors = explain_one_person(
+                pictures, tools, out_folder, estimate, population, as_json=as_json
             )
-            found.save(out_folder)
-            show_person(found.record(), out_folder, as_json=as_json)
-            fail_for(errors)
-            return
-        faces, errors = find_faces(pictures, face_detector)
-        reference = find_face(other, face_detector) if other else None
-        pairs = pair_up(faces, None if target == "self" else reference)
-        folders = folders_for(
-            out_folder, [face for face, _ in pairs], alone=len(pictures) == 1 and other is None
-        )
-        records = []
-        for done, ((face, mate), folder) in enumerate(zip(pairs, folders, strict=True)):
-            report("explaining", done, len(pairs))
-            (explanation,) = explain_faces(
-                [face],
-                explainer,
-                face_parser,
-                references=[mate] if mate else None,
-                top=settings.top,
+        elif target in PEOPLE_TARGETS:
+            errors = explain_folder(
+                pictures, tools, out_folder, target, population, as_json=as_json
             )
-            explanation.save(folder)
-            records.append(explanation.record())
-    show_explanations(records, folders, as_json=as_json)
+        else:
+            errors = explain_each(
+                pictures, tools, out_folder, other, report, pair=pair, as_json=as_json
+            )
     fail_for(errors)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What faces are found and explained with.
+
+    Attributes:
+        method: Explains the recognizer.
+        parser: Finds the regions.
+        detector: Finds the faces.
+        top: The critical fraction of the pixels.
+        calls: Largest number of calls of a black box for one map.
+    """
+
+    method: Method
+    parser: Parser
+    detector: Detector
+    top: float
+    calls: int | None
+
+    def limit_calls(self, maps: int, others: int = 0) -> None:
+        """Limit a black box's calls to those of some maps and of further pictures."""
+        limit_calls(self.method.recognizer, self.calls, maps, others)
+
+
+def explain_one_person(
+    pictures: Sequence[Path],
+    tools: Tools,
+    out_folder: Path,
+    estimate: str | None,
+    population: Path | None,
+    *,
+    as_json: bool,
+) -> list[LeamError]:
+    """Make one map of a person's pictures. Returns the errors of unusable pictures."""
+    from leam.explain.person_explanation import explain_person
+
+    faces, errors = find_faces(pictures_in(pictures), tools.detector)
+    known = None
+    if population is not None:
+        known, more = find_population(population, tools.detector, tools.method)
+        errors += more
+    else:
+        tools.limit_calls(len(faces))
+    found = explain_person(
+        faces,
+        tools.method,
+        tools.parser,
+        estimate=estimate or "mean",
+        population=known,
+        top=tools.top,
+    )
+    found.save(out_folder)
+    show_person(found.record(), out_folder, as_json=as_json)
+    return errors
+
+
+def explain_folder(
+    pictures: Sequence[Path],
+    tools: Tools,
+    out_folder: Path,
+    target: str | None,
+    population: Path | None,
+    *,
+    as_json: bool,
+) -> list[LeamError]:
+    """Explain people's pictures by their other pictures. Returns the errors of unusable pictures."""
+    from leam.explain.explanation import explain_people
+
+    people = find_people(pictures, population, tools.detector)
+    folders = people.folders(out_folder)
+    tools.limit_calls(len(folders), len(people.faces))
+    made = explain_people(
+        people.faces,
+        people.names,
+        tools.method,
+        tools.parser,
+        target="contrast" if target == "contrast" else "template",
+        only=people.only,
+        top=tools.top,
+    )
+    for explanation, folder in zip(made, folders, strict=True):
+        explanation.save(folder)
+    show_explanations([one.record() for one in made], folders, as_json=as_json)
+    return people.errors
+
+
+def explain_each(
+    pictures: Sequence[Path],
+    tools: Tools,
+    out_folder: Path,
+    other: Path | None,
+    report: Progress,
+    *,
+    pair: bool,
+    as_json: bool,
+) -> list[LeamError]:
+    """Explain each picture by itself, or with another one. Returns the errors of unusable pictures."""
+    from leam.explain.explanation import explain_faces
+    from leam.faces.detection import find_face
+
+    faces, errors = find_faces(pictures, tools.detector)
+    reference = find_face(other, tools.detector) if other else None
+    pairs = pair_up(faces, reference if pair else None)
+    folders = folders_for(
+        out_folder, [face for face, _ in pairs], alone=len(pictures) == 1 and other is None
+    )
+    tools.limit_calls(len(pairs))
+    records = []
+    for done, ((face, mate), folder) in enumerate(zip(pairs, folders, strict=True)):
+        report("explaining", done, len(pairs))
+        (explanation,) = explain_faces(
+            [face],
+            tools.method,
+            tools.parser,
+            references=[mate] if mate else None,
+            top=tools.top,
+        )
+        explanation.save(folder)
+        records.append(explanation.record())
+    show_explanations(records, folders, as_json=as_json)
+    return errors
 
 
 def check_target(target: str | None, other: Path | None) -> None:
     """Refuse a target that ``leam explain`` cannot explain.
 
     Raises:
-        InputError: There is no such target, or it needs another picture.
+        InputError: There is no such target, it needs another picture, or it does not go with ``--with``.
     """
-    if target not in {None, "self", "reference"}:
-        raise InputError(f"--target {target}: no such target; available: self, reference")
+    known = ("self", "reference", *PEOPLE_TARGETS)
+    if target not in {None, *known}:
+        raise InputError(f"--target {target}: no such target; available: {', '.join(known)}")
+    if target in PEOPLE_TARGETS and other is not None:
+        raise InputError(f"--target {target}: leave out --with, which names a single picture")
     if target == "reference" and other is None:
         raise InputError("--target reference: name the other picture with --with")
+
+
+def check_method(method: str, **options: str | None) -> None:
+    """Refuse settings of ``leam`` that were given with another method.
+
+    Raises:
+        InputError: There are some.
+    """
+    for name, value in options.items():
+        if method != "leam" and value is not None:
+            raise InputError(f"--{name} {value}: not used by --method {method}; leave it out")
 
 
 def pair_up(faces: Sequence[Face], reference: Face | None) -> list[tuple[Face, Face | None]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leam.cli.console import say, show_json, show_table
-from leam.cli.inputs import find_faces
+from leam.cli.console import note, say, show_json, show_table
+from leam.cli.inputs import find_faces, folders_for
 from leam.errors import InputError, LeamError
+
+PERSON = "the person"
+"""The name of a person whose pictures are given without one."""
 
 if TYPE_CHECKING:
     from leam.explain.methods import Method
     from leam.explain.person import Population
     from leam.explain.person_explanation import PersonRecord
     from leam.faces.detection import Detector
+    from leam.faces.face import Face
 
 
 def check_person(
@@ -31,13 +36,16 @@ def check_person(
         InputError: They do not, or there is no such estimate.
     """
     if not person:
-        for option, value in (("--person-map", estimate), ("--population", population)):
+        unused: list[tuple[str, object]] = [("--person-map", estimate)]
+        if target not in {"template", "contrast"}:
+            unused.append(("--population", population))
+        for option, value in unused:
             if value is not None:
                 raise InputError(f"{option} {value}: add --person, or leave it out")
         return
-    if other is not None or target == "reference":
+    if other is not None or target not in {None, "self"}:
         raise InputError(
-            "--person: explains the embedding; leave out --with and --target reference"
+            f"--person: explains the embedding; leave out --with and --target {target or 'reference'}"
         )
     if estimate is None and population is None:
         return
@@ -96,6 +104,73 @@ def find_population(
     faces, errors = find_faces([sample.path for sample in samples], detector)
     people = [person[face.path] for face in faces if face.path]
     return population_of_faces(faces, people, explainer), errors
+
+
+@dataclass(frozen=True)
+class People:
+    """The faces of people, some of whom are explained.
+
+    Attributes:
+        faces: The faces.
+        names: The person of each face.
+        only: The people who are explained.
+        errors: Why the other pictures cannot be used.
+    """
+
+    faces: list[Face]
+    names: list[str]
+    only: list[str]
+    errors: list[LeamError]
+
+    def folders(self, out_folder: Path) -> list[Path]:
+        """The output folder of each face that is explained: a subfolder for each picture, below one for each person."""
+        wanted = [
+            (face, name)
+            for face, name in zip(self.faces, self.names, strict=True)
+            if name in self.only
+        ]
+        by_person = {name: [face for face, one in wanted if one == name] for name in self.only}
+        alone = len(by_person) == 1
+        places = {
+            name: iter(folders_for(out_folder if alone else out_folder / name, faces, alone=False))
+            for name, faces in by_person.items()
+        }
+        return [next(places[name]) for _, name in wanted]
+
+
+def find_people(pictures: Sequence[Path], population: Path | None, detector: Detector) -> People:
+    """The faces of people: those in a folder with one subfolder each, or one person's and those of a population.
+
+    People with a single usable picture serve as impostors only.
+
+    Raises:
+        InputError: There is no person with two usable pictures.
+    """
+    from leam.faces.people import read_people
+
+    owners: dict[Path, str] = {}
+    if (
+        len(pictures) == 1
+        and pictures[0].is_dir()
+        and any(one.is_dir() for one in pictures[0].iterdir())
+    ):
+        owners = {sample.path: sample.person for sample in read_people(pictures[0])}
+    else:
+        owners = dict.fromkeys(pictures_in(pictures), PERSON)
+    own = set(owners.values())
+    if population is not None:
+        for sample in read_people(population):
+            owners.setdefault(sample.path, sample.person)
+    faces, errors = find_faces(list(owners), detector)
+    names = [owners[face.path] for face in faces if face.path]
+    only = sorted(name for name in own if names.count(name) > 1)
+    for name in sorted(own - set(only)):
+        note(f"{name}: fewer than two usable pictures; not explained")
+    if not only:
+        raise InputError(
+            "no person with two usable pictures; a template is made of a person's other pictures"
+        )
+    return People(faces, names, only, errors)
 
 
 def show_person(record: PersonRecord, folder: Path, *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
@@ -21,20 +21,41 @@ if TYPE_CHECKING:
 def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     """Print an explanation: its regions by share of the critical pixels, then its limitations."""
     title = f"{_name(record.image)} · {record.model}"
-    if record.reference:
+    if record.method != "leam":
+        title += f" · {record.method}"
+    if record.similarity is not None:
         title += f" · similarity with {_name(record.reference)}: {record.similarity:.3f}"
+    elif record.target != "self":
+        title += f" · {record.target}: {record.score:.3f}"
     say(title)
-    show_table(
-        ("region", "critical pixels", "map", "area"),
-        (
-            (region, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
-            for region, row in record.regions.items()
-        ),
-    )
+    if record.decision:
+        say(f"decision: {record.decision} (threshold {record.threshold:.3f})")
+    elif record.similarity is not None:
+        say("decision: none, since the recognizer's card states no threshold")
+    if record.difference:
+        show_table(("region", "alike", "different", "area"), _pair_rows(record))
+        say(
+            "alike, different: parts of the critical pixels of what makes the faces alike and different"
+        )
+    else:
+        show_table(
+            ("region", "critical pixels", "map", "area"),
+            (
+                (region, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
+                for region, row in record.regions.items()
+            ),
+        )
     for note in record.notes:
         say(f"note: {note}")
     say(f"written: {folder}")
     say("")
+
+
+def _pair_rows(record: ExplanationRecord) -> Iterator[tuple[str, ...]]:
+    different = record.difference.regions if record.difference else {}
+    for region, row in record.regions.items():
+        parts = row.share, different[region].share, row.area
+        yield region, *(f"{100 * part:.1f} %" for part in parts)
 
 
 def print_areas(record: ParsingRecord, folder: Path) -> None:

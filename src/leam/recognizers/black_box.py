@@ -99,7 +99,8 @@ class BlackBox(Recognizer):
         """The black box of a card whose ``options.function`` is ``module:function``.
 
         ``options.returns`` is ``embeddings`` (the default) or ``scores``; ``options.batch`` is the number of pictures
-        in one call, unless a batch size is given. The module is imported, from the installed packages or the working directory.
+        in one call, unless a batch size is given. The module is imported from the installed packages or the working
+        directory.
 
         Raises:
             CardError: An option is missing, unknown or invalid.

@@ -14,6 +14,7 @@ from leam.files import package_folder
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
 from leam.weights.fetching import cached_path, fetch
+from leam.weights.hub import hub_cached, hub_fetch, hub_file
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 DEFAULT = "dlib_resnet"
 ALL = "all"
 """Stands for every recognizer whose weights are on this machine."""
+
+BLACK_BOX = "black_box"
+"""The architecture that the card of a :class:`leam.BlackBox` names; it has no weights file."""
 
 ASSETS_VARIABLE = "LEAM_ASSETS"
 _ASSETS_PREFIX = f"${ASSETS_VARIABLE}/"
@@ -109,6 +113,10 @@ def load_recognizer(
     from leam.recognizers.architectures import ARCHITECTURES  # noqa: PLC0415
     from leam.recognizers.recognizer import Recognizer  # noqa: PLC0415
 
+    if source.architecture == BLACK_BOX:
+        from leam.recognizers.black_box import BlackBox  # noqa: PLC0415
+
+        return BlackBox.of_card(source, progress, batch_size)
     # A wrong name fails before a download starts.
     _ = ARCHITECTURES[source.architecture]
     return Recognizer.load(
@@ -177,7 +185,8 @@ def find(card: Card, folder: Path | None = None) -> Path | None:
     """The weights file of a card on this machine, not verified; None if there is none."""
     places = [_resolve(card.file, folder)] if card.file else []
     if card.url:
-        places.append(cached_path(card.name, card.url))
+        on_hub = hub_file(card.url)
+        places.append(hub_cached(on_hub) if on_hub else cached_path(card.name, card.url))
     return next((path for path in places if path and _is_file(path)), None)
 
 
@@ -203,6 +212,8 @@ def _place(card: Card, folder: Path | None, progress: Progress) -> Path:
         return path
     if card.url is None:
         raise WeightsError(f"{card.name}: {_missing(card, folder)}")
+    if on_hub := hub_file(card.url):
+        return hub_fetch(on_hub)
     path = cached_path(card.name, card.url)
     fetch(card.url, path, card.sha256, progress)
     return path

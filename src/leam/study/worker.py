@@ -266,19 +266,26 @@ class Worker:
         return torch.cat(found) if found else None
 
 
-def explainer_of(recognizer: Recognizer, settings: Settings, calls: int | None = None) -> Method:
+def explainer_of(
+    recognizer: Recognizer,
+    settings: Settings,
+    *,
+    target: str | None = None,
+    calls: int | None = None,
+) -> Method:
     """Create the method that explains a recognizer with the settings of a study.
 
     Args:
         recognizer: The recognizer.
         settings: Names the method, and the settings of ``leam``.
+        target: What is explained; by default the study's target.
         calls: See :class:`leam.explain.methods.MethodSettings`.
 
     Raises:
         InputError: The method cannot explain the recognizer, or not with the target ``self``.
         LayerError: The layer choice does not fit the recognizer.
     """
-    if method_named(settings.method).compares and settings.target == "self":
+    if method_named(settings.method).compares and (target or settings.target) == "self":
         raise InputError(
             f"{settings.method}: explains a similarity, not the embedding alone; choose another target than self"
         )

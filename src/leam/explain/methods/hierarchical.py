@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import cv2
 import torch
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from leam.recognizers.recognizer import Recognizer
 _CALLS = 125
 # Cells along each side at the start, cells that one cell is split into, and cells that are split at a time.
 _START, _PARTS, _TOGETHER = 4, 4, 4
+# The standard deviation of the blur, relative to the input's shorter side, and its part of the map.
+_BLUR, _BLURRED = 1 / 10, 0.5
 # Cells are split as long as their parts have at least this part of the input's shorter side: 4 of 112 pixels.
 _LEAST = 1 / 28
 
@@ -52,12 +55,14 @@ class _Cell(NamedTuple):
 
 @attribution("hierarchical", needs="scores", counted=True)
 def hierarchical(recognizer: Recognizer, calls: int | None) -> Attribution:
-    """The score's drop for each pixel of the smallest measured cell, where positive.
+    """The score's drop a pixel in the smallest measured cells, where positive, and half of it blurred.
 
     The picture is divided into 4x4 cells. Each is blackened by itself, and the score's drop is measured. Then the cells
     whose drop (or rise) is largest are split into four parts, four cells at a time, and the parts are measured, until
     the calls are used up (125 by default) or the parts would be smaller than 1/28 of the input's shorter side. A
-    pixel's value is the drop of its smallest cell divided by the cell's area. Ours; the search is that of quadtrees.
+    pixel's value is the drop of its smallest cell divided by the cell's area. The map is half of these values, where
+    positive, and half the same blurred by a Gaussian of 1/10 of the shorter side, so that pixels around large drops
+    rank before others of no drop. Ours; the search is that of quadtrees.
     """
     calls = _CALLS if calls is None else calls
     if calls <= (least := _START**2):
@@ -66,8 +71,8 @@ def hierarchical(recognizer: Recognizer, calls: int | None) -> Attribution:
     def attribute(chips: Chips, target: Target) -> Tensor:
         score, maps = scorer(recognizer, chips, target), []
         for row, chip in enumerate(torch.as_tensor(chips)):
-            maps.append(_search(partial(score, row), chip, calls))
-        return torch.stack(maps).relu()
+            maps.append(_spread(_search(partial(score, row), chip, calls).relu()))
+        return torch.stack(maps)
 
     return attribute
 
@@ -107,3 +112,9 @@ def _drops(score: Scored, clean: Tensor, chip: Tensor, cells: list[_Cell]) -> li
         mask[cell.top : cell.bottom, cell.left : cell.right] = False
     drops: list[float] = (clean - score(masked(chip, seen))).tolist()
     return drops
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Values ``(h, w)``, half of them blurred."""
+    blurred = cv2.GaussianBlur(values.cpu().numpy(), (0, 0), _BLUR * min(values.shape))
+    return values.lerp(torch.from_numpy(blurred).to(values), _BLURRED)
