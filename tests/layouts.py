@@ -1,7 +1,7 @@
 """Small networks in the layouts of timm's, whose embedding is read from one corner of the picture.
 
-Branches with attention have a small scale, so that almost nothing comes from elsewhere. There is no normalisation before
-the head: products of activations and gradients before one cancel in each token.
+Branches with attention have a small scale, so that almost nothing comes from elsewhere. There is no normalisation
+before the head: products of activations and gradients before one cancel in each token.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x):
-        flat, x = x.ndim == 3, x.view(len(x), *self.grid, x.shape[-1])  # noqa: PLR2004
+        flat, x = x.ndim == 3, x.view(len(x), *self.grid, x.shape[-1])
         parts = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         x = self.reduction(self.norm(torch.cat(parts, -1)))
         return x.flatten(1, 2) if flat else x

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from layouts import CORNERS, NETWORKS, SIZE, mass, network
 from leam.explain.explainer import Explainer
 from leam.explain.masks import critical_mask
 from leam.recognizers.card import Card
@@ -117,6 +118,28 @@ def test_an_export_has_the_same_maps(small, traced, tmp_path):
     overlap, apart = compare(recognizer, saved(CARD, model, tmp_path), chips)
     assert overlap >= 0.99
     assert apart <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("traced", "optimised"), [(False, ""), (True, ""), (False, "extended")], ids=str
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_exported_transformers_have_the_same_layers_and_maps(name, traced, optimised, tmp_path):
+    """Also after onnxruntime's optimiser. The corners take turns, since exports are slow."""
+    corner = CORNERS[(list(NETWORKS).index(name) + traced) % 4]
+    card = Card(name="layouts", input_size=SIZE)
+    recognizer = Recognizer(network(name, corner), card)
+    model = rewriting.exported(recognizer.module, SIZE, traced=traced)
+    if optimised:
+        model = rewriting.optimised(optimised)(model)
+    chips = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+    other = saved(card, model, tmp_path)
+    one, two = Explainer(recognizer), Explainer(other)
+    assert [layer.size for layer in one.layers] == [layer.size for layer in two.layers]
+    overlap, apart = compare(recognizer, other, chips)
+    assert overlap >= 0.99
+    assert apart <= 1e-4
+    assert (mass(two.explain(chips).overall, corner) >= 0.7).all()
 
 
 CARDS = ROOT / "examples" / "cards"

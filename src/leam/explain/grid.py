@@ -108,7 +108,7 @@ class Mark:
     places: Places
 
 
-class GridTrace(TorchDispatchMode):
+class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the places and values of the tensors that a forward pass computes from its input.
 
     Args:
@@ -119,7 +119,7 @@ class GridTrace(TorchDispatchMode):
     """
 
     def __init__(self, inputs: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         rows = torch.arange(inputs.shape[2], dtype=torch.float64)
         columns = torch.arange(inputs.shape[3], dtype=torch.float64)
         places = Places(rows.view(1, 1, -1, 1), columns.view(1, 1, 1, -1))
@@ -186,26 +186,11 @@ class _Call:
 
     def places(self) -> list[Places]:
         """The places of each result."""
-        name = self.name.removesuffix("_copy")
-        if self.name in _KEEP:
-            return [self.of(self.given[0])] * len(self.made)
-        if name in _VIEWS or name in _MOVES:
-            return self.moved()
-        if name in _PRODUCTS:
-            return self.each_gets(self.product(_PRODUCTS[name]))
-        if name.startswith(_ATTENTION):
-            self.mixes = True
-            query = self.of(self.given[0]).each(lambda p: _mean(p, [-1]))
-            return [query, *[_NOWHERE] * (len(self.made) - 1)]
-        if "convolution" in name:
-            return self.each_gets(self.convolved())
-        if name.startswith(_POOLS + _MAX_POOLS):
-            return self.pooled()
-        if name in _REDUCTIONS:
-            return self.each_gets(self.reduced())
-        if name == "copy_":
-            return [self.of(self.given[-1])]
-        return self.elementwise()
+        rule = _RULES.get(self.name)
+        if rule is None:
+            prefixes = (prefix for prefix in _PREFIXES if self.name.startswith(prefix))
+            rule = _PREFIXES.get(next(prefixes, ""), _Call.elementwise)
+        return rule(self)
 
     def of(self, tensor: object) -> Places:
         """The places of an argument."""
@@ -221,7 +206,22 @@ class _Call:
         return self.args[place] if place < len(self.args) else default
 
     def each_gets(self, places: Places) -> list[Places]:
+        """The same places for each result."""
         return [places] * len(self.made)
+
+    def kept(self) -> list[Places]:
+        """Of the only input."""
+        return self.each_gets(self.of(self.given[0]))
+
+    def copied(self) -> list[Places]:
+        """Of what is copied into a tensor."""
+        return self.each_gets(self.of(self.given[-1]))
+
+    def attended(self) -> list[Places]:
+        """Of the queries."""
+        self.mixes = True
+        query = self.of(self.given[0]).each(partial(_mean, axes=[-1]))
+        return [query, *[_NOWHERE] * (len(self.made) - 1)]
 
     def moved(self) -> list[Places]:
         """The operation itself, on places."""
@@ -230,7 +230,7 @@ class _Call:
         first = self.args[0]
         moving = list(first) if isinstance(first, list | tuple) else [first]
         found = [self.of(tensor) for tensor in moving]
-        results = []
+        results: list[list[Tensor | None]] = []
         for axis in ("rows", "columns"):
             given = [getattr(places, axis) for places in found]
             if all(places is None for places in given):
@@ -254,9 +254,10 @@ class _Call:
         args, kwargs = tree_map_only(Tensor, Tensor.cpu, (self.args[1:], self.kwargs))
         return self.func(places, *args, **kwargs)
 
-    def product(self, place: int) -> Places:
+    def product(self) -> list[Places]:
         """Of a matrix product: of the matrix that is not averaged along the common axis, or of the first one."""
-        left, right = self.args[place], self.args[place + 1]
+        place = _PRODUCTS[self.name]
+        left, right = self.args[place : place + 2]
         axis = -1 if self.name == "linear" or right.ndim == 1 else -2
         found = []
         for tensor, along in ((left, -1), (right, axis)):
@@ -268,10 +269,10 @@ class _Call:
                 places = places.each(lambda p: p.transpose(-1, -2))
             found.append((not places.known, blurred, places))
         if right.ndim == 1:
-            return found[0][2].each(lambda p: p.squeeze(-1))
-        return min(found, key=lambda item: item[:2])[2]
+            return self.each_gets(found[0][2].each(lambda p: p.squeeze(-1)))
+        return self.each_gets(min(found, key=lambda item: item[:2])[2])
 
-    def convolved(self) -> Places:
+    def convolved(self) -> list[Places]:
         """Means over channels and windows; windows that keep the size of the grid keep its places."""
         tensor, weight = self.given[0], self.given[1]
         places = self.of(tensor)
@@ -291,9 +292,10 @@ class _Call:
             p = _mean(p, [1])
             return _averaged(run, p.expand(len(p), 1, *tensor.shape[2:]))
 
-        if self.made[0].shape[2:] == tensor.shape[2:]:
-            return places.each(lambda p: _mean(p, [1]), int(self.mixes))
-        return places.each(change, int(self.mixes))
+        same = self.made[0].shape[2:] == tensor.shape[2:]
+        return self.each_gets(
+            places.each(partial(_mean, axes=[1]) if same else change, int(self.mixes))
+        )
 
     def pooled(self) -> list[Places]:
         """Means over windows; of the smallest and largest place for pooling that takes the largest value."""
@@ -315,7 +317,7 @@ class _Call:
 
         return self.each_gets(self.of(tensor).each(change, 1))
 
-    def reduced(self) -> Places:
+    def reduced(self) -> list[Places]:
         """Means over the reduced axes."""
         tensor = self.given[0]
         axes = self.argument("dim")
@@ -330,7 +332,7 @@ class _Call:
             p = _mean(p, axes)
             return p if keep else p.squeeze(axes)
 
-        return places.each(change, int(blurred))
+        return self.each_gets(places.each(change, int(blurred)))
 
     def elementwise(self) -> list[Places]:
         """Of the input that was averaged least; nothing is known if none has the shape of the result."""
@@ -346,6 +348,18 @@ class _Call:
 
 
 _NOWHERE = Places(None, None)
+_RULES: dict[str, Callable[[_Call], list[Places]]] = {
+    **dict.fromkeys(_KEEP, _Call.kept),
+    **dict.fromkeys(_VIEWS | _MOVES, _Call.moved),
+    **dict.fromkeys(_PRODUCTS, _Call.product),
+    **dict.fromkeys(_REDUCTIONS, _Call.reduced),
+    **dict.fromkeys(["_convolution", "convolution", "convolution_overrideable"], _Call.convolved),
+    "copy_": _Call.copied,
+}
+_PREFIXES: dict[str, Callable[[_Call], list[Places]]] = {
+    _ATTENTION: _Call.attended,
+    **dict.fromkeys(_POOLS + _MAX_POOLS, _Call.pooled),
+}
 
 
 def _fits(places: Places, shape: torch.Size) -> bool:

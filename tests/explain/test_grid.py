@@ -1,0 +1,260 @@
+"""Rows, columns and channels are followed from the picture, whatever the shape of an output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from layouts import CORNERS, NETWORKS, SIZE, Corner, Vit, mass, network
+from leam.explain.explainer import Explainer
+from leam.explain.grid import GridTrace, Layout, find_layout
+from leam.explain.layers import choose_layers
+from leam.recognizers.card import Card
+from leam.recognizers.recognizer import Recognizer
+from plain import assert_same
+
+PICTURE = torch.zeros(1, 3, 8, 12)
+CARD = Card(name="layouts", input_size=SIZE)
+
+
+def layout(change, picture: torch.Tensor = PICTURE) -> tuple[str, tuple[int, int]] | None:
+    """The layout and size of what a function makes of a picture."""
+    given = picture * 1
+    trace = GridTrace(given)
+    with trace:
+        output = change(given)
+    mark = trace.mark(output)
+    found = find_layout(mark.places, output.shape) if mark else None
+    return found and (str(found[0]), found[1])
+
+
+def tokens(x):
+    return x.flatten(2).transpose(1, 2)
+
+
+def with_tokens(before: int, after: int):
+    def change(x):
+        x = tokens(x)
+        return torch.cat([torch.ones(1, before, 3), x, torch.zeros(1, after, 3)], dim=1)
+
+    return change
+
+
+def conv(channels: int, out: int, **settings):
+    torch.manual_seed(0)
+    return nn.Conv2d(channels, out, **settings)
+
+
+def attended(x, windows: bool = False):
+    q, k, v = (x @ torch.randn(x.shape[-1], 4) for _ in range(3))
+    return x @ torch.randn(x.shape[-1], 4) + (q @ k.mT).softmax(-1) @ v
+
+
+def windowed(x):
+    x = x.permute(0, 2, 3, 1).roll((-2, -2), (1, 2)).reshape(1, 2, 4, 3, 4, 3)
+    x = attended(x.permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 3))
+    x = x.view(1, 2, 3, 4, 4, 4).permute(0, 1, 3, 2, 4, 5).reshape(1, 8, 12, 4)
+    return x.roll((2, 2), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda x: x, ("BCHW", (8, 12))),
+        (lambda x: x.permute(0, 2, 3, 1), ("BHWC", (8, 12))),
+        (lambda x: x.transpose(2, 3), ("BCWH", (8, 12))),
+        (lambda x: x.permute(2, 3, 0, 1), ("HWBC", (8, 12))),
+        (tokens, ("BNC", (8, 12))),
+        (lambda x: x.flatten(2), ("BCN", (8, 12))),
+        (lambda x: tokens(x).transpose(0, 1), ("NBC", (8, 12))),
+        (lambda x: x.flatten(2)[..., None], ("BCNC", (8, 12))),
+        (lambda x: x.flip(3), ("BCHw", (8, 12))),
+        (lambda x: tokens(x.flip(3)), ("BnC", (8, 12))),
+        (with_tokens(1, 0), ("BNC+1", (8, 12))),
+        (with_tokens(2, 3), ("BNC+2-3", (8, 12))),
+        (lambda x: with_tokens(1, 0)(x) + torch.ones(1, 97, 3), ("BNC+1", (8, 12))),
+        (lambda x: attended(with_tokens(1, 0)(x)), ("BNC+1", (8, 12))),
+        (lambda x: functional.scaled_dot_product_attention(*[tokens(x)] * 3), ("BNC", (8, 12))),
+        (lambda x: nn.Linear(3, 5)(x.permute(0, 2, 3, 1)), ("BHWC", (8, 12))),
+        (lambda x: torch.einsum("bchw,dc->bhwd", x, torch.ones(5, 3)), ("BHWC", (8, 12))),
+        (lambda x: tokens(conv(3, 6, kernel_size=2, stride=2)(x)), ("BNC", (4, 6))),
+        (conv(3, 6, kernel_size=3, stride=2, padding=1), ("BCHW", (4, 6))),
+        (lambda x: functional.max_pool2d(x, 3, 1, 1), ("BCHW", (8, 12))),
+        (lambda x: functional.avg_pool2d(x, 2), ("BCHW", (4, 6))),
+        (lambda x: functional.interpolate(x, scale_factor=2.0, mode="bilinear"), ("BCHW", (16, 24))),
+        (lambda x: functional.pad(x, (1, 2, 0, 3)), ("BCHW", (11, 15))),
+        (lambda x: torch.cat([x, torch.zeros_like(x)], dim=1), ("BCHW", (8, 12))),
+        (lambda x: x * torch.sigmoid(x.mean(dim=(2, 3), keepdim=True)), ("BCHW", (8, 12))),
+        (lambda x: x * x.mean(dim=3, keepdim=True) * x.mean(dim=2, keepdim=True), ("BCHW", (8, 12))),
+        (lambda x: conv(12, 6, kernel_size=1)(functional.pixel_unshuffle(x, 2)), ("BCHW", (4, 6))),
+        (windowed, ("BHWC", (8, 12))),
+        (lambda x: x.mul_(2).permute(0, 2, 3, 1), ("BHWC", (8, 12))),
+        (lambda x: tokens(x) + attended(tokens(x)).mean(dim=1, keepdim=True)[..., :3], ("BNC", (8, 12))),
+    ],
+)  # fmt: skip
+def test_layouts_are_followed(change, expected):
+    assert layout(change) == expected
+
+
+SQUARE = torch.zeros(1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.mean(dim=(2, 3)),
+        lambda x: x.mean(dim=(2, 3), keepdim=True),
+        lambda x: x + x.transpose(2, 3),
+        lambda x: x.reshape(1, 3, 2, 4, 8).transpose(2, 3).reshape(1, 3, 8, 8),
+        lambda x: x.transpose(2, 3).flatten(2),
+        lambda x: tokens(x)[:, torch.randperm(64)],
+        lambda x: tokens(x)[:, :20],
+        lambda x: torch.fft.fft2(x).real,
+        lambda x: x.roll(2, 3),
+        lambda x: torch.cat([x, x.flip(3)]),
+        lambda x: nn.Linear(64, 64)(x.flatten(2)),
+        lambda x: torch.ones(1, 3, 8, 8),
+    ],
+)
+def test_what_is_no_grid_has_no_layout(change):
+    torch.manual_seed(0)
+    assert layout(change, SQUARE) is None
+
+
+def test_outputs_are_arranged_on_the_grid():
+    grid = torch.arange(2 * 3 * 4 * 5.0).view(2, 3, 4, 5)
+    flat = grid.flatten(2).transpose(1, 2)
+    forms = {
+        "BCHW": grid,
+        "BHWC": grid.permute(0, 2, 3, 1),
+        "WBCH": grid.permute(3, 0, 1, 2),
+        "BChw": grid.flip(2, 3),
+        "BNC": flat,
+        "NBC": flat.transpose(0, 1),
+        "BNC+1": functional.pad(flat, (0, 0, 1, 0)),
+        "BNC+2-3": functional.pad(flat, (0, 0, 2, 3)),
+        "BnC": grid.flip(3).flatten(2).transpose(1, 2),
+    }
+    for text, output in forms.items():
+        found = Layout.parse(text)
+        assert str(found) == text
+        assert found.size(output.shape, 4 / 5) == (4, 5)
+        assert torch.equal(found.arranged(output, (4, 5)), grid)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "BHW+1", "BHHWC", "HWC", "BNHC", "BC", "bhwc", "BXHW", "BNC+", "BNC-1+1"]
+)
+def test_what_is_no_layout_is_not_read(text):
+    assert Layout.parse(text) is None
+
+
+@pytest.fixture(scope="module")
+def chips():
+    return np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("corner", CORNERS, ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_planted_evidence_is_found_in_every_corner(chips, name, corner):
+    recognizer = Recognizer(network(name, corner), CARD)
+    maps = Explainer(recognizer).explain(chips)
+    assert (mass(maps.overall, corner) >= 0.7).all()
+    if name.startswith(("vit", "swin", "davit")):
+        assert len(maps.layers) >= 4
+        assert not maps.empty.any()
+        for each in maps.at_input_size():
+            assert (mass(each, corner) >= 0.7).all()
+    assert_same(maps, Explainer(recognizer, backend="plain").explain(chips))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_blocks_of_a_convolutional_network_can_be_named(chips, last):
+    name = "convnext (B,H,W,C)" if last else "convnext"
+    for corner in CORNERS:
+        explainer = Explainer(Recognizer(network(name, corner), CARD), layers=["blocks.?"])
+        assert [str(layer.layout) for layer in explainer.layers] == ["BHWC" if last else "BCHW"] * 2
+        assert (mass(explainer.explain(chips).overall, corner) >= 0.7).all()
+
+
+def test_blocks_end_after_the_perceptron_that_follows_attention():
+    def names(name):
+        return [
+            (layer.name, str(layer.layout))
+            for layer in choose_layers(network(name, (True, True)), torch.zeros(1, 3, *SIZE))
+        ]
+
+    blocks = [f"blocks.{index}" for index in range(3)]
+    assert names("vit, class token") == [
+        ("patch_embed", "BCHW"),
+        *((block, "BNC+1") for block in blocks),
+    ]
+    swin = ["layers.0.0", "layers.0.1", "layers.1.1", "layers.1.2"]
+    for form in ("BNC", "BHWC"):
+        shape = f"({','.join(form)})"
+        assert names(f"swin {shape}") == [
+            ("patch_embed", "BCHW"),
+            *((block, form) for block in swin),
+        ]
+    convolutions = ["stem", "stages.0.conv_dw", "stages.1", "stages.2.conv_dw", "stages.3.conv"]
+    assert names("edgenext") == [(name, "BCHW") for name in convolutions]
+
+
+class Branch(nn.Module):
+    def __init__(self, norm: nn.Module, change: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.change = norm, change
+
+    def forward(self, x):
+        return self.change(self.norm(x))
+
+
+class Listed(nn.Module):
+    """A transformer without modules for its blocks, and without a convolution."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        vit = Vit((True, False))
+        self.inplace, self.embed = inplace, nn.Linear(3 * 64, 24)
+        self.layers = nn.ModuleList(
+            nn.ModuleList([Branch(b.norm1, b.attn), Branch(b.norm2, b.mlp)]) for b in vit.blocks
+        )
+        self.norm, self.head = nn.Identity(), Corner(24, (True, False))
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        x = x.view(b, c, h // 8, 8, w // 8, 8).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, 3 * 64)
+        x = self.embed(x)
+        for attention, perceptron in self.layers:
+            if self.inplace:
+                x = x.clone()
+                x += attention(x)
+                x += perceptron(x)
+            else:
+                x = attention(x) + x
+                x = perceptron(x) + x
+        x = self.norm(x)
+        return self.head(x.transpose(1, 2).reshape(b, 24, h // 8, w // 8))
+
+
+def test_blocks_without_modules_are_taken_where_a_module_reads_them(chips):
+    explainer = Explainer(Recognizer(Listed(), CARD))
+    assert [layer.name for layer in explainer.layers] == [
+        "layers.1.0:input",
+        "layers.2.0:input",
+        "norm",
+    ]
+    maps = explainer.explain(chips)
+    assert (mass(maps.overall, (True, False)) >= 0.7).all()
+    assert_same(maps, Explainer(explainer.recognizer, backend="plain").explain(chips))
+    named = Explainer(explainer.recognizer, layers=["layers.1.0:input"])
+    assert torch.equal(named.explain(chips).layer_maps[0], maps.layer_maps[0])
+
+
+def test_an_input_that_is_overwritten_is_not_a_layer(chips):
+    explainer = Explainer(Recognizer(Listed(inplace=True), CARD))
+    assert [layer.name for layer in explainer.layers] == ["norm"]
