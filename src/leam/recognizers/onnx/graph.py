@@ -13,13 +13,16 @@ from torch.nn import functional
 
 from leam.errors import ModelError, WeightsError, first_line
 from leam.recognizers.card import Card
-from leam.recognizers.onnx.importer import Importer, blaming, nodes_of
+from leam.recognizers.onnx.importer import Importer, nodes_of
 from leam.recognizers.onnx.layers import PerBatch, Run
 from leam.recognizers.onnx.module import Graph
 from leam.recognizers.onnx.reading import opset_of, read_onnx, to_tensor
 
 # Relative error to which two faces in a batch must give the same embeddings as each alone.
 _TOLERANCE = 1e-3
+_FREE = (
+    'export it with a free batch size: torch.onnx.export(..., dynamic_axes={"input": {0: "batch"}})'
+)
 
 
 def build(card: Card, path: Path) -> nn.Module:
@@ -72,10 +75,10 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
             )
     inputs = [value for value in inputs if value.name not in card.inputs]
     if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
+        names = [value.name for value in inputs]
         raise ModelError(
-            f"{card.name}: expected a graph with one input, the image; this one has {names}; "
-            'give the others a value in the card, such as inputs = { "phase_train" = false }'
+            f"{card.name}: expected a graph with one input, the image; this one has {', '.join(names) or 'none'}; "
+            f"give the others a value in the card, such as inputs = {{ {names[-1] if names else 'x'} = false }}"
         )
     sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     (channels, *expected), rank = card.input_shape, 4
@@ -158,20 +161,24 @@ def _free_batch(card: Card, graph: Graph, runs: Mapping[str, Run], faces: Tensor
     values = graph.start(faces)
     for step in graph.steps:
         module = graph.get_submodule(step.name)
-        with blaming(card.name, step):
+        try:
             if isinstance(module, PerBatch):
                 inputs = [graph.value(name, values) for name in step.inputs]
-                module.free(
-                    runs[step.name], Run(inputs[0].shape, inputs[0].shape, [*inputs, None][1])
-                )
+                shape = inputs[0].shape
+                module.free(runs[step.name], Run(shape, shape, [*inputs, None][1]))
             values.update(graph.run(step, values, faces.device))
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"{card.name}: node {step.name}: operator {step.operator} was written for a batch of one, and cannot "
+                f"run two faces ({first_line(error)}); {_FREE}"
+            ) from None
         for name in step.spent:
             values.pop(name, None)
 
 
 def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:
     """Check that two faces in a batch give the same embeddings as each alone."""
-    mixed = f"{card.name}: the graph mixes the faces of a batch; export it with a free batch size"
+    mixed = f"{card.name}: the graph mixes the faces of a batch; {_FREE}"
     try:
         alone = torch.cat([graph(face[None]) for face in example])
         both = graph(example)

@@ -227,7 +227,8 @@ def _batch_norm(
     attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> nn.Module | None:
     kinds = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
-    if x.ndim not in kinds or scale.ndim != 1 or not attributes["spatial"]:
+    training = attributes.get("training_mode") or len(attributes.get("outputs", ())) > 1
+    if x.ndim not in kinds or scale.ndim != 1 or not attributes.get("spatial", True) or training:
         return None
     layer = kinds[x.ndim](len(scale), eps=attributes["epsilon"])
     return _filled(layer, weight=scale, bias=bias, running_mean=mean, running_var=variance)

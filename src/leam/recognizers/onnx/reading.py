@@ -32,7 +32,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """Parse an ONNX file and load its external data.
 
     External data is read only from files in the model's own folder. Calls of model-local functions are replaced by
-    the functions' nodes, and operators that behave differently in training are set to inference.
+    the functions' nodes, and Dropout is taken out of training mode.
 
     Raises:
         WeightsError: The file is not an ONNX model, is damaged, too old or too new, or its external data is missing or
@@ -138,24 +138,13 @@ def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _complete(graph: onnx.GraphProto, path: Path) -> None:
-    """Load a graph's external data, and set its nodes to inference."""
+    """Load a graph's external data, and take its nodes out of training mode."""
     for tensor in _tensors(graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _load_external(tensor, path)
     for node in graph.node:
-        _set_to_inference(node)
-
-
-def _set_to_inference(node: onnx.NodeProto) -> None:
-    """Take the training mode from a node that was exported in it."""
-    if node.domain not in STANDARD_DOMAINS:
-        return
-    if node.op_type == "BatchNormalization":
-        kept = [attribute for attribute in node.attribute if attribute.name != "training_mode"]
-        del node.attribute[:]
-        node.attribute.extend(kept)
-    elif node.op_type == "Dropout":
-        del node.input[2:]
+        if node.op_type == "Dropout" and node.domain in STANDARD_DOMAINS:
+            del node.input[2:]  # the training mode, in which results are random
 
 
 def _load_external(tensor: onnx.TensorProto, path: Path) -> None:

@@ -148,8 +148,6 @@ def _prune(graph: onnx.GraphProto, target: str) -> None:
     wanted, kept = {target}, []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):
-            if node.op_type == "BatchNormalization":
-                del node.output[1:]  # of training
             nested = [a.g for a in node.attribute if a.HasField("g")]
             wanted.update(node.input, *(captured(each) for each in nested))
             kept.append(node)

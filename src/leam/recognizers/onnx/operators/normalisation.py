@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -21,19 +22,51 @@ def _batch_norm(
     variance: Tensor,
     *,
     epsilon: float = 1e-5,
-    momentum: float = 0.9,  # noqa: ARG001  of training
+    momentum: float = 0.9,  # noqa: ARG001  of the running statistics
     spatial: bool = True,
-    training_mode: Literal[0] = 0,  # noqa: ARG001
+    outputs: tuple[bool, ...],
 ) -> Tensor:
-    if spatial or x.ndim <= 2:  # noqa: PLR2004  without spatial axes it is the same
-        shape = (-1, *[1] * (x.ndim - 2))
-    elif scale.shape == x.shape[1:]:
-        shape = tuple(x.shape[1:])
-    else:
+    """Before opset 14, a node with more than one output is in training mode."""
+    if len(outputs) > 1:
+        mean, variance = _own_statistics(x)
+    parts = (mean, variance, scale, bias)
+    if not spatial and x.ndim > 2 and scale.shape == x.shape[1:]:  # noqa: PLR2004
+        return _normalised(x, parts, epsilon)
+    if not spatial and x.ndim > 2:  # noqa: PLR2004
         raise NotImplementedError(
-            f"attribute spatial = 0 with {scale.numel()} values; remove the attribute if they are one per channel"
+            f"attribute spatial = 0 with {scale.numel()} values; remove it if they are one per channel"
         )
-    mean, variance, scale, bias = (part.view(shape) for part in (mean, variance, scale, bias))
+    after = [1] * (x.ndim - 2)
+    return _normalised(x, [part.reshape(*part.shape[:-1], -1, *after) for part in parts], epsilon)
+
+
+@implements("BatchNormalization", since=14)
+def _batch_norm_14(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,  # noqa: ARG001
+    training_mode: bool = False,
+) -> Tensor:
+    return _batch_norm(
+        x, scale, bias, mean, variance, epsilon=epsilon, outputs=(True,) * (1 + training_mode)
+    )
+
+
+def _own_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and the variance in training mode, of each face alone: the file's are those of a batch of one."""
+    if x.ndim <= 2:  # noqa: PLR2004
+        raise NotImplementedError("in training mode without spatial axes")
+    rows = x.flatten(2)
+    return rows.mean(2), rows.var(2, correction=0)
+
+
+def _normalised(x: Tensor, parts: Sequence[Tensor], epsilon: float) -> Tensor:
+    mean, variance, scale, bias = parts
     return (x - mean) / torch.sqrt(variance + epsilon) * scale + bias
 
 
