@@ -1,9 +1,22 @@
 from __future__ import annotations
 
+import unicodedata
+from pathlib import Path
+
 import pytest
 
 from leam.errors import InputError
-from leam.faces.people import add_groups, draw_people, read_people
+from leam.faces.people import (
+    Pair,
+    Sample,
+    add_groups,
+    draw_people,
+    exclusion_note,
+    group_notes,
+    linked_people,
+    read_dataset,
+    read_people,
+)
 
 
 @pytest.fixture
@@ -63,12 +76,17 @@ def test_bad_tables(tmp_path, text, message):
 
 def test_a_binary_table_and_an_empty_folder(tmp_path):
     table = tmp_path / "people.csv"
-    table.write_bytes(b"\xff\xfe\x00image")
+    table.write_bytes(b"\xff\xd8\xff\x00image")
     with pytest.raises(InputError, match="not a readable CSV"):
         read_people(table)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures found"):
         read_people(tmp_path / "empty")
+
+
+def test_nothing_and_something_unknown(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: no such folder or file"):
+        read_dataset(tmp_path / "nowhere")
 
 
 def test_draw_is_seeded_and_takes_people_with_two_pictures(folder):
@@ -86,3 +104,53 @@ def test_groups_are_added_by_person(folder):
     table.write_text("name,gender\nAnn,female\n", encoding="utf-8")
     with pytest.raises(InputError, match="column 'person' is missing"):
         add_groups(read_people(folder), table)
+
+
+def people(*names):
+    return [Sample(Path("a.png"), f"{name}/a.png", name) for name in names]
+
+
+def test_a_table_and_a_folder_may_write_a_name_in_two_ways(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    (tmp_path / "faces" / nfd).mkdir(parents=True)
+    (tmp_path / "faces" / nfd / "1.png").touch()
+    (tmp_path / "g.csv").write_text(f"person,gender\n{nfc},m\n", encoding="utf-8")
+    (sample,) = add_groups(read_people(tmp_path / "faces"), tmp_path / "g.csv")
+    assert (sample.person, sample.groups) == (nfc, {"gender": "m"})
+    (tmp_path / "g.csv").write_text(f"person,gender\n{nfd},m\n{nfc},f\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: José is already in line 2; remove one"):
+        add_groups(people(nfc), tmp_path / "g.csv")
+
+
+def test_a_table_of_other_people_is_refused(tmp_path):
+    table = tmp_path / "g.csv"
+    table.write_text("person,gender\nann lee,f\n", encoding="utf-8")
+    message = "names none of the people; it has 'ann lee', the pictures have 'Ann_Lee'"
+    with pytest.raises(InputError, match=message):
+        add_groups(people("Ann_Lee", "Bo_Li"), table)
+    # That none of those who were drawn is in the table is another matter.
+    assert add_groups(people("Bo_Li"), table, among=["ann lee", "Bo_Li"]) == people("Bo_Li")
+
+
+def test_how_many_people_have_a_value_is_said(tmp_path):
+    table = tmp_path / "g.csv"
+    table.write_text("Person;gender;age\nann;f;\nbob;m;30\nzoe;f;9\n", encoding="utf-8")
+    samples = add_groups(people("ann", "ann", "bob", "carl"), table)
+    assert group_notes(samples) == [
+        "1 of 3 people have a value for age",
+        "2 of 3 people have a value for gender",
+    ]
+    assert samples[0].groups == {"gender": "f"}
+
+
+def test_exclusions_are_counted_by_reason():
+    named = {"a": "hidden", "b": "not a picture", "c": "not a picture"}
+    assert exclusion_note(named) == "files not used: 3 (2 not a picture, 1 hidden)"
+    assert exclusion_note({}) == ""
+    many = exclusion_note({str(n): f"reason {n}" for n in range(9)})
+    assert many.endswith("1 reason 4, 4 for other reasons)")
+
+
+def test_genuine_pairs_link_pictures():
+    pairs = [Pair("a", "b", same=True), Pair("c", "b", same=True), Pair("c", "d", same=False)]
+    assert linked_people("abcd", pairs) == {"a": "a", "b": "a", "c": "a", "d": "d"}

@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import hashlib
 import io
+import struct
+import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from encoded import encoded, write_video
+from encoded import picture as colour
 from leam.errors import ImageError
-from leam.faces.reading import read_picture
+from leam.faces import reading
+from leam.faces.reading import (
+    hash_picture,
+    picture_suffixes,
+    read_picture,
+    read_picture_file,
+    unreadable,
+)
 
 RAMP = np.arange(40 * 30, dtype=np.uint16).reshape(30, 40)
 
@@ -104,3 +117,194 @@ def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path):
         stream.truncate((1 << 30) + 1)
     with pytest.raises(ImageError, match="bytes are too many for a picture"):
         read_picture(tmp_path / "huge.png")
+
+
+def ramp(highest: int, channels: int = 3) -> np.ndarray:
+    return np.linspace(0, highest, 40 * 30 * channels).reshape(30, 40, channels).astype(np.uint16)
+
+
+def png(values: np.ndarray, colour: int, exif: bytes = b"") -> bytes:
+    """A PNG of 16 bits of a colour type that Pillow does not write."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0),
+        **({b"eXIf": exif} if exif else {}),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize(("highest", "bits"), [(4095, 12), (65535, 16)])
+def test_deep_colours_keep_their_brightness(tmp_path, suffix, highest, bits):
+    values = ramp(highest)
+    path = tmp_path / f"deep{suffix}"
+    cv2.imwrite(str(path), values[:, :, ::-1])
+    picture, file = read_picture_file(path)
+    np.testing.assert_allclose(picture, values * (255 / highest), atol=0.51)
+    assert file.note == f"{bits}-bit values in 16 bits are scaled to 8 bits"
+
+
+def test_deep_colours_with_transparency(tmp_path):
+    values = ramp(4095, 4)
+    values[:, :, 3] = 65535
+    values[:15, :, 3] = 0
+    (tmp_path / "a.png").write_bytes(png(values, 6))
+    picture, file = read_picture_file(tmp_path / "a.png")
+    assert picture[:15].min() == 255
+    np.testing.assert_allclose(picture[15:], values[15:, :, :3] * (255 / 4095), atol=0.51)
+    assert file.note.endswith("to 8 bits; transparent pixels are shown on white")
+
+
+def test_deep_grey_with_transparency(tmp_path):
+    values = ramp(4095, 2)
+    values[:, :, 1] = 65535
+    (tmp_path / "a.png").write_bytes(png(values, 4))
+    picture, file = read_picture_file(tmp_path / "a.png")
+    for channel in range(3):
+        np.testing.assert_allclose(picture[:, :, channel], values[:, :, 0] / 16.06, atol=0.6)
+    assert file.note == "12-bit values in 16 bits are scaled to 8 bits"
+
+
+def test_deep_colours_are_turned_as_the_file_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = ramp(4095)
+    (tmp_path / "turned.png").write_bytes(png(values, 2, exif.tobytes().removeprefix(b"Exif\0\0")))
+    picture = read_picture(tmp_path / "turned.png")
+    np.testing.assert_allclose(picture, np.rot90(values, -1) / 16.06, atol=0.6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_float_tiffs(tmp_path, channels):
+    values = (ramp(1000, channels) / 1000).astype(np.float32)
+    path = tmp_path / "float.tif"
+    cv2.imwrite(str(path), values[:, :, ::-1])
+    picture, file = read_picture_file(path)
+    np.testing.assert_allclose(picture, np.broadcast_to(values * 255, (30, 40, 3)), atol=0.51)
+    assert file.note == "floats from 0 to 1 are scaled to 8 bits"
+
+
+def test_the_stated_depth_of_a_pgm_is_used(tmp_path):
+    dark = (ramp(4095, 1) // 16).astype(">u2")
+    (tmp_path / "dark.pgm").write_bytes(b"P5 40 30 4095\n" + dark.tobytes())
+    np.testing.assert_allclose(
+        read_picture(tmp_path / "dark.pgm")[:, :, :1], dark / 16.06, atol=0.51
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "note"),
+    [
+        ("1", ".png", "1-bit values are scaled to 8 bits"),
+        ("CMYK", ".tif", "CMYK is converted without a colour profile"),
+        ("L", ".png", ""),
+        ("RGB", ".jpg", ""),
+        ("RGBA", ".png", ""),
+    ],
+)
+def test_what_was_changed_is_noted(tmp_path, mode, suffix, note):
+    image = Image.new("RGB", (40, 30), (200, 200, 200)).convert(mode)
+    assert read_picture_file(save(tmp_path, f"a{suffix}", image))[1].note == note
+
+
+def test_a_palette_with_a_transparent_colour_is_shown_on_white(tmp_path):
+    image = Image.new("P", (40, 30), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    image.paste(0, (0, 0, 20, 30))
+    picture, file = read_picture_file(save(tmp_path, "a.png", image, transparency=0))
+    assert picture[5, 5].tolist() == [255] * 3
+    assert picture[5, 30].tolist() == [10, 20, 30]
+    assert file.note == "transparent pixels are shown on white"
+
+
+def test_suffixes_are_those_that_can_be_read(tmp_path):
+    image = Image.new("RGB", (40, 30), (200, 10, 10))
+    assert {".avif", ".jfif", ".jp2", ".jpg", ".png", ".tif", ".webp"} <= picture_suffixes()
+    assert not {".psd", ".eps", ".txt", ".mp4", ""} & picture_suffixes()
+    for suffix, form in {".avif": "AVIF", ".jfif": "JPEG", ".jp2": "JPEG2000"}.items():
+        path = save(tmp_path, f"a{suffix}", image, format=form)
+        assert np.abs(read_picture(path)[5, 5].astype(int) - (200, 10, 10)).max() < 12
+
+
+def test_heic_is_read_by_an_extra(tmp_path):
+    pytest.importorskip("pillow_heif")
+    assert ".heic" in picture_suffixes()
+    path = save(tmp_path, "a.heic", Image.new("RGB", (64, 64), (200, 10, 10)))
+    assert np.abs(read_picture(path)[5, 5].astype(int) - (200, 10, 10)).max() < 12
+
+
+def test_without_the_extra_heic_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    monkeypatch.setattr(reading, "_formats", lambda: ("JPEG", "PNG"))
+    assert unreadable(path) == "HEIC pictures need pillow-heif; run `pip install leam-xai[heic]`"
+    with pytest.raises(ImageError, match=r"a\.heic: HEIC pictures need pillow-heif"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg(), ""),
+        (b"Pyrrhus was a king", "not a picture"),
+        (b"", "empty file"),
+        (b"\0\0\0\x18ftypmp42" + bytes(20), "a video; give it a suffix such as .mp4"),
+    ],
+)
+def test_a_file_is_judged_by_its_content(tmp_path, data, reason):
+    (tmp_path / "a").write_bytes(data)
+    assert unreadable(tmp_path / "a") == reason
+
+
+def test_a_member_is_read_from_its_bytes(tmp_path):
+    path, data = tmp_path / "archive", encoded(7)
+    cut = len(data) // 2
+    text = data.decode("latin1")
+    forms = {
+        "bytes": data,
+        "text": text.encode(),
+        "raw": text.encode("raw-unicode-escape").replace(b"\\u", b"\\u005cu"),
+        "repr": repr(data)[2:-1].encode(),
+    }
+    for name, form in forms.items():
+        path.write_bytes(b"12345" + form + b"678")
+        picture, file = read_picture_file(path, f"{name}=5+{len(form)}")
+        np.testing.assert_array_equal(picture, colour(7))
+        assert file.sha256 == hashlib.sha256(data).hexdigest()
+        assert file.member == f"{name}=5+{len(form)}"
+        assert hash_picture(path, file.member) == file.sha256
+    path.write_bytes(b"12345" + data[:cut] + b"678" + data[cut:])
+    joined = f"bytes=5+{cut},{8 + cut}+{len(data) - cut}"
+    np.testing.assert_array_equal(read_picture_file(path, joined)[0], colour(7))
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("bytes=5+9999", "beyond the end of the file"),
+        ("bytes=5+9999999999", "too many bytes"),
+        ("bytes=a+b", "no such member"),
+        ("frame=-1", "no such member"),
+        ("frame=0", "not a video that can be read"),
+        ("bytes=0+3", "not a picture that can be read"),
+    ],
+)
+def test_members_that_are_not_there(tmp_path, member, message):
+    (tmp_path / "archive").write_bytes(encoded(1))
+    with pytest.raises(ImageError, match=message) as caught:
+        read_picture_file(tmp_path / "archive", member)
+    assert str(caught.value).startswith(f"{tmp_path / 'archive'}: ")
+    assert str(caught.value).count("archive") == 1
+
+
+def test_a_frame_of_a_video(tmp_path):
+    path = write_video(tmp_path / "a.mp4")
+    picture, file = read_picture_file(path, "frame=20")
+    assert abs(int(picture.mean()) - 160) < 6
+    assert hash_picture(path, "frame=20") == file.sha256 != hash_picture(path, "frame=21")

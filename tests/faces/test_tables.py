@@ -1,0 +1,68 @@
+"""Tables as spreadsheets write them."""
+
+import pytest
+
+from leam.errors import InputError
+from leam.faces.tables import columns_of, lines_of, normal, rows_of, slashed
+
+ROWS = [("Zoë", "a, b"), ("Ann", "c")]
+CONTENT = {
+    ",": 'Person,gender\nZoë,"a, b"\n\nAnn, c \n',
+    ";": "PERSON;gender\nZoë;a, b\nAnn;c\n",
+    "\t": "person\tgender\r\nZoë\ta, b\r\nAnn\tc\r\n",
+}
+
+
+def read(path):
+    return [(row["person"], row["gender"]) for _, row in rows_of(path, ("person",))]
+
+
+@pytest.mark.parametrize("delimiter", CONTENT)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_delimiters_and_encodings(tmp_path, delimiter, encoding):
+    path = tmp_path / "t.csv"
+    path.write_bytes(CONTENT[delimiter].encode(encoding))
+    assert read(path) == ROWS
+    assert columns_of(path) == ["person", "gender"]
+
+
+def test_a_line_that_names_the_delimiter(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\nperson;gender\nZoë;a, b\nAnn;c;\n", encoding="utf-8")
+    assert read(path) == ROWS
+    path.write_text("sep=;\nperson;gender\nAnn;c;d\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: expected 2 values, person not empty"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name,gender\nAnn,f\n", "the column 'person' is missing; required: person"),
+        (b"person,Age,Age\nAnn,1,2\n", "has two columns 'Age'; rename one of them"),
+        (b"person,gender\nAnn\n", "line 2: expected 2 values"),
+        (b"person,gender\n ,f\n", "line 2: expected 2 values, person not empty"),
+        (
+            "person,gender\nZoë,f\n".encode("latin1"),
+            "not a readable CSV file .*save it as CSV in UTF-8",
+        ),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a readable CSV file"),
+        (b"person,gender\n" + b"x" * (1 << 21), "a line of more than 1048576 characters"),
+        (b"", "the column 'person' is missing"),
+    ],
+)
+def test_tables_that_are_damaged(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_lines_and_names(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("10\t300\n\n Ann 1 2 \n", encoding="utf-16")
+    assert list(lines_of(path)) == [(1, "10\t300"), (3, "Ann 1 2")]
+    assert normal("Jose\u0301") == "Jos\u00e9"
+    assert slashed("a\\b c\\1.jpg") == "a/b c/1.jpg"
+    assert slashed("a/b") == "a/b"
