@@ -281,6 +281,17 @@ def test_a_set_that_is_not_there_lists_the_available(tmp_path):
         find_weights(several(tmp_path), ("conv.weight",), "emma")
 
 
+def test_a_layer_inside_the_network_is_no_network(tmp_path, caplog):
+    """Many layers are called like the first one of the network; what is below them is no set of weights."""
+    state = {f"net.{name}": value for name, value in Net().state_dict().items()}
+    state |= {f"net.block.{name}": value for name, value in Net().state_dict().items()}
+    torch.save(state, tmp_path / "c.pth")
+    assert find_weights(tmp_path / "c.pth", ("conv.weight",)).prefix == "net."
+    assert not caplog.messages
+    with pytest.raises(WeightsError, match=r"no set of weights called block; available: net$"):
+        find_weights(tmp_path / "c.pth", ("conv.weight",), "block")
+
+
 def test_a_set_with_more_tensors_is_taken_without_a_word(tmp_path, caplog):
     torch.save({"a": {"conv.weight": torch.ones(1)}, "b": Net().state_dict()}, tmp_path / "c.pth")
     assert len(find_weights(tmp_path / "c.pth", ("conv.weight",)).tensors) == 6

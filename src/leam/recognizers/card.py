@@ -60,7 +60,7 @@ class Card(BaseModel):
     file: str | None = None
     """The weights file: a path relative to the card, ``$LEAM_ASSETS/...``, or ``package:NAME/...``."""
     url: str | None = None
-    """Where the file is downloaded from on first use."""
+    """Where the file is downloaded from on first use: an https address, or ``hf://owner/name/file@revision``."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """The file's SHA-256, in hexadecimal; verified on loading."""
     bytes: Positive | None = None

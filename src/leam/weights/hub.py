@@ -1,0 +1,106 @@
+"""Files of the Hugging Face Hub, through its own package and cache: ``hf://owner/name/folder/file@revision``."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leam.errors import WeightsError, first_line
+
+_LOGGER = logging.getLogger(__name__)
+_SCHEME = "hf://"
+_ADDRESS = re.compile(
+    r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<name>[^@?#\\]+[^@?#\\/])(?:@(?P<revision>[\w./-]+))?"
+)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file in a repository of the hub.
+
+    Attributes:
+        repo: Owner and name of the repository.
+        name: The file's path in the repository.
+        revision: A commit, tag or branch; None for the newest commit.
+    """
+
+    repo: str
+    name: str
+    revision: str | None = None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the address names a commit, so that the file cannot change."""
+        return bool(self.revision and _COMMIT.fullmatch(self.revision))
+
+
+def hub_file(url: str) -> HubFile | None:
+    """The file that an ``hf://`` address names; None for other addresses.
+
+    Raises:
+        WeightsError: The address is incomplete.
+    """
+    if not url.startswith(_SCHEME):
+        return None
+    found = _ADDRESS.fullmatch(url)
+    if not found or ".." in found["name"].split("/"):
+        raise WeightsError(f"{url}: expected hf://owner/name/file@revision")
+    return HubFile(found["repo"], found["name"], found["revision"])
+
+
+def hub_cached(file: HubFile) -> Path | None:
+    """The file in the hub's cache on this machine; None if it is not there or the hub's package is not installed."""
+    hub = _package()
+    found = hub and hub.try_to_load_from_cache(file.repo, file.name, revision=file.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def hub_fetch(file: HubFile) -> Path:
+    """The file in the hub's cache, downloaded if need be.
+
+    The cache's folder, a mirror (``HF_ENDPOINT``), credentials and offline mode (``HF_HUB_OFFLINE``) are the hub's own
+    settings. If the address names no commit, a log message says which one was taken.
+
+    Raises:
+        WeightsError: The hub's package is not installed, or the file cannot be downloaded.
+    """
+    url = f"{_SCHEME}{file.repo}/{file.name}"
+    hub = _package()
+    if hub is None:
+        raise WeightsError(
+            f"{url}: needs huggingface_hub; `pip install leam-xai[hf]`, "
+            "or download the file and name it as `file` in the card"
+        )
+    try:
+        path = Path(hub.hf_hub_download(file.repo, file.name, revision=file.revision))
+    except Exception as error:  # noqa: BLE001  the hub's errors have no common base
+        raise WeightsError(
+            f"{url}: cannot be downloaded ({first_line(error)}); "
+            "download it by other means and name it as `file` in the card"
+        ) from None
+    if not file.is_pinned and (commit := commit_of(path)):
+        _LOGGER.warning(
+            "%s: takes commit %s; to keep it, write @%s in the url", url, commit, commit
+        )
+    return path
+
+
+def commit_of(path: Path) -> str | None:
+    """The commit that a file in the hub's cache belongs to; None for a path outside the cache."""
+    parts = path.parts
+    if "snapshots" not in parts:
+        return None
+    commit = parts[parts.index("snapshots") + 1]
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _package() -> Any:  # noqa: ANN401  an untyped, optional module
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError:
+        return None
