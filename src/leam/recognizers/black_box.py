@@ -16,12 +16,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from leam.devices import CPU
 from leam.errors import CardError, InputError, ModelError, first_line
 from leam.progress import Progress, silent
-from leam.recognizers.card import Card
+from leam.recognizers.card import Card, explain_validation
 from leam.recognizers.catalogue import BLACK_BOX
 from leam.recognizers.chips import Chips, Layout, Range
 from leam.recognizers.recognizer import Recognizer
@@ -36,6 +37,7 @@ Score = Callable[[Pictures, Pictures], Any]
 Returns = Literal["embeddings", "scores"]
 RETURNS: tuple[Returns, ...] = get_args(Returns)
 
+_LONGEST_NAME = 80
 _OPTIONS = ("function", "returns", "batch")
 
 
@@ -60,6 +62,7 @@ class BlackBox(Recognizer):
 
     Raises:
         InputError: Not exactly one of ``embed`` and ``score`` is given, or both a card and fields.
+        CardError: A field is invalid.
         ModelError: The cache cannot be opened.
 
     Example:
@@ -84,8 +87,7 @@ class BlackBox(Recognizer):
         if card and fields:
             raise InputError(f"BlackBox: give either card or {', '.join(fields)}")
         self.function = _name_of(function)
-        own = {"name": re.sub(r"[^A-Za-z0-9_.-]+", ".", self.function).strip("._-") or "black_box"}
-        card = card or Card(**{**own, "architecture": BLACK_BOX, **fields})
+        card = card or _card_of(self.function, fields)
         super().__init__(_Opaque(card.name), card, batch_size=batch_size)
         self._function: Callable[..., Any] = function
         self.returns: Returns = "embeddings" if embed else "scores"
@@ -199,6 +201,8 @@ class BlackBox(Recognizer):
     def _ask(self, given: Sequence[Pictures], batch_size: int | None = None) -> Tensor:
         """The answers ``(n, D)`` to requests of one or two pictures, each asked once."""
         keys = [self._key(*request) for request in zip(*given, strict=True)]
+        if not keys:
+            return torch.empty(0, self.card.embedding_size or 0)
         answers = {key: self._known(key) for key in keys}
         missing = [i for i, key in enumerate(keys) if answers[key] is None and key not in keys[:i]]
         if self.budget is not None and self.calls + len(missing) > self.budget:
@@ -311,6 +315,15 @@ def imported(name: str) -> Callable[..., Any]:
     if not callable(function):
         raise ModelError(f"{name}: the module {module} has no function {path}")
     return function
+
+
+def _card_of(function: str, fields: dict[str, Any]) -> Card:
+    """A card with these fields, by default named after the function."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", ".", function)[-_LONGEST_NAME:].strip("._-")
+    try:
+        return Card(**{"name": name or BLACK_BOX, "architecture": BLACK_BOX, **fields})
+    except ValidationError as error:
+        raise CardError(f"BlackBox: {explain_validation(error)}") from None
 
 
 def _bytes_of(chips: Tensor) -> Pictures:
