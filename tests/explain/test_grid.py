@@ -53,6 +53,11 @@ def attended(x, windows: bool = False):
     return x @ torch.randn(x.shape[-1], 4) + (q @ k.mT).softmax(-1) @ v
 
 
+def interpolation(old: int, new: int) -> torch.Tensor:
+    """The matrix that resizes an axis."""
+    return functional.interpolate(torch.eye(old)[None], new, mode="linear")[0]
+
+
 def windowed(x):
     x = x.permute(0, 2, 3, 1).roll((-2, -2), (1, 2)).reshape(1, 2, 4, 3, 4, 3)
     x = attended(x.permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 3))
@@ -85,6 +90,9 @@ def windowed(x):
         (lambda x: functional.max_pool2d(x, 3, 1, 1), ("BCHW", (8, 12))),
         (lambda x: functional.avg_pool2d(x, 2), ("BCHW", (4, 6))),
         (lambda x: functional.interpolate(x, scale_factor=2.0, mode="bilinear"), ("BCHW", (16, 24))),
+        (lambda x: x @ interpolation(12, 6), ("BCHW", (8, 6))),
+        (lambda x: nn.functional.linear(x, interpolation(12, 24).T), ("BCHW", (8, 24))),
+        (lambda x: interpolation(8, 16).T @ x, ("BCHW", (16, 12))),
         (lambda x: functional.pad(x, (1, 2, 0, 3)), ("BCHW", (11, 15))),
         (lambda x: torch.cat([x, torch.zeros_like(x)], dim=1), ("BCHW", (8, 12))),
         (lambda x: x * torch.sigmoid(x.mean(dim=(2, 3), keepdim=True)), ("BCHW", (8, 12))),

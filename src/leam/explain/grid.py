@@ -258,19 +258,33 @@ class _Call:
         """Of a matrix product: of the matrix that is not averaged along the common axis, or of the first one."""
         place = _PRODUCTS[self.name]
         left, right = self.args[place : place + 2]
-        axis = -1 if self.name == "linear" or right.ndim == 1 else -2
+        turned = self.name == "linear"
         found = []
-        for tensor, along in ((left, -1), (right, axis)):
+        for tensor, other, along in ((left, right, -1), (right, left, -2)):
             places = self.of(tensor)
+            if tensor is right and turned:
+                places = places.each(lambda p: p.transpose(-1, -2))
             blurred = any(_varies(p, along) for p in (places.rows, places.columns))
             self.mixes |= blurred
-            places = places.each(partial(_mean, axes=[along]), int(blurred))
-            if self.name == "linear" and tensor is right:
-                places = places.each(lambda p: p.transpose(-1, -2))
-            found.append((not places.known, blurred, places))
+            weights = self.interpolation(other, along, turned=turned) if blurred else None
+            change = (
+                partial(_mean, axes=[along])
+                if weights is None
+                else partial(_averaged, partial(_times, weights, along))
+            )
+            found.append((not places.known, blurred, places.each(change, int(blurred))))
         if right.ndim == 1:
             return self.each_gets(found[0][2].each(lambda p: p.squeeze(-1)))
         return self.each_gets(min(found, key=lambda item: item[:2])[2])
+
+    def interpolation(self, matrix: Tensor, along: int, *, turned: bool) -> Tensor | None:
+        """A constant matrix if it takes weighted means, as resizing does, and no other sums; else None."""
+        if self.trace.mark(matrix) or matrix.ndim < 2:  # noqa: PLR2004
+            return None
+        weights = matrix.detach().to("cpu", torch.float64)
+        weights = weights.mT if turned and along == -1 else weights
+        sums = weights.sum(-2 if along == -1 else -1)
+        return weights if bool(((sums - 1).abs() < _SAME).all()) else None
 
     def convolved(self) -> list[Places]:
         """Means over channels and windows; windows that keep the size of the grid keep its places."""
@@ -420,6 +434,13 @@ def _averaged(run: Callable[[Tensor], Tensor], places: Tensor) -> Tensor:
     weights = run((~missing).to(places.dtype))
     found = run(places.masked_fill(missing, 0.0)) / weights
     return found.masked_fill(weights.abs() < _SAME, math.nan)
+
+
+def _times(weights: Tensor, along: int, places: Tensor) -> Tensor:
+    """Places times weights, along the last axis or along the one before it, where they vary on it."""
+    if not _varies(places, along):
+        return places
+    return places @ weights if along == -1 else weights @ places
 
 
 def _squeezed(places: Tensor) -> Tensor | None:
@@ -588,12 +609,13 @@ def _token_grid(rows: Tensor, columns: Tensor) -> tuple[str, int, tuple[int, int
 
 
 def _direction(places: Tensor) -> int:
-    """1 if places grow along an axis, -1 if they shrink, else 0. Padding at both ends may have none."""
+    """1 if places grow along an axis, -1 if they shrink, else 0; some may repeat. Padding at the ends may have none."""
     (there,) = (~places.isnan()).nonzero(as_tuple=True)
     steps = places.diff()[there[:-1]] if len(there) else places
     if not len(steps) or bool(steps.isnan().any()):
         return 0
-    return int((steps > _SAME).all()) - int((steps < -_SAME).all())
+    grow, shrink = bool((steps > _SAME).any()), bool((steps < -_SAME).any())
+    return int(grow) - int(shrink)
 
 
 def block_ends(sums: Sequence[Value]) -> list[Value]:
