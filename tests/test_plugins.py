@@ -21,7 +21,9 @@ from leam.explain.explainer import Explainer
 from leam.explain.methods import METHODS, create_method
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
+from leam.faces.datasets import DATASETS
 from leam.faces.detectors import DETECTORS
+from leam.faces.people import read_people
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS, occlude
 from leam.parsers import PARSERS, load_parser
@@ -40,6 +42,7 @@ ADDED = {
     "brightness": STAGES,
     "oval": PARSERS,
     "whole_picture": DETECTORS,
+    "listing": DATASETS,
     "pooled": ARCHITECTURES,
     "squared": WEIGHTINGS,
     "median": AGGREGATES,
@@ -86,6 +89,12 @@ def test_everything_is_listed_and_says_where_it_comes_from(name, registry):
     assert name in list(registry)
     assert registry.origin(name) == "leam-example-plugin 0.1.0"
     assert registry[name] is not None
+
+
+def test_a_layout_reads_its_sources(tmp_path):
+    (tmp_path / "a.list").write_text("faces\nAnn 1.png\n")
+    (sample,) = read_people(tmp_path / "a.list")
+    assert (sample.person, sample.path) == ("Ann", tmp_path / "1.png")
 
 
 def test_the_metric_is_in_the_shards_the_table_the_summary_and_the_schema(run):

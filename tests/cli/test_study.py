@@ -198,3 +198,25 @@ def test_demo(leam, tmp_path):
     assert (tmp_path / "demo" / "explain" / "Grace Hopper" / "layers.png").is_file()
     # The demo may overwrite its own output.
     assert leam("demo", "--out", tmp_path / "demo").returncode == 0
+
+
+def test_what_is_not_used_and_how_many_people_have_a_value_is_said(
+    leam, monkeypatch, tmp_path, faces
+):
+    monkeypatch.chdir(tmp_path)
+    (faces / "Grace Hopper" / "notes.txt").write_text("text")
+    (tmp_path / "people.csv").write_text("person,gender\nGrace Hopper,f\n")
+    found = leam(
+        "study", "faces", "--out", "run", "--people-table", "people.csv", "--models", "nobody"
+    )
+    assert found.stderr.splitlines()[:2] == [
+        "leam: 1 of 2 people have a value for gender",
+        "leam: files not used: 1 (1 not a picture)",
+    ]
+
+
+def test_a_table_of_other_people_is_refused(leam, complaint, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text("person,gender\nNobody,f\n")
+    result = leam("study", "faces", "--out", "run", "--people-table", "people.csv")
+    assert "people.csv: names none of the people; it has 'Nobody'" in complaint(result)

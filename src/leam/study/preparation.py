@@ -229,7 +229,7 @@ def notes_of(plan: Plan, folder: RunFolder) -> list[str]:
         StudyError: Detection is not finished.
     """
     counts = Counter(filter(None, _values(plan, folder, Detections, DETECT, "note")))
-    return [*plan.notes, *(f"{count} pictures: {note}" for note, count in sorted(counts.items()))]
+    return [*plan.notes, *(f"{note} (pictures: {count})" for note, count in sorted(counts.items()))]
 
 
 def _reasons(

@@ -23,7 +23,7 @@ def test_one_folder_for_each_person(tmp_path):
     found = read_dataset(tmp_path)
     assert {name: len(pictures) for name, pictures in found.people.items()} == {"ann": 2, "bob": 1}
     assert found.people["ann"][0].path == tmp_path / "ann" / "1.png"
-    assert found.notes == ("layout: person/picture, 2 people",)
+    assert found.notes == ()
     assert not found.exclusions
 
 

@@ -66,7 +66,7 @@ def read_folder(
             person = _person(names[parts[:level]], name, level, files)
             for path, image, member in pictures_in(folder / name, above + normal(name), exclusions):
                 samples.append(Sample(path, image, person, groups, member))
-    return Dataset.of(samples, exclusions, notes=(note,))
+    return Dataset.of(samples, exclusions, notes=(note,) if note else ())
 
 
 def is_video_name(name: str) -> bool:
@@ -210,9 +210,12 @@ def _suffix(name: str) -> str:
 def _describe(
     folders: Collection[Parts], level: int, columns: dict[str, int], names: dict[Parts, str]
 ) -> str:
+    """Which levels were found; empty for the usual layout, one folder for each person."""
     if not level:
         return "layout: the folder is that of one person"
     deep = any(len(parts) > level for parts in folders)
+    if level == 1 and not deep:
+        return ""
     above = ["group" if at in columns.values() else "folder" for at in range(level - 1)]
     layout = "/".join([*above, "person", *(["session"] if deep else []), "picture"])
     values = [
