@@ -14,6 +14,7 @@ from onnx.inliner import inline_local_functions
 from torch import Tensor
 
 from leam.errors import WeightsError, first_line
+from leam.weights.formats import ONNX, not_a
 
 # Before opset 7, broadcasting had different rules. Operators of opsets after the newest one may mean something else.
 _MIN_OPSET, _MAX_OPSET = 7, 28
@@ -40,6 +41,8 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     model = onnx.ModelProto()
     try:
+        if kind := not_a(ONNX, path):
+            raise WeightsError(f"{path}: not an ONNX file, but {kind}")
         model.ParseFromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
