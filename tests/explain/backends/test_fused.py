@@ -491,3 +491,44 @@ def test_less_is_kept_than_by_the_plain_definition(chips):
     lean = live_bytes(lambda: explainer.explain(chips))
     full = live_bytes(lambda: explainer.differentiate(chips))
     assert lean < 0.8 * full
+
+
+class Both(nn.Module):
+    """A normalisation's output is the embedding, and an activation reads it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 6)
+        self.bn, self.relu = nn.BatchNorm2d(5), nn.ReLU()
+
+    def forward(self, x):
+        embedding = self.bn(self.last(self.conv(x)))
+        return embedding, self.relu(embedding)
+
+
+def test_an_output_among_several_ends_a_chain(chips):
+    explainer = Explainer(wrap(Both(), output=0))
+    maps = explainer.explain(chips)
+    assert maps.backend == "fused"
+    assert_same(maps, plain(explainer, chips))
+
+
+def test_operations_are_fused_within_autocast(chips):
+    recognizer = wrap(network(nn.ReLU(), nn.ReLU()), precision="bfloat16")
+    maps = Explainer(recognizer).explain(chips)
+    assert maps.backend == "fused"
+    expected = Explainer(recognizer, backend="plain").explain(chips)
+    pixel = expected.overall.amax(dim=(1, 2))
+    assert ((maps.overall - expected.overall).abs().amax(dim=(1, 2)) <= 2e-2 * pixel).all()
+
+
+def test_one_channel_is_fused(chips):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)
+    )
+    explainer = Explainer(wrap(net, channels="GRAY", mean=(127.5,), std=(127.5,)))
+    maps = explainer.explain(chips)
+    assert maps.backend == "fused"
+    assert_same(maps, plain(explainer, chips))
