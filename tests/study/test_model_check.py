@@ -1,14 +1,18 @@
 """Checking a recognizer before it is trusted."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from leam.errors import InputError, ModelError
 from leam.faces.people import Dataset, Pair, Sample
 from leam.study.model_check import _fold_accuracies, check_model, read_pairs, verify
+from tiny import wrap
 
 
 def test_a_check_embeds_times_and_lists(tiny):
@@ -20,11 +24,77 @@ def test_a_check_embeds_times_and_lists(tiny):
 
 
 def test_a_module_that_cannot_be_explained_is_refused(tiny):
-    tiny.module.conv2.double()
-    tiny.module.conv2.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
-    tiny.module.conv2.register_forward_hook(lambda _, inputs, output: output.float())
-    with pytest.raises(ModelError, match=r"^tiny: parameter conv2\.weight is torch\.float64; "):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tiny.module.relu2 = torch.jit.script(nn.ReLU())
+    with pytest.raises(ModelError, match=r"^tiny: module relu2 is a TorchScript module"):
         check_model(tiny)
+
+
+class _Layers(nn.Module):
+    """A convolution, then a function of its output, and a mean."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3)
+        self.after = after
+
+    def forward(self, x):
+        return self.after(self.conv(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("after", "complaint"),
+    [
+        (lambda x: torch.relu(x - 1e6), "two different pictures give one embedding"),
+        (lambda x: x / x.new_zeros(1), "embeddings are not finite"),
+        (lambda x: x + torch.rand(1) * x.std(), "one picture gives different embeddings"),
+        (lambda x: x - x.mean(0), "depends on the others in its batch"),
+    ],
+    ids=["dead", "not finite", "random", "mixing"],
+)
+def test_a_network_that_does_not_embed_each_picture_is_called_that(after, complaint):
+    torch.manual_seed(0)
+    with pytest.raises(ModelError, match=rf"^tiny: .*{complaint}"):
+        check_model(wrap(_Layers(after)))
+
+
+class _MixesGradients(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient + 3 * gradient.flip(0) * torch.linspace(-1, 1, gradient.shape[-1])
+
+
+def test_a_map_that_depends_on_the_batch_is_called_that():
+    torch.manual_seed(0)
+    network = wrap(_Layers(lambda x: _MixesGradients.apply(x).square()))
+    with pytest.raises(ModelError, match="the map of a picture depends on the others"):
+        check_model(network)
+
+
+def test_an_untrained_network_is_doubted():
+    torch.manual_seed(0)
+    network = wrap(_Layers(nn.BatchNorm2d(6)))
+    assert any("network looks untrained" in doubt for doubt in check_model(network).warnings)
+    network.module.after.running_mean.fill_(0.1)
+    assert not any("untrained" in doubt for doubt in check_model(network).warnings)
+
+
+def test_nearly_equal_embeddings_are_doubted():
+    torch.manual_seed(0)
+    network = wrap(_Layers(lambda x: x * 0.001 + 1))
+    assert any("mean cosine of 1.0000" in doubt for doubt in check_model(network).warnings)
+
+
+def test_how_the_network_compares_with_its_file_is_kept(tiny):
+    tiny.reference = "not compared: onnxruntime is not installed"
+    found = check_model(tiny)
+    assert found.reference == tiny.reference
+    assert tiny.reference in found.warnings
 
 
 def test_warnings_name_what_a_card_leaves_open(tiny):

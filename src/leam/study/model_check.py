@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from leam.errors import FaceError, ImageError, InputError
-from leam.explain.layers import CONVOLUTIONS, Layer, check_module, choose_layers
+from leam.errors import FaceError, ImageError, InputError, ModelError
+from leam.explain.explainer import Explainer
+from leam.explain.layers import Layer
 from leam.faces.detection import Detector, find_face
 from leam.faces.face import Face
 from leam.faces.people import Dataset, Pair, Sample, read_dataset
 from leam.metrics.verification import best_threshold
 from leam.progress import Progress, silent
-from leam.recognizers.recognizer import Recognizer, evaluating
+from leam.recognizers.recognizer import Recognizer
 
 _BATCH = 16
+# Pictures whose embeddings and maps in a batch are compared with those alone.
+_MAPPED = 2
+# Largest relative difference of two results that should be equal, and of embeddings that are the same.
+_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1}
+_SAME = 1e-6
+_NEARLY_ONE = 0.999
 _RUNS = 5
 _MILLISECONDS = 1000
 # Faces that are aligned and embedded together.
@@ -58,8 +67,9 @@ class ModelCheck:
         embedding_size: Length of the embedding.
         milliseconds: Time to embed one face in a batch of 16; median of five runs.
         layers: Convolutions with a spatial output that contributes to the embedding, in order of execution.
-        warnings: Information missing from the card.
+        warnings: Information missing from the card, and what makes the network doubtful.
         verification: Verification accuracy, if pairs were given.
+        reference: How the network compares with another implementation of its file; empty if there is none.
     """
 
     name: str
@@ -69,36 +79,113 @@ class ModelCheck:
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...]
     verification: Verification | None = None
+    reference: str = ""
 
 
 def check_model(recognizer: Recognizer, verification: Verification | None = None) -> ModelCheck:
-    """Check a loaded recognizer: embed faces, measure the time, and list its layers.
+    """Check a loaded recognizer: embed pictures, compare batches with single pictures, and list the layers.
 
     Raises:
-        ModelError: The recognizer cannot embed, or its module cannot be explained.
+        ModelError: The recognizer cannot embed, or its module cannot be explained. Or two different pictures give one
+            embedding, one picture gives two, or an embedding or a map depends on the other pictures of the batch.
         LayerError: The recognizer has no layer to explain.
     """
-    height, width = recognizer.card.input_size
-    noise = np.random.default_rng(0).integers(0, 256, (_BATCH, height, width, 3), dtype=np.uint8)
-    size = recognizer.embed(noise).shape[1]
+    pictures = _pictures(recognizer.card.input_size)
+    embeddings = _check_embeddings(recognizer, pictures)
     seconds = []
     for _ in range(_RUNS):
         start = time.perf_counter()
-        recognizer.embed(noise)
+        recognizer.embed(pictures)
         seconds.append(time.perf_counter() - start)
-    with evaluating(recognizer.module):
-        blank = recognizer.preprocess(torch.zeros(1, height, width, 3))
-        check_module(recognizer, blank)
-        layers = choose_layers(recognizer.module, blank, CONVOLUTIONS)
+    explainer = Explainer(recognizer)
+    _check_maps(explainer, pictures[:_MAPPED])
     return ModelCheck(
         recognizer.name,
         sum(parameter.numel() for parameter in recognizer.module.parameters()),
-        size,
+        embeddings.shape[1],
         float(np.median(seconds)) / _BATCH * _MILLISECONDS,
-        layers,
-        recognizer.card.warnings,
+        explainer.layers,
+        (*recognizer.card.warnings, *_doubts(recognizer, embeddings)),
         verification,
+        recognizer.reference,
     )
+
+
+def _pictures(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Smooth random pictures ``(16, h, w, 3)``."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((_BATCH, 3, 8, 8), generator=generator)
+    smooth = functional.interpolate(coarse, size, mode="bicubic").clamp(0, 1) * 223
+    noise = torch.rand(smooth.shape, generator=generator) * 32
+    found: NDArray[np.uint8] = (smooth + noise).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return found
+
+
+def _check_embeddings(recognizer: Recognizer, pictures: NDArray[np.uint8]) -> Tensor:
+    """The pictures' embeddings ``(16, D)``, if they depend on the picture and on nothing else."""
+    name, tolerance = recognizer.name, _TOLERANCES[recognizer.precision]
+    together = recognizer.embed(pictures).cpu()
+    if not torch.isfinite(together).all():
+        raise ModelError(f"{name}: embeddings are not finite; check the card's mean and std")
+    if _difference(together[:1].expand_as(together), together) < _SAME:
+        raise ModelError(
+            f"{name}: two different pictures give one embedding; check the card's mean and std, and the weights"
+        )
+    if _difference(together, recognizer.embed(pictures).cpu()) > tolerance:
+        raise ModelError(
+            f"{name}: one picture gives different embeddings: the network is random; export it in evaluation mode"
+        )
+    alone = torch.cat([recognizer.embed(picture[None]).cpu() for picture in pictures[:_MAPPED]])
+    if _difference(alone, together[:_MAPPED]) > tolerance:
+        raise ModelError(f"{name}: the embedding of a picture depends on the others in its batch")
+    return together
+
+
+def _check_maps(explainer: Explainer, pictures: NDArray[np.uint8]) -> None:
+    """Check that pictures have the same maps in a batch as alone."""
+    recognizer = explainer.recognizer
+    together = explainer.explain(pictures).overall.cpu()
+    alone = torch.cat([explainer.explain(picture[None]).overall.cpu() for picture in pictures])
+    if _difference(alone, together) > _TOLERANCES[recognizer.precision]:
+        raise ModelError(
+            f"{recognizer.name}: the map of a picture depends on the others in its batch"
+        )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    scale = a.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((a - b).abs().max() / scale)
+
+
+def _doubts(recognizer: Recognizer, embeddings: Tensor) -> Iterator[str]:
+    """What suggests that a network was never trained.
+
+    Similarities alone do not tell: those of different pictures were 0.16 to 0.96 for trained networks, and 0.52 to 1
+    for networks with drawn weights.
+    """
+    unit = functional.normalize(embeddings, dim=1)
+    cosines = (unit @ unit.T)[~torch.eye(len(unit), dtype=torch.bool)]
+    if cosines.mean() > _NEARLY_ONE:
+        yield (
+            f"different pictures have a mean cosine of {cosines.mean():.4f}: the network may be untrained; "
+            "measure its accuracy on pairs"
+        )
+    norms = [m for m in recognizer.module.modules() if isinstance(m, _BatchNorm)]
+    tracked = [m for m in norms if m.running_mean is not None and m.running_var is not None]
+    if tracked and all(_is_initial(norm) for norm in tracked):
+        yield (
+            "every batch normalisation has the statistics that it starts with (mean 0, variance 1): "
+            "the network looks untrained"
+        )
+    if recognizer.reference.startswith("not compared"):
+        yield recognizer.reference
+
+
+def _is_initial(norm: _BatchNorm) -> bool:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None  # noqa: S101, PT018
+    return not mean.any() and bool((variance == 1).all())
 
 
 def read_pairs(source: Path, folder: Path | None = None) -> Dataset:

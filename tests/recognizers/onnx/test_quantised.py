@@ -1,0 +1,132 @@
+"""Quantised graphs: embeddings as onnxruntime's, gradients that pass, and layers that are convolutions."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+from onnxruntime import quantization
+from torch import nn
+
+from leam.explain.explainer import Explainer
+from leam.recognizers.onnx.operators import OPERATORS
+from quirks import SIDE, Network
+
+node = helper.make_node
+FLOAT = Network(
+    [
+        node("Relu", ["c"], ["r"]),
+        node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", ["p", "w", "b"], ["d"], "conv1", pads=[1, 1, 1, 1]),
+        node("Sigmoid", ["d"], ["s"]),
+        node("Mul", ["d", "s"], ["m"]),
+        node("Add", ["m", "p"], ["a"]),
+        node("LeakyRelu", ["a"], ["l"], alpha=0.2),
+        node("Concat", ["l", "p"], ["f"], axis=1),
+    ],
+    {"w": (8, 8, 3, 3), "b": (8,)},
+    channels=16,
+)
+
+
+class Faces(quantization.CalibrationDataReader):
+    def __init__(self):
+        generator = np.random.default_rng(2)
+        shape = (1, 3, SIDE, SIDE)
+        self.faces = iter(
+            [{"x": generator.normal(size=shape).astype(np.float32)} for _ in range(4)]
+        )
+
+    def get_next(self):
+        return next(self.faces, None)
+
+
+@pytest.fixture
+def quantised(tmp_path):
+    """Quantise the network with onnxruntime."""
+
+    def quantised(kind, **options):
+        import onnx
+
+        source, target = tmp_path / "float.onnx", tmp_path / "quantised.onnx"
+        onnx.save(FLOAT.model, source)
+        logging.disable()
+        try:
+            if kind == "dynamic":
+                quantization.quantize_dynamic(source, target, **options)
+            else:
+                kind = getattr(quantization.QuantFormat, kind)
+                quantization.quantize_static(source, target, Faces(), quant_format=kind, **options)
+        finally:
+            logging.disable(logging.NOTSET)
+        return onnx.load(target)
+
+    return quantised
+
+
+INT8 = quantization.QuantType.QInt8
+UINT8 = quantization.QuantType.QUInt8
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("QDQ", {}),
+        ("QDQ", {"activation_type": INT8}),
+        ("QOperator", {"weight_type": INT8}),
+        ("QOperator", {"weight_type": UINT8}),
+        ("dynamic", {"weight_type": UINT8}),
+    ],
+    ids=["qdq", "qdq int8", "qoperator", "qoperator uint8", "dynamic"],
+)
+def test_quantised_graphs_are_near_onnxruntime_and_keep_their_layers(
+    quantised, load, agrees_nearly, kind, options, per_channel
+):
+    model = quantised(kind, per_channel=per_channel, **options)
+    recognizer = agrees_nearly(model)
+    convolutions = [c for c in recognizer.module.modules() if isinstance(c, nn.Conv2d)]
+    assert len(convolutions) == 2
+    explainer = Explainer(recognizer)
+    assert len(explainer.layers) == 2
+    maps = explainer.explain(
+        np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    )
+    assert not maps.empty.any()
+
+
+@pytest.fixture
+def agrees_nearly(load):
+    def agrees_nearly(model):
+        recognizer = load(model, trust=False)
+        assert recognizer.reference.startswith("equals onnxruntime")
+        assert float(recognizer.reference.rpartition("cosine ")[2].rstrip(")")) > 0.999
+        return recognizer
+
+    return agrees_nearly
+
+
+def test_the_range_of_each_face_is_its_own(quantised, load):
+    module = load(quantised("dynamic", weight_type=UINT8)).module
+    faces = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    faces[1] *= 10
+    alone = torch.cat([module(face[None]) for face in faces])
+    torch.testing.assert_close(module(faces), alone)
+
+
+def test_rounding_has_the_gradient_of_the_identity_within_the_range():
+    quantise = OPERATORS.find("QuantizeLinear", 13).function
+    x = torch.tensor([-20.0, -1.26, 0.3, 2.0, 40.0], requires_grad=True)
+    y = quantise(x, torch.tensor(0.1), torch.tensor(128, dtype=torch.uint8))
+    assert y.tolist() == [0, 115, 131, 148, 255]
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, torch.tensor([0, 10.0, 10, 10, 0]))
+
+
+def test_numbers_are_rounded_before_the_zero_point_is_added():
+    quantise = OPERATORS.find("QuantizeLinear", 13).function
+    zero = torch.tensor(1, dtype=torch.int8)
+    assert quantise(torch.tensor([0.5, 1.5]), torch.tensor(1.0), zero).tolist() == [1, 3]
