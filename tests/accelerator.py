@@ -106,6 +106,8 @@ class _Function(TorchFunctionMode):
             return torch.tensor(*args[1:], **kwargs).to(DEVICE)
         if func is Tensor.tolist and isinstance(args[0], Placed):
             return args[0].value.tolist()
+        if func == Tensor.data.__set__ and isinstance(args[0], Placed):
+            args[0].value = args[1].value
         if func in {Tensor.__getitem__, Tensor.__setitem__} and isinstance(args[0], Placed):
             args = (args[0], _indices(args[1]), *args[2:])
         return func(*args, **kwargs)

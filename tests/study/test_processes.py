@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from leam.faces.people import read_people
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 from leam.study.dispatch import DispatchEngine
 from leam.study.engine import Done, EngineOptions
+from leam.study.engines.local import ProcessEngine
 from leam.study.plan import Plan
 from leam.study.run import plan_study, run_study
 from leam.study.schedule import Job
@@ -184,3 +186,16 @@ def test_what_was_lost_is_dispatched_again_job_by_job():
     assert [one for one in done if one.fault] == [Done(jobs[1], "lost, 3 times")]
     assert {one.job for one in done} == set(jobs)
     assert len(done) == len(jobs)
+
+
+def test_processes_share_the_devices_evenly(faces, dlib_resnet, tmp_path):
+    devices = [torch.device("cuda:0"), torch.device("cuda:1")]
+    plan = plan_of(faces, [dlib_resnet])
+    engine = ProcessEngine(plan, RunFolder(tmp_path), [dlib_resnet], 4, devices)
+    for _ in range(4):
+        engine._idle.append(engine._new_pool())
+    placed = [str(engine._places[pool]) for pool in engine._idle]
+    assert sorted(placed) == ["cuda:0", "cuda:0", "cuda:1", "cuda:1"]
+    lost = engine._idle.pop(1)
+    assert engine._places[engine._new_pool()] == engine._places[lost]
+    engine.close()

@@ -71,11 +71,11 @@ class _ReferenceTarget:
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         _check(len(embeddings), self.references)
-        return similarity(embeddings, self.references.detach(), self.kind)
+        return similarity(embeddings, _beside(embeddings, self.references), self.kind)
 
     def rows(self, rows: Rows, count: int) -> Target:
         _check(count, self.references)
-        return _ReferenceTarget(self.references[rows], self.kind)
+        return _ReferenceTarget(_chosen(self.references, rows), self.kind)
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,16 @@ class _ContrastTarget:
     def __call__(self, embeddings: Tensor) -> Tensor:
         _check(len(embeddings), self.templates)
         _check(len(embeddings), self.impostors)
-        own = similarity(embeddings, self.templates.detach(), self.kind)
-        others = similarity(embeddings[:, None], self.impostors.detach(), self.kind)
+        own = similarity(embeddings, _beside(embeddings, self.templates), self.kind)
+        impostors = _beside(embeddings, self.impostors)
+        others = similarity(embeddings[:, None], impostors, self.kind)
         return own - others.mean(dim=1)
 
     def rows(self, rows: Rows, count: int) -> Target:
         _check(count, self.templates)
         _check(count, self.impostors)
-        return _ContrastTarget(self.templates[rows], self.impostors[rows], self.kind)
+        templates, impostors = _chosen(self.templates, rows), _chosen(self.impostors, rows)
+        return _ContrastTarget(templates, impostors, self.kind)
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ class _AlongTarget:
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         _check(len(embeddings), self.directions)
-        return (embeddings * self.directions).sum(dim=1)
+        return (embeddings * _beside(embeddings, self.directions)).sum(dim=1)
 
     def rows(self, rows: Rows, count: int) -> Target:
         _check(count, self.directions)
-        return _AlongTarget(self.directions[rows])
+        return _AlongTarget(_chosen(self.directions, rows))
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class PictureTarget:
     def rows(self, rows: Rows, count: int) -> Target:
         """See :class:`RowTarget`."""
         _check(count, self.pictures)
-        return PictureTarget(self.pictures[rows])
+        return PictureTarget(_chosen(self.pictures, rows))
 
 
 @dataclass(frozen=True)
@@ -189,10 +191,11 @@ def directions(target: Target, embeddings: Tensor) -> Tensor:
     if isinstance(target, _SelfTarget):
         return functional.normalize(embeddings.detach(), dim=1)
     if isinstance(target, _ReferenceTarget):
-        return functional.normalize(target.references.detach(), dim=1)
+        return functional.normalize(_beside(embeddings, target.references), dim=1)
     if isinstance(target, _ContrastTarget):
-        impostors = functional.normalize(target.impostors.detach(), dim=2)
-        return functional.normalize(target.templates.detach(), dim=1) - impostors.mean(dim=1)
+        impostors = functional.normalize(_beside(embeddings, target.impostors), dim=2)
+        templates = functional.normalize(_beside(embeddings, target.templates), dim=1)
+        return templates - impostors.mean(dim=1)
     raise InputError("the method splits a cosine into its dimensions, which this target is not")
 
 
@@ -270,6 +273,15 @@ def nearest_of_others(
     candidates = person_templates(embeddings[chosen], people[other], kind)
     order = similarity(own, candidates, kind).topk(min(IMPOSTORS, len(names))).indices
     return [names[place] for place in order.tolist()], candidates[order]
+
+
+def _beside(embeddings: Tensor, references: Tensor) -> Tensor:
+    """References, which may have been read from files, where the embeddings are, without a graph."""
+    return references.detach().to(embeddings.device)
+
+
+def _chosen(references: Tensor, rows: Rows) -> Tensor:
+    return references[rows.to(references.device) if isinstance(rows, Tensor) else rows]
 
 
 def _check(count: int, references: Tensor) -> None:

@@ -38,7 +38,8 @@ def similarity_drop(clean: Tensor, occluded: Tensor, mates: Tensor, kind: Simila
         ``(B,)``, positive if hiding the pixels lowers the similarity; a difference of cosines, or of distances for a
         Euclidean recognizer.
     """
-    return similarity(clean, mates, kind) - similarity(occluded, mates, kind)
+    before = similarity(clean.to(occluded.device), mates, kind)
+    return before - similarity(occluded, mates, kind)
 
 
 def hide(chips: Chips, masks: Sequence[Mask] | NDArray[np.bool_], fill: str = "black") -> Chips:

@@ -60,7 +60,7 @@ def plant(region: str, *, seed: int = 0, people: int = 40, steps: int = 600) -> 
     recognizer = train_recognizer(sketch, seed, steps)
     # Seeds of the training images are below 2**32.
     faces = sketch.draw(np.repeat(np.arange(people), IMAGES), seed + 2**32)
-    embeddings = recognizer.embed(faces.chips)
+    embeddings = recognizer.embed(faces.chips).cpu()
     similarities = recognizer.similarity(embeddings[:, None], embeddings).double().numpy()
     same = faces.person[:, None] == faces.person
     pairs = np.triu(np.ones_like(same), 1)

@@ -339,12 +339,13 @@ def similarity(a: Tensor, b: Tensor, kind: Similarity) -> Tensor:
 
     Args:
         a: ``(..., D)``.
-        b: ``(..., D)``; broadcasts against ``a``.
+        b: ``(..., D)``; broadcasts against ``a``. Embeddings from a file may be on another device.
         kind: ``cosine`` or ``euclidean``.
 
     Returns:
-        ``(...)``, larger for more similar faces.
+        ``(...)``, larger for more similar faces, on the device of ``a``.
     """
+    b = b.to(a.device)
     if kind == "cosine":
         return torch.cosine_similarity(a, b, dim=-1)
     distance: Tensor = torch.linalg.vector_norm(a - b, dim=-1)

@@ -174,8 +174,8 @@ class Scene:
 
     @cached_property
     def embeddings(self) -> Tensor:
-        """The embeddings of the faces, ``(n, D)``."""
-        return self.recognizer.embed(self.chips.images)
+        """The embeddings of the faces, ``(n, D)``, on the CPU as those of shards are."""
+        return self.recognizer.embed(self.chips.images).cpu()
 
     def stored(
         self,
