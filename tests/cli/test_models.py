@@ -85,3 +85,11 @@ def test_a_check_with_pairs(leam, assets, tmp_path):
 def test_mistakes(leam, complaint, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert message in complaint(leam("models", *arguments))
+
+
+def test_a_check_names_device_and_precision(leam):
+    options = ("--device", "cpu", "--precision", "bfloat16", "--batch-size", 4)
+    found = json.loads(leam("models", "check", "dlib_resnet", *options, "--json").stdout)
+    assert (found["device"], found["precision"]) == ("cpu", "bfloat16")
+    table = leam("models", "check", "dlib_resnet", "--device", "cpu").stdout
+    assert "cpu, float32" in table
