@@ -143,6 +143,7 @@ def test_what_torch_itself_writes_is_a_torchscript_archive(tmp_path):
         (SAFETENSORS, save({"w": torch.ones(2)})),
         (ONNX, graph()),
         (ONNX, graph("")),
+        (ONNX, graph("Jürgen")),
     ],
 )
 def test_model_files_are_recognised_whatever_their_name(tmp_path, kind, content):

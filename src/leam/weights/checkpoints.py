@@ -53,7 +53,10 @@ class Weights:
             WeightsError: The file has no such tensor.
         """
         if name not in self.tensors:
-            raise WeightsError(f"{self.path}: has no {self.prefix}{name}")
+            raise WeightsError(
+                f"{self.path}: not a checkpoint of this network: missing {self.prefix}{name}; "
+                f"it contains {_some(list(self.tensors), self.prefix)}"
+            )
         return tuple(self.tensors[name].shape)
 
 

@@ -151,6 +151,9 @@ def test_a_part_of_a_foamliu_checkpoint_is_named_as_it_is(tmp_path):
     }
     with pytest.raises(WeightsError, match=r"missing conv1.1.bias, .*; unexpected conv2.weight$"):
         load(state, tmp_path, architecture="mobilefacenet")
+    del state["conv3.weight"]
+    with pytest.raises(WeightsError, match=r"missing conv3.weight; it contains conv1.0.weight, "):
+        load(state, tmp_path, architecture="mobilefacenet")
 
 
 VITS = {
