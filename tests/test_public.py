@@ -15,7 +15,7 @@ import leam
 SOURCE = Path(leam.__file__).parent
 # From the lowest floor to the highest: a module may import from its own package and from lower floors.
 FLOORS = [
-    {"errors", "version", "files", "plugins", "progress"},
+    {"errors", "version", "files", "plugins", "progress", "devices"},
     {"weights"},
     {"faces"},
     {"parsers", "recognizers"},

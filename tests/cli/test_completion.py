@@ -10,7 +10,9 @@ import pytest
     [
         ("leam st", ["study"]),
         ("leam models ch", ["check"]),
-        ("leam explain --ba", ["--backend"]),
+        ("leam explain --back", ["--backend"]),
+        ("leam explain --precision b", ["bfloat16"]),
+        ("leam study --device c", ["cpu", "cuda"]),
         ("leam explain --parser com", ["compact"]),
         ("leam explain --model dlib", ["dlib_resnet"]),
         ("leam models layers dlib", ["dlib_resnet"]),
