@@ -48,7 +48,7 @@ def test_no_case_is_wrong_and_most_pass(outcomes):
         ("GroupNormalization", 21, [(1, 4, 2, 2), (4,), (4,)], {"num_groups": 2}),
         ("LRN", 13, [(1, 4, 2, 2)], {"size": 3, "alpha": 0.5}),
         ("Attention", 23, [(1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4)], {"is_causal": True}),
-        ("AveragePool", 19, [(1, 2, 5, 5)], {"kernel_shape": [3, 3], "ceil_mode": True, "pads": [0, 1, 1, 0], "strides": [2, 2]}),
+        ("AveragePool", 19, [(1, 2, 5, 5)], {"kernel_shape": [3, 3], "ceil_mode": True, "pads": [0, 1, 1, 0]}),
         ("Pad", 19, [(2, 3)], {"mode": "reflect"}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -65,11 +65,18 @@ def test_gradients_equal_finite_differences(operator, opset, shapes, attributes)
         values.append(torch.tensor([0, 1, 1, 2]))
     declaration = OPERATORS.find(operator, opset)
     keywords = declaration.accept(attributes, len(values), (True,))
-    x = values[0].float().requires_grad_()
+    # Operators compute in single precision, whose finite differences are rough.
+    given = [v.float() if v is not None and v.is_floating_point() else v for v in values]
+    x = given[0].requires_grad_()
 
     def run(x):
-        given = [value.float() if value is not None and value.is_floating_point() else value for value in values[1:]]  # fmt: skip
-        out = declaration.function(x, *given, **keywords)
+        out = declaration.function(x, *given[1:], **keywords)
         return out[0] if isinstance(out, tuple) else out
 
-    assert torch.autograd.gradcheck(run, (x,), eps=1e-2, atol=2e-2, rtol=2e-2, fast_mode=True)
+    direction = torch.randn(x.shape, generator=generator)
+    weights = torch.randn(run(x).shape, generator=generator)
+    (gradient,) = torch.autograd.grad((run(x) * weights).sum(), x)
+    with torch.no_grad():
+        ahead, behind = (((run(x + s * direction)) * weights).sum() for s in (1e-2, -1e-2))
+    expected = (ahead - behind) / 2e-2
+    torch.testing.assert_close((gradient * direction).sum(), expected, rtol=2e-2, atol=2e-2)

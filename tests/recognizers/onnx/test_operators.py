@@ -1,6 +1,7 @@
 """Every operator equals onnxruntime's, in batches too, though the graph is for one face."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,14 @@ import onnx
 import pytest
 import torch
 from onnx import parser
+from onnx.backend.test.case.node import collect_testcases
 
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
-from leam.recognizers.onnx.layers import LAYERS
+from leam.recognizers.onnx.layers import LAYERS, PER_BATCH
 from leam.recognizers.onnx.operators import OPERATORS
+from leam.recognizers.onnx.operators.declaration import MICROSOFT
+from leam.recognizers.onnx.rewrites import REWRITES
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -207,7 +211,7 @@ def load(model, folder, **fields):
         mean=(0, 0, 0),
         **fields,
     )
-    return load_recognizer(card).module
+    return load_recognizer(card, trust=True).module
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -227,16 +231,36 @@ def test_equals_onnxruntime_for_each_face_of_a_batch(body, tmp_path):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * np.abs(theirs).max())
 
 
-# Fused operators have tests of their own.
-STANDARD = (set(OPERATORS) | set(LAYERS) | {"Reshape"}) - {"FusedMatMul"}
+def cases():
+    """The operators of the ONNX project's node tests, see test_node_cases.py."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = collect_testcases(None)
+    return {node.op_type for case in found for node in case.model.graph.node}
+
+
+SUPPORTED = set(OPERATORS) | set(REWRITES) | {"If"}
+STANDARD = {name for name in SUPPORTED if "." not in name}
 
 
 def test_every_operator_is_tested():
+    """Here or among the node tests; those of com.microsoft have tests of their own."""
     used = {node.op_type for body in BODIES for node in model_of(body).graph.node}
-    assert used >= STANDARD
+    assert used | cases() >= STANDARD
 
 
-def test_every_operator_is_documented():
+def test_layers_are_operators():
+    assert set(LAYERS) | set(PER_BATCH) <= set(OPERATORS)
+
+
+@pytest.mark.parametrize(
+    ("heading", "operators"),
+    [
+        ("## Operators", STANDARD),
+        ("### Operators of onnxruntime", {name.removeprefix(MICROSOFT) for name in SUPPORTED - STANDARD}),
+    ],
+)  # fmt: skip
+def test_every_operator_is_documented(heading, operators):
     page = Path(__file__).resolve().parents[3] / "docs" / "howto" / "your-onnx-file.md"
-    listed = page.read_text().partition("## Operators\n\n")[2].partition(".\n")[0]
-    assert set(re.findall(r"\w+", listed)) == STANDARD
+    listed = page.read_text().partition(f"{heading}\n\n")[2].partition(".\n")[0]
+    assert set(re.findall(r"\w+", listed)) == operators
