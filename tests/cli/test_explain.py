@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -197,3 +199,165 @@ def test_folders_are_named_after_pictures(tmp_path):
         "face",
     ]
     assert folders_for(tmp_path, faces[:1], alone=True) == [tmp_path]
+
+
+def test_a_pair_is_explained_both_ways_in_words(leam, tmp_path):
+    one, two = portraits().values()
+    out = tmp_path / "pair"
+    options = ("--layers", "conv", "--out", out)
+    result = leam("explain", one, "--with", two, *options)
+    assert result.returncode == 0, result.stderr
+    assert "decision: different people (threshold -0.600)" in result.stdout
+    record = json.loads((out / one.stem / "explanation.json").read_text())
+    assert record["decision"] == "different people"
+    assert record["difference"]["critical_pixels"] == record["critical_pixels"]
+    shares = record["difference"]["regions"]
+    assert sum(row["share"] for row in shares.values()) == pytest.approx(1, abs=1e-5)
+    assert set(shares) == set(record["regions"])
+    with np.load(out / one.stem / "maps.npz") as maps:
+        assert maps["difference"].sum() == pytest.approx(1, abs=1e-4)
+        assert maps["difference_critical"].sum() == record["difference"]["critical_pixels"]
+        assert not np.allclose(maps["difference"], maps["overall"], atol=1e-6)
+    with Image.open(out / one.stem / "overlay.png") as picture:
+        assert picture.height > 600
+
+
+def test_another_method_is_named_and_has_no_layers(leam, tmp_path, portrait):
+    options = ("--method", "input-gradients", "--out", tmp_path / "out")
+    result = leam("explain", portrait, *options)
+    assert f"{portrait.name} · dlib_resnet · input-gradients" in result.stdout
+    assert not (tmp_path / "out" / "layers.png").exists()
+    record = json.loads((tmp_path / "out" / "explanation.json").read_text())
+    assert record["method"] == "input-gradients"
+    assert (record["weighting"], record["backend"], record["layers"]) == (None, None, [])
+
+
+@pytest.fixture
+def people(tmp_path):
+    """A folder with two pictures of one person, two of another and one of a third."""
+    folder = tmp_path / "people"
+    for number, (person, path) in enumerate([*portraits().items(), *portraits().items()][:3]):
+        (folder / f"{number}-{person}").mkdir(parents=True)
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+            picture.thumbnail((300, 300))
+        for turn in range(1 if number == 2 else 2):
+            picture.rotate(4 * turn + number).save(folder / f"{number}-{person}" / f"{turn}.png")
+    return folder
+
+
+@pytest.mark.parametrize("target", ["template", "contrast"])
+def test_people_in_a_folder_are_explained_by_their_other_pictures(leam, tmp_path, people, target):
+    out = tmp_path / "out"
+    options = ("--target", target, "--layers", "conv", "--out", out, "--json")
+    result = leam("explain", people, *options)
+    assert result.returncode == 0, result.stderr
+    assert "fewer than two usable pictures; not explained" in result.stderr
+    records = json.loads(result.stdout)
+    first, _, third = sorted(path.name for path in people.iterdir())
+    assert len(records) == 4
+    assert records[0]["folder"] == str(out / first / "0")
+    assert {record["target"] for record in records} == {target}
+    files = {record["image"]: record["image_sha256"] for record in records}
+    for record in records[:2]:
+        (other,) = record["template"]
+        assert other in files.values()
+        assert other != record["image_sha256"]
+        if target == "contrast":
+            # The third person shows the first one again, so is nearest.
+            assert record["impostors"][0] == third
+        else:
+            assert record["impostors"] is None
+
+
+def test_one_persons_pictures_in_contrast_to_others(leam, complaint, tmp_path, people):
+    own = min(people.iterdir())
+    options = (own, "--target", "contrast", "--layers", "conv", "--json")
+    alone = complaint(leam("explain", *options, "--out", tmp_path / "none"))
+    assert "--target contrast needs pictures of other people" in alone
+    others = ("--population", people, "--out", tmp_path / "out")
+    records = json.loads(leam("explain", *options, *others).stdout)
+    assert [record["folder"] for record in records] == [
+        str(tmp_path / "out" / name) for name in ("0", "1")
+    ]
+
+
+@pytest.fixture
+def api(tmp_path, monkeypatch):
+    """A module in the working directory whose functions fail after a number of pictures."""
+    (tmp_path / "my_api.py").write_text(
+        "asked, limit = [], None\n"
+        "def embed(pictures):\n"
+        "    if limit is not None and len(asked) + len(pictures) > limit:\n"
+        "        raise TimeoutError('no answer')\n"
+        "    asked.extend(picture.tobytes() for picture in pictures)\n"
+        "    return pictures[:, ::16, ::16].reshape(len(pictures), -1).astype(float)\n"
+        "def score(left, right):\n"
+        "    return -abs(embed(left) - embed(right)).mean(axis=1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_api", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_black_box_is_explained_within_its_budget(leam, tmp_path, api, portrait):
+    out = tmp_path / "out"
+    options = ("--black-box", "my_api:embed", "--calls", 40, "--out", out)
+    result = leam("explain", portrait, *options)
+    assert result.returncode == 0, result.stderr
+    assert "at most 40 calls of my_api:embed" in result.stderr
+    asked = sys.modules["my_api"].asked
+    assert 20 < len(asked) == len(set(asked)) <= 40
+    record = json.loads((out / "explanation.json").read_text())
+    assert (record["method"], record["calls"], record["model"]) == (
+        "hierarchical",
+        40,
+        "my_api.embed",
+    )
+    # The answers are kept: the same command asks nothing.
+    assert leam("explain", portrait, *options).returncode == 0
+    assert len(sys.modules["my_api"].asked) == len(asked)
+
+
+def test_a_black_box_that_fails_is_continued(leam, complaint, tmp_path, api, portrait):
+    options = ("--black-box", "my_api:embed", "--calls", 40, "--out", tmp_path / "out")
+    importlib.import_module("my_api").limit = 10
+    message = complaint(leam("-q", "explain", portrait, *options))
+    assert "my_api:embed failed after 10 calls: TimeoutError: no answer" in message
+    assert "run the same command again to go on" in message
+    sys.modules["my_api"].limit = None
+    assert leam("explain", portrait, *options).returncode == 0
+    asked = sys.modules["my_api"].asked
+    assert len(asked) == len(set(asked)) <= 40
+
+
+def test_scores_of_two_pictures_are_explained(leam, tmp_path, api):
+    one, two = portraits().values()
+    options = ("--black-box", "my_api:score", "--returns", "scores", "--calls", 30, "--json")
+    result = leam("explain", one, "--with", two, *options, "--out", tmp_path / "out")
+    first, second = json.loads(result.stdout)
+    assert first["similarity"] == second["similarity"] < 0
+    assert first["decision"] is None
+    assert first["difference"]["critical_pixels"] == first["critical_pixels"]
+
+
+def test_mistakes_of_methods_and_black_boxes(leam, complaint, tmp_path, api, portrait):
+    out = ("--out", tmp_path / "out")
+    box = ("--black-box", "my_api:embed")
+    for arguments, message in (
+        (("--method", "magic"), "magic: no such attribution method; available: "),
+        (("--method", "xssab"), "xssab: explains a similarity, not the embedding alone"),
+        (("--method", "occlusion", "--weighting", "signed"), "--weighting signed: not used by"),
+        (("--calls", 10), "leam: its number of calls is fixed"),
+        (("--method", "corrrise", "--calls", 2), "corrrise: 2 calls are too few"),
+        (("--target", "contrast"), "no person with two usable pictures"),
+        (("--target", "contrast", "--with", portrait), "--target contrast: leave out --with"),
+        (("--population", tmp_path), "add --person"),
+        (("--returns", "scores"), "--returns scores: add --black-box"),
+        ((*box, "--returns", "both"), "--returns both: available: embeddings, scores"),
+        ((*box, "--model", "dlib_resnet"), "leave out --model"),
+        ((*box, "--method", "grad-cam"), "grad-cam: needs gradients, which my_api.embed does not"),
+        (("--black-box", "my_api:none"), "has no function none"),
+        (("--black-box", "my_api"), "expected module:function"),
+    ):
+        assert message in complaint(leam("-q", "explain", portrait, *out, *arguments)), arguments

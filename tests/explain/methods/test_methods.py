@@ -6,10 +6,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from leam.errors import InputError
+from leam.errors import InputError, PluginError
 from leam.explain.explainer import Explainer
-from leam.explain.methods import METHODS, create_method, explained
+from leam.explain.methods import (
+    METHODS,
+    MethodSettings,
+    create_method,
+    evidence,
+    explained,
+    pair_target,
+)
+from leam.explain.methods.gradients import integrate
+from leam.explain.methods.hierarchical import _search
 from leam.explain.methods.perturbations import _random_masks, _windows
+from leam.explain.targets import anchored, negated, reference_target, self_target
+from leam.recognizers.black_box import BlackBox
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 
@@ -189,3 +200,136 @@ def test_corrrise_is_pearsons_correlation():
 def test_an_unknown_method_is_named():
     with pytest.raises(InputError, match="magic: no such attribution method; available: "):
         mapper("magic", recognizer())
+
+
+def test_integrated_gradients_add_up_to_the_difference_from_black():
+    one = recognizer()
+    for target in (self_target, reference_target(MATES, "cosine"), negated(self_target)):
+        found = integrate(one, CHIPS, target, steps=1000)
+        fixed = anchored(target, one.embed(CHIPS))
+        black = fixed(one.embed(np.zeros_like(CHIPS)))
+        expected = fixed(one.embed(CHIPS)) - black
+        torch.testing.assert_close(found.sum(dim=(1, 2)), expected, atol=2e-3, rtol=1e-2)
+    wanted = scaled(integrate(one, CHIPS, reference_target(MATES, "cosine")).clamp(min=0))
+    torch.testing.assert_close(mapper("integrated-gradients", one)(CHIPS, MATES), wanted)
+
+
+SIGNED = [name for name in BUILT_IN if name != "input-gradients"]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_what_lowers_the_score_is_another_map(name):
+    method = create_method(name, recognizer())
+    maps, against = evidence(method, CHIPS, reference_target(MATES, "cosine"))
+    assert against is not None
+    opposite = method.explain(CHIPS, negated(reference_target(MATES, "cosine")))
+    torch.testing.assert_close(opposite.overall, against)
+    torch.testing.assert_close(opposite.scores, -maps.scores)
+    assert not torch.allclose(maps.overall, against, atol=1e-4)
+
+
+def test_magnitudes_do_not_tell_what_lowers_the_score():
+    target = reference_target(MATES, "cosine")
+    for name, settings in (
+        ("input-gradients", MethodSettings()),
+        ("leam", MethodSettings(weighting="magnitude")),
+    ):
+        assert evidence(create_method(name, recognizer(), settings), CHIPS, target)[1] is None
+
+
+class Halves(nn.Module):
+    """The colours of the left half, then those of the right half."""
+
+    def forward(self, x):
+        return torch.cat([half.mean(dim=(2, 3)) for half in x.chunk(2, dim=3)], dim=1)
+
+
+@pytest.mark.parametrize("name", ["occlusion", "corrrise", "hierarchical", "integrated-gradients"])
+def test_the_like_half_and_the_unlike_half_of_a_pair(name):
+    card = Card(name="halves", input_size=(48, 48), mean=(0, 0, 0), std=(255, 255, 255))
+    one = Recognizer(Halves(), card)
+    chips = np.full((1, 48, 48, 3), 200, dtype=np.uint8)
+    # The mate is alike on the left and has no colour on the right.
+    mates = one.embed(np.concatenate([chips[:, :, :24], 0 * chips[:, :, 24:]], axis=2))
+    maps, against = evidence(create_method(name, one), chips, reference_target(mates, "cosine"))
+    assert maps.overall[0, :, :24].sum() > 0.85
+    assert against[0, :, 24:].sum() > 0.85
+
+
+def test_methods_are_refused_by_what_they_need():
+    box = BlackBox(embed=recognizer().embed, input_size=SIZE, name="box")
+    for name in BUILT_IN:
+        if name in {"occlusion", "corrrise", "hierarchical"}:
+            continue
+        with pytest.raises(InputError, match=f"{name}: needs gradients, which box does not give"):
+            create_method(name, box)
+    with pytest.raises(InputError, match="grad-cam: its number of calls is fixed"):
+        create_method("grad-cam", recognizer(), MethodSettings(calls=10))
+    with pytest.raises(InputError, match="xssab: explains a similarity, not the embedding alone"):
+        create_method("xssab", recognizer()).explain(CHIPS)
+
+
+PERTURBING = ("occlusion", "corrrise", "hierarchical")
+
+
+@pytest.mark.parametrize("name", PERTURBING)
+@pytest.mark.parametrize("calls", [30, 100])
+def test_calls_are_kept_and_serve_both_maps(name, calls):
+    one = recognizer()
+    box = BlackBox(embed=one.embed, input_size=SIZE, budget=calls)
+    maps, against = evidence(
+        create_method(name, box, MethodSettings(calls=calls)),
+        CHIPS[:1],
+        reference_target(MATES[:1], "cosine"),
+    )
+    assert against is not None
+    assert 0.4 * calls <= box.calls <= calls
+    same = create_method(name, one, MethodSettings(calls=calls))
+    target = reference_target(MATES[:1], "cosine")
+    torch.testing.assert_close(same.explain(CHIPS[:1], target).overall, maps.overall)
+
+
+@pytest.mark.parametrize("name", PERTURBING)
+def test_scores_alone_give_the_map_of_embeddings(name):
+    one, mates = recognizer(), CHIPS[::-1].copy()
+
+    def score(left, right):
+        return one.similarity(one.embed(left), one.embed(right))
+
+    box = BlackBox(score=score, input_size=SIZE, batch_size=16)
+    settings = MethodSettings(calls=40)
+    found = create_method(name, box, settings).explain(CHIPS, pair_target(box, mates))
+    wanted = create_method(name, one, settings).explain(CHIPS, pair_target(one, mates))
+    torch.testing.assert_close(found.overall, wanted.overall, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(found.scores, wanted.scores)
+    with pytest.raises(InputError, match="gives only scores of two pictures"):
+        create_method(name, box, settings).explain(CHIPS, reference_target(MATES, "cosine"))
+
+
+@pytest.mark.parametrize("name", PERTURBING)
+def test_too_few_calls_are_refused(name):
+    with pytest.raises(InputError, match=f"{name}: 2 calls are too few; give at least"):
+        create_method(name, recognizer(), MethodSettings(calls=2))
+
+
+def test_the_search_spends_its_calls_where_the_score_drops():
+    asked = []
+
+    def score(pictures):
+        asked.extend(pictures)
+        return pictures[:, :8, :8].float().mean(dim=(1, 2, 3))
+
+    chip = torch.full((112, 112, 3), 200, dtype=torch.uint8)
+    drops = _search(score, chip, 60)
+    assert len(asked) <= 60
+    first, rest = asked[17:21], asked[21:]
+    hidden = [(picture == 0).any(dim=2) for picture in (*first, *rest)]
+    assert all(one[:28, :28].any() for one in hidden[:4])
+    assert drops[:7, :7].min() > 10 * drops[28:].abs().max()
+    assert drops[:7, :7].sum() == pytest.approx(float(score(chip[None])) * 49 / 64, rel=1e-4)
+
+
+def test_another_thing_under_the_entry_point_is_refused(monkeypatch):
+    monkeypatch.setitem(METHODS._things, "odd", lambda chips: chips)
+    with pytest.raises(PluginError, match="odd is not an AttributionMethod"):
+        create_method("odd", recognizer())
