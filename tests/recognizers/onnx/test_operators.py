@@ -49,6 +49,7 @@ BODIES = [
     'y = Gelu<approximate = "tanh">(x)  # 20',
     "y = GlobalAveragePool(x)",
     "y = GlobalMaxPool(x)",
+    "y = GlobalLpPool<p = 3>(x)",
     "y = HardSigmoid<alpha = 0.3, beta = 0.4>(x)",
     "y = LeakyRelu<alpha = 0.2>(x)",
     "y = LpNormalization<axis = 1, p = 2>(x)",

@@ -29,8 +29,12 @@ from leam.recognizers.onnx.reading import read_onnx
 
 TOLERANCE = 1e-3
 """Largest difference of two embeddings, relative to the largest value of onnxruntime's."""
-ROUNDED_COSINE = 0.99
-"""Least cosine of two embeddings of a graph that rounds: quantised or half-precision numbers."""
+HALF_COSINE, QUANTISED_COSINE = 0.99, 0.8
+"""Least cosine of two embeddings of a graph with half-precision, and with quantised numbers.
+
+A difference of one rounding grows through the layers: a MobileFaceNet of 8 bits gave 0.92 to 1, and 0.99 between runs
+of onnxruntime with and without its optimiser. A wrong operator gives far less.
+"""
 _SECONDS, _LONGEST = 120, 200
 _HALF = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 _QUANTISED = re.compile("^QuantizeLinear|^Dynamic|^Q(Linear|Gemm)|Integer")
@@ -66,7 +70,7 @@ def compare(card: Card, path: Path, module: nn.Module) -> str:
 
     Raises:
         ModelError: The embeddings differ by more than ``TOLERANCE``; in a graph that rounds, their cosine is less than
-            ``ROUNDED_COSINE``.
+            ``HALF_COSINE`` or ``QUANTISED_COSINE``.
     """
     if not isinstance(module, Graph) or find_spec("onnxruntime") is None:
         return "not compared: onnxruntime is not installed"
@@ -88,22 +92,23 @@ def compare(card: Card, path: Path, module: nn.Module) -> str:
         raise ModelError(
             f"{card.name}: {ours.shape[1]} values, onnxruntime gives {theirs.shape[1]}"
         )
-    return _verdict(card, ours, theirs, rounds=_rounds(model.graph))
+    return _verdict(card, ours, theirs, limit=_least_cosine(model.graph))
 
 
 def _verdict(
-    card: Card, ours: NDArray[np.float32], theirs: NDArray[np.float32], *, rounds: bool
+    card: Card, ours: NDArray[np.float32], theirs: NDArray[np.float32], *, limit: float | None
 ) -> str:
+    """One line about the difference; ``limit`` is the least cosine of a graph that rounds."""
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosine = float(((ours * theirs).sum(1) / np.maximum(norms, 1e-30)).min())
     error = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
-    agrees = cosine >= ROUNDED_COSINE if rounds else error <= TOLERANCE
-    found = f"cosine {cosine:.4f}" if rounds else f"relative error {error:.1g}"
+    agrees = error <= TOLERANCE if limit is None else cosine >= limit
+    found = f"relative error {error:.1g}" if limit is None else f"cosine {cosine:.4f}"
     if not agrees:
-        limit = f"at least {ROUNDED_COSINE}" if rounds else f"at most {TOLERANCE}"
+        expected = f"at most {TOLERANCE}" if limit is None else f"at least {limit}"
         raise ModelError(
-            f"{card.name}: the embeddings differ from onnxruntime's ({found}, expected {limit}); "
-            "report the file, or load it with trust=True (--trust)"
+            f"{card.name}: the embeddings differ from onnxruntime's ({found}, expected {expected}); "
+            "report the file, or load it with trust=True"
         )
     return f"equals onnxruntime on two random pictures ({found})"
 
@@ -157,15 +162,12 @@ def _prune(graph: onnx.GraphProto, target: str) -> None:
     graph.output.extend(outputs)
 
 
-def _rounds(graph: onnx.GraphProto) -> bool:
-    """Whether a graph computes with quantised or half-precision numbers."""
+def _least_cosine(graph: onnx.GraphProto) -> float | None:
+    """The limit for a graph that computes with quantised or half-precision numbers; None for any other."""
+    if any(_QUANTISED.search(node.op_type) for node in graph.node):
+        return QUANTISED_COSINE
     types = {tensor.data_type for tensor in graph.initializer}
     types |= {value.type.tensor_type.elem_type for value in graph.input}
-    types |= {
-        a.i
-        for node in graph.node
-        if node.op_type == "Cast"
-        for a in node.attribute
-        if a.name == "to"
-    }
-    return bool(types & _HALF) or any(_QUANTISED.search(node.op_type) for node in graph.node)
+    casts = [node for node in graph.node if node.op_type == "Cast"]
+    types |= {a.i for node in casts for a in node.attribute if a.name == "to"}
+    return HALF_COSINE if types & _HALF else None
