@@ -98,6 +98,16 @@ def test_keys_in_any_order(tmp_path):
     assert shown(read_dataset(path)) == {"0": ["000010", "000030"], "1": ["000020"]}
 
 
+def test_keys_with_gaps(tmp_path):
+    path = write(tmp_path / "a.rec", labelled(0.0, 1.0, 1.0), keys=[3, 5, 9])
+    assert shown(read_dataset(path)) == {"0": ["000003"], "1": ["000005", "000009"]}
+    path = write(
+        tmp_path / "b.rec", [record((6.0, 7.0)), *labelled(0.0), record((1.0, 4.0))], keys=[0, 1, 6]
+    )
+    with pytest.raises(InputError, match="its index has no record 2"):
+        read_all(path)
+
+
 def test_the_folder_of_records(tmp_path):
     write(tmp_path / "train.rec", labelled(0.0, 0.0))
     (tmp_path / "lfw.bin").touch()
@@ -149,6 +159,7 @@ def read_all(path) -> None:
         (lambda data, index: (data, index.replace("1\t1", "1\t0")), "no record at byte 2"),
         (lambda data, index: (data, index + "x\ty\n"), "not an index"),
         (lambda data, index: (data, index + "7\n"), "not an index"),
+        (lambda data, index: (data, index + "1\t0\n"), "not an index; it has a key twice"),
         (lambda data, index: (data, ""), "has no records"),
         (lambda data, index: (data[:8] + b"\xff" * 4 + data[12:], index), "a damaged header"),
         (lambda data, index: (data[:4] + b"\x04\0\0\0" + data[8:], index), "has no header"),

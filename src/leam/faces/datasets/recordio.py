@@ -65,17 +65,18 @@ class _Index:
 
     Attributes:
         path: The file of records.
-        keys: The keys in rising order, int64.
+        keys: The keys in rising order, int64; a range if they are consecutive.
         offsets: The offsets, int64.
     """
 
     path: Path
-    keys: NDArray[np.int64]
+    keys: Keys
     offsets: NDArray[np.int64]
 
     def offset(self, key: int) -> int:
-        place = int(np.searchsorted(self.keys, key))
-        if place == len(self.keys) or self.keys[place] != key:
+        keys = self.keys
+        place = key - keys.start if isinstance(keys, range) else int(np.searchsorted(keys, key))
+        if not 0 <= place < len(keys) or keys[place] != key:
             raise InputError(f"{self.path}: its index has no record {key}")
         return int(self.offsets[place])
 
@@ -129,6 +130,8 @@ def read_records(source: Path, _: Path | None, progress: Progress) -> Dataset:
 
 def _indexed(stream: BinaryIO, index: _Index, first: _Record) -> Iterator[tuple[str, Keys]]:
     """Each person's number and keys, from the records that stand for people."""
+    if not 0 < first.labels[0] <= first.labels[1] <= _EXACT:
+        raise InputError(f"{index.path}: record 0 has no range of people")
     start, stop = map(int, first.labels[:2])
     for number, key in enumerate(range(start, stop)):
         labels = _read_record(stream, index.path, index.offset(key)).labels
@@ -148,10 +151,10 @@ def _scanned(stream: BinaryIO, index: _Index, progress: Progress) -> Iterator[tu
             progress("reading records", place, len(labels))
     if not np.isfinite(labels).all():
         raise InputError(f"{index.path}: a record has no label")
-    order = np.argsort(labels, kind="stable")
+    keys, order = np.asarray(index.keys), np.argsort(labels, kind="stable")
     bounds = np.flatnonzero(np.diff(labels[order], prepend=np.nan) != 0)
     for part in np.split(order, bounds[1:]):
-        yield f"{labels[part[0]]:g}", index.keys[part]
+        yield f"{labels[part[0]]:g}", keys[part]
 
 
 def _read_record(stream: BinaryIO, path: Path, offset: int) -> _Record:
@@ -169,7 +172,10 @@ def _read_record(stream: BinaryIO, path: Path, offset: int) -> _Record:
     size = _HEADER.size + 4 * flag
     if flag > _MOST_LABELS or size > parts[0][1]:
         raise InputError(f"{path}: the record at byte {offset} has a damaged header")
-    labels = struct.unpack(f"<{flag}f", stream.read(4 * flag)) if flag else (label,)
+    data = stream.read(4 * flag)
+    if len(data) < 4 * flag:
+        raise InputError(f"{path}: the record at byte {offset} ends within its header")
+    labels = struct.unpack(f"<{flag}f", data) if flag else (label,)
     ranges[0] = (parts[0][0] + size, parts[0][1] - size)
     return _Record(labels, tuple(ranges))
 
@@ -197,7 +203,7 @@ def _read_index(path: Path, progress: Progress) -> _Index:
     beside = path.with_suffix(".idx")
     if not beside.is_file():
         offsets = np.fromiter(_offsets(path, progress), np.int64)
-        return _checked(path, _Index(path, np.arange(len(offsets), dtype=np.int64), offsets))
+        return _checked(path, _Index(path, range(len(offsets)), offsets))
     try:
         with open_regular(beside) as stream, warnings.catch_warnings():
             # NumPy warns where a file is not made of numbers.
@@ -205,8 +211,21 @@ def _read_index(path: Path, progress: Progress) -> _Index:
             numbers = np.fromfile(stream, np.int64, sep=" ").reshape(-1, 2)
     except (OSError, ValueError, DeprecationWarning):
         raise InputError(f"{beside}: not an index; expected lines of a key and an offset") from None
-    order = np.argsort(numbers[:, 0], kind="stable")
-    return _checked(path, _Index(path, numbers[order, 0], numbers[order, 1]))
+    if not _rising(numbers[:, 0]):
+        numbers = numbers[np.argsort(numbers[:, 0], kind="stable")]
+        if not _rising(numbers[:, 0]):
+            raise InputError(f"{beside}: not an index; it has a key twice")
+    keys = numbers[:, 0]
+    if len(keys) and keys[-1] - keys[0] == len(keys) - 1:
+        # An index of millions of records takes half the memory without its keys.
+        return _checked(
+            path, _Index(path, range(int(keys[0]), int(keys[-1]) + 1), numbers[:, 1].copy())
+        )
+    return _checked(path, _Index(path, keys.copy(), numbers[:, 1].copy()))
+
+
+def _rising(keys: NDArray[np.int64]) -> bool:
+    return bool((keys[1:] > keys[:-1]).all())
 
 
 def _checked(path: Path, index: _Index) -> _Index:
