@@ -82,7 +82,7 @@ def windowed(x):
         (with_tokens(2, 3), ("BNC+2-3", (8, 12))),
         (lambda x: with_tokens(1, 0)(x) + torch.ones(1, 97, 3), ("BNC+1", (8, 12))),
         (lambda x: attended(with_tokens(1, 0)(x)), ("BNC+1", (8, 12))),
-        (lambda x: functional.scaled_dot_product_attention(*[tokens(x)] * 3), ("BNC", (8, 12))),
+        (lambda x: functional.scaled_dot_product_attention(*[tokens(x)[:, None]] * 3), ("BCNC", (8, 12))),
         (lambda x: nn.Linear(3, 5)(x.permute(0, 2, 3, 1)), ("BHWC", (8, 12))),
         (lambda x: torch.einsum("bchw,dc->bhwd", x, torch.ones(5, 3)), ("BHWC", (8, 12))),
         (lambda x: tokens(conv(3, 6, kernel_size=2, stride=2)(x)), ("BNC", (4, 6))),
@@ -121,6 +121,7 @@ SQUARE = torch.zeros(1, 3, 8, 8)
         lambda x: tokens(x)[:, torch.randperm(64)],
         lambda x: tokens(x)[:, :20],
         lambda x: torch.fft.fft2(x).real,
+        lambda x: x.sort(dim=3).values,
         lambda x: x.roll(2, 3),
         lambda x: torch.cat([x, x.flip(3)]),
         lambda x: nn.Linear(64, 64)(x.flatten(2)),
@@ -130,6 +131,12 @@ SQUARE = torch.zeros(1, 3, 8, 8)
 def test_what_is_no_grid_has_no_layout(change):
     torch.manual_seed(0)
     assert layout(change, SQUARE) is None
+
+
+def test_of_tensors_that_meet_the_one_that_was_averaged_least_counts():
+    mix = conv(3, 3, kernel_size=3, padding=1)
+    assert layout(lambda x: x + mix(x.transpose(2, 3)), SQUARE) == ("BCHW", (8, 8))
+    assert layout(lambda x: mix(x.transpose(2, 3)) + x, SQUARE) == ("BCHW", (8, 8))
 
 
 def test_outputs_are_arranged_on_the_grid():
