@@ -82,7 +82,7 @@ def windowed(x):
         (with_tokens(2, 3), ("BNC+2-3", (8, 12))),
         (lambda x: with_tokens(1, 0)(x) + torch.ones(1, 97, 3), ("BNC+1", (8, 12))),
         (lambda x: attended(with_tokens(1, 0)(x)), ("BNC+1", (8, 12))),
-        (lambda x: functional.scaled_dot_product_attention(*[tokens(x)[:, None]] * 3), ("BCNC", (8, 12))),
+        (lambda x: functional.scaled_dot_product_attention(*[tokens(x)[:, None].contiguous()] * 3), ("BCNC", (8, 12))),
         (lambda x: nn.Linear(3, 5)(x.permute(0, 2, 3, 1)), ("BHWC", (8, 12))),
         (lambda x: torch.einsum("bchw,dc->bhwd", x, torch.ones(5, 3)), ("BHWC", (8, 12))),
         (lambda x: tokens(conv(3, 6, kernel_size=2, stride=2)(x)), ("BNC", (4, 6))),
