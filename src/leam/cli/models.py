@@ -177,7 +177,7 @@ def check(
         if pairs:
             (verification,) = verify(
                 [recognizer],
-                read_pairs(pairs, faces),
+                read_pairs(pairs, faces, report),
                 load_detector(detector or DEFAULT_DETECTOR),
                 report,
             )

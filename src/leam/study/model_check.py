@@ -188,13 +188,13 @@ def _is_initial(norm: _BatchNorm) -> bool:
     return not mean.any() and bool((variance == 1).all())
 
 
-def read_pairs(source: Path, folder: Path | None = None) -> Dataset:
+def read_pairs(source: Path, folder: Path | None = None, progress: Progress = silent) -> Dataset:
     """Read a data set that has pairs; see :func:`leam.faces.people.read_dataset`.
 
     Raises:
         InputError: The source cannot be read, or holds no pairs.
     """
-    dataset = read_dataset(source, folder)
+    dataset = read_dataset(source, folder, progress)
     if not dataset.pairs:
         raise InputError(
             f"{source}: holds no pairs; expected LFW's pairs.txt, RFW, the table of BFW, a .bin of InsightFace, or a "
