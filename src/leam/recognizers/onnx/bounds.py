@@ -13,7 +13,7 @@ LARGEST = 1 << 28
 """Largest number of elements of one value, and of all values of one face together: far more than a face network has."""
 
 
-class Bounded(TorchDispatchMode):
+class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses, before it runs, an operation whose result would have too many elements.
 
     Raises:

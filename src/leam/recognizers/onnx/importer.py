@@ -97,7 +97,7 @@ class Importer:
         with blaming(self._name, node):
             module, arguments = self._build(node, inputs)
             module.eval()
-            with Bounded() if isinstance(module, _GROWING) else nullcontext():
+            with Bounded() if isinstance(module, _GROWING) else nullcontext():  # type: ignore[no-untyped-call]
                 outputs = module(*arguments)
             outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
             for place, name in enumerate(node.outputs[len(outputs) :], len(outputs) + 1):

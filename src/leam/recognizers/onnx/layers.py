@@ -88,7 +88,7 @@ class Reshape(PerBatch):
 
     batch: tuple[int, int, int] | None = None
 
-    def forward(self, x: Tensor, shape: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shape: Tensor) -> Tensor:  # type: ignore[override]
         """Reshape ``x`` to a shape, int64 on the CPU; -1 is inferred."""
         sizes = written_shape(x, shape, zero_is_zero=self.attributes["allowzero"])
         if self.batch is not None:
@@ -121,12 +121,17 @@ class DynamicQuantization(PerBatch):
 
     batch: tuple[int, int] | None = None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """From any shape to the quantised values, their scale and their zero point, which broadcast against them."""
         axis, each = self.batch or (0, 0)
         if not each or x.shape[axis] == each:
             return quantize_by_range(x, x.detach().amin(), x.detach().amax())
-        faces = x.detach().unflatten(axis, (-1, each)).movedim(axis, 0).flatten(1)
+        faces = (
+            x.detach()
+            .reshape(*x.shape[:axis], -1, each, *x.shape[axis + 1 :])
+            .movedim(axis, 0)
+            .flatten(1)
+        )
         shape = [1] * x.ndim
         shape[axis] = -1
         low, high = (

@@ -29,7 +29,7 @@ def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     return lambda *inputs: reduce(function, together(*inputs))
 
 
-for _name, _function in {
+_UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Acosh": torch.acosh,
@@ -62,10 +62,11 @@ for _name, _function in {
     "Sqrt": torch.sqrt,
     "Tan": torch.tan,
     "Tanh": torch.tanh,
-}.items():
+}
+for _name, _function in _UNARY.items():
     implements(_name)(_unary(_function))
 
-for _name, _function in {
+_BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Add": torch.add,
     "And": torch.logical_and,
     "Equal": torch.eq,
@@ -77,15 +78,17 @@ for _name, _function in {
     "Or": torch.logical_or,
     "Sub": torch.sub,
     "Xor": torch.logical_xor,
-}.items():
-    implements(_name)(_binary(_function))
+}
+for _name, _of_two in _BINARY.items():
+    implements(_name)(_binary(_of_two))
 
-for _name, _function in {
+_VARIADIC: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Max": torch.maximum,
     "Min": torch.minimum,
     "Sum": torch.add,
-}.items():
-    implements(_name)(_variadic(_function))
+}
+for _name, _of_two in _VARIADIC.items():
+    implements(_name)(_variadic(_of_two))
 
 
 @implements("Mean")

@@ -175,8 +175,8 @@ def _attention(
     flat = query.ndim == 3  # noqa: PLR2004  (B, N, heads * d); otherwise (B, heads, N, d)
     q, k, v = query, key, value
     if flat:
-        q = query.unflatten(2, (q_num_heads or 0, -1)).transpose(1, 2)
-        k, v = (part.unflatten(2, (kv_num_heads or 0, -1)).transpose(1, 2) for part in (key, value))
+        q = _heads(query, q_num_heads)
+        k, v = _heads(key, kv_num_heads), _heads(value, kv_num_heads)
     repeats = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1)
     scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
@@ -195,3 +195,8 @@ def _attention(
     blind = (scores == -math.inf).all(-1, keepdim=True)
     attended = torch.softmax(scores.masked_fill(blind, 0), -1).masked_fill(blind, 0) @ v
     return attended.transpose(1, 2).flatten(2) if flat else attended
+
+
+def _heads(x: Tensor, count: int | None) -> Tensor:
+    """``(B, N, heads * d)`` to ``(B, heads, N, d)``."""
+    return x.reshape(*x.shape[:2], count or 1, -1).transpose(1, 2)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from leam.recognizers.onnx.operators.declaration import implements, together
 from leam.recognizers.onnx.operators.windows import torch_padding
 
-_DTYPES = {
+_DTYPES: dict[int, torch.dtype] = {
     onnx.TensorProto.FLOAT: torch.float32,
     # All floating-point numbers are float32.
     onnx.TensorProto.FLOAT16: torch.float32,

@@ -96,7 +96,8 @@ def _conv(
     kernel = kernel_of(weight, kernel_shape)
     at = window(x.shape[2:], kernel, strides, dilations, pads, auto_pad)
     padded = functional.pad(x, torch_padding(at.pads)) if any(map(any, at.pads)) else x
-    return _CONV[len(kernel)](padded, weight, bias, at.strides, 0, at.dilations, group)
+    convolved: Tensor = _CONV[len(kernel)](padded, weight, bias, at.strides, 0, at.dilations, group)
+    return convolved
 
 
 def kernel_of(weight: Tensor, kernel_shape: list[int] | None) -> list[int]:
@@ -133,15 +134,15 @@ def _conv_transpose(
     full = functional.pad(full, torch_padding([(0, more) for more in extra]))
     if auto_pad.startswith("SAME") and output_shape is None:
         output_shape = [n * stride for n, stride in zip(x.shape[2:], at.strides, strict=True)]
-    pads = at.pads
+    sides = at.pads
     if output_shape is not None:
         beyond = [n - size for n, size in zip(full.shape[2:], output_shape, strict=True)]
         # The smaller half is cut off first, and what the input does not reach is added at the end.
         first = [max(0, n) // 2 for n in beyond]
         if auto_pad == "SAME_LOWER":
             first = [max(0, n) - half for n, half in zip(beyond, first, strict=True)]
-        pads = [(half, n - half) for n, half in zip(beyond, first, strict=True)]
-    full = functional.pad(full, torch_padding([(-before, -after) for before, after in pads]))
+        sides = [(half, n - half) for n, half in zip(beyond, first, strict=True)]
+    full = functional.pad(full, torch_padding([(-before, -after) for before, after in sides]))
     return full if bias is None else full + bias.view(-1, *[1] * len(kernel))
 
 
@@ -162,7 +163,8 @@ def _global_max_pool(x: Tensor) -> Tensor:
 
 @implements("GlobalLpPool")
 def _global_lp_pool(x: Tensor, *, p: int = 2) -> Tensor:
-    return torch.linalg.vector_norm(x, p, dim=tuple(range(2, x.ndim)), keepdim=True)
+    pooled: Tensor = torch.linalg.vector_norm(x, p, dim=tuple(range(2, x.ndim)), keepdim=True)
+    return pooled
 
 
 @implements("AveragePool")
@@ -216,7 +218,7 @@ def _summed(x: Tensor, at: Window) -> Tensor:
     """Sums over the windows of a padded input."""
     ones = torch.ones(1, 1, *at.kernel, dtype=x.dtype, device=x.device)
     conv = _CONV[len(at.kernel)]
-    summed = conv(x.reshape(-1, 1, *x.shape[2:]), ones, None, at.strides, 0, at.dilations)
+    summed: Tensor = conv(x.reshape(-1, 1, *x.shape[2:]), ones, None, at.strides, 0, at.dilations)
     return summed.reshape(*x.shape[:2], *summed.shape[2:])
 
 
