@@ -99,8 +99,11 @@ def smooth(maps: Sequence[Tensor], size: Size) -> Tensor:
     A strided convolution or pooling reads the cells of its input unevenly, so that gradients before it repeat with a
     period of two cells (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016). The filter's response
     at a period of p cells is ``cos(pi / p) ** 2``: it removes that lattice and the scattered pixels of critical masks,
-    and blurs the rest. Outermost cells are repeated at the border.
+    and blurs the rest. Outermost cells are repeated at the border. Layers that all have one grid size are not
+    filtered: no stride lies between them.
     """
+    if len(_places_by_size(maps)) == 1:
+        return sizes(maps, size)
     return sizes([binomial(layer) for layer in maps], size)
 
 
