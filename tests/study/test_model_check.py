@@ -49,7 +49,7 @@ class _Layers(nn.Module):
         (lambda x: torch.relu(x - 1e6), "two different pictures give one embedding"),
         (lambda x: x / x.new_zeros(1), "embeddings are not finite"),
         (lambda x: x + torch.rand(1) * x.std(), "one picture gives different embeddings"),
-        (lambda x: x - x.mean(0), "depends on the others in its batch"),
+        (lambda x: x - x.mean(0), "the embedding of a picture depends on the others"),
     ],
     ids=["dead", "not finite", "random", "mixing"],
 )

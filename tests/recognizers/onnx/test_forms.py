@@ -96,7 +96,7 @@ def test_resize_of_a_crop(agrees, opset):
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
-@pytest.mark.parametrize("scales", [DOUBLE, (1, 1, 3, 1), HALF])
+@pytest.mark.parametrize("scales", [DOUBLE, (1, 1, 3, 1), HALF, (1, 1, 0.6, 0.35)])
 @pytest.mark.parametrize(("operator", "opset"), [("Resize", 10), ("Upsample", 9)])
 def test_old_resizes_are_asymmetric(agrees, operator, opset, scales, mode):
     if operator == "Upsample" and min(scales) < 1:
@@ -204,6 +204,11 @@ FORMS = {
 def test_forms(agrees, form):
     attributes, stored = FORMS[form]
     agrees(Network([node(form.split()[0], ["c", *stored], ["f"], **attributes)], stored, opset=21))
+
+
+def test_groups_have_scales_of_their_own_in_opset_18(agrees):
+    made = node("GroupNormalization", ["c", "g", "b"], ["f"], num_groups=2)
+    agrees(Network([made], {"g": (2,), "b": (2,)}, opset=18))
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
