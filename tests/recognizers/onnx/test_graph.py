@@ -144,6 +144,20 @@ def test_input_of_another_size_is_refused(load):
         load(parse("z = Flatten(x)"), input_size=(9, 8))
 
 
+@pytest.mark.parametrize(
+    ("given", "channels", "message"),
+    [
+        ("float[1,1,8,8] x", "RGB", 'expects 1 colour channels; set the card\'s channels to "GRAY"'),
+        ("float[1,8,8,1] x", "BGR", 'expects 1 colour channels; set the card\'s channels to "GRAY"'),
+        ("float[1,3,8,8] x", "GRAY", "expects 3 colour channels; set the card's channels to "),
+    ],
+)
+def test_another_number_of_colour_channels_is_refused(load, given, channels, message):
+    one = {"mean": (127.5,), "std": (127.5,)} if channels == "GRAY" else {}
+    with pytest.raises(ModelError, match=message):
+        load(parse("z = Flatten(x)", given=given), channels=channels, **one)
+
+
 def test_two_images_are_refused(load):
     with pytest.raises(
         ModelError, match="expected a graph with one input, the image; this one has x, y"

@@ -83,6 +83,11 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
     sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
     (channels, *expected), rank = card.input_shape, 4
     channels_last = len(sizes) == rank and sizes[3] == channels and sizes[1] != channels
+    if len(sizes) == rank and channels not in (sizes[1], sizes[3]) and 4 - channels in sizes[1::2]:
+        wanted = '"RGB" or "BGR"' if card.channels == "GRAY" else '"GRAY"'
+        raise ModelError(
+            f"{card.name}: the graph expects {4 - channels} colour channels; set the card's channels to {wanted}"
+        )
     spatial = sizes[1:3] if channels_last else sizes[2:4]
     for wanted, given in zip(spatial, expected, strict=False):
         if wanted > 0 and wanted != given:

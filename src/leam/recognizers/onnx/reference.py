@@ -108,7 +108,7 @@ def _verdict(
         expected = f"at most {TOLERANCE}" if limit is None else f"at least {limit}"
         raise ModelError(
             f"{card.name}: the embeddings differ from onnxruntime's ({found}, expected {expected}); "
-            "report the file, or load it with trust=True"
+            "report the file, or load it with --trust (in Python, trust=True)"
         )
     return f"equals onnxruntime on two random pictures ({found})"
 
