@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -305,6 +304,8 @@ def _at(data: bytes, offset: int) -> io.BytesIO:
 
 def _decode_deep(data: bytes, orientation: int) -> tuple[Picture, str]:
     """Decode through OpenCV, which keeps all bits."""
+    import cv2  # noqa: PLC0415  slow to import
+
     values: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise UnidentifiedImageError

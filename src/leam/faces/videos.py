@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +34,8 @@ def sampled_frames(path: Path, count: int = FRAMES) -> list[int]:
     Raises:
         ImageError: The video cannot be opened, or does not say how many frames it has.
     """
+    import cv2  # noqa: PLC0415  slow to import
+
     with _opened(path) as capture:
         total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if total <= 0:
@@ -53,6 +54,8 @@ def read_frame(path: Path, number: int) -> NDArray[np.uint8]:
     Raises:
         ImageError: The video cannot be opened, or has no such frame.
     """
+    import cv2  # noqa: PLC0415  slow to import
+
     with _opened(path) as capture:
         capture.set(cv2.CAP_PROP_POS_FRAMES, number)
         decoded, frame = capture.read()
@@ -63,6 +66,8 @@ def read_frame(path: Path, number: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    import cv2  # noqa: PLC0415  slow to import
+
     # OpenCV would also open addresses, cameras and playlists: only regular files that are videos are given to it.
     with open_regular(path) as stream:
         head = stream.read(32)

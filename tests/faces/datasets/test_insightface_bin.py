@@ -75,6 +75,7 @@ class Hostile:
         (([Hostile(), b"a"], [True]), "it contains (posix|nt).system"),
         ((PICTURES, SAME[:3]), "it has 8 pictures for 3 pairs"),
         ((PICTURES, ["yes"] * 4), "it contains something else than booleans"),
+        ((PICTURES, np.array([1, 1, 0, 1])), "it contains something else than booleans"),
         ((PICTURES, [2] * 4), "it contains something else than booleans"),
         ((PICTURES, [[True]] * 4), "it contains something else than booleans|has 8"),
         ((["text"] * 8, SAME), "it contains something else than the bytes of a picture"),

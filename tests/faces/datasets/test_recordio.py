@@ -93,6 +93,11 @@ def test_people_of_labels(tmp_path, index):
         np.testing.assert_array_equal(pixels, picture(int(sample.image[-6:])))
 
 
+def test_a_first_picture_with_several_labels_is_no_index(tmp_path):
+    path = write(tmp_path / "a.rec", labelled((1.0, 2.0), (1.0, 3.0), 0.0))
+    assert shown(read_dataset(path)) == {"0": ["000002"], "1": ["000000", "000001"]}
+
+
 def test_keys_in_any_order(tmp_path):
     path = write(tmp_path / "a.rec", labelled(0.0, 0.0, 1.0), keys=[30, 10, 20])
     assert shown(read_dataset(path)) == {"0": ["000010", "000030"], "1": ["000020"]}

@@ -165,8 +165,6 @@ def _level_of_people(folders: Collection[Parts]) -> int:
 
 
 def _are_groups(here: Collection[Parts], below: Collection[Parts]) -> bool:
-    if len(here) == 1:
-        return True
     counts = Counter(parts[-1] for parts in below)
     repeated = sum(count > 1 for count in counts.values())
     sessions = 2 * repeated >= len(counts)

@@ -195,7 +195,8 @@ def _parts(stream: BinaryIO, path: Path, offset: int) -> list[tuple[int, int]]:
         parts.append((offset + _HEAD.size, length))
         if kind in {_WHOLE, _LAST}:
             return parts
-        offset += _HEAD.size + (length + 3) // 4 * 4
+        # Records are split at multiples of four, so that only the last part is padded.
+        offset += _HEAD.size + length
 
 
 def _read_index(path: Path, progress: Progress) -> _Index:
