@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from leam.demo import portraits
-from leam.faces.people import read_people
+from leam.faces.people import read_dataset
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import Plan, Settings
@@ -38,7 +38,10 @@ def recognizer(name: str = "tiny", seed: int = 0) -> Recognizer:
 
 
 def plan_of(faces: Path, *recognizers: Recognizer, **settings: object) -> Plan:
-    return plan_study("faces", read_people(faces), recognizers, Settings(**settings))
+    found = read_dataset(faces)
+    return plan_study(
+        "faces", found.samples, recognizers, Settings(**settings), exclusions=found.exclusions
+    )
 
 
 def study(faces: Path, out: Path, *recognizers: Recognizer, **settings: object) -> dict:

@@ -51,10 +51,10 @@ def forbidden(path: Path) -> None:
 
 
 FAULTS = {
-    folder: "is a folder, not a picture",
+    folder: "empty folder",
     pipe: "a pipe or a device, not a file",
     endless: "a pipe or a device, not a file",
-    dangling: "no such file",
+    dangling: "No such file or directory",
     circle: "Too many levels of symbolic links",
     empty: "not a picture that can be read",
     noise: "picture",

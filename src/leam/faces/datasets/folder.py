@@ -141,13 +141,17 @@ def _refusal(entry: os.DirEntry[str], parts: Parts) -> str:
     """Why a file or folder is not used; empty if it is."""
     if entry.name.startswith("."):
         return "hidden"
-    if entry.is_dir():
+    try:
+        is_folder = entry.is_dir()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if is_folder:
         if entry.is_symlink() and Path(entry.path).resolve() in Path(entry.path).absolute().parents:
             return "a link to a folder above"
         return "nested too deeply" if len(parts) >= _MAX_DEPTH else ""
     suffix = _suffix(entry.name)
     if suffix in picture_suffixes() or suffix in _VIDEO_SUFFIXES:
-        return "" if entry.is_file() else "not a file"
+        return "" if entry.is_file() else unreadable(Path(entry.path))
     return unreadable(Path(entry.path))
 
 
