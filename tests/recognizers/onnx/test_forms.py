@@ -190,6 +190,10 @@ FORMS = {
         {"strides": [2, 2], "output_shape": [30, 31], "auto_pad": "SAME_LOWER"},
         {"w": (8, 8, 3, 3)},
     ),
+    "ConvTranspose shaped by an odd number": (
+        {"strides": [2, 2], "output_shape": [32, 33]},
+        {"w": (8, 8, 4, 4)},
+    ),
     "ConvTranspose same": ({"strides": [2, 2], "auto_pad": "SAME_UPPER"}, {"w": (8, 8, 3, 3)}),
     "GroupNormalization": ({"num_groups": 2}, {"g": (8,), "b": (8,)}),
     "InstanceNormalization": ({"epsilon": 0.1}, {"g": (8,), "b": (8,)}),
@@ -215,6 +219,16 @@ def test_groups_have_scales_of_their_own_in_opset_18(agrees):
 def test_blocks(agrees, mode):
     agrees(Network([node("DepthToSpace", ["c"], ["f"], blocksize=2, mode=mode)], channels=2))
     agrees(Network([node("SpaceToDepth", ["c"], ["f"], blocksize=2)], channels=32))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
+def test_negative_padding_crops_first(agrees, mode):
+    nodes = [
+        node("Pad", ["c", "pads"], ["p"], mode=mode),
+        node("Conv", ["p", "w"], ["f"], strides=[2, 2]),
+    ]
+    stored = {"pads": np.array([0, 0, 2, -3, 0, 0, -1, 2]), "w": (8, 8, 3, 3)}
+    agrees(Network(nodes, stored, opset=19))
 
 
 def test_quick_gelu(agrees):
@@ -331,11 +345,13 @@ def test_weights_that_depend_on_the_picture_need_a_free_batch(load):
         (node("Elu", ["c"], ["f"], beta=2.0), "operator Elu is not supported .attribute beta = 2.0"),
         (node("Gelu", ["c"], ["f"], approximate="odd"), r"approximate = 'odd': input should be 'none' or"),
         (node("Resize", ["c", "", "k"], ["f"], mode="odd"), r"attribute mode = 'odd': input should be"),
+        (node("MaxPool", ["c"], ["f"], kernel_shape=[2, 2], dilations=[2, 2], auto_pad="SAME_LOWER"),
+         "attribute auto_pad = 'SAME_LOWER' with dilations"),
         (node("Relu", ["c", "k"], ["f"]), "operator Relu is not supported .with 2 inputs; supported: 1"),
         (node("AveragePool", ["c"], ["f"]), "operator AveragePool cannot run .attribute kernel_shape is"),
         (node("Conv", ["c", "", "k"], ["f"]), "operator Conv cannot run .input weight is missing"),
     ],
-    ids=["attribute", "value", "mode", "inputs", "missing attribute", "missing input"],
+    ids=["attribute", "value", "mode", "padding", "inputs", "missing attribute", "missing input"],
 )  # fmt: skip
 def test_what_is_not_supported_is_named(load, made, complaint):
     with pytest.raises(ModelError, match=complaint):

@@ -286,7 +286,10 @@ def _padded(x: Tensor, pads: list[int], axes: Sequence[int], mode: str, value: f
         )
     for axis, (before, after) in pairs.items():
         if before or after:
-            size = x.shape[axis]
+            # A negative padding crops first: what is cut off is not repeated.
+            start, end = max(0, -before), x.shape[axis] - max(0, -after)
+            x = x.narrow(axis, start, end - start)
+            before, after, size = max(0, before), max(0, after), end - start
             at = torch.arange(-before, size + after, device=x.device)
             if mode == "edge":
                 at = at.clamp(0, size - 1)

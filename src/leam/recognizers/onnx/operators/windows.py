@@ -137,9 +137,9 @@ def _conv_transpose(
     sides = at.pads
     if output_shape is not None:
         beyond = [n - size for n, size in zip(full.shape[2:], output_shape, strict=True)]
-        # The smaller half is cut off first, and what the input does not reach is added at the end.
+        # The larger half is cut off first, and what the input does not reach is added at the end.
         first = [max(0, n) // 2 for n in beyond]
-        if auto_pad == "SAME_LOWER":
+        if auto_pad != "SAME_UPPER":
             first = [max(0, n) - half for n, half in zip(beyond, first, strict=True)]
         sides = [(half, n - half) for n, half in zip(beyond, first, strict=True)]
     full = functional.pad(full, torch_padding([(-before, -after) for before, after in sides]))
@@ -179,7 +179,7 @@ def _average_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> Tensor:
-    at = window(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
+    at = _pooling_window(x, kernel_shape, strides, dilations, pads, auto_pad)
     padded = any(map(any, at.pads))
     if at.kernel == list(x.shape[2:]) and not padded:
         return spatial_mean(x)
@@ -208,10 +208,25 @@ def _lp_pool(
     auto_pad: AutoPad = "NOTSET",
     ceil_mode: bool = False,
 ) -> Tensor:
-    at = window(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
+    at = _pooling_window(x, kernel_shape, strides, dilations, pads, auto_pad)
     over = _overhang(at, x.shape[2:]) if ceil_mode else [0] * len(at.kernel)
     sides = [(b, a + more) for (b, a), more in zip(at.pads, over, strict=True)]
     return _summed(functional.pad(x.abs().pow(p), torch_padding(sides)), at).pow(1 / p)
+
+
+def _pooling_window(
+    x: Tensor,
+    kernel: list[int],
+    strides: list[int] | None,
+    dilations: list[int] | None,
+    pads: list[int] | None,
+    auto_pad: AutoPad,
+) -> Window:
+    at = window(x.shape[2:], kernel, strides, dilations, pads, auto_pad)
+    if auto_pad.startswith("SAME") and set(at.dilations) != {1}:
+        # ONNX's reference pads for the dilated window, onnxruntime for the kernel.
+        raise NotImplementedError(f"attribute auto_pad = {auto_pad!r} with dilations")
+    return at
 
 
 def _summed(x: Tensor, at: Window) -> Tensor:
@@ -250,7 +265,7 @@ def _max_pool(
     storage_order: Literal[0, 1] = 0,
     outputs: tuple[bool, ...],
 ) -> tuple[Tensor, ...]:
-    at = window(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
+    at = _pooling_window(x, kernel_shape, strides, dilations, pads, auto_pad)
     over = _overhang(at, x.shape[2:]) if ceil_mode else [0] * len(at.kernel)
     sides = [(b, a + more) for (b, a), more in zip(at.pads, over, strict=True)]
     values = x if x.is_floating_point() else x.to(torch.float32)
