@@ -114,6 +114,26 @@ def test_ambiguous_resize_is_refused(load):
         load(resized(13, attributes, scales=ODD))
 
 
+def cropped(roi, mode, sizes):
+    attributes = {"mode": mode, "coordinate_transformation_mode": "tf_crop_and_resize"}
+    attributes |= {"nearest_mode": "floor"} if mode == "nearest" else {}
+    nodes = [
+        node("Resize", ["c", "roi", "", "sizes"], ["r"], **attributes),
+        node("Conv", ["r", "w"], ["f"], strides=[2, 2]),
+    ]
+    stored = {"w": (8, 8, 3, 3), "roi": float32(*roi), "sizes": np.array(sizes)}
+    return Network(nodes, stored, opset=19)
+
+
+def test_places_are_rounded_as_onnxruntime_does(agrees):
+    agrees(cropped((0, 0, 0.1, -0.2, 1, 1, 0.8, 1.3), "nearest", (1, 8, 7, 25)))
+
+
+def test_a_crop_that_keeps_its_size_is_refused(load):
+    with pytest.raises(ModelError, match="with a roi on axis 2, which keeps its size"):
+        load(cropped((0, 0, 0.1, 0.1, 1, 1, 0.8, 0.9), "linear", (1, 8, SIDE, 8)))
+
+
 NORM = {"g": (8,), "b": (8,), "m": (8,), "v": np.ones(8, np.float32)}
 STATISTICS = ["c", "g", "b", "m", "v"]
 
