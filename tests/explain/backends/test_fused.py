@@ -267,7 +267,7 @@ def test_a_hook_that_comes_later_is_obeyed(chips):
 
 
 class Turning(nn.Module):
-    """A network that goes another way for other inputs."""
+    """A network that goes another way for any picture that is not black."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ class Turning(nn.Module):
 
     def forward(self, x):
         y = self.conv(x)
-        y = self.bn(y * 2) if bool(x.abs().sum() > 0) else self.bn(y)
+        y = self.bn(y * 2) if bool((x > -1).any()) else self.bn(y)
         return self.fc(y.flatten(1))
 
 
