@@ -123,7 +123,7 @@ def test_few_people_are_shown_once(context, plan, folder, tmp_path):
 
 def test_pictures_that_are_gone_leave_the_gallery_empty(plan, folder, tmp_path):
     moved = plan.model_copy(
-        update={"images": tuple(i.model_copy(update={"path": "gone.png"}) for i in plan.images)}
+        update={"images": tuple(dataclasses.replace(i, path="gone.png") for i in plan.images)}
     )
     found = gallery(_copy(moved, folder, tmp_path), "alpha")
     assert (found.most, found.least) == ([], [])

@@ -526,8 +526,8 @@ def test_provenance(boxes):
     assert rows["probes"] == "none"
     assert rows["transfer"] == "yes"
     assert found.tables[0][-3:] == [
-        ("alpha", f"licence of alpha; example.org; sha256 {'0' * 64}"),
-        ("beta", f"licence not stated; sha256 {'1' * 64}"),
-        ("gamma", f"licence of gamma; sha256 {'2' * 64}"),
+        ("alpha", f"licence of alpha; example.org; sha256 {'0' * 64}; float32"),
+        ("beta", f"licence not stated; sha256 {'1' * 64}; float32"),
+        ("gamma", f"licence of gamma; sha256 {'2' * 64}; float32"),
     ]
     assert found.texts[-1].endswith("or render it again with --no-faces.")
