@@ -77,7 +77,7 @@ def test_mistakes_of_study(leam, complaint, monkeypatch, tmp_path, portrait):
     (tmp_path / "faces" / "Ann" / "a.png").write_bytes(portrait.read_bytes())
     for arguments, message in (
         (("empty", "--out", "run"), "empty: no pictures found"),
-        (("nowhere", "--out", "run"), "nowhere: no such folder or table"),
+        (("nowhere", "--out", "run"), "nowhere: no such folder or file"),
         (("faces", "--out", "foreign"), "foreign: "),
         (("faces", "--out", "run"), "no person with two usable pictures"),
         (("faces", "--out", "run2", "--models", ","), "at least one"),
@@ -120,7 +120,7 @@ def settings(monkeypatch):
     """The settings that ``leam study`` would use."""
     found = []
 
-    def stop(_source, _samples, _recognizers, settings):
+    def stop(_source, _samples, _recognizers, settings, **_):
         found.append(settings)
         raise InputError("stopped")
 
