@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from leam.errors import ModelError, WeightsError
@@ -357,6 +358,38 @@ def test_weights_that_depend_on_the_picture_need_a_free_batch(load):
         ModelError, match=r"written for a batch of one.*export it with a free batch"
     ):
         load(Network(nodes, {"w": (8, 8, 3, 3)}))
+
+
+def test_rows_of_tokens_that_come_first_are_not_mixed(load):
+    """(N, 1, C) to the rows (N, C), which a dense layer takes: the optimiser of onnxruntime writes such shapes."""
+    places = SIDE * SIDE
+    nodes = [
+        node("Reshape", ["c", "planes"], ["q"]),
+        node("Transpose", ["q"], ["t"], perm=[2, 0, 1]),
+        node("Reshape", ["t", "rows"], ["r"]),
+        node("Gemm", ["r", "w"], ["g"]),
+        node("Reshape", ["g", "tokens"], ["u"]),
+        node("Transpose", ["u"], ["v"], perm=[1, 2, 0]),
+        node("Reshape", ["v", "grid"], ["f"]),
+    ]
+    stored = {"planes": [0, 8, places], "rows": [places, 8], "tokens": [places, 1, 8]}
+    stored = {k: np.array(v) for k, v in (stored | {"grid": [1, 8, SIDE, SIDE]}).items()}
+    module = load(Network(nodes, {**stored, "w": (8, 8)})).module
+    faces = torch.randn(3, 3, SIDE, SIDE)
+    alone = torch.cat([module(face[None]) for face in faces])
+    torch.testing.assert_close(module(faces), alone)
+
+
+def test_nodes_in_any_order_are_sorted(load):
+    """Converters to half precision append the cast of the input."""
+    model = Network([node("Tanh", ["c"], ["f"])]).model
+    expected = load(model).embed(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    found = load(model, trust=False)
+    assert found.reference.startswith("equals")
+    assert found.embed(np.zeros((1, SIDE, SIDE, 3), np.uint8)).equal(expected)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def agrees(found, tmp_path):
     )
     (wanted,) = session.run(None, {"x": x.numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(load(found, tmp_path).forward(x), wanted, atol=1e-4)
+        ours = load(found, tmp_path).forward(x)
+        np.testing.assert_allclose(ours, wanted, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,17 @@ def test_products_and_gelus(tmp_path):
     agrees(found, tmp_path)
 
 
+@pytest.mark.parametrize(("left", "right"), [(0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_products_of_turned_tensors(left, right, first, second, tmp_path):
+    """Of planes whose rows may be the first axis."""
+    found = model("r = Transpose<perm=[2, 0, 1, 3]>(x) z = Flatten(y)")
+    given = ["r" if turned else "x" for turned in (left, right)]
+    fused(found, *given, outputs=["y"], place=1, operator="FusedMatMul",
+          transA=first, transB=second, transBatchA=left, transBatchB=right)  # fmt: skip
+    agrees(found, tmp_path)
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -103,6 +115,54 @@ def test_dense_layers_with_activations(attributes, tmp_path):
         found, "f", "w", "bias", outputs=["g"], place=1, operator="FusedGemm", **attributes
     )  # fmt: skip
     agrees(found, tmp_path)
+
+
+TOKENS = "r = Reshape(x, shape) k = Transpose<perm=[0, 2, 1]>(r)"
+
+
+def tokens(body, **weights):
+    """64 tokens of 3 channels, multiplied by a matrix to 8 channels."""
+    found = model(f"{TOKENS} t = MatMul(k, m) {body}", m=(3, 8), **weights)
+    shape = numpy_helper.from_array(np.array([0, 3, 64]), "shape")
+    found.graph.initializer.append(shape)
+    return found
+
+
+@pytest.mark.parametrize("attributes", [{}, {"scale": 0.7}, {"unidirectional": 1}], ids=str)
+def test_attention_with_joined_weights(attributes, tmp_path):
+    found = tokens("z = Flatten(c)", w=(8, 24), bias=(24,))
+    fused(found, "t", "w", "bias", place=3, operator="Attention", num_heads=2, **attributes)
+    agrees(found, tmp_path)
+
+
+@pytest.mark.parametrize("bias", [[], ["bias"]])
+def test_attention_of_queries_keys_and_values(bias, tmp_path):
+    found = tokens("v = Neg(t) q = Abs(t) z = Flatten(c)", bias=(24,))
+    fused(found, "q", "t", "v", *bias, place=5, operator="MultiHeadAttention", num_heads=4)
+    agrees(found, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("bits", "zeros"),
+    [(4, "none"), (4, "packed"), (4, "float"), (8, "none"), (8, "packed")],
+)
+def test_weights_of_a_few_bits(bits, zeros, tmp_path):
+    found = model("f = Flatten(x) z = Identity(c)", scale=(5 * 6,))
+    generator, size = np.random.default_rng(0), 32 * bits // 8
+    packed = generator.integers(0, 256, (5, 6, size), np.uint8)
+    found.graph.initializer.append(numpy_helper.from_array(packed, "packed"))
+    given = ["f", "packed", "scale"]
+    if zeros != "none":
+        points = (
+            generator.integers(0, 256, 5 * -(-6 * bits // 8), np.uint8)
+            if zeros == "packed"
+            else generator.normal(8, 1, 5 * 6).astype(np.float32)
+        )
+        found.graph.initializer.append(numpy_helper.from_array(points, "zeros"))
+        given.append("zeros")
+    fused(found, *given, place=1, operator="MatMulNBits", K=192, N=5, bits=bits, block_size=32)
+    agrees(found, tmp_path)
+    assert "Linear" in str(load(found, tmp_path).module)
 
 
 @pytest.mark.parametrize("inputs", [("x", "w"), ("x", "w", "b", "s")])
@@ -126,9 +186,15 @@ def test_values_within_a_fused_node_do_not_replace_others(tmp_path):
         ("FusedConv", {"activation": "Clip", "activation_params": [0.1]}, "1 activation_params"),
         ("FusedConv", {"activation": "LeakyRelu"}, "0 activation_params"),
         ("FusedGemm", {}, "attribute activation is missing"),
-        ("FusedMatMul", {"transBatchA": 1}, "attribute transBatchA = 1: "),
         ("FusedConv", {"odd": [1]}, r"attribute odd = \[1\]"),
-        ("Attention", {}, "supported"),
+        ("Attention", {}, "attribute num_heads is missing"),
+        ("Attention", {"num_heads": 2, "do_rotary": 1}, "attribute do_rotary = 1"),
+        (
+            "Attention",
+            {"num_heads": 2, "qkv_hidden_sizes": [4, 4, 8]},
+            "attribute qkv_hidden_sizes",
+        ),
+        ("PackedAttention", {}, "supported"),
     ],
 )
 def test_other_forms_are_refused_by_name(operator, attributes, reason, tmp_path):

@@ -147,8 +147,16 @@ def test_input_of_another_size_is_refused(load):
 @pytest.mark.parametrize(
     ("given", "channels", "message"),
     [
-        ("float[1,1,8,8] x", "RGB", 'expects 1 colour channels; set the card\'s channels to "GRAY"'),
-        ("float[1,8,8,1] x", "BGR", 'expects 1 colour channels; set the card\'s channels to "GRAY"'),
+        (
+            "float[1,1,8,8] x",
+            "RGB",
+            'expects 1 colour channels; set the card\'s channels to "GRAY"',
+        ),
+        (
+            "float[1,8,8,1] x",
+            "BGR",
+            'expects 1 colour channels; set the card\'s channels to "GRAY"',
+        ),
         ("float[1,3,8,8] x", "GRAY", "expects 3 colour channels; set the card's channels to "),
     ],
 )

@@ -119,6 +119,43 @@ def test_the_range_of_each_face_is_its_own(quantised, load):
     torch.testing.assert_close(module(faces), alone)
 
 
+def attending():
+    """Tokens ``(N, B, C)``, the order of torch's attention; their rows ``(N * B, C)`` mix the faces."""
+    nodes = [
+        node("Flatten", ["r"], ["rows"], axis=2),
+        node("MatMul", ["rows", "w"], ["products"]),
+        node("Reshape", ["products", "tokens"], ["t"]),
+    ]
+    return Network(
+        [
+            node("Reshape", ["c", "planes"], ["q"]),
+            node("Transpose", ["q"], ["r"], perm=[2, 0, 1]),
+            *nodes,
+            node("Transpose", ["t"], ["u"], perm=[1, 2, 0]),
+            node("Reshape", ["u", "grid"], ["f"]),
+        ],
+        {
+            "planes": np.array([0, 8, SIDE * SIDE]),
+            "w": (8, 8),
+            "tokens": np.array([SIDE * SIDE, -1, 8]),
+            "grid": np.array([0, 8, SIDE, SIDE]),
+        },
+    )
+
+
+def test_the_faces_of_merged_rows_keep_ranges_of_their_own(tmp_path, load):
+    import onnx
+
+    source, target = tmp_path / "float.onnx", tmp_path / "quantised.onnx"
+    onnx.save(attending().model, source)
+    quantization.quantize_dynamic(source, target, weight_type=INT8)
+    module = load(onnx.load(target)).module
+    faces = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    faces[1] *= 10
+    alone = torch.cat([module(face[None]) for face in faces])
+    torch.testing.assert_close(module(faces), alone)
+
+
 def test_rounding_has_the_gradient_of_the_identity_within_the_range():
     quantise = OPERATORS.find("QuantizeLinear", 13).function
     x = torch.tensor([-20.0, -1.26, 0.3, 2.0, 40.0], requires_grad=True)
@@ -126,6 +163,26 @@ def test_rounding_has_the_gradient_of_the_identity_within_the_range():
     assert y.tolist() == [0, 115, 131, 148, 255]
     (gradient,) = torch.autograd.grad(y.sum(), x)
     torch.testing.assert_close(gradient, torch.tensor([0, 10.0, 10, 10, 0]))
+
+
+def test_quantised_convolutions_with_channels_last(quantised, agrees_nearly, tmp_path):
+    """As onnxruntime's optimiser writes them."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    model = quantised("QOperator", activation_type=UINT8, weight_type=UINT8)
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    found = onnx.load(tmp_path / "optimised.onnx")
+    if not any(
+        each.domain == "com.microsoft" and each.op_type == "QLinearConv"
+        for each in found.graph.node
+    ):
+        pytest.skip("this processor has other kernels")
+    agrees_nearly(found)
 
 
 def test_numbers_are_rounded_before_the_zero_point_is_added():

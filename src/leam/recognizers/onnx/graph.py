@@ -168,9 +168,9 @@ def _free_batch(card: Card, graph: Graph, runs: Mapping[str, Run], faces: Tensor
         module = graph.get_submodule(step.name)
         try:
             if isinstance(module, PerBatch):
-                inputs = [graph.value(name, values) for name in step.inputs]
-                shape = inputs[0].shape
-                module.free(runs[step.name], Run(shape, shape, [*inputs, None][1]))
+                source, *others = [graph.value(name, values) for name in step.inputs]
+                second = others[0] if others else None
+                module.free(runs[step.name], Run(source, source.shape, second))
             values.update(graph.run(step, values, faces.device))
         except (IndexError, RuntimeError, ValueError) as error:
             raise ModelError(

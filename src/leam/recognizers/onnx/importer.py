@@ -15,7 +15,7 @@ from leam.recognizers.onnx.bounds import LARGEST, Bounded
 from leam.recognizers.onnx.layers import LAYERS, PER_BATCH, PerBatch, Run
 from leam.recognizers.onnx.module import Graph, Node, Operation, needed, without_trailing
 from leam.recognizers.onnx.operators import OPERATORS
-from leam.recognizers.onnx.reading import STANDARD_DOMAINS, to_tensor
+from leam.recognizers.onnx.reading import STANDARD_DOMAINS, captured, to_tensor
 from leam.recognizers.onnx.rewrites import standard_nodes
 
 _IF = "If"
@@ -104,7 +104,7 @@ class Importer:
                 if name:
                     raise NotImplementedError(f"with output {place}, {name}")
         if isinstance(module, PerBatch) and isinstance(inputs[0], Tensor):
-            self.runs[node.name] = Run(inputs[0].shape, outputs[0].shape, ([*inputs, None])[1])
+            self.runs[node.name] = Run(inputs[0], outputs[0].shape, ([*inputs, None])[1])
         results = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
         if not any(name in self.values for name in node.inputs):
             self._constants.update(results)
@@ -214,20 +214,6 @@ def nodes_of(
             )
         )
     return nodes
-
-
-def captured(value: object) -> set[str]:
-    """Names of the values that a subgraph reads and does not itself compute."""
-    if not isinstance(value, onnx.GraphProto):
-        return set()
-    own = {tensor.name for tensor in value.initializer}
-    own |= {name for node in value.node for name in node.output}
-    read = {name for node in value.node for name in node.input}
-    read |= {result.name for result in value.output}
-    for node in value.node:
-        for attribute in node.attribute:
-            read |= captured(attribute.g) if attribute.HasField("g") else set()
-    return read - own - {""}
 
 
 def _layer_name(name: str) -> str:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.recognizers.onnx.module import Operation
-from leam.recognizers.onnx.operators.quantisation import quantize_by_range
+from leam.recognizers.onnx.operators.declaration import MICROSOFT
+from leam.recognizers.onnx.operators.quantisation import quantize_by_range, unpacked
 from leam.recognizers.onnx.operators.shapes import written_shape
 from leam.recognizers.onnx.operators.windows import kernel_of, torch_padding, window
 from leam.weights.checkpoints import without_traces
@@ -64,11 +65,49 @@ class Shift(nn.Module):
 
 @dataclass(frozen=True)
 class Run:
-    """The shapes of one run of a node: of its first input and of its first output, and its second input."""
+    """One run of a node: its first input, the shape of its first output, and its second input."""
 
-    source: torch.Size
+    source: Tensor
     result: torch.Size
     second: Tensor | None
+
+
+@dataclass(frozen=True)
+class BatchAxis:
+    """The axis of a value that grows with the batch: it has the order ``(outer, faces, inner)``.
+
+    Attributes:
+        axis: The axis.
+        outer: Number of groups of faces; more than 1 if the batch was merged with an axis before it, as in the rows of
+            tokens ``(N, B, C)``.
+        inner: Number of neighbouring places of one face.
+    """
+
+    axis: int
+    outer: int
+    inner: int
+
+    def split(self, x: Tensor) -> Tensor:
+        """``(..., outer * B * inner, ...)`` to ``(..., outer, B, inner, ...)``."""
+        return x.reshape(
+            *x.shape[: self.axis], self.outer, -1, self.inner, *x.shape[self.axis + 1 :]
+        )
+
+
+def _batch_axis(one: Tensor, two: Tensor) -> BatchAxis | None:
+    """The axis that grows with the batch, from the values for one face and for two of which it is the first."""
+    pairs = enumerate(zip(one.shape, two.shape, strict=True))
+    axis = next((axis for axis, (m, n) in pairs if m != n), None)
+    if axis is None or two.shape[axis] != 2 * one.shape[axis]:
+        return None
+    each, scale = one.shape[axis], float(one.abs().max()) or 1.0
+    orders = [BatchAxis(axis, n, each // n) for n in range(1, each + 1) if each % n == 0]
+
+    def error(order: BatchAxis) -> float:
+        first = order.split(two).select(axis + 1, 0).reshape(one.shape)
+        return round(float((first - one).abs().max()) / scale, 3)
+
+    return min(orders, key=error)
 
 
 class PerBatch(Operation):
@@ -100,55 +139,46 @@ class Reshape(PerBatch):
         """Make a shape that was written for one face grow with the batch.
 
         Reshaping keeps the order of elements, so the batch axis of the output is the one with the same number of
-        elements before it as the batch axis of the input.
+        elements before it as the faces of the input. Features remain alone on the last axis.
         """
-        shape, grown = one.second, _grown(one, two)
+        shape, grown = one.second, _batch_axis(one.source, two.source)
         if grown is None or shape is None or not torch.equal(shape, two.second):  # type: ignore[arg-type]
             return
-        before = math.prod(one.source[:grown])
+        before = math.prod(one.source.shape[: grown.axis]) * grown.outer
         out = one.result
         place = next((i for i in range(len(out)) if math.prod(out[:i]) == before), None)
+        if place and place == len(out) - 1:
+            place -= 1
         if place is not None and int(shape[place]) > 0:
-            self.batch = (grown, one.source[grown], place)
+            self.batch = (grown.axis, one.source.shape[grown.axis], place)
 
 
 class DynamicQuantization(PerBatch):
     """Quantisation by the range of the values: that of each face alone, as in a batch of one.
 
     Attributes:
-        batch: The batch axis, and its size for one face; None if the values do not grow with the batch.
+        batch: The axis that grows with the batch; None if the values do not.
     """
 
-    batch: tuple[int, int] | None = None
+    batch: BatchAxis | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         """From any shape to the quantised values, their scale and their zero point, which broadcast against them."""
-        axis, each = self.batch or (0, 0)
-        if not each or x.shape[axis] == each:
+        if self.batch is None:
             return quantize_by_range(x, x.detach().amin(), x.detach().amax())
-        faces = (
-            x.detach()
-            .reshape(*x.shape[:axis], -1, each, *x.shape[axis + 1 :])
-            .movedim(axis, 0)
-            .flatten(1)
-        )
+        axis, outer, inner = self.batch.axis, self.batch.outer, self.batch.inner
+        faces = self.batch.split(x.detach()).movedim(axis + 1, 0).flatten(1)
         shape = [1] * x.ndim
         shape[axis] = -1
         low, high = (
-            bound.repeat_interleave(each).view(shape) for bound in (faces.amin(1), faces.amax(1))
+            bound[None, :, None].expand(outer, -1, inner).reshape(shape)
+            for bound in (faces.amin(1), faces.amax(1))
         )
         return quantize_by_range(x, low, high)
 
     def free(self, one: Run, two: Run) -> None:
         """Find the axis that grows with the batch."""
-        grown = _grown(one, two)
-        self.batch = None if grown is None else (grown, one.source[grown])
-
-
-def _grown(one: Run, two: Run) -> int | None:
-    """The first axis of the input that grows with the batch."""
-    pairs = enumerate(zip(one.source, two.source, strict=True))
-    return next((axis for axis, (m, n) in pairs if m != n), None)
+        self.batch = _batch_axis(one.source, two.source)
 
 
 def _conv(
@@ -219,6 +249,22 @@ def _gemm(
 
 def _matmul(_: Attributes, x: Tensor, weight: Tensor) -> nn.Module | None:
     return _linear(weight.T, None, x) if weight.ndim == 2 else None  # noqa: PLR2004
+
+
+def _matmul_n_bits(
+    attributes: Attributes,
+    x: Tensor,
+    packed: Tensor,
+    scales: Tensor,
+    zeros: Tensor | None = None,
+    groups: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> nn.Module | None:
+    if groups is not None:
+        return None
+    shape, bits = (attributes["N"], attributes["K"]), attributes["bits"]
+    weight = unpacked(packed, scales, zeros, shape, bits, attributes["block_size"])
+    return _linear(weight, bias, x)
 
 
 def _linear(matrix: Tensor, bias: Tensor | None, x: Tensor) -> nn.Module | None:
@@ -295,6 +341,7 @@ LAYERS: dict[str, Builder] = {
     "Gemm": _gemm,
     "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
+    MICROSOFT + "MatMulNBits": _matmul_n_bits,
     "PRelu": _prelu,
     "Relu": _relu,
 }

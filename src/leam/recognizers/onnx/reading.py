@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,20 @@ def to_tensor(proto: onnx.TensorProto) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
 
 
+def captured(value: object) -> set[str]:
+    """Names of the values that a subgraph reads and does not itself compute."""
+    if not isinstance(value, onnx.GraphProto):
+        return set()
+    own = {tensor.name for tensor in value.initializer}
+    own |= {name for node in value.node for name in node.output}
+    read = {name for node in value.node for name in node.input}
+    read |= {result.name for result in value.output}
+    for node in value.node:
+        for attribute in node.attribute:
+            read |= captured(attribute.g) if attribute.HasField("g") else set()
+    return read - own - {""}
+
+
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and its subgraphs."""
     yield graph
@@ -141,13 +157,39 @@ def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
 
 
 def _complete(graph: onnx.GraphProto, path: Path) -> None:
-    """Load a graph's external data, and take its nodes out of training mode."""
+    """Load a graph's external data, sort its nodes, and take them out of training mode."""
+    _sort(graph)
     for tensor in _tensors(graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             _load_external(tensor, path)
     for node in graph.node:
         if node.op_type == "Dropout" and node.domain in STANDARD_DOMAINS:
             del node.input[2:]  # the training mode, in which results are random
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put nodes after those that write what they read, as onnxruntime does; some converters append nodes."""
+    nodes = list(graph.node)
+    writers = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    reads = [
+        {*node.input}.union(*(captured(a.g) for a in node.attribute if a.HasField("g")))
+        for node in nodes
+    ]
+    written: set[str] = set()
+    for node, names in zip(nodes, reads, strict=True):
+        if (names & writers.keys()) - written:
+            break
+        written.update(node.output)
+    else:
+        return
+    before = {
+        place: {writers[name] for name in names if name in writers}
+        for place, names in enumerate(reads)
+    }
+    with suppress(CycleError):  # the import names a value that nothing gives
+        order = list(TopologicalSorter(before).static_order())
+        del graph.node[:]
+        graph.node.extend(nodes[place] for place in order)
 
 
 def _load_external(tensor: onnx.TensorProto, path: Path) -> None:

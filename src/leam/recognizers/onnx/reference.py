@@ -23,9 +23,8 @@ from torch import nn
 from leam.errors import ModelError
 from leam.recognizers.card import Card
 from leam.recognizers.onnx.graph import examples, extra_inputs, image_input
-from leam.recognizers.onnx.importer import captured
 from leam.recognizers.onnx.module import Graph
-from leam.recognizers.onnx.reading import read_onnx
+from leam.recognizers.onnx.reading import captured, read_onnx
 
 TOLERANCE = 1e-3
 """Largest difference of two embeddings, relative to the largest value of onnxruntime's."""

@@ -6,8 +6,11 @@ straight-through estimator, https://arxiv.org/abs/1308.3432).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from leam.recognizers.onnx.operators.declaration import MICROSOFT, implements
 from leam.recognizers.onnx.operators.shapes import dtype_of
@@ -87,3 +90,62 @@ def _along(x: Tensor, values: Tensor | None, axis: int, block_size: int) -> Tens
         shape[axis] = -1
         return values.view(shape)
     return values.reshape(()) if values.numel() == 1 else values
+
+
+@implements(MICROSOFT + "MatMulNBits")
+def _matmul_n_bits(
+    x: Tensor,
+    packed: Tensor,
+    scales: Tensor,
+    zeros: Tensor | None = None,
+    groups: Tensor | None = None,
+    bias: Tensor | None = None,
+    *,
+    K: int,  # noqa: N803  ONNX's names
+    N: int,  # noqa: N803
+    block_size: int,
+    bits: Literal[2, 4, 8] = 4,
+    accuracy_level: int = 0,  # noqa: ARG001  of the product
+    weight_prepacked: Literal[0] = 0,  # noqa: ARG001
+) -> Tensor:
+    if groups is not None:
+        raise NotImplementedError("with input g_idx")
+    weight = unpacked(packed, scales, zeros, (N, K), bits, block_size).to(x.device)
+    return functional.linear(x, weight, bias)
+
+
+def unpacked(
+    packed: Tensor,
+    scales: Tensor,
+    zeros: Tensor | None,
+    shape: tuple[int, int],
+    bits: int,
+    block_size: int,
+) -> Tensor:
+    """The matrix ``(N, K)`` of which each byte holds several numbers, the lowest bits first.
+
+    Args:
+        packed: uint8, with a scale for each block of a row.
+        scales: One for each block.
+        zeros: The zero points, packed like the numbers, or as floating-point numbers; by default the middle of the
+            range.
+        shape: ``(N, K)``.
+        bits: Number of bits of a number.
+        block_size: Number of numbers in a block.
+    """
+    rows, columns = shape
+    blocks = -(-columns // block_size)
+    numbers = _numbers(packed, bits).reshape(rows, blocks, block_size)
+    offset = torch.full((rows, blocks), float(1 << (bits - 1)))
+    if zeros is not None:
+        of_rows = zeros if zeros.is_floating_point() else _numbers(zeros.reshape(rows, -1), bits)
+        offset = of_rows.reshape(rows, -1)[:, :blocks]
+    values = (numbers - offset[..., None]) * scales.reshape(rows, blocks, 1)
+    return values.reshape(rows, -1)[:, :columns]
+
+
+def _numbers(packed: Tensor, bits: int) -> Tensor:
+    """``(..., n)`` uint8 to ``(..., n * 8 / bits)`` float32."""
+    shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
+    numbers = (packed[..., None] >> shifts) & ((1 << bits) - 1)
+    return numbers.flatten(-2).to(torch.float32)

@@ -288,9 +288,8 @@ def _padded(x: Tensor, pads: list[int], axes: Sequence[int], mode: str, value: f
         if before or after:
             # A negative padding crops first: what is cut off is not repeated.
             start, end = max(0, -before), x.shape[axis] - max(0, -after)
-            x = x.narrow(axis, start, end - start)
-            before, after, size = max(0, before), max(0, after), end - start
-            at = torch.arange(-before, size + after, device=x.device)
+            x, size = x.narrow(axis, start, end - start), end - start
+            at = torch.arange(-max(0, before), size + max(0, after), device=x.device)
             if mode == "edge":
                 at = at.clamp(0, size - 1)
             elif mode == "wrap":

@@ -309,15 +309,19 @@ def _fused_matmul(
     alpha: float = 1.0,
     transA: bool = False,  # noqa: N803  ONNX's names
     transB: bool = False,  # noqa: N803
-    transBatchA: Literal[0] = 0,  # noqa: N803, ARG001
-    transBatchB: Literal[0] = 0,  # noqa: N803, ARG001
+    transBatchA: bool = False,  # noqa: N803
+    transBatchB: bool = False,  # noqa: N803
 ) -> Tensor:
     a, b = together(a, b)
-    # A vector stays as it is.
-    a = a.mT if transA and a.ndim > 1 else a
-    b = b.mT if transB and b.ndim > 1 else b
-    product: Tensor = torch.matmul(a, b) * alpha
+    left, right = _turned(a, transA, transBatchA), _turned(b, transB, transBatchB)
+    product: Tensor = torch.matmul(left, right) * alpha
     return product
+
+
+def _turned(x: Tensor, matrix: bool, batch: bool) -> Tensor:  # noqa: FBT001
+    """With its first axis as rows, and with rows as columns, if wanted; a vector stays as it is."""
+    x = x.movedim(0, -2) if batch and x.ndim > 1 else x
+    return x.mT if matrix and x.ndim > 1 else x
 
 
 @implements("Gemm")

@@ -97,3 +97,58 @@ def _skip_layer_normalization(
         "",
         total,
     )
+
+
+@rewrites(MICROSOFT + "Attention")
+def _attention(
+    chain: Chain,
+    x: str,
+    weight: str,
+    bias: str = "",
+    *,
+    num_heads: int,
+    qkv_hidden_sizes: list[int] = [],  # noqa: B006
+    **attributes: Any,  # noqa: ANN401
+) -> str:
+    """Attention of tokens to each other; one matrix holds the weights of queries, keys and values."""
+    if len(set(qkv_hidden_sizes)) > 1:
+        raise NotImplementedError(f"attribute qkv_hidden_sizes = {qkv_hidden_sizes}")
+    joined = chain("MatMul", x, weight)
+    joined = chain("Add", joined, bias) if bias else joined
+    return _attended(chain, chain.several("Split", 3, joined, axis=-1), num_heads, **attributes)
+
+
+@rewrites(MICROSOFT + "MultiHeadAttention")
+def _multi_head_attention(
+    chain: Chain,
+    query: str,
+    key: str,
+    value: str,
+    bias: str = "",
+    *,
+    num_heads: int,
+    **attributes: Any,  # noqa: ANN401
+) -> str:
+    tokens: tuple[str, ...] = (query, key, value)
+    if bias:
+        each = chain.several("Split", 3, bias, axis=0)
+        tokens = tuple(chain("Add", *pair) for pair in zip(tokens, each, strict=True))
+    return _attended(chain, tokens, num_heads, **attributes)
+
+
+def _attended(
+    chain: Chain,
+    tokens: tuple[str, ...],
+    num_heads: int,
+    *,
+    scale: float = 0.0,
+    unidirectional: int = 0,
+    mask_filter_value: float = 0.0,  # noqa: ARG001  there is no mask
+    **others: Any,  # noqa: ANN401
+) -> str:
+    for name, value in others.items():
+        if value:
+            raise NotImplementedError(f"attribute {name} = {value}")
+    own = {"scale": scale} if scale else {}
+    heads = {"q_num_heads": num_heads, "kv_num_heads": num_heads}
+    return chain("Attention", *tokens, is_causal=unidirectional, **heads, **own)

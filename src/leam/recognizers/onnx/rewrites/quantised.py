@@ -29,6 +29,26 @@ def _qlinear_conv(  # noqa: PLR0917  the operator's inputs
     return chain("QuantizeLinear", y, y_scale, y_zero)
 
 
+@rewrites(MICROSOFT + "QLinearConv")
+def _qlinear_conv_of_planes(
+    chain: Chain,
+    x: str,
+    *rest: str,
+    channels_last: bool = False,
+    **attributes: Any,  # noqa: ANN401
+) -> str:
+    """A convolution of quantised numbers whose channels may come last."""
+    x = chain("Transpose", x, perm=[0, 3, 1, 2]) if channels_last else x
+    y = _qlinear_conv(chain, x, *rest, **attributes)
+    return chain("Transpose", y, perm=[0, 2, 3, 1]) if channels_last else y
+
+
+@rewrites(MICROSOFT + "NhwcMaxPool")
+def _max_pool_of_channels_last(chain: Chain, x: str, **attributes: Any) -> str:  # noqa: ANN401
+    y = chain("MaxPool", chain("Transpose", x, perm=[0, 3, 1, 2]), **attributes)
+    return chain("Transpose", y, perm=[0, 2, 3, 1])
+
+
 @rewrites("QLinearMatMul", MICROSOFT + "QLinearMatMul")
 def _qlinear_matmul(  # noqa: PLR0917  the operator's inputs
     chain: Chain,
