@@ -56,7 +56,7 @@ def test_a_file_changes_its_base(read):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("colour = 3", "'colour': no such setting; available: base, target, weighting"),
+        ("colour = 3", "'colour': no such setting; available: base, target, method, weighting"),
         ('"a\\nb" = 3', r"'a\nb': no such setting"),
         ("top = 2", "top: Input should be less than or equal to 1"),
         ("top = nan", "top: "),
