@@ -39,7 +39,7 @@ COMMAND = """
 from leam.cli import main
 from leam.study import run
 plan_study = run.plan_study
-run.plan_study = lambda *args: plan_study(*args).model_copy(update={"people_per_slice": 1})
+run.plan_study = lambda *args, **more: plan_study(*args, **more).model_copy(update={"people_per_slice": 1})
 if __name__ == "__main__":
     main()
 """
