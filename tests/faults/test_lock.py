@@ -43,7 +43,7 @@ def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(faces, whole, 
     ("change", "message"),
     [
         ("seed", r"another seed \(0, now 1\)"),
-        ("weights", "another choice of recognizers, or changed weights or cards"),
+        ("weights", "another choice of recognizers, or changed weights, cards or precision"),
         ("model", "another choice of recognizers"),
         ("picture", "another choice of pictures, or changed pictures"),
         ("version", r"another version of leam \(0\.0\.0"),

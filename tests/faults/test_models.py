@@ -117,7 +117,7 @@ def test_a_parser_that_fails_on_one_face_costs_that_face_only(faces, tmp_path, m
         for picture in person.iterdir():
             (more / person.name / picture.name).write_bytes(picture.read_bytes())
     (more / "Grace Hopper" / "bad.png").write_bytes((more / "Grace Hopper" / "0.png").read_bytes())
-    monkeypatch.setattr("leam.study.worker.load_parser", lambda _: Moody())
+    monkeypatch.setattr("leam.study.worker.load_parser", lambda *_: Moody())
     summary = study(more, tmp_path / "run")
     reason = "the parser landmarks failed: the network"
     assert summary["exclusions"] == [{"image": "Grace Hopper/bad.png", "reason": reason}]

@@ -95,9 +95,11 @@ def compare(card: Card, path: Path, module: nn.Module) -> str:
 
 
 def _verdict(
-    card: Card, ours: NDArray[np.float32], theirs: NDArray[np.float32], *, limit: float | None
+    card: Card, ours: NDArray[np.floating], theirs: NDArray[np.floating], *, limit: float | None
 ) -> str:
     """One line about the difference; ``limit`` is the least cosine of a graph that rounds."""
+    # Squares of large numbers overflow in single precision.
+    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosine = float(((ours * theirs).sum(1) / np.maximum(norms, 1e-30)).min())
     error = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
