@@ -53,6 +53,12 @@ def attended(x, windows: bool = False):
     return x @ torch.randn(x.shape[-1], 4) + (q @ k.mT).softmax(-1) @ v
 
 
+def sampled(x, matrix):
+    """The picture under an affine map, as a spatial transformer samples it."""
+    grid = functional.affine_grid(torch.tensor([matrix]), x.shape, align_corners=False)
+    return functional.grid_sample(x, grid, align_corners=False)
+
+
 def interpolation(old: int, new: int) -> torch.Tensor:
     """The matrix that resizes an axis."""
     return functional.interpolate(torch.eye(old)[None], new, mode="linear")[0]
@@ -77,6 +83,9 @@ def windowed(x):
         (lambda x: tokens(x).transpose(0, 1), ("NBC", (8, 12))),
         (lambda x: x.flatten(2)[..., None], ("BCNC", (8, 12))),
         (lambda x: x.flip(3), ("BCHw", (8, 12))),
+        (lambda x: sampled(x, [[-1.0, 0, 0], [0, 1, 0]]), ("BCHw", (8, 12))),
+        (lambda x: sampled(x, [[0.8, 0, 0.1], [0, 0.5, -0.2]]), ("BCHW", (8, 12))),
+        (lambda x: conv(75, 6, kernel_size=1)(functional.unfold(x, 5, 1, 2, 4)[..., None]), ("BCNC", (2, 3))),
         (lambda x: tokens(x.flip(3)), ("BnC", (8, 12))),
         (with_tokens(1, 0), ("BNC+1", (8, 12))),
         (with_tokens(2, 3), ("BNC+2-3", (8, 12))),
@@ -118,6 +127,9 @@ SQUARE = torch.zeros(1, 3, 8, 8)
         lambda x: x + x.transpose(2, 3),
         lambda x: x.reshape(1, 3, 2, 4, 8).transpose(2, 3).reshape(1, 3, 8, 8),
         lambda x: x.transpose(2, 3).flatten(2),
+        lambda x: sampled(x, [[0.6, -0.6, 0], [0.6, 0.6, 0]]),
+        lambda x: torch.zeros_like(x).index_copy(2, torch.arange(7, -1, -1), x),
+        lambda x: torch.zeros_like(x).masked_scatter(torch.ones(8, 8) > 0, x),
         lambda x: tokens(x)[:, torch.randperm(64)],
         lambda x: tokens(x)[:, :20],
         lambda x: torch.fft.fft2(x).real,

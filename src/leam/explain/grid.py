@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -45,7 +46,10 @@ _PRODUCTS = {"bmm": 0, "linear": 0, "mm": 0, "mv": 0} | dict.fromkeys(
 _SUMS = frozenset({"add", "add_", "addcmul", "addcmul_"})
 _ATTENTION = "_scaled_dot_product"
 # Operations whose results have the shape of an input, but not its places.
-_OPAQUE = ("_fft", "linalg_", "sort", "topk", "scatter", "index_put", "as_strided")
+_OPAQUE = (
+    *("_fft", "linalg_", "sort", "topk", "scatter", "as_strided"),
+    *("index_add", "index_copy", "index_put", "index_reduce", "masked_scatter", "put"),
+)
 
 # Places closer than this, in pixels of the picture, are the same.
 _SAME = 1e-3
@@ -251,6 +255,10 @@ class _Call:
         """The operation with places instead of its first argument."""
         if self.name == "constant_pad_nd":
             return self.func(places, self.args[1], math.nan)
+        if self.name == "im2col":
+            kernel, dilation, (height, width), stride = self.args[1:]
+            padded = functional.pad(places, [width, width, height, height], value=math.nan)
+            return self.func(padded, kernel, dilation, [0, 0], stride)
         args, kwargs = tree_map_only(Tensor, Tensor.cpu, (self.args[1:], self.kwargs))
         return self.func(places, *args, **kwargs)
 
@@ -331,6 +339,22 @@ class _Call:
 
         return self.each_gets(self.of(tensor).each(change, 1))
 
+    def sampled(self) -> list[Places]:
+        """Means over the neighbours of the points of a sampling grid."""
+        tensor, grid = self.given[0], self.given[1].detach().to("cpu", torch.float64)
+        rest = self.args[2:]
+        self.mixes = True
+
+        def run(p: Tensor) -> Tensor:
+            result: Tensor = self.func(p, grid, *rest)
+            return result
+
+        def change(p: Tensor) -> Tensor:
+            p = _mean(p, [1])
+            return _averaged(run, p.expand(len(p), 1, *tensor.shape[2:]).contiguous())
+
+        return self.each_gets(self.of(tensor).each(change, 1))
+
     def reduced(self) -> list[Places]:
         """Means over the reduced axes."""
         tensor = self.given[0]
@@ -372,6 +396,7 @@ _RULES: dict[str, Callable[[_Call], list[Places]]] = {
 }
 _PREFIXES: dict[str, Callable[[_Call], list[Places]]] = {
     _ATTENTION: _Call.attended,
+    "grid_sampler": _Call.sampled,
     **dict.fromkeys(_POOLS + _MAX_POOLS, _Call.pooled),
 }
 
