@@ -168,7 +168,8 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._count += 1
         summands = None
         if call.name in _SUMS and len(marks) == 2:  # noqa: PLR2004
-            same = call.given[0].shape == call.made[0].shape
+            known = [tensor for tensor in call.given if self.mark(tensor)]
+            same = all(tensor.shape == call.made[0].shape for tensor in known)
             summands = (marks[0].value, marks[1].value) if same else None
         sources = tuple(dict.fromkeys(mark.value for mark in marks))
         value = Value(self._count, sources, call.mixes, "convolution" in call.name, summands)

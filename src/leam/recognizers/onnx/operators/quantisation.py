@@ -75,7 +75,20 @@ def quantize_by_range(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Ten
 
 def _rounded(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     inside = torch.minimum(torch.maximum(x, low), high)
-    return inside + (inside.round() - inside).detach()
+    rounded: Tensor = _Round.apply(inside)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+class _Round(torch.autograd.Function):
+    """Rounds, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(_: object, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(_: object, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 def _along(x: Tensor, values: Tensor | None, axis: int, block_size: int) -> Tensor:
