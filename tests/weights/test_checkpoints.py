@@ -3,11 +3,15 @@
 import argparse
 import collections
 import datetime as dt
+import decimal
+import fractions
 import logging
 import pathlib
 import pickle
+import re
 import sys
 import types
+import uuid
 
 import numpy as np
 import pytest
@@ -154,8 +158,21 @@ EXTRAS = {
         "when": dt.datetime(2026, 1, 2, 3, 4, tzinfo=dt.timezone.utc), "day": dt.date(2026, 1, 2),
         "took": dt.timedelta(hours=3),
     },
+    "numbers and generators": {
+        "exact": decimal.Decimal("1.5"), "part": fractions.Fraction(1, 3), "run": uuid.UUID(int=5),
+        "pattern": re.compile("a+"), "bytes": bytearray(b"ab"), "kind": np.float32, "none": object,
+        "generator": np.random.default_rng(0), "old": np.random.RandomState(0), "rest": ...,
+    },
     "torch": {"dtype": torch.float16, "size": torch.Size([1, 2]), "device": torch.device("cpu")},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, value):
+    state = Net().state_dict()
+    state["conv.weight"][0] = value
+    with pytest.raises(WeightsError, match=r"numbers that are not finite, in net\.conv\.weight"):
+        fill(Net(), state, tmp_path, prefix="net.")
 
 
 @pytest.mark.parametrize("old", [True, False])

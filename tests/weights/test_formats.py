@@ -112,6 +112,17 @@ def test_a_file_is_called_what_it_is(tmp_path, name, content, suffix):
     assert not_a(ONNX, path) == kind_of(path)
 
 
+def test_zeros_are_no_tar_archive(tmp_path):
+    (tmp_path / "model.pth").write_bytes(bytes(5000))
+    assert kind_of(tmp_path / "model.pth") is None
+
+
+def test_half_a_checkpoint_is_incomplete(tmp_path):
+    (tmp_path / "model.pth").write_bytes(checkpoint()[:300])
+    with pytest.raises(WeightsError, match=r"an incomplete or damaged zip archive, .*; download it again"):
+        read_state(tmp_path / "model.pth")
+
+
 def test_torchscript_and_exported_programs_say_how_to_use_them(tmp_path):
     path = tmp_path / "script.pt"
     path.write_bytes(
@@ -140,6 +151,7 @@ def test_what_torch_itself_writes_is_a_torchscript_archive(tmp_path):
     [
         (CHECKPOINT, checkpoint()),
         (CHECKPOINT, checkpoint(_use_new_zipfile_serialization=False)),
+        (CHECKPOINT, checkpoint(pickle_protocol=5, _use_new_zipfile_serialization=False)),
         (SAFETENSORS, save({"w": torch.ones(2)})),
         (ONNX, graph()),
         (ONNX, graph("")),

@@ -197,6 +197,9 @@ def fill(
         for name, value in found.items()
         if value is not None
     }
+    broken = [prefix + theirs[name] for name, value in dense.items() if not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{path}: contains numbers that are not finite, in {_some(broken)}")
     module.load_state_dict(own | without_traces(dense))
     module.eval()
 

@@ -91,8 +91,9 @@ _EXPORTED = FileKind(
 _KERAS = FileKind("a Keras model (.keras)", f"{_TO_ONNX} with `python -m tf2onnx.convert`")
 _NPZ = FileKind("a NumPy archive (.npz)", _STATE_DICT)
 _PICKLE = FileKind("a Python pickle that torch did not write", f"if you trust it, {_STATE_DICT}")
-# How a file in torch's format before 1.6 begins: the pickled magic number.
-_PICKLED = re.compile(rb"\x80.\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", re.DOTALL)
+_CUT_ZIP = FileKind("an incomplete or damaged zip archive, as torch's checkpoints are", _AGAIN)
+# How a file in torch's format before 1.6 begins: the pickled magic number, in a frame from protocol 4 on.
+_PICKLED = re.compile(rb"\x80.(\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", re.DOTALL)
 # Paddle's combined tensors: version, levels and version, all zero, and the length and first field of a description.
 _PADDLE_TENSORS = re.compile(rb"\0{16}.\0\0\0\x08", re.DOTALL)
 
@@ -112,7 +113,7 @@ def kind_of(path: Path) -> FileKind | None:  # noqa: PLR0911  one kind after the
     for place, signature, kind in _SIGNATURES:
         if head[place : place + len(signature)] == signature:
             return kind
-    if zipfile.is_zipfile(path):
+    if zipfile.is_zipfile(path) or head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     if head[12:15] == b"V 1" and head[1:4] == b"\0\0\0":
         return _TORCH7
@@ -139,7 +140,7 @@ def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        return None
+        return _CUT_ZIP
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last:
         return _TORCHSCRIPT
@@ -201,8 +202,9 @@ def _kind_of_protobuf(head: bytes) -> FileKind | None:  # noqa: PLR0911
 
 def _is_tar(path: Path) -> bool:
     try:
-        with tarfile.open(path, "r:"):
-            return True
+        with tarfile.open(path, "r:") as archive:
+            # Zeros alone are an empty archive.
+            return archive.next() is not None
     except (tarfile.TarError, ValueError, OSError):
         return False
 

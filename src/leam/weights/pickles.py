@@ -31,7 +31,8 @@ class Record(dict[Any, Any]):
 
     def __setstate__(self, state: object) -> None:
         for part in state if isinstance(state, tuple) else (state,):
-            self.update(part or {})
+            if isinstance(part, dict):
+                self.update(part)
 
 
 class _DType:
@@ -151,6 +152,19 @@ _RECORDS = dict.fromkeys(
     (
         "argparse.Namespace",
         "types.SimpleNamespace",
+        "builtins.bytearray",
+        "__builtin__.bytearray",
+        "builtins.object",
+        "__builtin__.object",
+        "builtins.Ellipsis",
+        "__builtin__.Ellipsis",
+        "builtins.NotImplemented",
+        "__builtin__.NotImplemented",
+        "decimal.Decimal",
+        "fractions.Fraction",
+        "re._compile",
+        "uuid.SafeUUID",
+        "uuid.UUID",
         "easydict.EasyDict",
         "yacs.config.CfgNode",
         "addict.addict.Dict",
@@ -160,8 +174,11 @@ _RECORDS = dict.fromkeys(
     Record,
 )
 _ALLOWED: dict[str, Any] = _TORCH | _BUILTINS | _CONTAINERS | _DATES | _NUMPY | _PATHS | _RECORDS
-# Classes of these packages are restored as records: hyperparameters, and callbacks as keys.
-_LIGHTNING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities.")
+# Classes of these packages are restored as records: hyperparameters, callbacks as keys, and random generators.
+_RECORDED = (
+    *("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities."),
+    "numpy.random.",
+)
 _CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
 _BUILD: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]  # noqa: SLF001
 _WITH_STATE = (Record, _DType, _Array, collections.OrderedDict, Tensor)
@@ -189,7 +206,8 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001
             return _ALLOWED[full]
         if module.startswith("numpy.dtypes") and name.endswith("DType"):
             return _DType
-        if full.startswith(_LIGHTNING):
+        scalar = module == "numpy" and isinstance(getattr(np, name, None), type)
+        if scalar or full.startswith(_RECORDED):
             return Record
         if module == "torch" and isinstance(getattr(torch, name, None), _CONSTANTS):
             return getattr(torch, name)
