@@ -208,3 +208,35 @@ def test_half_modules_that_cannot_be_copied_are_refused_with_the_way_out(chips):
     module.computed = module.conv1.weight * 2
     with pytest.raises(ModelError, match=r"torch.float16 and cannot be copied .*module.float\(\)"):
         wrap(module)
+
+
+def test_modules_made_in_inference_mode_have_gradients(tiny, chips):
+    with torch.inference_mode():
+        module = TinyNet()
+        module.load_state_dict(tiny.module.state_dict())
+    recognizer = Recognizer(module, tiny.card)
+    torch.testing.assert_close(recognizer.embed(chips), tiny.embed(chips))
+    inputs = recognizer.preprocess(chips).requires_grad_()
+    recognizer.forward(inputs).sum().backward()
+    assert inputs.grad is not None
+
+
+def test_another_number_of_channels_names_the_cards_field(tiny, chips):
+    fields = tiny.card.model_dump(exclude_unset=True) | {
+        "channels": "GRAY",
+        "mean": (0,),
+        "std": (255,),
+    }
+    with pytest.raises(
+        ModelError, match=r"cannot run an input of shape \(.* set the card's channels"
+    ):
+        Recognizer(tiny.module, Card(**fields)).embed(chips)
+
+
+def test_a_program_for_one_face_is_refused_with_the_way_out(tiny, chips):
+    example = tiny.preprocess(chips[:1])
+    program = torch.export.export(tiny.module.eval(), (example,)).module()
+    with pytest.raises(
+        ModelError, match=r"Guard failed.*export the program with a free batch size"
+    ):
+        Recognizer(program, tiny.card).embed(chips)

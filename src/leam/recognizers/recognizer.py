@@ -71,7 +71,9 @@ class Recognizer:
         self._precision = check_precision(precision)
         self._batch_size = batch_size
         self._cast_from = _other_type(module)
-        self._module = self._in_float32(module) if self._cast_from else module
+        # Tensors that were made in torch.inference_mode have no gradients; those of a copy have.
+        inert = any(tensor.is_inference() for _, tensor in _tensors_of(module))
+        self._module = self._in_float32(module) if self._cast_from or inert else module
         # SHA-256 of the verified weights file, and CRC-32 of the parameters and buffers that it gave.
         self._loaded: tuple[str, int] | None = None
         self.reference = ""
@@ -290,8 +292,14 @@ class Recognizer:
     def _run(self, inputs: Tensor) -> object:
         try:
             return self.module(inputs)
-        except RuntimeError as error:
-            if self._cast_from is None:
+        except (AssertionError, RuntimeError) as error:
+            if "channels" in str(error) or "Guard failed" in str(error):
+                raise ModelError(
+                    f"{self.name}: the module cannot run an input of shape {tuple(inputs.shape)} "
+                    f"({first_line(error)}); set the card's channels and input_size, or export the "
+                    "program with a free batch size"
+                ) from error
+            if self._cast_from is None or isinstance(error, AssertionError):
                 raise
             raise ModelError(
                 f"{self.name}: the module has parameters of {self._cast_from}, and its copy in float32 cannot run "
