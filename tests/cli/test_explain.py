@@ -12,6 +12,7 @@ from PIL import Image
 
 from leam.cli.inputs import folders_for
 from leam.demo import portraits
+from leam.faces.reading import PictureFile
 
 
 def test_explain_writes_everything_and_it_agrees(spawn, tmp_path, portrait):
@@ -187,16 +188,18 @@ def test_mistakes_of_parse(leam, complaint, tmp_path, portrait):
 
 
 class Picture:
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, member=""):
+        self.file = PictureFile(path, "", 0, member)
 
 
 def test_folders_are_named_after_pictures(tmp_path):
     faces = [Picture(tmp_path / name) for name in ("ada.jpg", "b/ada.png", "...jpg")]
+    faces.append(Picture(tmp_path / "clip.mp4", "frame=12"))
     assert [path.name for path in folders_for(tmp_path, faces, alone=False)] == [
         "ada",
         "ada-2",
         "face",
+        "clip-frame12",
     ]
     assert folders_for(tmp_path, faces[:1], alone=True) == [tmp_path]
 

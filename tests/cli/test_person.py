@@ -25,7 +25,6 @@ def person(tmp_path_factory) -> Path:
         picture.thumbnail((400, 400))
         for number in range(3):
             picture.rotate(3 * number).save(folder / f"{number}.png")
-    (folder / "notes.txt").write_text("not a picture")
     return folder
 
 
@@ -104,8 +103,20 @@ def test_options_that_go_together():
     check_person(None, "self", "shrunk", Path("x"), person=True)
 
 
-def test_pictures_of_folders(tmp_path, person):
+def test_pictures_of_folders(tmp_path, person, capsys):
     one = tmp_path / "z.jpg"
-    assert pictures_in([one, person]) == [one, *(person / f"{n}.png" for n in range(3))]
+    first, *inside = pictures_in([one, person])
+    assert first == one
+    assert [sample.path for sample in inside] == [person / f"{n}.png" for n in range(3)]
+    assert capsys.readouterr().err == ""
     with pytest.raises(InputError, match="contains no pictures"):
         pictures_in([tmp_path])
+
+
+def test_files_of_folders_that_are_not_used_are_named(tmp_path, person, capsys):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "scan").write_bytes((person / "0.png").read_bytes())
+    (sample,) = pictures_in([tmp_path])
+    assert sample.path == tmp_path / "scan"  # a picture without a suffix
+    assert "files not used: 2 (1 not a picture, 1 folder)" in capsys.readouterr().err

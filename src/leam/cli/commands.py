@@ -17,6 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 _EXAMPLES = re.compile(r"^Examples:\n", re.MULTILINE)
+_ALIGNED = "--aligned"
+AS_INPUT = "input"
+"""The value of ``--aligned`` without a template: the pictures are inputs of the recognizers."""
 _PLACEHOLDER = re.compile(r"\{([\w.]+):(\w+)\}")
 
 
@@ -54,7 +57,11 @@ class _Help:
 
 
 class Command(_Help, TyperCommand):
-    """A command whose help is plain text."""
+    """A command whose help is plain text, and whose option ``--aligned`` may stand without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; see typer."""
+        return super().parse_args(ctx, _with_template(args))
 
 
 class LazyGroup(_Help, TyperGroup):
@@ -89,6 +96,19 @@ class LazyGroup(_Help, TyperGroup):
         command = _built(name, getattr(import_module(module), attribute))
         command.params += [param for param in self.params if param.name in self.common]
         return command
+
+
+def _with_template(args: list[str]) -> list[str]:
+    """The arguments with a value for each ``--aligned`` that is followed by no template's name."""
+    if _ALIGNED not in args:
+        return args
+    from leam.cli.options import template_names
+
+    names = template_names()
+    return [
+        f"{arg}={AS_INPUT}" if arg == _ALIGNED and after not in names else arg
+        for arg, after in zip(args, [*args[1:], ""], strict=True)
+    ]
 
 
 def _built(name: str, source: Any) -> Any:

@@ -21,8 +21,11 @@ from leam.cli.black_box import (
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
+    check_faces,
     check_out,
     choose_device,
+    detector_name,
+    find_detector,
     find_faces,
     folders_for,
     load_models,
@@ -37,6 +40,7 @@ from leam.cli.options import (
     PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
+    AlignedOption,
     BatchSizeOption,
     CardsOption,
     DetectorOption,
@@ -50,6 +54,7 @@ from leam.cli.options import (
     PrecisionOption,
     TrustOption,
     backend_names,
+    face_names,
     method_names,
 )
 from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
@@ -160,6 +165,25 @@ def explain(
     ] = None,
     parser: ParserOption = None,
     detector: DetectorOption = None,
+    aligned: AlignedOption = None,
+    which: Annotated[
+        str,
+        typer.Option(
+            "--face",
+            metavar="WHICH",
+            help="The face of a picture with several: main (the only one, or clearly the most prominent one), largest, "
+            "all, or a number, counted from the left from 1.",
+            autocompletion=face_names,
+        ),
+    ] = "main",
+    rotate: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="auto: also turn a picture by 90, 180 and 270 degrees unless it shows a face with certain landmarks. "
+            "The maps are of the turned picture. none: do not.",
+        ),
+    ] = "none",
     backend: Annotated[
         str,
         typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names),
@@ -207,11 +231,15 @@ def explain(
         leam explain ada.jpg --with bob.jpg --out pair
         leam explain ada.jpg --out ada --json
         leam explain pictures/ada --person --out ada
+        leam explain chip.png --aligned --out chip
+        leam explain group.jpg --face all --out group
         leam explain people/ --target contrast --out people-explained
         leam explain ada.jpg --with bob.jpg --method corrrise --out pair
         leam explain ada.jpg --with bob.jpg --black-box my_api:score --returns scores --calls 125 --out pair
     """
     check_target(target, other)
+    check_faces(which, rotate)
+    turn = rotate == "auto"
     check_person(other, target, estimate, population, person=person)
     # What a black box has answered is used again after an interruption.
     check_out(out_folder, force=force or (out_folder / CACHE).is_file())
@@ -226,7 +254,7 @@ def explain(
         layers=(names,) if isinstance(names, str) else names,
         top=top,
         parser=parser,
-        detector=detector,
+        detector=detector_name(detector, aligned),
         backend=None if backend == "auto" else backend,
     )
     if target is None and other is None and settings.target != "self":
@@ -237,7 +265,6 @@ def explain(
     pair = other is not None and target != "self"
     chosen = target if target in PEOPLE_TARGETS else "reference" if pair else "self"
     # The library is imported here, so that help and mistakes are quick.
-    from leam.faces.detectors import load_detector
     from leam.parsers import load_parser
     from leam.recognizers.black_box import BlackBox
     from leam.recognizers.recognizer import Recognizer
@@ -266,7 +293,8 @@ def explain(
         tools = Tools(
             explainer_of(recognizer, settings, target=chosen, calls=calls),
             load_parser(settings.parser),
-            load_detector(settings.detector),
+            find_detector(settings.detector, {recognizer.name: recognizer.crop}, rotate=turn),
+            which,
             settings.top,
             calls,
         )
@@ -294,6 +322,7 @@ class Tools:
         method: Explains the recognizer.
         parser: Finds the regions.
         detector: Finds the faces.
+        which: The faces of a picture; see :func:`leam.faces.detection.faces_in`.
         top: The critical fraction of the pixels.
         calls: Largest number of calls of a black box for one map.
     """
@@ -301,6 +330,7 @@ class Tools:
     method: Method
     parser: Parser
     detector: Detector
+    which: str
     top: float
     calls: int | None
 
@@ -321,7 +351,7 @@ def explain_one_person(
     """Make one map of a person's pictures. Returns the errors of unusable pictures."""
     from leam.explain.person_explanation import explain_person
 
-    faces, errors = find_faces(pictures_in(pictures), tools.detector)
+    faces, errors = find_faces(pictures_in(pictures), tools.detector, tools.which)
     known = None
     if population is not None:
         known, more = find_population(population, tools.detector, tools.method)
@@ -385,12 +415,12 @@ def explain_each(
     from leam.explain.explanation import explain_faces
     from leam.faces.detection import find_face
 
-    faces, errors = find_faces(pictures, tools.detector)
+    found = pictures_in(pictures)
+    faces, errors = find_faces(found, tools.detector, tools.which)
     reference = find_face(other, tools.detector) if other else None
     pairs = pair_up(faces, reference if pair else None)
-    folders = folders_for(
-        out_folder, [face for face, _ in pairs], alone=len(pictures) == 1 and other is None
-    )
+    alone = len(found) == 1 and len(pairs) == 1 and found[0] == pictures[0]
+    folders = folders_for(out_folder, [face for face, _ in pairs], alone=alone)
     tools.limit_calls(len(pairs))
     records = []
     for done, ((face, mate), folder) in enumerate(zip(pairs, folders, strict=True)):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leam.cli.commands import AS_INPUT
 from leam.cli.console import complain, note
 from leam.errors import InputError, LayerError, LeamError
 
 if TYPE_CHECKING:
     import torch
 
+    from leam.faces.alignment import Crop
     from leam.faces.detection import Detector
     from leam.faces.face import Face
+    from leam.faces.people import Sample
     from leam.progress import Progress
     from leam.recognizers.recognizer import Recognizer
     from leam.study.plan import Settings
@@ -24,19 +27,111 @@ def given(**options: object) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def find_faces(pictures: Sequence[Path], detector: Detector) -> tuple[list[Face], list[LeamError]]:
+def detector_name(detector: str | None, aligned: str | None) -> str | None:
+    """The detector that ``--detector`` and ``--aligned`` choose; None for the default.
+
+    Raises:
+        InputError: Both are given, or there is no such template.
+    """
+    if aligned is None:
+        return detector
+    if detector is not None:
+        raise InputError(f"--detector {detector}: not used with --aligned; leave it out")
+    if aligned == AS_INPUT:
+        return "aligned"
+    from leam.faces.detectors import aligned_templates
+
+    if aligned not in (names := aligned_templates()):
+        raise InputError(f"--aligned {aligned}: no such template; available: {', '.join(names)}")
+    return f"aligned_{aligned}"
+
+
+def check_faces(which: str, rotate: str) -> None:
+    """Refuse values of ``--face`` and ``--rotate`` that do not exist.
+
+    Raises:
+        InputError: There is no such value.
+    """
+    if which not in {"main", "largest", "all"} and not (which.isdecimal() and int(which)):
+        raise InputError(
+            f"--face {which}: no such choice; available: main, largest, all, or a number from 1"
+        )
+    if rotate not in {"auto", "none"}:
+        raise InputError(f"--rotate {rotate}: no such choice; available: auto, none")
+
+
+def find_detector(name: str | None, crops: Mapping[str, Crop], *, rotate: bool = False) -> Detector:
+    """The detector of this name, None standing for the default. Prints how it changes aligned faces.
+
+    Raises:
+        LeamError: It cannot be loaded, or the recognizers need differently aligned faces.
+    """
+    from leam.faces.detection import RotatingDetector
+    from leam.faces.detectors import DEFAULT, load_detector
+
+    detector = load_detector(name or DEFAULT, crops)
+    for one in getattr(detector, "notes", ()):
+        note(one)
+    return RotatingDetector(detector) if rotate else detector
+
+
+def suggest_aligned(pictures: Sequence[Path | Sample], detector: str) -> None:
+    """Tell the user of ``--aligned`` if the first, middle and last picture have the size of aligned faces."""
+    from leam.faces.detectors import takes_crops
+    from leam.faces.detectors.aligned import CHIPS
+    from leam.faces.reading import read_picture_file
+
+    sizes = {crop.size for crop in CHIPS.values()}
+    found = set()
+    if takes_crops(detector) or not pictures:
+        return
+    for index in sorted({0, len(pictures) // 2, len(pictures) - 1}):
+        try:
+            found.add(read_picture_file(*place_of(pictures[index]))[0].shape[:2])
+        except InputError:
+            return
+        if not found <= sizes:
+            return
+    height, width = found.pop()
+    note(
+        f"pictures of {height}x{width} pixels may be aligned faces; add --aligned to take them as they are, without "
+        "detection"
+    )
+
+
+def place_of(picture: Path | Sample) -> tuple[Path, str]:
+    """The file of a picture, and its place inside the file."""
+    return (picture, "") if isinstance(picture, Path) else (picture.path, picture.member)
+
+
+def find_faces(
+    pictures: Sequence[Path | Sample], detector: Detector, which: str = "main"
+) -> tuple[list[Face], list[LeamError]]:
     """The faces in usable pictures, and the errors of the other pictures.
+
+    Args:
+        pictures: Files, or pictures of a data set.
+        detector: Finds the faces.
+        which: The faces of a picture; see :func:`leam.faces.detection.faces_in`.
 
     Raises:
         InputError: No picture is usable; the errors of all but the last are printed.
     """
-    from leam.faces.detection import find_face
+    from leam.faces.detection import check_landmarks, faces_in
 
+    suggest_aligned(pictures, detector.name)
     faces: list[Face] = []
     errors: list[LeamError] = []
     for picture in pictures:
+        path, member = place_of(picture)
         try:
-            faces.append(find_face(picture, detector))
+            for face in faces_in(path, detector, member, which):
+                check_landmarks(face)
+                faces.append(face)
+                if face.detector != detector.name:
+                    note(f"{path}: face found by {face.detector}")
+                if face.turned:
+                    note(f"{path}: turned by {face.turned} degrees")
         except InputError as error:
             errors.append(error)
     if not faces:
@@ -52,7 +147,7 @@ def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list
         return [out_folder]
     names: list[str] = []
     for face in faces:
-        stem = face.path.stem if face.path else "face"
+        stem = _name_of(face)
         # The stem of "...jpg" is "..", the parent folder.
         stem = stem if stem.strip(".") else "face"
         name, number = stem, 2
@@ -60,6 +155,14 @@ def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list
             name, number = f"{stem}-{number}", number + 1
         names.append(name)
     return [out_folder / name for name in names]
+
+
+def _name_of(face: Face) -> str:
+    """The name of a face's picture without its suffix; of a member of a file, with its place."""
+    if not face.file:
+        return "face"
+    member = face.file.member
+    return face.file.path.stem + (f"-{member.replace('=', '')}" if member else "")
 
 
 def check_out(folder: Path, *, force: bool) -> None:

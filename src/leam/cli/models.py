@@ -10,10 +10,18 @@ import typer
 
 from leam.cli.commands import Entry, LazyGroup
 from leam.cli.console import progress, show_json, show_table
-from leam.cli.inputs import choose_device, load_models, split_layers
+from leam.cli.inputs import (
+    choose_device,
+    detector_name,
+    find_detector,
+    load_models,
+    split_layers,
+    suggest_aligned,
+)
 from leam.cli.options import (
     LAYERS_HELP,
     MODEL_HELP,
+    AlignedOption,
     BatchSizeOption,
     CardsOption,
     DetectorOption,
@@ -138,6 +146,7 @@ def check(
     ] = None,
     cards: CardsOption = None,
     detector: DetectorOption = None,
+    aligned: AlignedOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
@@ -152,15 +161,14 @@ def check(
     Examples:
         leam models check dlib_resnet
         leam models check my-model.toml --pairs pairs.txt --faces lfw/
-        leam models check my-model.toml --pairs lfw.bin
+        leam models check my-model.toml --pairs lfw.bin --aligned
         leam models check my-model.toml --device cuda --precision bfloat16
     """
     if faces and not pairs:
         raise InputError("--faces: needs --pairs")
+    chosen = detector_name(detector, aligned)
     # The library is imported here, so that help and mistakes are quick.
     from leam.devices import description
-    from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
-    from leam.faces.detectors import load_detector
     from leam.study.model_check import check_model, read_pairs, verify
 
     with progress() as report:
@@ -175,12 +183,10 @@ def check(
         )
         verification = None
         if pairs:
-            (verification,) = verify(
-                [recognizer],
-                read_pairs(pairs, faces, report),
-                load_detector(detector or DEFAULT_DETECTOR),
-                report,
-            )
+            dataset = read_pairs(pairs, faces, report)
+            finder = find_detector(chosen, {recognizer.name: recognizer.crop})
+            suggest_aligned(dataset.samples, finder.name)
+            (verification,) = verify([recognizer], dataset, finder, report)
         found = check_model(recognizer, verification)
     ran = {"device": description(recognizer.device), "precision": recognizer.precision}
     if as_json:

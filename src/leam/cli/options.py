@@ -29,6 +29,18 @@ def detector_names() -> list[str]:
     return list(DETECTORS)
 
 
+def face_names() -> list[str]:
+    """Choices of a picture's faces, for shell completion."""
+    return ["main", "largest", "all"]
+
+
+def template_names() -> list[str]:
+    """Names of the templates of aligned faces."""
+    from leam.faces.detectors import aligned_templates
+
+    return aligned_templates()
+
+
 def backend_names() -> list[str]:
     """Names of the built-in backends, for shell completion."""
     return ["auto", "plain", "fused"]
@@ -75,7 +87,7 @@ PicturesArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="PICTURE",
-        help="Pictures. The most prominent face of each is used.",
+        help="Pictures, folders of pictures, or videos. The most prominent face of each picture is used.",
         show_default=False,
     ),
 ]
@@ -112,6 +124,18 @@ DetectorOption = Annotated[
         help="Face detector: {leam.faces.detectors:DETECTORS}.",
         show_default="{leam.faces.detectors:DEFAULT}",
         autocompletion=detector_names,
+    ),
+]
+AlignedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aligned",
+        metavar="[TEMPLATE]",
+        help="The pictures are aligned faces, such as chips of 112x112 pixels: take them as they are, without "
+        "detection. Without a template, they are the recognizer's input or the chip of its template; arcface (112x112) "
+        "or dlib (150x150) names the template.",
+        show_default="detect faces",
+        autocompletion=template_names,
     ),
 ]
 ParserOption = Annotated[

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
-from leam.cli.inputs import check_out, choose_device, find_faces, folders_for
+from leam.cli.inputs import (
+    check_out,
+    choose_device,
+    detector_name,
+    find_detector,
+    find_faces,
+    folders_for,
+)
 from leam.cli.options import (
+    AlignedOption,
     BatchSizeOption,
     DetectorOption,
     DeviceOption,
@@ -16,6 +24,7 @@ from leam.cli.options import (
     PicturesArgument,
     PrecisionOption,
 )
+from leam.cli.person import pictures_in
 from leam.cli.printing import print_areas
 from leam.errors import FaceError
 
@@ -25,6 +34,7 @@ def parse(
     out_folder: OutOption,
     parser: ParserOption = None,
     detector: DetectorOption = None,
+    aligned: AlignedOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
@@ -42,10 +52,9 @@ def parse(
         leam parse *.jpg --parser compact --device cuda --batch-size 16 --out parsed
     """
     check_out(out_folder, force=force)
+    chosen = detector_name(detector, aligned)
     # The library is imported here, so that help and mistakes are quick.
     from leam.devices import check_precision
-    from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
-    from leam.faces.detectors import load_detector
     from leam.parsers import DEFAULT as DEFAULT_PARSER
     from leam.parsers import load_parser
     from leam.parsers.writing import write_parsings
@@ -54,8 +63,9 @@ def parse(
     with progress() as report:
         place, known = choose_device(device), check_precision(precision)
         face_parser = load_parser(parser or DEFAULT_PARSER, place, known)
-        faces, errors = find_faces(pictures, load_detector(detector or DEFAULT_DETECTOR))
-        folders = folders_for(out_folder, faces, alone=len(pictures) == 1)
+        faces, errors = find_faces(pictures_in(pictures), find_detector(chosen, {}))
+        alone = len(pictures) == 1 and not pictures[0].is_dir()
+        folders = folders_for(out_folder, faces, alone=alone)
         found = write_parsings(faces, face_parser, folders, batch_size or 1)
         for done, (record, folder) in enumerate(zip(found, folders, strict=True), 1):
             report("parsing", done, len(faces))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leam.cli.console import note, say, show_json, show_table
-from leam.cli.inputs import find_faces, folders_for
+from leam.cli.inputs import find_faces, folders_for, place_of
 from leam.errors import InputError, LeamError
 
 PERSON = "the person"
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leam.explain.person_explanation import PersonRecord
     from leam.faces.detection import Detector
     from leam.faces.face import Face
+    from leam.faces.people import Sample
 
 
 def check_person(
@@ -62,30 +63,62 @@ def check_person(
         )
 
 
-def pictures_in(paths: Sequence[Path]) -> list[Path]:
-    """Pictures, and the pictures in folders, in the order of their names.
+def pictures_in(paths: Sequence[Path]) -> list[Path | Sample]:
+    """Pictures, those in folders, and the sampled frames of videos. Prints which files of a folder are not used.
 
     Raises:
         InputError: A folder contains no picture.
     """
-    from leam.faces.reading import picture_suffixes
+    from leam.faces.datasets.folder import is_video_name
+    from leam.faces.people import exclusion_note
 
-    found: list[Path] = []
+    found: list[Path | Sample] = []
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() and not is_video_name(path.name):
             found.append(path)
             continue
-        inside = [
-            one
-            for one in sorted(path.iterdir())
-            if one.suffix.lower() in picture_suffixes() and not one.name.startswith(".")
-        ]
+        exclusions: dict[str, str] = {}
+        inside = list(_samples_in(path, exclusions))
+        unused = exclusion_note(exclusions)
         if not inside:
-            raise InputError(
-                f"{path}: contains no pictures; name a folder with pictures of one person"
-            )
+            raise InputError(f"{path}: contains no pictures{unused and '; '}{unused}")
+        if unused:
+            note(f"{path}: {unused}")
         found += inside
     return found
+
+
+def _samples_in(path: Path, exclusions: dict[str, str]) -> Iterator[Sample]:
+    """The pictures in a folder, without those in its subfolders, or the sampled frames of a video."""
+    from leam.faces.datasets.folder import is_video_name, pictures_in
+    from leam.faces.people import Sample
+    from leam.faces.reading import picture_suffixes, unreadable
+
+    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
+        known = one.suffix.lower() in picture_suffixes() or is_video_name(one.name)
+        if one.name.startswith("."):
+            exclusions[one.name] = "hidden"
+        elif one.is_dir():
+            exclusions[one.name] = "folder"
+        elif not known and (reason := unreadable(one)):
+            exclusions[one.name] = reason
+        else:
+            for place, image, member in pictures_in(one, one.name, exclusions):
+                yield Sample(place, image, PERSON, member=member)
+
+
+def samples_of(source: Path) -> list[Sample]:
+    """The pictures of a data set. Prints which of its files are not used.
+
+    Raises:
+        InputError: It cannot be read, or contains no picture.
+    """
+    from leam.faces.people import exclusion_note, read_dataset
+
+    dataset = read_dataset(source)
+    if unused := exclusion_note(dataset.exclusions):
+        note(f"{source}: {unused}")
+    return dataset.samples
 
 
 def find_population(
@@ -97,12 +130,11 @@ def find_population(
         InputError: There are too few people with several usable pictures.
     """
     from leam.explain.person_explanation import population_of_faces
-    from leam.faces.people import read_people
 
-    samples = read_people(folder)
-    person = {sample.path: sample.person for sample in samples}
-    faces, errors = find_faces([sample.path for sample in samples], detector)
-    people = [person[face.path] for face in faces if face.path]
+    samples = samples_of(folder)
+    person = {place_of(sample): sample.person for sample in samples}
+    faces, errors = find_faces(samples, detector)
+    people = [person[face.file.path, face.file.member] for face in faces if face.file]
     return population_of_faces(faces, people, explainer), errors
 
 
@@ -146,25 +178,26 @@ def find_people(pictures: Sequence[Path], population: Path | None, detector: Det
     Raises:
         InputError: There is no person with two usable pictures.
     """
-    from leam.faces.people import read_people
-
-    owners: dict[Path, str] = {}
     if (
         len(pictures) == 1
         and pictures[0].is_dir()
         and any(one.is_dir() for one in pictures[0].iterdir())
     ):
-        owners = {sample.path: sample.person for sample in read_people(pictures[0])}
+        own: list[Path | Sample] = [*samples_of(pictures[0])]
     else:
-        owners = dict.fromkeys(pictures_in(pictures), PERSON)
-    own = set(owners.values())
+        own = pictures_in(pictures)
+    owners = {place_of(one): PERSON if isinstance(one, Path) else one.person for one in own}
+    explained = set(owners.values())
+    samples = own
     if population is not None:
-        for sample in read_people(population):
-            owners.setdefault(sample.path, sample.person)
-    faces, errors = find_faces(list(owners), detector)
-    names = [owners[face.path] for face in faces if face.path]
-    only = sorted(name for name in own if names.count(name) > 1)
-    for name in sorted(own - set(only)):
+        for sample in samples_of(population):
+            if place_of(sample) not in owners:
+                owners[place_of(sample)] = sample.person
+                samples.append(sample)
+    faces, errors = find_faces(samples, detector)
+    names = [owners[face.file.path, face.file.member] for face in faces if face.file]
+    only = sorted(name for name in explained if names.count(name) > 1)
+    for name in sorted(explained - set(only)):
         note(f"{name}: fewer than two usable pictures; not explained")
     if not only:
         raise InputError(

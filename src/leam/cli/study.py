@@ -6,12 +6,20 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leam.cli.console import note, progress, say, show_json
-from leam.cli.inputs import choose_device, load_models, settings_of, split_names
+from leam.cli.inputs import (
+    choose_device,
+    detector_name,
+    find_detector,
+    load_models,
+    settings_of,
+    split_names,
+    suggest_aligned,
+)
 from leam.cli.options import (
     AGGREGATE_HELP,
     BACKEND_HELP,
@@ -20,6 +28,7 @@ from leam.cli.options import (
     PRESET_HELP,
     TOP_HELP,
     WEIGHTING_HELP,
+    AlignedOption,
     BatchSizeOption,
     CardsOption,
     DetectorOption,
@@ -35,6 +44,9 @@ from leam.cli.options import (
     parser_names,
 )
 from leam.cli.printing import print_summary
+
+if TYPE_CHECKING:
+    from leam.faces.people import Dataset, Sample
 
 _PRESET = "set by the preset"
 # From this number of explanations on, a study takes minutes.
@@ -52,6 +64,13 @@ def study(
         ),
     ],
     out_folder: OutOption,
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder that contains the pictures of a table or list; by default, the one of its file.",
+        ),
+    ] = None,
     models: Annotated[
         str | None,
         typer.Option(
@@ -171,6 +190,7 @@ def study(
         ),
     ] = None,
     detector: DetectorOption = None,
+    aligned: AlignedOption = None,
     backend: Annotated[
         str, typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names)
     ] = "auto",
@@ -219,6 +239,8 @@ def study(
         leam study faces/ --out run --models all --preset paper --people-table people.csv --group gender
         leam study faces/ --out run --preset variant.toml
         leam study faces/ --out run --device cuda --workers 4
+        leam study chips/ --out run --aligned
+        leam study pairs.txt --faces lfw/ --out run
         leam study faces/ --out run --preset paper --fill mean --print-settings
     """
     if panel is not None:
@@ -236,7 +258,7 @@ def study(
         groups=tuple(group) if group else None,
         parser=parser,
         second_parser=second_parser,
-        detector=detector,
+        detector=detector_name(detector, aligned),
         backend=None if backend == "auto" else backend,
         seed=seed,
     )
@@ -247,7 +269,8 @@ def study(
             say(line)
         return
     # The library is imported here, so that help and mistakes are quick.
-    from leam.faces.people import add_groups, exclusion_note, group_notes, read_dataset
+    from leam.faces.detectors import takes_crops
+    from leam.faces.people import read_dataset
     from leam.report.page import render_report
     from leam.study.engine import EngineOptions
     from leam.study.run import plan_study, run_study
@@ -255,14 +278,8 @@ def study(
 
     folder = RunFolder(out_folder)
     with progress() as report:
-        dataset = read_dataset(source, progress=report)
-        samples = dataset.draw(people, images, settings.seed)
-        if people_table:
-            samples = add_groups(samples, people_table, dataset.people.keys())
-        notes = [*dataset.notes, *group_notes(samples)]
-        for one in (*notes, exclusion_note(dataset.exclusions)):
-            if one:
-                note(one)
+        dataset = read_dataset(source, faces, report)
+        samples, notes = drawn(dataset, people, images, settings.seed, people_table)
         if engine == "local":
             choose_device(device)
         report("loading recognizers", 0, 1)
@@ -276,6 +293,9 @@ def study(
             trust=trust,
         )
         report("loading recognizers", 1, 1)
+        if takes_crops(settings.detector):
+            find_detector(settings.detector, {one.name: one.crop for one in recognizers})
+        suggest_aligned(samples, settings.detector)
         plan = plan_study(
             str(source),
             samples,
@@ -303,6 +323,22 @@ def study(
     else:
         print_summary(folder)
         say(f"report: {page}")
+
+
+def drawn(
+    dataset: Dataset, people: int | None, images: int | None, seed: int, people_table: Path | None
+) -> tuple[list[Sample], list[str]]:
+    """The pictures of a study, and how the data set was read. Prints this, and which files are not used."""
+    from leam.faces.people import add_groups, exclusion_note, group_notes
+
+    samples = dataset.draw(people, images, seed)
+    if people_table:
+        samples = add_groups(samples, people_table, dataset.people.keys())
+    notes = [*dataset.notes, *group_notes(samples)]
+    for one in (*notes, exclusion_note(dataset.exclusions)):
+        if one:
+            note(one)
+    return samples, notes
 
 
 def names_of(models: str | None, card: Sequence[Path] | None) -> list[str | None]:

@@ -65,6 +65,8 @@ class FaceRecord(Record):
     """Number of faces in the picture."""
     detector: str | None
     """The detector that found the face, if known."""
+    turned: int = 0
+    """Degrees by which the picture was turned counter-clockwise; ``box`` and ``matrix`` are of the turned picture."""
 
 
 class InputRecord(Record):
@@ -293,7 +295,12 @@ class Explanation:
         if self.face.file and self.face.file.note:
             notes.append(f"the picture's {self.face.file.note}")
         if self.face.found > 1:
-            notes.append(f"{self.face.found} faces found; the most prominent one is explained")
+            left, top, *_ = self.face.box
+            notes.append(
+                f"one of {self.face.found} faces in the picture: the one at {left:.0f}, {top:.0f} (upper left corner)"
+            )
+        if self.face.turned:
+            notes.append(f"the picture was turned by {self.face.turned} degrees counter-clockwise")
         empty = [
             layer.name
             for layer, is_empty in zip(self.maps.layers, self.maps.empty[:, 0], strict=True)
@@ -603,7 +610,11 @@ def _provenance(
         reference=_file_of(reference) if reference else None,
         reference_sha256=reference.sha256 if reference else None,
         face=FaceRecord(
-            box=face.box, matrix=chip.matrix.tolist(), found=face.found, detector=face.detector
+            box=face.box,
+            matrix=chip.matrix.tolist(),
+            found=face.found,
+            detector=face.detector,
+            turned=face.turned,
         ),
         model=card.name,
         sha256=sha256,

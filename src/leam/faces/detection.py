@@ -15,6 +15,16 @@ from leam.faces.reading import Picture, read_picture_file
 from leam.files import packaged_file
 
 _MODELS_PACKAGE = "face_recognition_models"
+_ARRAY = "the picture"
+# The points of dlib's predictor of 5 among the 68.
+_CORNERS = [45, 42, 36, 39, 33]
+
+MAIN = "main"
+MAX_DISAGREEMENT = 0.15
+"""Largest :func:`landmark_disagreement` of a face that is used; chosen with benchmarks/detection.py."""
+# A picture whose face has a larger one is turned to see whether it shows a better face.
+_SURE = 0.04
+
 # Two faces are equally prominent if the second has at least this part of the first one's prominence.
 _AMBIGUOUS = 0.8
 
@@ -42,20 +52,113 @@ def find_face(source: str | Path | Picture, detector: Detector, member: str = ""
 
     Raises:
         ImageError: The file cannot be read.
-        FaceError: There is no face, or several are equally prominent.
+        FaceError: There is no face, several are equally prominent, or the landmarks are unreliable.
+    """
+    (face,) = faces_in(source, detector, member)
+    check_landmarks(face)
+    return face
+
+
+def faces_in(
+    source: str | Path | Picture, detector: Detector, member: str = "", which: str = MAIN
+) -> list[Face]:
+    """Faces of a picture, whose landmarks are not checked.
+
+    Args:
+        source: A picture file, or an RGB array ``(H, W, 3)`` uint8.
+        detector: Finds the faces.
+        member: The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`.
+        which: ``main``: the only face, or clearly the largest and most central one. ``largest``: the one with the
+            largest box. ``all``: from left to right. A number: the one at this place from the left, from 1.
+
+    Raises:
+        ImageError: The file cannot be read.
+        FaceError: There is no such face.
     """
     picture, file = (
         (source, None) if isinstance(source, np.ndarray) else read_picture_file(source, member)
     )
-    label = file.path if file else "the picture"
-    faces = detector.detect(picture)
+    try:
+        chosen = _choose(detector.detect(picture), which, detector.name)
+    except FaceError as error:
+        raise FaceError(f"{file.path if file else _ARRAY}: {error}") from None
+    return [replace(face, file=file, detector=face.detector or detector.name) for face in chosen]
+
+
+def _choose(faces: list[Face], which: str, detector: str) -> list[Face]:
     if not faces:
-        raise FaceError(f"{label}: no face found by {detector.name}")
-    if len(faces) > 1 and _prominence(faces[1]) > _AMBIGUOUS * _prominence(faces[0]):
+        raise FaceError(f"no face found by {detector}")
+    if which == MAIN:
+        if len(faces) > 1 and _prominence(faces[1]) > _AMBIGUOUS * _prominence(faces[0]):
+            raise FaceError(
+                f"{len(faces)} faces, none clearly the main one; crop it to the face you mean, or choose one "
+                "(--face of `leam explain`)"
+            )
+        return faces[:1]
+    if which == "largest":
+        return [max(faces, key=lambda face: _side(face.box))]
+    in_order = sorted(faces, key=lambda face: face.box[0] + face.box[2])
+    if which == "all":
+        return in_order
+    if not 1 <= int(which) <= len(faces):
+        raise FaceError(f"there is no face {which} among the {len(faces)} found")
+    return [in_order[int(which) - 1]]
+
+
+def check_landmarks(face: Face) -> None:
+    """Reject a face whose landmarks are unreliable; see :func:`landmark_disagreement`.
+
+    Raises:
+        FaceError: They are.
+    """
+    if (disagreement := landmark_disagreement(face)) > MAX_DISAGREEMENT:
         raise FaceError(
-            f"{label}: {len(faces)} faces, none clearly the main one; crop it to the face you mean"
+            f"{face.path or _ARRAY}: unreliable landmarks: two predictors differ by {disagreement:.2f} of "
+            f"the distance between the eyes (at most {MAX_DISAGREEMENT})"
         )
-    return replace(faces[0], file=file, detector=detector.name)
+
+
+def landmark_disagreement(face: Face) -> float:
+    """How far two predictions of the same landmarks are apart, in distances between the eyes.
+
+    The larger of two mean distances: of the corners of the eyes and the base of the nose between dlib's predictors of
+    5 and 68 points; and of eyes, nose tip and mouth corners between the detector's points, if it has its own, and the
+    68 points. 0 for an aligned face, which was not detected.
+    """
+    if np.isnan(face.score):
+        return 0.0
+    ours, five = face.landmarks, five_points_of(face.landmarks)
+    between = max(float(np.linalg.norm(five[1] - five[0])), 1.0)
+    pairs = ((face.corner_points, ours[_CORNERS]), (face.five_points, five))
+    return max(float(np.linalg.norm(a - b, axis=1).mean()) for a, b in pairs) / between
+
+
+class RotatingDetector:
+    """Another detector that also turns pictures by 90, 180 and 270 degrees.
+
+    A picture is turned if it shows no face, or one whose landmarks are not certain: an upside-down face may be taken
+    for a face. The turn with the most reliable landmarks of the main face is used. The faces are in the turned
+    picture: ``Face.picture`` is upright, and ``Face.turned`` says by how much it was turned.
+
+    Args:
+        detector: Finds the faces.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.name = detector.name
+
+    def detect(self, picture: Picture) -> list[Face]:
+        """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
+        upright = self._detector.detect(picture)
+        if upright and landmark_disagreement(upright[0]) <= _SURE:
+            return upright
+        found = [upright] if upright else []
+        for quarters in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(picture, quarters))
+            if faces := self._detector.detect(turned):
+                found.append([replace(face, turned=90 * quarters) for face in faces])
+        return min(found, key=lambda faces: landmark_disagreement(faces[0]), default=[])
 
 
 def by_prominence(faces: list[Face]) -> list[Face]:
@@ -69,9 +172,14 @@ def _prominence(face: Face) -> float:
     height, width = face.picture.shape[:2]
     off_x = ((left + right) / width - 1) if width else 0.0
     off_y = ((top + bottom) / height - 1) if height else 0.0
-    side = ((right - left) * (bottom - top)) ** 0.5
     confidence = min(max(face.score, 0.0), 1.0) ** 0.5
-    return float(side * confidence / (1 + np.hypot(off_x, off_y)))
+    return float(_side(face.box) * confidence / (1 + np.hypot(off_x, off_y)))
+
+
+def _side(box: Box) -> float:
+    """The side of a square with the box's area, in pixels."""
+    left, top, right, bottom = box
+    return float(max((right - left) * (bottom - top), 0) ** 0.5)
 
 
 def too_narrow(picture: Picture, scale: float) -> bool:

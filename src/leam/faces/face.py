@@ -25,13 +25,15 @@ class Face:
     Attributes:
         picture: The whole picture, RGB ``(H, W, 3)`` uint8.
         box: Left, top, right, bottom in pixels; may reach beyond the edges of the picture.
-        score: The detector's confidence, on the detector's own scale; larger is more certain.
+        score: The detector's confidence, on the detector's own scale; larger is more certain. NaN for an aligned face,
+            which was not detected.
         landmarks: The 68 points of the iBUG scheme, ``(68, 2)`` pixels.
         five_points: Left eye, right eye, nose tip, left and right mouth corner as seen in the picture, ``(5, 2)``.
         corner_points: dlib's five points (both corners of each eye, the base of the nose), ``(5, 2)``.
         found: The number of faces in the picture.
         file: The file that the picture was read from; None for an array.
         detector: The name of the detector that found the face, if known.
+        turned: Degrees by which the picture was turned counter-clockwise after reading, so that the face is upright.
     """
 
     picture: Picture
@@ -43,6 +45,7 @@ class Face:
     found: int = 1
     file: PictureFile | None = None
     detector: str | None = None
+    turned: int = 0
 
     @classmethod
     def read(
@@ -75,8 +78,15 @@ class Face:
 
     @property
     def source(self) -> PictureFile | None:
-        """The file whose decoded pixels ``picture`` holds; None for an array, and for pixels changed after reading."""
-        return self.file if self.file and self.file.pixels == checksum(self.picture) else None
+        """The file whose decoded pixels ``picture`` holds; None for an array, and for pixels changed after reading.
+
+        Turning does not count as a change.
+        """
+        return self.file if self.file and self.file.pixels == checksum(self._as_read()) else None
+
+    def _as_read(self) -> Picture:
+        """The picture as it was before it was turned."""
+        return np.rot90(self.picture, -self.turned // 90) if self.turned else self.picture
 
     @property
     def sha256(self) -> str:

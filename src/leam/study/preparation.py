@@ -43,7 +43,13 @@ class Detections(Shard):
         NDArray[np.str_],
         axes("face", doc="How values were changed that are not 8-bit RGB; empty if they were not."),
     ]
-    score: Annotated[NDArray[np.float64], axes("face", doc="Confidence of the detector.")]
+    score: Annotated[
+        NDArray[np.float64],
+        axes("face", doc="Confidence of the detector; NaN for faces that were aligned already."),
+    ]
+    detector: Annotated[
+        NDArray[np.str_], axes("face", doc="The detector that found the face; empty without one.")
+    ]
     found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
     landmarks: Annotated[
         NDArray[np.float64], axes("face", 68, 2, doc="iBUG's 68 points, in pixels of the picture.")
@@ -69,6 +75,7 @@ class Detections(Shard):
             box=(left, top, right, bottom),
             score=float(self.score[row]),
             found=int(self.found[row]),
+            detector=str(self.detector[row]),
             **{name: getattr(self, name)[row] for name in _POINTS},
         )
         _check_unchanged(image, face)
@@ -119,6 +126,7 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
         note=np.array([face.file.note if face and face.file else "" for face in faces], dtype=str),
         box=np.array([face.box if face else (np.nan,) * 4 for face in faces], dtype=np.float64),
         score=np.array([face.score if face else np.nan for face in faces], dtype=np.float64),
+        detector=np.array([(face.detector if face else None) or "" for face in faces], dtype=str),
         found=np.array([face.found if face else 0 for face in faces], dtype=np.int64),
         **{
             name: np.array(

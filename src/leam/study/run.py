@@ -15,7 +15,7 @@ from leam.explain.backends import BACKENDS
 from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
-from leam.faces.detectors import DETECTORS
+from leam.faces.detectors import DETECTORS, load_detector, takes_crops
 from leam.faces.people import Sample
 from leam.faces.reading import hash_picture
 from leam.metrics.controls import CONTROLS
@@ -64,7 +64,8 @@ def plan_study(
         progress: Progress callback.
 
     Raises:
-        InputError: Two recognizers have the same name, or a setting names something that does not exist.
+        InputError: Two recognizers have the same name, a setting names something that does not exist, or the faces are
+            aligned already and the recognizers need differently aligned ones.
     """
     settings = settings or Settings()
     names = [recognizer.name for recognizer in recognizers]
@@ -72,6 +73,8 @@ def plan_study(
         raise InputError(
             f"recognizers {', '.join(names) or 'none'}: expected at least one, each with a unique name"
         )
+    if takes_crops(settings.detector):
+        load_detector(settings.detector, {one.name: one.crop for one in recognizers})
     columns = {column for sample in samples for column in sample.groups}
     for column in settings.groups:
         if column not in columns:

@@ -211,7 +211,10 @@ class Worker:
 
     @cached_property
     def _detector(self) -> Detector:
-        return load_detector(self.plan.settings.detector)
+        return load_detector(
+            self.plan.settings.detector,
+            {model.card.name: model.card.crop for model in self.plan.models},
+        )
 
     @cached_property
     def _detected(self) -> frozenset[int]:

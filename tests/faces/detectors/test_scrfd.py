@@ -90,7 +90,8 @@ def test_a_recognizer_is_no_detector(assets):
 
 
 def test_detectors_are_chosen_by_name():
-    assert list(DETECTORS)[:2] == ["dlib", "scrfd"]  # plug-ins follow
+    ours = ["aligned", "aligned_arcface", "aligned_dlib", "auto", "dlib", "scrfd"]
+    assert list(DETECTORS)[: len(ours)] == ours  # plug-ins follow
     assert isinstance(load_detector("dlib"), DlibDetector)
-    with pytest.raises(ModelError, match=r"cascade: no such detector; available: dlib, scrfd"):
+    with pytest.raises(ModelError, match=r"cascade: no such detector; available: aligned, .*dlib, scrfd"):
         load_detector("cascade")
