@@ -45,6 +45,7 @@ from leam.faces.reading import Picture
 RIGHT = 0.5
 # Landmark errors below and above which landmarks are good or bad.
 GOOD, BAD = 0.1, 0.2
+ONE_IN = 500
 LIMITS = (0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3)
 ROTATED = "auto, --rotate auto"
 SMALL = 40
@@ -194,7 +195,7 @@ class _Known:
 
 
 def trials(
-    face: Face, detectors: Sequence[Detector], rotate: bool
+    face: Face, detectors: Sequence[Detector], *, rotate: bool
 ) -> Iterator[tuple[str, str, Trial]]:
     """Condition, detector and outcome for the changed pictures of one reference face."""
     for condition, change in CONDITIONS.items():
@@ -278,9 +279,11 @@ def limits(outcomes: Sequence[tuple[str, str, Trial]]) -> dict[str, Any]:
     found = [one for _, name, one in outcomes if name in ORDER and one.found]
     good = np.array([one.disagreement for one in found if one.right and one.error < GOOD])
     bad = np.array([one.disagreement for one in found if not one.right or one.error > BAD])
+    allowed = len(good) // ONE_IN
     return {
         "good": len(good),
         "bad": len(bad),
+        "chosen": next(limit for limit in LIMITS if (good > limit).sum() <= allowed),
         "excluded": {
             str(limit): [int((good > limit).sum()), int((bad > limit).sum())] for limit in LIMITS
         },
@@ -343,7 +346,7 @@ def main() -> None:
         seconds = round(time.perf_counter() - start)
         result |= {**info, "seconds": seconds, "conditions": grouped(outcomes)}
     else:
-        info, outcomes = measure(assets, "development", PICTURES // 3)
+        info, outcomes = measure(assets, "development", PICTURES)
         result["limits"] = {**info, **limits(outcomes)}
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -38,8 +38,8 @@ This page is generated from the source code by `scripts/generate_docs.py`; a tes
 | `maps.npz` | `overall (h, w)` float32, sums to 1; `critical (h, w)` bool; `regions (h, w)` uint8, positions in \
 `leam.REGIONS`; `face (h, w, 3)` uint8; `layer/NAME (h_l, w_l)` float32, sums to 1, or 0 where a layer has no map; \
 for a pair `difference (h, w)` float32 and `difference_critical (h, w)` bool, what makes the faces different |
-| `overlay.png` | the face; the overall map with region outlines; the critical pixels. For a pair, a row for what makes \
-the faces alike and one for what makes them different |
+| `overlay.png` | the face; the overall map with region outlines; the critical pixels. For a pair, a row for what \
+makes the faces alike and one for what makes them different |
 | `layers.png` | every layer's map, early to late, and the overall map last; not for methods without layer maps |
 | `answers.sqlite` | the answers of a black box, by the pictures' bytes |
 

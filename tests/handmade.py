@@ -429,6 +429,7 @@ def detections(count: int) -> Detections:
         note=np.array([""] * count),
         box=np.zeros((count, 4)),
         score=np.ones(count),
+        detector=np.array(["dlib"] * count),
         found=np.ones(count, dtype=np.int64),
         landmarks=np.zeros((count, 68, 2)),
         five_points=np.stack([_FIVE] * count),

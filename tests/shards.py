@@ -28,6 +28,7 @@ def detections(count: int, reasons: Sequence[str] | None = None, points: float =
         note=np.array([""] * count),
         box=np.arange(4.0 * count).reshape(-1, 4),
         score=np.ones(count),
+        detector=np.array(["dlib"] * count),
         found=np.arange(count),
         landmarks=landmarks,
         five_points=np.stack([five] * count),

@@ -297,6 +297,8 @@ def api(tmp_path, monkeypatch):
         "    return pictures[:, ::16, ::16].reshape(len(pictures), -1).astype(float)\n"
         "def score(left, right):\n"
         "    return -abs(embed(left) - embed(right)).mean(axis=1)\n"
+        "def constant(pictures):\n"
+        "    return [[1.0, 2.0]] * len(pictures)\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "my_api", raising=False)
@@ -349,7 +351,7 @@ def test_mistakes_of_methods_and_black_boxes(leam, complaint, tmp_path, api, por
     box = ("--black-box", "my_api:embed")
     for arguments, message in (
         (("--method", "magic"), "magic: no such attribution method; available: "),
-        (("--method", "xssab"), "xssab: explains a similarity, not the embedding alone"),
+        (("--method", "xssab"), "explains a similarity, not the embedding alone; choose --target"),
         (("--method", "occlusion", "--weighting", "signed"), "--weighting signed: not used by"),
         (("--calls", 10), "leam: its number of calls is fixed"),
         (("--method", "corrrise", "--calls", 2), "corrrise: 2 calls are too few"),
@@ -362,5 +364,8 @@ def test_mistakes_of_methods_and_black_boxes(leam, complaint, tmp_path, api, por
         ((*box, "--method", "grad-cam"), "grad-cam: needs gradients, which my_api.embed does not"),
         (("--black-box", "my_api:none"), "has no function none"),
         (("--black-box", "my_api"), "expected module:function"),
+        (("--black-box", "my_api:score"), "two batches, add --returns scores"),
+        ((*box, "--returns", "scores", "--with", portrait), "leave out --returns scores"),
+        (("--black-box", "my_api:constant"), "hierarchical found no pixel that supports the score"),
     ):
         assert message in complaint(leam("-q", "explain", portrait, *out, *arguments)), arguments

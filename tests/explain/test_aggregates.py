@@ -71,7 +71,9 @@ def test_smooth_filters_each_layer_on_its_own_grid():
 
 def test_smooth_leaves_layers_of_one_grid_size_as_they_are():
     layers = [LAYERS[0], LAYERS[0].flip(1)]
-    torch.testing.assert_close(AGGREGATES["smooth"](layers, SIZE), AGGREGATES["sizes"](layers, SIZE))
+    torch.testing.assert_close(
+        AGGREGATES["smooth"](layers, SIZE), AGGREGATES["sizes"](layers, SIZE)
+    )
 
 
 @pytest.mark.parametrize("name", AGGREGATES)

@@ -79,6 +79,7 @@ def test_everything_that_made_it_is_saved(face, parser, detector, tmp_path):
             "matrix": recognizer.crop.matrix(face).tolist(),
             "found": 1,
             "detector": "dlib",
+            "turned": 0,
         },
         "model": "tiny",
         "sha256": recognizer.sha256,
@@ -177,7 +178,7 @@ def test_empty_layers_several_faces_and_tokens_are_noted(face, parser):
         explanation, maps=dataclasses.replace(explanation.maps, empty=empty)
     )
     assert silent.notes == [
-        "3 faces found; the most prominent one is explained",
+        f"one of 3 faces in the picture: the one at {face.box[0]:.0f}, {face.box[1]:.0f} (upper left corner)",
         "no support found in 1 of 2 layers: conv2",
     ]
     assert [layer.empty for layer in silent.record().layers] == [False, True]

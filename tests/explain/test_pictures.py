@@ -17,6 +17,7 @@ from leam.explain.pictures import (
     layer_strip,
     outline_regions,
     overlay,
+    pair_figure,
     png,
     region_colour,
     spotlight,
@@ -101,6 +102,16 @@ def test_panels_show_the_face_its_map_and_its_critical_mask_side_by_side():
     np.testing.assert_array_equal(face, enlarge(FACE, factor))
     np.testing.assert_array_equal(heated, enlarge(overlay(FACE, overall), factor))
     np.testing.assert_array_equal(lit, enlarge(spotlight(FACE, critical), factor))
+
+
+def test_a_pair_without_a_map_of_what_differs_says_so():
+    values, mask = np.ones((16, 12)), np.ones((16, 12), dtype=bool)
+    both = {"alike": (values, mask), "different": (values, mask)}
+    regions = np.zeros((16, 12), dtype=np.uint8)
+    for maps, said in ((both, 0), ({"alike": both["alike"]}, 1)):
+        figure = pair_figure((FACE, FACE), maps, regions, "verdict")
+        texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+        assert texts == ["this method does not tell\nwhat makes them different"] * said
 
 
 def test_a_png_holds_the_picture():

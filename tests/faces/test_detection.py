@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from leam.errors import FaceError, WeightsError
-from leam.faces.detection import dlib_model, find_face
+from leam.faces.detection import (
+    RotatingDetector,
+    check_landmarks,
+    dlib_model,
+    faces_in,
+    find_face,
+    landmark_disagreement,
+)
 from leam.faces.face import Face
 from leam.faces.reading import read_picture
 
@@ -88,3 +95,64 @@ def test_a_face_found_before_is_read_again(portrait, detector):
     again = Face.read(portrait, box=face.box, score=face.score, found=face.found, **points)
     np.testing.assert_array_equal(again.picture, face.picture)
     assert again.file == face.file
+
+
+@pytest.fixture
+def group(portrait, detector):
+    """Three copies of a portrait side by side, the middle one larger."""
+    picture = read_picture(portrait)[:300, 60:360]
+    large = np.asarray(Image.fromarray(picture).resize((400, 400)))
+    frame = np.zeros((400, 1000, 3), np.uint8)
+    frame[:300, :300], frame[:, 300:700], frame[:300, 700:] = picture, large, picture
+    return frame
+
+
+def test_faces_of_a_group_are_chosen_by_size_or_place(group, detector):
+    def lefts(which):
+        return [face.box[0] for face in faces_in(group, detector, which=which)]
+
+    first, second, third = lefts("all")
+    assert first < 300 < second < 700 < third
+    assert lefts("largest") == lefts("2") == [second]
+    assert lefts("1") == [first]
+    assert lefts("3") == [third]
+    with pytest.raises(FaceError, match="no face 4 among the 3 found"):
+        faces_in(group, detector, which="4")
+
+
+def test_unreliable_landmarks_are_refused(portrait, detector):
+    face = find_face(portrait, detector)
+    eyes = np.linalg.norm(face.five_points[1] - face.five_points[0])
+    assert landmark_disagreement(face) < 0.06
+    moved = replace(face, corner_points=face.corner_points + np.array([0.3 * eyes, 0]))
+    assert landmark_disagreement(moved) == pytest.approx(0.3, abs=0.06)
+    with pytest.raises(FaceError, match=r"unreliable landmarks: .* of the distance between the"):
+        check_landmarks(moved)
+    points = replace(face, five_points=face.five_points + np.array([0, 0.3 * eyes]))
+    assert landmark_disagreement(points) == pytest.approx(0.3, abs=0.01)
+    assert landmark_disagreement(replace(moved, score=np.nan)) == 0
+
+
+def test_a_picture_with_unreliable_landmarks_is_not_used(portrait, detector):
+    class Bad:
+        name = "bad"
+
+        def detect(self, picture):
+            (face, *_) = detector.detect(picture)
+            return [replace(face, corner_points=face.corner_points[::-1])]
+
+    with pytest.raises(FaceError, match=f"{portrait}: unreliable landmarks"):
+        find_face(portrait, Bad())
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_turned_pictures(portrait, detector, tmp_path, quarters):
+    upright = np.ascontiguousarray(read_picture(portrait)[:400])
+    path = tmp_path / "turned.png"
+    Image.fromarray(np.rot90(upright, -quarters)).save(path)
+    face = find_face(path, RotatingDetector(detector))
+    assert face.turned == 90 * quarters
+    np.testing.assert_array_equal(face.picture, upright)
+    assert face.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert face.source.path == path
+    np.testing.assert_array_equal(face.landmarks, find_face(upright, detector).landmarks)

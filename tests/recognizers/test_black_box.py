@@ -109,7 +109,10 @@ def test_the_budget_is_kept_and_progress_is_shown():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (np.zeros(2), r"shape \(2,\), expected embeddings of shape \(2, D\); if it returns scores"),
+        (
+            np.zeros(2),
+            r"shape \(2,\), expected embeddings of shape \(2, D\); if it compares .* --returns scores",
+        ),
         (np.zeros((3, 4)), r"shape \(3, 4\), expected"),
         (np.zeros((2, 0)), r"shape \(2, 0\), expected"),
         (np.full((2, 3), np.nan), "embeddings that are not finite"),

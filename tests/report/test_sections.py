@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from handmade import NAMES, text
 from leam.metrics.statistics import Estimate
+from leam.report.page import render_page
 from leam.report.sections.sanity import Sanity
+from leam.report.sections.support import Support
 from leam.study.stages.sanity import SanityFigures
 
 ALPHA, BETA, GAMMA = 0.1, 0.133, 0.166
@@ -38,6 +41,16 @@ def test_support(boxes):
     assert "the mean overall map of all 26 faces" in found.texts[0]
     assert found.texts[1:] == ["alpha", "beta", "gamma"]
     assert len(found.pictures) == 3
+
+
+def test_the_page_names_another_method(context):
+    settings = context.plan.settings.model_copy(update={"method": "occlusion"})
+    other = replace(context, plan=context.plan.model_copy(update={"settings": settings}))
+    first = next(Support().parts(other))
+    assert first.text.endswith(
+        "Bright pixels are those that matter most according to the method ``occlusion``."
+    )
+    assert "Attribution maps by occlusion of alpha" in render_page(other)
 
 
 def test_claims(boxes):

@@ -63,7 +63,7 @@ def test_a_file_changes_its_base(read):
         ("top = true", "top: Input should be a valid number"),
         ('seed = "1"', "seed: Input should be a valid integer"),
         ('person_maps = ["best"]', "person_maps: 'best': no such person map; available: mean"),
-        ("curve = [0.1, 0.1]", "curve: Value error, a value is given twice"),
+        ("curve = [0.1, 0.1]", "curve: a value is given twice"),
         ("layers = []", "layers: "),
         ('target = "reference"', "target: Input should be 'self', 'template' or 'contrast'"),
         ('weighting = "best"', "weighting: 'best': no such weighting; available: "),

@@ -78,7 +78,8 @@ def test_other_files_are_exclusions_and_do_not_stop_a_study_from_being_resumed(f
     _, before = run(faces, tmp_path / "run")
     assert before["exclusions"] == [{"image": "Grace Hopper/notes.txt", "reason": "not a picture"}]
     shards = {
-        path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "shards").glob("explain/**/*.npz")
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "run" / "shards").glob("explain/**/*.npz")
     }
     (faces / ".DS_Store").write_text("text")
     _, after = run(faces, tmp_path / "run")

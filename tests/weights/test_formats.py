@@ -119,7 +119,9 @@ def test_zeros_are_no_tar_archive(tmp_path):
 
 def test_half_a_checkpoint_is_incomplete(tmp_path):
     (tmp_path / "model.pth").write_bytes(checkpoint()[:300])
-    with pytest.raises(WeightsError, match=r"an incomplete or damaged zip archive, .*; download it again"):
+    with pytest.raises(
+        WeightsError, match=r"an incomplete or damaged zip archive, .*; download it again"
+    ):
         read_state(tmp_path / "model.pth")
 
 

@@ -503,7 +503,9 @@ def explain_people(
         if list(people).count(person) < 2:  # noqa: PLR2004
             raise InputError(f"{person}: --target {target} needs at least two pictures of a person")
     if target == "contrast" and len(set(people)) == 1:
-        raise InputError("--target contrast needs pictures of other people; name their folder")
+        raise InputError(
+            "--target contrast needs pictures of other people; name their folder with --population"
+        )
     recognizer, kind = explainer.recognizer, explainer.recognizer.card.similarity
     embeddings = recognizer.embed(np.stack([recognizer.crop.align(face).image for face in faces]))
     owners = np.array(people)
@@ -569,7 +571,12 @@ class _Work:
         face, reference = self.faces[row], self.references[row]
         if maps.overall_empty.any() and (against is None or not against.any()):
             raise ModelError(
-                f"{face.path or 'the face'}: every layer's map is zero or not finite; nothing to explain"
+                f"{face.path or 'the face'}: "
+                + (
+                    "every layer's map is zero or not finite; nothing to explain"
+                    if maps.layers
+                    else f"{self.method.name} found no pixel that supports the score; it may not depend on the picture"
+                )
             )
         crop = self.method.recognizer.crop
         parsing = self.parser.parse(face, crop)

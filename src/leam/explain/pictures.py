@@ -93,6 +93,9 @@ def pair_figure(
         for axis, (title, picture) in zip(row[1:], drawn.items(), strict=True):
             axis.imshow(outline_regions(enlarge(picture, factor), regions, factor))
             axis.set_title(title, fontsize=9, color=MUTED)
+    if "different" not in maps:
+        text = "this method does not tell\nwhat makes them different"
+        axes[1, 1].text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color=MUTED)
     return figure
 
 

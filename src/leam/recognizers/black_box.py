@@ -252,21 +252,29 @@ class BlackBox(Recognizer):
             # The border to the user's function: whatever it raises ends the command with one line.
             raise ModelError(
                 f"{self.name}: {self.function} failed after {self.calls} calls: {type(error).__name__}: "
-                f"{first_line(error)}{self._kept}"
+                f"{first_line(error)}{self._expected if isinstance(error, TypeError) else ''}{self._kept}"
             ) from error
         scores, count = self.returns == "scores", len(given[0])
         if found.ndim != (1 if scores else 2) or len(found) != count or not found.size:
             shape = f"({count},)" if scores else f"({count}, D)"
-            hint = "; if it returns scores of two pictures, say so" if found.ndim == 1 else ""
             raise ModelError(
                 f"{self.name}: {self.function} returned an array of shape {found.shape}, "
-                f"expected {self.returns} of shape {shape}{hint}"
+                f"expected {self.returns} of shape {shape}{self._expected}"
             )
         if not np.isfinite(found).all():
             raise ModelError(
                 f"{self.name}: {self.function} returned {self.returns} that are not finite"
             )
         return np.ascontiguousarray(found.reshape(count, -1))
+
+    @property
+    def _expected(self) -> str:
+        """How to state that the function is of the other kind."""
+        if self.returns == "scores":
+            return "; if it gets one batch of pictures and returns embeddings, leave out --returns scores"
+        return (
+            "; if it compares the pictures of two batches, add --returns scores (in Python: score=)"
+        )
 
     @property
     def _kept(self) -> str:

@@ -191,6 +191,8 @@ def read_card(path: str | Path) -> Card:
     path = Path(path)
     try:
         fields = read_toml(path)
+    except FileNotFoundError:
+        raise CardError(f"{path}: no such card") from None
     except (OSError, ValueError) as error:
         raise CardError(f"{path}: not a readable card ({first_line(error)})") from None
     try:
@@ -202,5 +204,7 @@ def read_card(path: str | Path) -> Card:
 def explain_validation(error: ValidationError) -> str:
     """The first error of a failed validation, in one line that names the field."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the card"
-    return f"{field}: {first['msg']}"
+    field = ".".join(str(part) for part in first["loc"])
+    # Messages of our own validators; those of whole models name the field themselves.
+    text = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {text}" if field else text

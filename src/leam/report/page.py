@@ -55,7 +55,9 @@ def render_page(context: Context, progress: Progress = silent) -> str:
     for done, section in enumerate(sections):
         progress("rendering the report", done, len(sections))
         pieces.append((section.name, list(section.boxes(context))))
-    page = environment.from_string(source).render(recognizers=context.recognizers, sections=pieces)
+    page = environment.from_string(source).render(
+        recognizers=context.recognizers, method=context.settings.method, sections=pieces
+    )
     progress("rendering the report", len(sections), len(sections))
     return page
 

@@ -93,5 +93,7 @@ def test_detectors_are_chosen_by_name():
     ours = ["aligned", "aligned_arcface", "aligned_dlib", "auto", "dlib", "scrfd"]
     assert list(DETECTORS)[: len(ours)] == ours  # plug-ins follow
     assert isinstance(load_detector("dlib"), DlibDetector)
-    with pytest.raises(ModelError, match=r"cascade: no such detector; available: aligned, .*dlib, scrfd"):
+    with pytest.raises(
+        ModelError, match=r"cascade: no such detector; available: aligned, .*dlib, scrfd"
+    ):
         load_detector("cascade")

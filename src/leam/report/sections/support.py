@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from leam.explain.methods import LEAM
 from leam.report.parts import Cards, Part, Text
 from leam.report.pictures import overall_picture
 from leam.report.section import SECTIONS, Context, Section
@@ -19,8 +20,14 @@ class Support(Section):
 
     def parts(self, context: Context) -> Iterator[Part]:
         """One pair of pictures per recognizer."""
+        method = context.settings.method
+        reading = (
+            "where the recognizer's activations support its embedding"
+            if method == LEAM
+            else f"those that matter most according to the method ``{method}``"
+        )
         yield Text(
             f"Left, the mean face; right, the mean overall map of all {context.summary.images} faces. "
-            "Bright pixels are where the recognizer's activations support its embedding."
+            f"Bright pixels are {reading}."
         )
         yield Cards([overall_picture(means, name) for name, means in context.means.items()])

@@ -17,8 +17,6 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from leam.recognizers.card import explain_validation
-
 Operator = Callable[..., Any]
 """From inputs and attributes to an output tensor or a tuple of output tensors."""
 F = TypeVar("F", bound=Operator)
@@ -109,7 +107,7 @@ class Declaration:
         try:
             return self._types[name].validate_python(value)
         except ValidationError as error:
-            reason = explain_validation(error).partition(": ")[2]
+            reason = error.errors(include_url=False)[0]["msg"]
             raise NotImplementedError(
                 f"attribute {name} = {reprlib.repr(value)}: {reason[:1].lower()}{reason[1:]}"
             ) from None
