@@ -3,6 +3,9 @@ r"""Search for the variant that comes closest to all figures of the paper at onc
     python benchmarks/reconstruction.py FACES --models examples/cards/mobileface_v2.toml,... \
         --work reconstruction.work --out benchmarks/reconstruction.json --page docs/appendices/reconstruction.md
 
+``--images 14`` with the folder ``lfw/many`` searches with person maps: ``halves`` then compares two maps of seven pictures
+each, without a common picture.
+
 The recognizers must use cosine similarity, since the paper's drop is a drop of the cosine. Every
 variant of the grid (targets, layers, weightings, aggregates, smoothing, top fractions, comparisons)
 is first evaluated by its maps alone. For the closest variants, pixels are then hidden with three
@@ -41,14 +44,13 @@ from leam.metrics.controls import CONTROLS, ControlInput
 from leam.parsers.regions import REGIONS
 from leam.recognizers.catalogue import load_recognizer
 
-IMAGES = 4
 TARGETS = ("self", "template")
 TOPS = (0.0025, 0.005, 0.01, 0.02, 0.05)
 FILLS = ("black", "mean", "blur")
 RANDOM = ("scattered", "moved")
 COMPARED = ("pictures", "halves", "pattern")
 """Comparisons: two pictures; two mean maps, each over half of a person's pictures; a picture and the
-mean of all four, which includes the picture itself."""
+mean of all of the person's pictures, which include the picture itself."""
 NOMINATED = 6
 SMOOTHING = 0.02
 
@@ -62,7 +64,7 @@ PAPER = {
     "drop": 0.1148,
     "random": 0.0286,
 }
-DEFAULT = "self/convolutions/positive/sizes/0/0.01"
+DEFAULT = "self/convolutions/signed/smooth/0/0.01"
 
 Figures = dict[str, list[list[float]]]
 """Figures by variant, for each half of the people: nose, then same and different for each comparison."""
@@ -103,7 +105,7 @@ def overall_maps(explainer: Explainer, maps: LayerMaps) -> Iterator[tuple[str, T
 
 
 _AGGREGATES = {
-    "convolutions": ("mean", "sizes", "max", "product", "late"),
+    "convolutions": ("mean", "sizes", "smooth", "max", "product", "late"),
     "stages": ("mean", "max"),
 }
 
@@ -114,14 +116,14 @@ def smoothed(maps: Tensor) -> Tensor:
     return torch.from_numpy(np.stack([cv2.GaussianBlur(m, (0, 0), sigma) for m in maps.numpy()]))
 
 
-def judge_maps(bench: Bench, overall: Tensor) -> dict[float, list[list[float]]]:
+def judge_maps(bench: Bench, overall: Tensor, images: int) -> dict[float, list[list[float]]]:
     """Figures by top fraction, for each half of the people: nose, same and different for each comparison."""
-    people = len(overall) // IMAGES
-    by_person = overall.view(people, IMAGES, *overall.shape[1:])
-    halves = by_person.view(people, 2, IMAGES // 2, *overall.shape[1:]).mean(dim=2).flatten(0, 1)
+    people = len(overall) // images
+    by_person = overall.view(people, images, *overall.shape[1:])
+    halves = by_person.view(people, 2, images // 2, *overall.shape[1:]).mean(dim=2).flatten(0, 1)
     ranked = [top_pixels(maps) for maps in (overall, halves, by_person.mean(dim=1))]
     nose = (bench.regions == REGIONS.index("nose")).flatten(1)
-    owners = [np.repeat(np.arange(people), count) for count in (IMAGES, 2, 1)]
+    owners = [np.repeat(np.arange(people), count) for count in (images, 2, 1)]
     half = np.arange(people) % 2
     found = {}
     pixels = nose.shape[1]
@@ -168,7 +170,7 @@ def same_and_different(
     return [float(part[same & ~itself].mean()), float(part[~same].mean())]
 
 
-def search_maps(bench: Bench, target: str) -> Figures:
+def search_maps(bench: Bench, target: str, images: int) -> Figures:
     """Map figures of the whole grid for one target and recognizer."""
     explainer = Explainer(bench.recognizer)
     targets = targets_of(explainer, bench.chips, bench.people, target)
@@ -176,17 +178,19 @@ def search_maps(bench: Bench, target: str) -> Figures:
     return {
         f"{target}/{key}/{top}": rows
         for key, overall in overall_maps(explainer, maps)
-        for top, rows in judge_maps(bench, overall).items()
+        for top, rows in judge_maps(bench, overall, images).items()
     }
 
 
-def search_drops(bench: Bench, wanted: list[str]) -> dict[str, dict[str, list[float]]]:
+def search_drops(
+    bench: Bench, wanted: list[str], images: int
+) -> dict[str, dict[str, list[float]]]:
     """Mean drops of each half of the people, by variant and fill (``drop/black`` ...).
 
     One picture per person is masked; its mate is the template of the others.
     """
     explainer = Explainer(bench.recognizer)
-    faces = np.arange(0, len(bench.chips), IMAGES)
+    faces = np.arange(0, len(bench.chips), images)
     shown = bench.part(faces)
     half = np.arange(len(faces)) % 2
     found: dict[str, dict[str, list[float]]] = {}
@@ -296,12 +300,14 @@ def main() -> None:
     parser.add_argument("--models", required=True)
     parser.add_argument("--hidden", help="recognizers whose faces are occluded; all by default")
     parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--images", type=int, default=4, help="pictures of each person; even")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True, help="folder for partial results")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, help="Markdown page to insert the table into")
+    parser.add_argument("--name", default="reconstruction", help="name of the table in the page")
     options = parser.parse_args()
-    faces, people = find_faces(options.faces, options.people, IMAGES, options.seed)
+    faces, people = find_faces(options.faces, options.people, options.images, options.seed)
     maps: list[Figures] = []
     names = options.models.split(",")
     for name in names:
@@ -311,7 +317,7 @@ def main() -> None:
             path = options.work / f"maps-{Path(name).stem}-{target}.json"
             if not path.is_file():
                 bench = bench or make_bench(load_recognizer(name), faces, people)
-                write_whole(path, search_maps(bench, target))
+                write_whole(path, search_maps(bench, target, options.images))
                 print(path.name, flush=True)
             merged.update(json.loads(path.read_text(encoding="utf-8")))
         maps.append(merged)
@@ -322,7 +328,7 @@ def main() -> None:
         path = options.work / f"drops-{Path(name).stem}.json"
         if not path.is_file():
             bench = make_bench(load_recognizer(name), faces, people)
-            write_whole(path, search_drops(bench, wanted))
+            write_whole(path, search_drops(bench, wanted, options.images))
             print(path.name, flush=True)
         drops.append(json.loads(path.read_text(encoding="utf-8")))
     rows = candidates(maps, drops)
@@ -340,7 +346,7 @@ def main() -> None:
         "candidates": rows[:100],
     }
     write_whole(options.out, found)
-    show(table(found), options.page, "reconstruction")
+    show(table(found), options.page, options.name)
 
 
 if __name__ == "__main__":
