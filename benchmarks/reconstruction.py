@@ -3,8 +3,8 @@ r"""Search for the variant that comes closest to all figures of the paper at onc
     python benchmarks/reconstruction.py FACES --models examples/cards/mobileface_v2.toml,... \
         --work reconstruction.work --out benchmarks/reconstruction.json --page docs/appendices/reconstruction.md
 
-``--images 14`` with the folder ``lfw/many`` searches with person maps: ``halves`` then compares two maps of seven pictures
-each, without a common picture.
+``--images 14`` with the folder ``lfw/many`` searches with person maps: ``halves`` then compares two maps of seven
+pictures each, without a common picture.
 
 The recognizers must use cosine similarity, since the paper's drop is a drop of the cosine. Every
 variant of the grid (targets, layers, weightings, aggregates, smoothing, top fractions, comparisons)
@@ -182,9 +182,7 @@ def search_maps(bench: Bench, target: str, images: int) -> Figures:
     }
 
 
-def search_drops(
-    bench: Bench, wanted: list[str], images: int
-) -> dict[str, dict[str, list[float]]]:
+def search_drops(bench: Bench, wanted: list[str], images: int) -> dict[str, dict[str, list[float]]]:
     """Mean drops of each half of the people, by variant and fill (``drop/black`` ...).
 
     One picture per person is masked; its mate is the template of the others.
