@@ -290,8 +290,8 @@ def explainer_of(
     """
     if method_named(settings.method).compares and (target or settings.target) == "self":
         raise InputError(
-            f"{settings.method}: explains a similarity, not the embedding alone; choose --target template or contrast, "
-            "or a pair (leam explain --with)"
+            f"{settings.method}: explains a similarity, not the embedding alone; choose --target template or "
+            "contrast, or a pair (leam explain --with)"
         )
     layers = settings.layers[0] if len(settings.layers) == 1 else settings.layers
     chosen = MethodSettings(
