@@ -100,10 +100,10 @@ def test_a_face_found_before_is_read_again(portrait, detector):
 @pytest.fixture
 def group(portrait, detector):
     """Three copies of a portrait side by side, the middle one larger."""
-    picture = read_picture(portrait)[:300, 60:360]
-    large = np.asarray(Image.fromarray(picture).resize((400, 400)))
-    frame = np.zeros((400, 1000, 3), np.uint8)
-    frame[:300, :300], frame[:, 300:700], frame[:300, 700:] = picture, large, picture
+    picture = read_picture(portrait)[20:260, 120:320]
+    large = np.asarray(Image.fromarray(picture).resize((300, 360)))
+    frame = np.zeros((360, 700, 3), np.uint8)
+    frame[:240, :200], frame[:, 200:500], frame[:240, 500:] = picture, large, picture
     return frame
 
 
@@ -112,7 +112,7 @@ def test_faces_of_a_group_are_chosen_by_size_or_place(group, detector):
         return [face.box[0] for face in faces_in(group, detector, which=which)]
 
     first, second, third = lefts("all")
-    assert first < 300 < second < 700 < third
+    assert first < 200 < second < 500 < third
     assert lefts("largest") == lefts("2") == [second]
     assert lefts("1") == [first]
     assert lefts("3") == [third]
