@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from leam.errors import FaceError
 from leam.faces.alignment import Matrix, transform_points
 from leam.faces.detection import (
+    MAX_DISAGREEMENT,
     Detector,
     RotatingDetector,
     find_face,
@@ -344,7 +345,12 @@ def main() -> None:
     if options.what == "measure":
         info, outcomes = measure(assets, "test", PICTURES)
         seconds = round(time.perf_counter() - start)
-        result |= {**info, "seconds": seconds, "conditions": grouped(outcomes)}
+        result |= {
+            **info,
+            "seconds": seconds,
+            "max_disagreement": MAX_DISAGREEMENT,
+            "conditions": grouped(outcomes),
+        }
     else:
         info, outcomes = measure(assets, "development", PICTURES)
         result["limits"] = {**info, **limits(outcomes)}
