@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from leam.faces.detection import LandmarkPredictor
 from leam.faces.face import Face
 from leam.faces.reading import Picture
@@ -19,4 +21,5 @@ class WholePictureDetector:
         """The one face of an RGB picture ``(H, W, 3)`` uint8."""
         height, width = picture.shape[:2]
         box = (0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height)
-        return [self._landmarks.face(picture, box, 1.0, 1)]
+        # Nothing was detected, so there is no confidence, and landmarks need not agree.
+        return [self._landmarks.face(picture, box, math.nan, 1)]
