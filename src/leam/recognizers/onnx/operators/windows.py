@@ -183,7 +183,7 @@ def _average_pool(
     padded = any(map(any, at.pads))
     if at.kernel == list(x.shape[2:]) and not padded:
         return spatial_mean(x)
-    over = _overhang(at, x.shape[2:]) if ceil_mode else [0] * len(at.kernel)
+    over = _overhang(at, x.shape[2:], ceil_mode=ceil_mode)
     if at.even and not any(over) and set(at.dilations) == {1}:
         before = [pair[0] for pair in at.pads]
         if all(2 * pad <= k for pad, k in zip(before, at.kernel, strict=True)):
@@ -209,7 +209,7 @@ def _lp_pool(
     ceil_mode: bool = False,
 ) -> Tensor:
     at = _pooling_window(x, kernel_shape, strides, dilations, pads, auto_pad)
-    over = _overhang(at, x.shape[2:]) if ceil_mode else [0] * len(at.kernel)
+    over = _overhang(at, x.shape[2:], ceil_mode=ceil_mode)
     sides = [(b, a + more) for (b, a), more in zip(at.pads, over, strict=True)]
     return _summed(functional.pad(x.abs().pow(p), torch_padding(sides)), at).pow(1 / p)
 
@@ -237,8 +237,10 @@ def _summed(x: Tensor, at: Window) -> Tensor:
     return summed.reshape(*x.shape[:2], *summed.shape[2:])
 
 
-def _overhang(at: Window, sizes: Sequence[int]) -> list[int]:
-    """How far the last windows reach beyond the padding when their number is rounded up."""
+def _overhang(at: Window, sizes: Sequence[int], *, ceil_mode: bool) -> list[int]:
+    """How far the last windows reach beyond the padding; nowhere unless their number is rounded up."""
+    if not ceil_mode:
+        return [0] * len(at.kernel)
     beyond = []
     for size, span, stride, (before, after) in zip(
         sizes, at.spans, at.strides, at.pads, strict=True
@@ -266,7 +268,7 @@ def _max_pool(
     outputs: tuple[bool, ...],
 ) -> tuple[Tensor, ...]:
     at = _pooling_window(x, kernel_shape, strides, dilations, pads, auto_pad)
-    over = _overhang(at, x.shape[2:]) if ceil_mode else [0] * len(at.kernel)
+    over = _overhang(at, x.shape[2:], ceil_mode=ceil_mode)
     sides = [(b, a + more) for (b, a), more in zip(at.pads, over, strict=True)]
     values = x if x.is_floating_point() else x.to(torch.float32)
     if any(map(any, sides)):
