@@ -298,10 +298,12 @@ def test_scores_alone_give_the_map_of_embeddings(name):
 
     box = BlackBox(score=score, input_size=SIZE, batch_size=16)
     settings = MethodSettings(calls=40)
-    found = create_method(name, box, settings).explain(CHIPS, pair_target(box, mates))
-    wanted = create_method(name, one, settings).explain(CHIPS, pair_target(one, mates))
-    torch.testing.assert_close(found.overall, wanted.overall, atol=1e-5, rtol=1e-3)
-    torch.testing.assert_close(found.scores, wanted.scores)
+    targets = pair_target(box, mates), pair_target(one, mates)
+    for of_scores, of_embeddings in (targets, map(negated, targets)):
+        found = create_method(name, box, settings).explain(CHIPS, of_scores)
+        wanted = create_method(name, one, settings).explain(CHIPS, of_embeddings)
+        torch.testing.assert_close(found.overall, wanted.overall, atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(found.scores, wanted.scores)
     with pytest.raises(InputError, match="gives only scores of two pictures"):
         create_method(name, box, settings).explain(CHIPS, reference_target(MATES, "cosine"))
 
