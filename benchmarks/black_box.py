@@ -39,12 +39,12 @@ OWN, RIVAL = "hierarchical, 125 calls", "CorrRISE, 501 calls"
 DRAWS = 1000
 
 
-def measure(bench: Bench, strangers: Tensor, name: str, calls: int) -> dict[str, Any]:
+def measure(bench: Bench, impostors: Tensor, name: str, calls: int) -> dict[str, Any]:
     """The areas of a method, and for each pair whether it is decided rightly at each deleted fraction."""
     recognizer, chips = bench.recognizer, bench.chips
     method = explained(create_method(name, recognizer, MethodSettings(calls=calls)))
-    maps = torch.cat([in_batches(method, chips, mates) for mates in (bench.mate, strangers)])
-    both, mates = np.concatenate([chips, chips]), torch.cat([bench.mate, strangers])
+    maps = torch.cat([in_batches(method, chips, mates) for mates in (bench.mate, impostors)])
+    both, mates = np.concatenate([chips, chips]), torch.cat([bench.mate, impostors])
     truth = np.repeat([True, False], len(chips))
     whole = recognizer.similarity(torch.cat([bench.clean, bench.clean]), mates).double().numpy()
     threshold = best_threshold(whole, truth)
@@ -112,12 +112,12 @@ def main() -> None:
     found: dict[str, Any] = {"people": len(faces) // 2, "seed": options.seed, "models": {}}
     for source in options.models.split(","):
         recognizer = load_recognizer(source)
-        bench, strangers = pairs_of(recognizer, faces, people)
+        bench, impostors = pairs_of(recognizer, faces, people)
         rows: dict[str, Any] = {}
         for name, (method, calls) in RUNS.items():
             path = options.work / f"{recognizer.name}-{method}-{calls}.json"
             if not path.is_file():
-                write_whole(path, measure(bench, strangers, method, calls))
+                write_whole(path, measure(bench, impostors, method, calls))
                 print(path.name, flush=True)
             rows[name] = json.loads(path.read_text(encoding="utf-8"))
         found["models"][recognizer.name] = rows

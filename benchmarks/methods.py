@@ -100,20 +100,20 @@ def drops_of(bench: Bench, maps: Tensor) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def judge(bench: Bench, strangers: Tensor, method: MateMaps) -> dict[str, Any]:
+def judge(bench: Bench, impostors: Tensor, method: MateMaps) -> dict[str, Any]:
     """The figures of a method.
 
     Args:
         bench: One face per person, with the mate's embedding.
-        strangers: For each face, the embedding of an impostor, ``(n, D)``.
+        impostors: For each face, the embedding of an impostor, ``(n, D)``.
         method: The method.
     """
     recognizer, chips = bench.recognizer, bench.chips
     _, forward = processor_seconds(lambda: [recognizer.embed(chips, BATCH) for _ in range(3)])
     same = in_batches(method, chips, bench.mate)
     # The second call is timed, since the first one may compile kernels.
-    other, taken = processor_seconds(lambda: in_batches(method, chips, strangers))
-    mates = torch.cat([bench.mate, strangers])
+    other, taken = processor_seconds(lambda: in_batches(method, chips, impostors))
+    mates = torch.cat([bench.mate, impostors])
     truth = np.repeat([True, False], len(chips))
     whole = recognizer.similarity(torch.cat([bench.clean, bench.clean]), mates).double().numpy()
     kind = recognizer.card.similarity
@@ -218,12 +218,12 @@ def main() -> None:
     found: dict[str, Any] = {"people": len(faces) // 2, "seed": options.seed, "models": {}}
     for name in options.models.split(","):
         recognizer = load_recognizer(name)
-        bench, strangers = pairs_of(recognizer, faces, people)
+        bench, impostors = pairs_of(recognizer, faces, people)
         rows: dict[str, Any] = {}
         for method in COMPARED:
             path = options.work / f"{recognizer.name}-{method.replace(' ', '_')}.json"
             if method in options.methods.split(",") and not path.is_file():
-                write_whole(path, judge(bench, strangers, method_of(method, recognizer)))
+                write_whole(path, judge(bench, impostors, method_of(method, recognizer)))
                 print(path.name, flush=True)
             if path.is_file():
                 rows[method] = json.loads(path.read_text(encoding="utf-8"))

@@ -56,7 +56,7 @@ def devices_of(device: str | torch.device = AUTO) -> list[torch.device]:
 
 
 def description(device: torch.device) -> str:
-    """A device with its model, such as ``cuda:0 (NVIDIA H100 80GB HBM3)``; ``cpu`` alone, whatever its model."""
+    """A device with its model, such as ``cuda:0 (NVIDIA H100 80GB HBM3)``; ``cpu`` alone, of any model."""
     if device.type == "cuda":
         return f"cuda:{device.index or 0} ({torch.cuda.get_device_name(device)})"
     return f"mps ({platform.machine()})" if device.type == "mps" else str(device)

@@ -87,7 +87,7 @@ class Places:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """Numbers that an operation computed, in whatever shape.
+    """Numbers that an operation computed, in any shape.
 
     Attributes:
         number: In the order of execution.

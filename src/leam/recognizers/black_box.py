@@ -249,7 +249,7 @@ class BlackBox(Recognizer):
                 returned.detach().cpu() if isinstance(returned, Tensor) else returned, np.float32
             )
         except Exception as error:
-            # The border to the user's function: whatever it raises ends the command with one line.
+            # The border to the user's function: any exception ends the command with one line.
             raise ModelError(
                 f"{self.name}: {self.function} failed after {self.calls} calls: {type(error).__name__}: "
                 f"{first_line(error)}{self._expected if isinstance(error, TypeError) else ''}{self._kept}"

@@ -8,7 +8,7 @@ from leam.faces.detectors.aligned import AlignedDetector
 
 @DETECTORS("aligned_arcface")
 class ArcfaceChips(AlignedDetector):
-    """Takes each picture for a 112x112 chip of the template ``arcface``, whatever the recognizers' input size."""
+    """Takes each picture for a 112x112 chip of the template ``arcface``, for any input size of the recognizers."""
 
     name = "aligned_arcface"
     template = "arcface"

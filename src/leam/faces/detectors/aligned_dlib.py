@@ -8,7 +8,7 @@ from leam.faces.detectors.aligned import AlignedDetector
 
 @DETECTORS("aligned_dlib")
 class DlibChips(AlignedDetector):
-    """Takes each picture for a 150x150 chip of the template ``dlib``, whatever the recognizers' input size."""
+    """Takes each picture for a 150x150 chip of the template ``dlib``, for any input size of the recognizers."""
 
     name = "aligned_dlib"
     template = "dlib"
