@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from leam.faces.face import Face
     from leam.faces.people import Sample, add_groups, draw_people, read_people
     from leam.faces.reading import read_picture
+    from leam.limits import memory_limit, set_memory_limit
     from leam.metrics.fills import occlude
     from leam.metrics.occlusion import similarity_drop
     from leam.metrics.overlap import bhattacharyya
@@ -83,6 +84,7 @@ _MODULES = {
     "load_detector": "leam.faces.detectors",
     "load_parser": "leam.parsers",
     "load_recognizer": "leam.recognizers.catalogue",
+    "memory_limit": "leam.limits",
     "occlude": "leam.metrics.fills",
     "person_map": "leam.explain.person",
     "plan_study": "leam.study.run",
@@ -95,6 +97,7 @@ _MODULES = {
     "render_report": "leam.report.page",
     "run_study": "leam.study.run",
     "self_target": "leam.explain.targets",
+    "set_memory_limit": "leam.limits",
     "similarity_drop": "leam.metrics.occlusion",
 }
 """Where each public name is defined."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from leam.limits import VARIABLE, parse_size
 
 
 def recognizer_names() -> list[str]:
@@ -61,6 +64,11 @@ def method_names() -> list[str]:
     from leam.explain.methods import METHODS
 
     return list(METHODS)
+
+
+def _limit_memory(size: str | None) -> None:
+    if size is not None:
+        os.environ[VARIABLE] = str(parse_size(size, "--memory-limit"))
 
 
 MODEL_HELP = "A recognizer: a name that `leam models` lists, or the path of a .toml card."
@@ -180,6 +188,16 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust", help="Do not compare the networks of ONNX files with onnxruntime on loading."
+    ),
+]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="SIZE",
+        callback=_limit_memory,
+        help="The most memory that one model file or picture may need, such as 2GB; a file that needs more is refused.",
+        show_default="a quarter of the memory",
     ),
 ]
 NoFacesOption = Annotated[

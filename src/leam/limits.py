@@ -1,0 +1,89 @@
+"""How much memory the content of a file from others may take.
+
+A few kilobytes of a model or a picture can describe terabytes. What reads such files computes first what they need, and
+refuses those that need more than :func:`memory_limit`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import psutil
+
+from leam.errors import InputError
+
+VARIABLE = "LEAM_MEMORY_LIMIT"
+"""The environment variable with the limit, which worker processes inherit."""
+_SHARE = 4
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(I?)B?", re.IGNORECASE)
+# The limit of a container, in version 2 and 1 of Linux's control groups.
+_CONTAINER = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def memory_limit() -> int:
+    """The bytes that one file may need: ``LEAM_MEMORY_LIMIT``, by default a quarter of this machine's memory.
+
+    In a container with less memory than the machine, it is a quarter of the container's.
+
+    Raises:
+        InputError: The variable is not a size.
+    """
+    given = os.environ.get(VARIABLE)
+    return parse_size(given, VARIABLE) if given else _total_memory() // _SHARE
+
+
+def set_memory_limit(size: int | str) -> None:
+    """Set the limit for this process and those that it starts.
+
+    Args:
+        size: Bytes, or a text such as ``2GB``, ``500MB`` or ``1.5GiB``.
+
+    Raises:
+        InputError: It is not a size.
+    """
+    os.environ[VARIABLE] = str(parse_size(str(size), "memory limit"))
+
+
+def parse_size(text: str, what: str) -> int:
+    """Bytes from a text such as ``2GB`` (10^9 bytes each), ``1.5GiB`` (2^30 bytes each) or ``4096``.
+
+    Args:
+        text: The text.
+        what: What it is called in the message.
+
+    Raises:
+        InputError: It is not a size above zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = 0
+    if found:
+        number, unit, binary = found.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit.upper()])
+    if size < 1:
+        raise InputError(f"{what}: {text!r} is not a size; write for example 2GB or 500MB")
+    return size
+
+
+def readable(size: float) -> str:
+    """Bytes for people: ``1.5 GB``, ``200 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":  # noqa: PLR2004
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}"
+
+
+def _total_memory() -> int:
+    sizes = [psutil.virtual_memory().total]
+    for path in _CONTAINER:
+        try:
+            sizes.append(int(path.read_text()))
+        except (OSError, ValueError):  # no such file, or "max": no limit
+            continue
+    return min(sizes)
