@@ -47,6 +47,7 @@ from leam.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    MemoryLimitOption,
     ModelOption,
     OutOption,
     ParserOption,
@@ -216,6 +217,7 @@ def explain(
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
     trust: TrustOption = False,
+    _memory_limit: MemoryLimitOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:

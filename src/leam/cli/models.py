@@ -27,6 +27,7 @@ from leam.cli.options import (
     DetectorOption,
     DeviceOption,
     JsonOption,
+    MemoryLimitOption,
     PrecisionOption,
     TrustOption,
     recognizer_names,
@@ -90,6 +91,7 @@ def layers(
     model: ModelArgument,
     layers: Annotated[str, typer.Option(metavar="NAMES", help=LAYERS_HELP)] = "*",
     cards: CardsOption = None,
+    _memory_limit: MemoryLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the layers that can be explained.
@@ -151,6 +153,7 @@ def check(
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
     trust: TrustOption = False,
+    _memory_limit: MemoryLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Test a recognizer before you trust it.

@@ -19,6 +19,7 @@ from leam.cli.options import (
     DeviceOption,
     ForceOption,
     JsonOption,
+    MemoryLimitOption,
     OutOption,
     ParserOption,
     PicturesArgument,
@@ -39,6 +40,7 @@ def parse(
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
     force: ForceOption = False,
+    _memory_limit: MemoryLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Label the part of the face at each pixel.

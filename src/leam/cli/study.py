@@ -34,6 +34,7 @@ from leam.cli.options import (
     DetectorOption,
     DeviceOption,
     JsonOption,
+    MemoryLimitOption,
     NoFacesOption,
     OutOption,
     ParserOption,
@@ -198,6 +199,7 @@ def study(
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
     trust: TrustOption = False,
+    _memory_limit: MemoryLimitOption = None,
     workers: Annotated[
         int,
         typer.Option(
