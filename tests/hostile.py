@@ -1,13 +1,15 @@
 """What fuzz tests share: damage to files, and what must hold whatever is damaged.
 
 ``LEAM_FUZZ=1000 pytest tests/fuzz`` tries a thousand random examples of each. Without it they are the same few every
-time, so that a failure means a change.
+time, so that a failure means a change. ``scripts/fuzz.py`` runs many and counts them by kind.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,41 @@ class Hang(BaseException):
     """It took too long."""
 
 
+class Tally(Counter[str]):
+    """What became of the inputs of one test: ``accepted``, ``refused``, ``traceback`` or ``hang``.
+
+    Attributes:
+        slowest: The longest time of one input, in seconds.
+    """
+
+    slowest = 0.0
+
+    def add(self, outcome: str, seconds: float) -> None:
+        self[outcome] += 1
+        self.slowest = max(self.slowest, seconds)
+
+
+TALLIES: dict[str, Tally] = {}
+
+
+@contextmanager
+def tallied() -> Iterator[None]:
+    """Count what becomes of one input, by the name of the test that tries it."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").removesuffix(" (call)")
+    start, outcome = time.monotonic(), "traceback"
+    try:
+        yield
+        outcome = "accepted"
+    except LeamError:
+        outcome = "refused"
+        raise
+    except Hang:
+        outcome = "hang"
+        raise
+    finally:
+        TALLIES.setdefault(test, Tally()).add(outcome, time.monotonic() - start)
+
+
 @contextmanager
 def endures(seconds: int = SECONDS) -> Iterator[None]:
     """What is inside succeeds, or fails with one line, and soon."""
@@ -45,7 +82,8 @@ def endures(seconds: int = SECONDS) -> Iterator[None]:
         signal.alarm(seconds)
     said = "one line"
     try:
-        yield
+        with tallied():
+            yield
     except LeamError as error:
         said = str(error)
     finally:
