@@ -20,7 +20,7 @@ from recording import arguments, record
 from torch import Tensor
 
 from leam.explain.masks import critical_mask
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.specificity import Block, Pool
 from leam.metrics.statistics import bootstrap_means
 
@@ -37,7 +37,7 @@ def measure(people: int) -> dict[str, Any]:
     pool, overlaps = Pool(people), 0.0
     for masks, person in groups(people):
         start = time.perf_counter()
-        found = bhattacharyya(masks, masks).numpy().astype(np.float64)
+        found = bhattacharyya_matrix(masks, masks).numpy().astype(np.float64)
         pool.add(Block(found, person))
         overlaps += time.perf_counter() - start
     result = pool.found()

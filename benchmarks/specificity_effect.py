@@ -63,7 +63,7 @@ from leam.faces.people import Sample, read_people
 from leam.metrics.controls.edges import edge_map
 from leam.metrics.effect import effect
 from leam.metrics.occlusion import hide, pixel_energy, similarity_drop
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.specificity import specificity
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.recognizer import Recognizer
@@ -254,7 +254,7 @@ class Judge:
         found = {}
         for name in first:
             both = torch.from_numpy(np.concatenate([first[name], second[name]]))
-            coefficients = bhattacharyya(both, both).double().numpy()
+            coefficients = bhattacharyya_matrix(both, both).double().numpy()
             estimates = specificity(coefficients, owner, SEED).estimates(SEED)
             found[name] = {what: one.as_dict() for what, one in estimates.items()}
         return found

@@ -39,7 +39,7 @@ from leam.faces.face import Face
 from leam.metrics.controls import CONTROLS, ControlInput
 from leam.metrics.controls.edges import edge_map
 from leam.metrics.occlusion import pieces
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.robustness import cascade
 from leam.metrics.specificity import specificity
 from leam.metrics.statistics import (
@@ -178,7 +178,7 @@ def own_auc(masks: Tensor, person: NDArray[np.int64]) -> list[float]:
 
     Its mean over people is an AUC whose interval comes from resampling people.
     """
-    found = specificity(bhattacharyya(masks, masks).double().numpy(), person)
+    found = specificity(bhattacharyya_matrix(masks, masks).double().numpy(), person)
     areas = []
     for one in range(int(found.same_person.max()) + 1):
         own = found.same[found.same_person == one][:, None]

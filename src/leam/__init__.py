@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from leam.limits import memory_limit, set_memory_limit
     from leam.metrics.fills import occlude
     from leam.metrics.occlusion import similarity_drop
-    from leam.metrics.overlap import bhattacharyya
+    from leam.metrics.overlap import bhattacharyya, bhattacharyya_matrix
     from leam.metrics.statistics import Estimate, bootstrap_mean
     from leam.parsers import load_parser
     from leam.parsers.parsing import Parsing
@@ -74,6 +74,7 @@ _MODULES = {
     "Settings": "leam.study.plan",
     "add_groups": "leam.faces.people",
     "bhattacharyya": "leam.metrics.overlap",
+    "bhattacharyya_matrix": "leam.metrics.overlap",
     "bootstrap_mean": "leam.metrics.statistics",
     "contrast_target": "leam.explain.targets",
     "critical_mask": "leam.explain.masks",

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
+from leam.errors import InputError
 from leam.metrics.overlap import (
     bhattacharyya,
+    bhattacharyya_matrix,
     centre_of_mass,
     cluster,
     hellinger,
@@ -24,7 +26,7 @@ def test_by_hand():
     first = torch.tensor([[[0.5, 0.5]], [[1.0, 0.0]]])
     second = torch.tensor([[[0.2, 0.8]]])
     wanted = [0.1**0.5 + 0.4**0.5, 0.2**0.5]
-    assert bhattacharyya(first, second)[:, 0].tolist() == pytest.approx(wanted)
+    assert bhattacharyya_matrix(first, second)[:, 0].tolist() == pytest.approx(wanted)
 
 
 @settings(max_examples=30, deadline=None)
@@ -35,15 +37,65 @@ def test_of_masks_of_one_size_it_is_the_part_they_share(seed, count):
     for mask in masks:
         mask[torch.randperm(64, generator=generator)[:count]] = True
     shared = (masks[:, None] & masks).sum(dim=2) / count
-    found = bhattacharyya(masks.view(3, 8, 8), masks.view(3, 8, 8))
+    found = bhattacharyya_matrix(masks.view(3, 8, 8), masks.view(3, 8, 8))
     torch.testing.assert_close(found, shared)
 
 
 def test_scale_does_not_matter_and_an_empty_map_shares_nothing():
     maps = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(bhattacharyya(maps, maps * 9), bhattacharyya(maps, maps))
-    torch.testing.assert_close(bhattacharyya(maps, maps).diagonal(), torch.ones(2))
-    assert (bhattacharyya(maps, torch.zeros(1, 4, 4)) == 0).all()
+    torch.testing.assert_close(
+        bhattacharyya_matrix(maps, maps * 9), bhattacharyya_matrix(maps, maps)
+    )
+    torch.testing.assert_close(bhattacharyya_matrix(maps, maps).diagonal(), torch.ones(2))
+    assert (bhattacharyya_matrix(maps, torch.zeros(1, 4, 4)) == 0).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, np.ndarray.tolist])
+def test_the_coefficient_of_two_maps_is_a_number(kind):
+    first, second = np.array([[0.5, 0.5], [0, 0]]), np.array([[2, 8], [0, 0]]) / 3
+    found = bhattacharyya(kind(first), kind(second))
+    assert isinstance(found, float)
+    assert found == pytest.approx(0.1**0.5 + 0.4**0.5)
+    assert bhattacharyya(kind(first > 0), kind(second > 1)) == pytest.approx(0.5**0.5)
+    assert bhattacharyya(kind(first[0]), kind(first[0])) == pytest.approx(1)
+
+
+_MAP = np.ones((4, 5))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (_MAP, _MAP[:2], r"maps of shapes \(4, 5\) and \(2, 5\)"),
+        (_MAP[None], _MAP[None], "bhattacharyya_matrix compares sets of maps"),
+        (1.0, 1.0, "expected two maps"),
+        (_MAP, _MAP * np.nan, "second map: has values that are not finite"),
+        (_MAP, _MAP * np.inf, "second map: has values that are not finite"),
+        (_MAP - 2, _MAP, "first map: has negative values"),
+        (_MAP, _MAP * 0, "second map: all zero"),
+        ("abc", _MAP, "first map: not an array of numbers"),
+        (_MAP * 1j, _MAP, "first map: complex"),
+        ([[1, 2], [3]], _MAP, "first map: not an array of numbers"),
+    ],
+)
+def test_maps_that_cannot_be_compared_are_named_in_one_line(first, second, message):
+    with pytest.raises(InputError, match=message) as caught:
+        bhattacharyya(first, second)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (_MAP[0], _MAP, "bhattacharyya compares two maps"),
+        (_MAP[None], _MAP[None, :2], r"\(1, 4, 5\) and \(1, 2, 5\)"),
+        (_MAP[None], -_MAP[None], "second map: has negative values"),
+        (_MAP[None] * np.nan, _MAP[None], "first map: has values that are not finite"),
+    ],
+)
+def test_sets_of_maps_that_do_not_fit_are_named(first, second, message):
+    with pytest.raises(InputError, match=message):
+        bhattacharyya_matrix(first, second)
 
 
 def test_spread_from_a_pixel_to_the_whole():
@@ -107,7 +159,7 @@ def test_agreement_is_face_by_face():
         for a in range(3):
             for b in range(3):
                 first, second = MODELS[a, face], MODELS[b, face]
-                wanted = bhattacharyya(first[None], second[None]).item()
+                wanted = bhattacharyya_matrix(first[None], second[None]).item()
                 assert found[face, a, b].item() == pytest.approx(wanted, abs=1e-6)
                 wanted = spearman(first.flatten().numpy(), second.flatten().numpy())
                 assert ranks[face, a, b].item() == pytest.approx(wanted, abs=1e-6)

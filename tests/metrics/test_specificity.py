@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from leam.explain.masks import critical_mask
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.specificity import (
     Block,
     Pool,
@@ -172,14 +172,14 @@ def test_half_maps_go_the_way_of_images():
     maps /= maps.sum(dim=(1, 2), keepdim=True)
     means, owner = person_maps(maps, np.repeat(np.arange(6), 4), seed=0)
     masks = critical_mask(means, 0.1)
-    found = specificity(bhattacharyya(masks, masks).double().numpy(), owner)
+    found = specificity(bhattacharyya_matrix(masks, masks).double().numpy(), owner)
     assert len(found.same) == 6
     assert found.estimates(0)["auc"].mean > 0.95
 
 
 def test_region_shares_are_compared_as_vectors():
     shares = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    found = bhattacharyya(shares, shares)
+    found = bhattacharyya_matrix(shares, shares)
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
 
 

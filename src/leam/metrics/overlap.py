@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from leam.errors import InputError, first_line
 from leam.metrics.statistics import Numbers
+
+Maps: TypeAlias = "Tensor | ArrayLike"
+"""Maps or masks: torch tensors, or anything that NumPy makes an array of."""
 
 # Roots are rounded to 24 bits: products and sums of such integers are exact in double precision, so that the order of
 # additions, and with it the number of threads, does not change a result. The rounding error is below single precision.
 _SCALE = 2.0**24
 
 
-def bhattacharyya(first: Tensor, second: Tensor) -> Tensor:
-    """Bhattacharyya coefficient of every map of one set with every map of another: ``sum sqrt(p q)``.
+def bhattacharyya(first: Maps, second: Maps) -> float:
+    """Bhattacharyya coefficient of two maps: ``sum sqrt(p q)``.
 
     Bhattacharyya, "On a measure of divergence between two statistical populations", 1943. For two critical masks of the
     same size it is the part of the pixels that they share. Alignment and pose alone make masks and region areas of one
     person more alike than those of two people; see :func:`leam.metrics.specificity.auc_margins`.
+
+    Args:
+        first: A map ``(h, w)``, a mask (bool) or region shares ``(R,)``; normalised to sum 1 here.
+        second: The same kind, of the same shape.
+
+    Returns:
+        In [0, 1]: 1 for equal maps, 0 for maps without a common pixel.
+
+    Raises:
+        InputError: The shapes differ or are those of several maps, a value is negative or not finite, or a map is all
+            zero, so that it cannot be compared.
+    """
+    maps = [_numbers(name, one) for name, one in (("first", first), ("second", second))]
+    shapes = [tuple(one.shape) for one in maps]
+    if shapes[0] != shapes[1] or len(shapes[0]) not in {1, 2}:
+        raise InputError(
+            f"maps of shapes {shapes[0]} and {shapes[1]}: expected two maps of one shape (h, w); "
+            "bhattacharyya_matrix compares sets of maps"
+        )
+    for name, one in zip(("first", "second"), maps, strict=True):
+        if not one.any():
+            raise InputError(f"{name} map: all zero; an empty map cannot be compared")
+    return float(bhattacharyya_matrix(maps[0][None], maps[1][None]))
+
+
+def bhattacharyya_matrix(first: Maps, second: Maps) -> Tensor:
+    """Bhattacharyya coefficient of every map of one set with every map of another; see :func:`bhattacharyya`.
 
     Args:
         first: Maps ``(n, h, w)``, masks (bool) or region shares ``(n, R)``; normalised to sum 1 here.
@@ -29,9 +62,20 @@ def bhattacharyya(first: Tensor, second: Tensor) -> Tensor:
 
     Returns:
         ``(n, m)`` float32 in [0, 1]; 0 if a map is empty.
+
+    Raises:
+        InputError: The shapes do not fit each other, or a value is negative or not finite.
     """
+    same = second is first
+    first = _numbers("first", first)
+    second = first if same else _numbers("second", second)
+    if first.ndim < 2 or first.shape[1:] != second.shape[1:]:  # noqa: PLR2004  a set of maps
+        raise InputError(
+            f"maps of shapes {tuple(first.shape)} and {tuple(second.shape)}: expected (n, h, w) and (m, h, w); "
+            "bhattacharyya compares two maps"
+        )
     roots = _roots(first)
-    products = roots @ (roots if second is first else _roots(second)).T
+    products = roots @ (roots if same else _roots(second)).T
     # Rounded to single precision, so that sums over pairs are exact, too.
     return ((products / _SCALE).round() / _SCALE).clamp(max=1.0).float()
 
@@ -46,7 +90,7 @@ def hellinger(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         ``(n, m)`` float32 in [0, 1]; 1 if a map is empty.
     """
-    return (1 - bhattacharyya(first, second)).clamp(min=0.0).sqrt()
+    return (1 - bhattacharyya_matrix(first, second)).clamp(min=0.0).sqrt()
 
 
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
@@ -102,7 +146,7 @@ def map_agreement(maps: Tensor) -> Tensor:
         ``(B, M, M)`` float32 in [0, 1]; 0 if a map is empty.
     """
     faces = maps.transpose(0, 1)
-    return torch.stack([bhattacharyya(face, face) for face in faces])
+    return torch.stack([bhattacharyya_matrix(face, face) for face in faces])
 
 
 def rank_agreement(maps: Tensor) -> Tensor:
@@ -200,6 +244,21 @@ def entropies(shares: Tensor) -> Tensor:
     """Shannon entropy in bits of distributions ``(..., n)`` that sum to 1, ``(...)``."""
     terms: Tensor = torch.special.xlogy(shares, shares)
     return -terms.sum(dim=-1) / math.log(2)
+
+
+def _numbers(name: str, maps: Maps) -> Tensor:
+    """Maps as a tensor of numbers or masks, without NaN and negative values."""
+    try:
+        found = maps if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} map: not an array of numbers ({first_line(error)})") from None
+    if found.is_complex():
+        raise InputError(f"{name} map: complex numbers; expected non-negative ones")
+    if not torch.isfinite(found).all():
+        raise InputError(f"{name} map: has values that are not finite")
+    if (found < 0).any():
+        raise InputError(f"{name} map: has negative values; expected non-negative ones")
+    return found
 
 
 def _roots(maps: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Specificity: whether maps of one person are more similar than maps of different people.
 
-Similarity of maps is their Bhattacharyya coefficient (bc), see :func:`leam.metrics.overlap.bhattacharyya`.
+Similarity of maps is their Bhattacharyya coefficient (bc), see :func:`leam.metrics.overlap.bhattacharyya_matrix`.
 """
 
 from __future__ import annotations

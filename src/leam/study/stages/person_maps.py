@@ -19,7 +19,7 @@ from leam.explain.person import PERSON_MAPS, PersonMap, person_map
 from leam.explain.targets import template
 from leam.metrics.controls.edges import edge_map
 from leam.metrics.effect import by_person, effect
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.specificity import Block, Pool
 from leam.metrics.statistics import Estimate, Numbers, verdict
 from leam.results.figures import Figures, Model
@@ -441,7 +441,7 @@ def _overlaps(
 
 def _coefficients(masks: Tensor) -> Numbers:
     """Bhattacharyya coefficients of masks ``(n, pixels)``; NaN for empty masks."""
-    found: Numbers = bhattacharyya(masks, masks).double().numpy()
+    found: Numbers = bhattacharyya_matrix(masks, masks).double().numpy()
     empty = ~masks.any(dim=1).numpy()
     found[empty], found[:, empty] = np.nan, np.nan
     return found

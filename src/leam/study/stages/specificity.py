@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.explain.masks import critical_mask
-from leam.metrics.overlap import bhattacharyya
+from leam.metrics.overlap import bhattacharyya_matrix
 from leam.metrics.specificity import (
     AucMargin,
     Block,
@@ -347,7 +347,9 @@ def _patterns(group: _Group, top: float) -> Block:
     sums = torch.zeros(len(people), *group.dense.shape[1:])
     sums.index_add_(0, torch.from_numpy(owner), torch.from_numpy(group.dense[known]).float())
     means = sums / torch.from_numpy(np.bincount(owner)).float()[:, None, None]
-    between = bhattacharyya(torch.from_numpy(group.critical[known]), critical_mask(means, top))
+    between = bhattacharyya_matrix(
+        torch.from_numpy(group.critical[known]), critical_mask(means, top)
+    )
     pictures, count = len(known), len(known) + len(people)
     coefficients = np.full((count, count), np.nan)
     coefficients[:pictures, pictures:] = between.numpy()
@@ -357,7 +359,7 @@ def _patterns(group: _Group, top: float) -> Block:
 
 def _coefficients(maps: Tensor, empty: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Bhattacharyya coefficients between all maps, ``(n, n)``; NaN for empty maps."""
-    found = bhattacharyya(maps, maps).numpy().astype(np.float64)
+    found = bhattacharyya_matrix(maps, maps).numpy().astype(np.float64)
     found[empty] = np.nan
     found[:, empty] = np.nan
     return found
