@@ -40,6 +40,7 @@ def forms(faces):
         "symmetric": (unit * 2 - 1, {"range": (-1, 1)}),
         "torchvision": (planes_first, {"range": (0, 1), "layout": "BCHW"}),
         "list_of_torchvision": (list(planes_first), {"range": (0, 1), "layout": "BCHW"}),
+        "bool": (faces > 127, {"range": (0, 1)}),
         "stated": (faces.astype(np.float32), {"range": (0, 255), "layout": "BHWC"}),
     }
 
@@ -47,6 +48,8 @@ def forms(faces):
 @pytest.mark.parametrize("form", forms(np.zeros((3, 8, 8, 3), np.uint8)))
 def test_every_stated_form_is_the_same_face(recognizer, faces, form):
     chips, stated = forms(faces)[form]
+    if form == "bool":
+        faces = np.where(chips, 255, 0).astype(np.uint8)
     expected = recognizer.embed(faces)
     torch.testing.assert_close(recognizer.embed(chips, **stated), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(
@@ -57,17 +60,25 @@ def test_every_stated_form_is_the_same_face(recognizer, faces, form):
 @pytest.mark.parametrize(
     ("change", "stated", "hint"),
     [
-        (lambda x: x / 255, {}, r"values from 0 to 1: .* black; .*range=\(0, 1\)"),
+        (lambda x: x / 255, {}, r"values from 0 to 1, expected 0 to 255; .*range=\(0, 1\)$"),
+        (lambda x: (x / 255).round().byte(), {}, r"from 0 to 1, expected .*range=\(0, 1\)$"),
+        (lambda x: (x / 255).round().int(), {}, r"from 0 to 1, expected .*range=\(0, 1\)$"),
+        (lambda x: x > 127, {}, r"from 0 to 1, expected .*range=\(0, 1\)$"),
+        (lambda x: (x > 127).numpy(), {}, r"from 0 to 1, expected .*range=\(0, 1\)$"),
+        (lambda x: [*x[:2], x[2] / 255], {}, r"expected 0 to 255; .*range="),
+        (lambda x: x, {"range": (0, 65535)}, r"to 255, expected 0 to 65535; .*range=\(0, 255\)$"),
+        (lambda x: x.byte(), {"range": (0, 65535)}, r"expected 0 to 65535; .*range=\(0, 255\)$"),
+        (lambda x: x / 65025, {"range": (0, 1)}, r"expected 0 to 1; state which"),
         (lambda x: x.double() / 255, {}, r"range=\(0, 1\)"),
-        (lambda x: x / 127.5 - 1, {}, r"values from -1 to 1: .*range="),
+        (lambda x: x / 127.5 - 1, {}, r"values from -1 to 1, .*range=\(-1, 1\)$"),
         (lambda x: (x / 255 - 0.45) / 0.225, {}, r"range="),
-        (lambda x: x - 127.5, {}, r"from -127.5 to 127.5, expected 0 to 255; .*range="),
-        (lambda x: x * 257, {}, r"to 6.554e\+04, expected 0 to 255; .*range="),
+        (lambda x: x - 127.5, {}, r"127.5, expected 0 to 255; .*range=\(-127.5, 127.5\)"),
+        (lambda x: x * 257, {}, r"to 6.554e\+04, .*range=\(0, 65535\)$"),
         (lambda x: x, {"range": (0, 1)}, r"to 255, expected 0 to 1$"),
         (lambda x: x.byte(), {"range": (0, 1)}, r"to 255, expected 0 to 1$"),
         (lambda x: x, {"range": (1, 0)}, r"expected two numbers, the values of black and white"),
         (lambda x: x / 0, {}, "values that are not finite"),
-        (lambda x: x > 9, {}, r"type torch.bool; expected numbers"),
+        (lambda x: x + 1j, {}, r"type torch.complex64; expected numbers"),
         (lambda x: "faces", {}, r"type str; expected numbers"),
         (lambda x: x, {"layout": "NCHW"}, r"layout NCHW: .*available: BHWC, BCHW"),
         (lambda x: [Image.new("RGBA", (8, 8))], {}, r'mode RGBA; convert it with .convert\("RGB'),
@@ -115,3 +126,9 @@ def test_one_picture_and_no_faces(recognizer):
     rgb = np.full((1, 8, 8, 3), 90, np.uint8)
     torch.testing.assert_close(recognizer.embed(grey), recognizer.embed(rgb))
     assert recognizer.embed([]).shape == (0, 0)
+
+
+def test_a_dark_picture_among_others_is_a_picture(recognizer, faces):
+    faces[1] = np.random.default_rng(1).integers(0, 2, faces[1].shape)
+    alone = recognizer.embed(faces[1:2], range=(0, 255))
+    torch.testing.assert_close(recognizer.embed(faces)[1:2], alone)

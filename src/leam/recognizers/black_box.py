@@ -187,13 +187,24 @@ class BlackBox(Recognizer):
             )
         return self._ask([_bytes_of(self.as_chips(chips, range=range, layout=layout))], batch_size)
 
-    def compare(self, chips: Chips, mates: Chips) -> Tensor:
+    def compare(
+        self,
+        chips: Chips,
+        mates: Chips,
+        *,
+        range: Range | None = None,  # noqa: A002
+    ) -> Tensor:
         """Similarities ``(n,)`` of aligned faces ``(n, h, w, 3)`` with others, one for each.
+
+        Args:
+            chips: The faces.
+            mates: What they are compared with.
+            range: The values of black and white in ``chips``, as for :meth:`leam.Recognizer.preprocess`.
 
         Raises:
             ModelError: As for :meth:`embed`.
         """
-        pair = [_bytes_of(self.as_chips(one)) for one in (chips, mates)]
+        pair = [_bytes_of(one) for one in (self.as_chips(chips, range=range), self.as_chips(mates))]
         if self.returns == "embeddings":
             return self.similarity(*(self._ask([one]) for one in pair))
         return self._ask(pair)[:, 0]

@@ -28,9 +28,13 @@ Range = tuple[float, float]
 _USUAL: Range = (0.0, 255.0)
 # Noise may exceed the range by this part of it.
 _SLACK = 1 / 8
-# Floats whose size is at most this are those of [0, 1], [-1, 1] or of standardised pictures; as values of 0 to 255 they
-# would be a black picture.
-_SMALL = 8.0
+# A face whose brightest value, on the scale of 0 to 255, is at most this is scaled wrongly: with whole numbers or a
+# stated range, it is a picture of 0 and 1; floats may also be those of [-1, 1] or of standardised pictures.
+_SMALL, _SMALL_FLOATS = 1.0, 8.0
+# What a hint suggests for values in a range: the first one that they fit into.
+_SUGGESTED: tuple[Range, ...] = (
+    *((0, 1), (-1, 1), (0, 255), (-127.5, 127.5), (-128, 127), (0, 65535)),
+)
 
 
 def as_chips(
@@ -51,12 +55,11 @@ def as_chips(
 
     Raises:
         ModelError: The shape is not ``(B, h, w, 3)``, or with ``layout="BCHW"`` not ``(B, 3, h, w)``.
-        InputError: Not pictures, or the values lie outside the range.
+        InputError: Not pictures, or the values lie outside the range, or a face has only values near black and none
+            that is black, so that it must be scaled differently.
     """
     batch = _stacked(card, chips)
     batch = _channels_last(card, batch, layout)
-    if batch.dtype == torch.uint8 and (range is None or tuple(range) == _USUAL):
-        return batch
     return _in_range(card, batch, range)
 
 
@@ -80,11 +83,13 @@ def _tensor(card: Card, chip: object) -> Tensor:
                 f'{card.name}: a picture of mode {chip.mode}; convert it with .convert("RGB")'
             )
         chip = np.array(chip.convert("RGB"))
+    if getattr(chip, "dtype", None) in (bool, torch.bool):
+        chip = torch.as_tensor(chip).byte()
     if isinstance(chip, np.ndarray) and chip.dtype.kind in "uif":
         # Types that torch lacks; float64 holds all values of uint16 and uint32.
         known = chip.dtype.kind != "u" or chip.dtype == np.uint8
         chip = torch.as_tensor(np.ascontiguousarray(chip if known else chip.astype(np.float64)))
-    if isinstance(chip, Tensor) and not chip.is_complex() and chip.dtype != torch.bool:
+    if isinstance(chip, Tensor) and not chip.is_complex():
         return chip
     what = getattr(chip, "dtype", type(chip).__name__)
     raise InputError(
@@ -113,22 +118,38 @@ def _channels_last(card: Card, batch: Tensor, layout: Layout | None) -> Tensor:
 
 
 def _in_range(card: Card, batch: Tensor, range: Range | None) -> Tensor:  # noqa: A002
-    """Values of the range as float32 0-255; refused where they cannot be."""
+    """Values of the range as 0-255, float32 unless they are uint8 already; refused where they cannot be."""
     low, high = _USUAL if range is None else range
     if not high > low:
         raise InputError(f"range {range}: expected two numbers, the values of black and white")
-    values = batch.to(torch.float32)
-    if values.numel():
-        least, most = (float(value) for value in torch.aminmax(values))
-        hint = "" if range else "; state which values are black and white, such as range=(0, 1)"
-        said = f"{card.name}: chips with values from {least:.4g} to {most:.4g}"
-        if not (torch.isfinite(torch.tensor([least, most])).all()):
-            raise InputError(f"{card.name}: chips with values that are not finite")
-        slack = _SLACK * (high - low)
-        if least < low - slack or most > high + slack:
-            raise InputError(f"{said}, expected {low:g} to {high:g}{hint}")
-        if range is None and batch.is_floating_point() and 0 < max(most, -least) <= _SMALL:
-            raise InputError(f"{said}: as values of 0 to 255, these are black{hint}")
-    if (low, high) == _USUAL:
-        return values
-    return (values - low) * (255 / (high - low))
+    usual = (low, high) == _USUAL
+    values = batch if usual and batch.dtype == torch.uint8 else batch.to(torch.float32)
+    scaled = values if usual else (values - low) * (255 / (high - low))
+    if not values.numel() or (range is not None and values.dtype == torch.uint8):
+        return scaled
+    least, most = (float(value) for value in torch.aminmax(values))
+    if not np.isfinite([least, most]).all():
+        raise InputError(f"{card.name}: chips with values that are not finite")
+    said = f"{card.name}: chips with values from {least:.4g} to {most:.4g}, expected {low:g} to {high:g}"
+    hint = f"; state which values are black and white, such as range={_suggested(least, most)}"
+    slack = _SLACK * (high - low)
+    if least < low - slack or most > high + slack:
+        raise InputError(said + ("" if range else hint))
+    if range is None or not usual:
+        sizes = scaled.abs().flatten(1).amax(dim=1)
+        floats = range is None and batch.is_floating_point()
+        small = (sizes > 0) & (sizes <= (_SMALL_FLOATS if floats else _SMALL))
+        # Whole numbers are judged together: one dark picture among others is a picture.
+        if bool(small.any() if floats else small.any() & (sizes <= _SMALL).all()):
+            raise InputError(said + hint)
+    return scaled
+
+
+def _suggested(least: float, most: float) -> str:
+    """The range that values probably have, as it is written in Python."""
+    fitting = (
+        f"({low:g}, {high:g})"
+        for low, high in _SUGGESTED
+        if low - 1e-3 <= least and high / 2 < most <= high + 1e-3
+    )
+    return next(fitting, "(0, 1)")

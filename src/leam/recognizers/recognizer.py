@@ -25,6 +25,8 @@ from leam.recognizers.outputs import embedding_of
 
 # The weights of red, green and blue in the luminance (ITU-R BT.601), as OpenCV and PIL use them.
 _LUMINANCE = (0.299, 0.587, 0.114)
+# Parts of the messages with which torch's operations refuse the shape of their input.
+_SHAPE_ERRORS = ("channels", "Guard failed", "shape", "size", "elements", "dimension", "invalid for input")
 # Larger batches do not fit a processor's caches.
 _CPU_BATCH, _GPU_BATCH = 16, 64
 
@@ -293,7 +295,7 @@ class Recognizer:
         try:
             return self.module(inputs)
         except (AssertionError, RuntimeError) as error:
-            if "channels" in str(error) or "Guard failed" in str(error):
+            if any(words in str(error) for words in _SHAPE_ERRORS):
                 raise ModelError(
                     f"{self.name}: the module cannot run an input of shape {tuple(inputs.shape)} "
                     f"({first_line(error)}); set the card's channels and input_size, or export the "
@@ -392,6 +394,12 @@ def _check_module(module: object, card: Card) -> None:
     if not isinstance(module, nn.Module):
         way = "give its .module()" if hasattr(module, "module") else "use leam.BlackBox"
         raise ModelError(f"{card.name}: {type(module).__name__} is not a torch.nn.Module; {way}")
+    empty = next((name for name, tensor in _tensors_of(module) if tensor.is_meta), None)
+    if empty is not None:
+        raise ModelError(
+            f"{card.name}: {empty} is on the meta device and has no values; load the weights first, such as with "
+            "module.load_state_dict(state, assign=True)"
+        )
 
 
 def _other_type(module: nn.Module) -> torch.dtype | None:

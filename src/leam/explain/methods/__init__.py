@@ -45,6 +45,9 @@ _GIVES: dict[Needs, tuple[Needs, ...]] = {
     "scores": ("scores",),
 }
 
+# The range of changed faces is stated: what remains visible may be a dark part of a face.
+_USUAL = (0, 255)
+
 Attribution = Callable[[Chips, Target], Tensor]
 """From aligned faces ``(B, h, w, 3)`` and the target of their batch to maps ``(B, h, w)``, non-negative, of any sum:
 what supports the target's score."""
@@ -271,7 +274,7 @@ def scorer(recognizer: Recognizer, chips: Chips, target: Target) -> Scorer:
     count, fixed = len(chips), anchored(target, recognizer.embed(chips))
 
     def score(row: int, changed: Tensor) -> Tensor:
-        embeddings = recognizer.embed(changed)
+        embeddings = recognizer.embed(changed, range=_USUAL)
         rows = torch.full((len(changed),), row, device=embeddings.device)
         return fixed.rows(rows, count)(embeddings)
 
@@ -290,7 +293,7 @@ def _comparisons(box: BlackBox, chips: Chips, target: Target) -> Scorer:
         )
 
     def score(row: int, changed: Tensor) -> Tensor:
-        return sign * box.compare(changed, mates[row].expand_as(changed))
+        return sign * box.compare(changed, mates[row].expand_as(changed), range=_USUAL)
 
     return score
 
