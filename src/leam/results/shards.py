@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +26,22 @@ Arrays = dict[str, NDArray[Any]]
 """Arrays by name, as stored in a file."""
 
 S = TypeVar("S", bound="Shard")
+
+Reveals = Literal["nothing", "number", "map", "text", "appearance", "embedding"]
+"""What an array reveals about the people of a study."""
+
+REVEALS: Final[Mapping[Reveals, str]] = {
+    "nothing": "nothing about a person",
+    "number": "numbers measured on a picture; they identify it only to those who have the picture",
+    "map": "where a recognizer looks; maps of one person are more alike than maps of two people",
+    "text": "why a picture was excluded; may contain the person's name",
+    "appearance": "the look or shape of a face: landmarks, regions, alignment, sums of few pictures",
+    "embedding": "who the person is, to anyone with the recognizer and a picture of the person",
+}
+"""The same in words."""
+
+# Arrays along these axes have an entry per picture, person or person map.
+_PEOPLE = ("face", "probe", "person", "map")
 
 
 @dataclass(frozen=True)
@@ -26,16 +53,22 @@ class Axes:
             length.
         doc: Description of the array, with its unit or range.
         summed: The array is a sum over faces: the parts of a slice are added, not concatenated.
+        reveals: What the array reveals about people.
     """
 
     names: tuple[str | int, ...]
     doc: str
     summed: bool = False
+    reveals: Reveals = "nothing"
 
 
-def axes(*names: str | int, doc: str, summed: bool = False) -> Axes:
-    """Describe the array of a shard's field, as part of the field's annotation."""
-    return Axes(names, doc, summed)
+def axes(*names: str | int, doc: str, summed: bool = False, reveals: Reveals | None = None) -> Axes:
+    """Describe the array of a shard's field, as part of the field's annotation.
+
+    By default, an array with an entry per picture or person reveals ``number``, and any other one ``nothing``.
+    """
+    default: Reveals = "number" if names[:1] and names[0] in _PEOPLE else "nothing"
+    return Axes(names, doc, summed, reveals or default)
 
 
 @dataclass(frozen=True)
@@ -100,6 +133,13 @@ def joined(parts: Sequence[S]) -> S:
             np.sum(values, axis=0) if spec.axes.summed else _concatenated(spec, values)
         )
     return kind.of(found)
+
+
+def digest(array: NDArray[Any]) -> str:
+    """SHA-256 of an array: of its dtype, its shape and its values."""
+    found = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    found.update(np.ascontiguousarray(array).data if array.size else b"")
+    return found.hexdigest()
 
 
 def specs(kind: type[Shard]) -> tuple[Spec, ...]:

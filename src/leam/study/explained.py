@@ -21,7 +21,8 @@ class PersonTemplates(Shard):
     """The templates of a slice's people."""
 
     template: Annotated[
-        NDArray[np.float32], axes("person", "dimension", doc="The template of each person.")
+        NDArray[np.float32],
+        axes("person", "dimension", doc="The template of each person.", reveals="embedding"),
     ]
 
 
@@ -32,19 +33,29 @@ class Explained(Shard):
     layers: Annotated[NDArray[np.str_], axes("layer", doc="Names of the layers, early to late.")]
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     matrix: Annotated[
-        NDArray[np.float64], axes("face", 2, 3, doc="Transform from picture to chip pixels.")
+        NDArray[np.float64],
+        axes("face", 2, 3, doc="Transform from picture to chip pixels.", reveals="appearance"),
     ]
-    embedding: Annotated[NDArray[np.float32], axes("face", "dimension", doc="The embedding.")]
+    embedding: Annotated[
+        NDArray[np.float32], axes("face", "dimension", doc="The embedding.", reveals="embedding")
+    ]
     density: Annotated[
         NDArray[np.float16],
-        axes("face", "row", "column", doc="The overall map times its number of pixels."),
+        axes(
+            "face",
+            "row",
+            "column",
+            doc="The overall map times its number of pixels.",
+            reveals="map",
+        ),
     ]
     density_sum: Annotated[
         NDArray[np.float64],
-        axes("row", "column", doc="Sum over faces of ``density``.", summed=True),
+        axes("row", "column", doc="Sum over faces of ``density``.", summed=True, reveals="map"),
     ]
     critical: Annotated[
-        NDArray[np.uint8], axes("face", "byte", doc="The critical mask as packed bits, row by row.")
+        NDArray[np.uint8],
+        axes("face", "byte", doc="The critical mask as packed bits, row by row.", reveals="map"),
     ]
     empty: Annotated[
         NDArray[np.bool_],
@@ -52,11 +63,25 @@ class Explained(Shard):
     ]
     layer_sum: Annotated[
         NDArray[np.float32],
-        axes("layer", "side", "width", doc="Sum over faces of each layer's map.", summed=True),
+        axes(
+            "layer",
+            "side",
+            "width",
+            doc="Sum over faces of each layer's map.",
+            summed=True,
+            reveals="map",
+        ),
     ]
     face_sum: Annotated[
         NDArray[np.int64],
-        axes("row", "column", 3, doc="Sum over faces of the aligned faces, RGB.", summed=True),
+        axes(
+            "row",
+            "column",
+            3,
+            doc="Sum over faces of the aligned faces, RGB.",
+            summed=True,
+            reveals="appearance",
+        ),
     ]
 
     @property

@@ -33,11 +33,17 @@ class Detections(Shard):
     """The detected faces of a slice; NaN for pictures without a face."""
 
     reason: Annotated[
-        NDArray[np.str_], axes("face", doc="Why the picture cannot be used; empty if it can.")
+        NDArray[np.str_],
+        axes("face", doc="Why the picture cannot be used; empty if it can.", reveals="text"),
     ]
     box: Annotated[
         NDArray[np.float64],
-        axes("face", 4, doc="Left, top, right and bottom of the face, in pixels."),
+        axes(
+            "face",
+            4,
+            doc="Left, top, right and bottom of the face, in pixels.",
+            reveals="appearance",
+        ),
     ]
     note: Annotated[
         NDArray[np.str_],
@@ -52,13 +58,20 @@ class Detections(Shard):
     ]
     found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
     landmarks: Annotated[
-        NDArray[np.float64], axes("face", 68, 2, doc="iBUG's 68 points, in pixels of the picture.")
+        NDArray[np.float64],
+        axes(
+            "face", 68, 2, doc="iBUG's 68 points, in pixels of the picture.", reveals="appearance"
+        ),
     ]
     five_points: Annotated[
-        NDArray[np.float64], axes("face", 5, 2, doc="Eyes, nose tip and mouth corners, in pixels.")
+        NDArray[np.float64],
+        axes(
+            "face", 5, 2, doc="Eyes, nose tip and mouth corners, in pixels.", reveals="appearance"
+        ),
     ]
     corner_points: Annotated[
-        NDArray[np.float64], axes("face", 5, 2, doc="dlib's five points, in pixels.")
+        NDArray[np.float64],
+        axes("face", 5, 2, doc="dlib's five points, in pixels.", reveals="appearance"),
     ]
 
     def face(self, image: PlannedImage, row: int) -> Face:
@@ -87,13 +100,16 @@ class Parsings(Shard):
     """The regions of a slice's faces in one crop; zero for pictures without a usable face."""
 
     labels: Annotated[
-        NDArray[np.uint8], axes("face", "row", "column", doc="Positions in ``LABELS``.")
+        NDArray[np.uint8],
+        axes("face", "row", "column", doc="Positions in ``LABELS``.", reveals="appearance"),
     ]
     confidence: Annotated[
-        NDArray[np.float16], axes("face", "row", "column", doc="Confidence of the parser, 0-1.")
+        NDArray[np.float16],
+        axes("face", "row", "column", doc="Confidence of the parser, 0-1.", reveals="appearance"),
     ]
     reason: Annotated[
-        NDArray[np.str_], axes("face", doc="Why the parser failed; empty if it did not.")
+        NDArray[np.str_],
+        axes("face", doc="Why the parser failed; empty if it did not.", reveals="text"),
     ]
 
     def parsing(self, row: int) -> Parsing:

@@ -8,12 +8,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Final, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,7 @@ from leam.study.plan import Plan
 _PLAN = "run.json"
 _MANIFEST = "manifest.json"
 _DEVICES = "devices.json"
+_KEPT = "kept.json"
 # Prefix of temporary files, which a kill during writing leaves behind.
 _PART = ".part-"
 # The array that names the stage and the slice of a shard.
@@ -45,9 +46,21 @@ _OURS = (
     "report.html",
     "log.txt",
     _DEVICES,
+    _KEPT,
     _PLAN,
     ".lock",
 )
+
+
+Keep = Literal["maps", "embeddings", "nothing"]
+"""What of each face may be kept after a study, instead of everything."""
+
+GONE: Final[Mapping[Keep, str]] = {
+    "maps": "only the maps were kept: embeddings, landmarks and parsings are gone",
+    "embeddings": "only the embeddings were kept: maps, landmarks and parsings are gone",
+    "nothing": "nothing was kept: shards, names and file names are gone",
+}
+"""What is no longer there."""
 
 
 class RunFolder:
@@ -78,6 +91,11 @@ class RunFolder:
             if restart:
                 self._clear()
                 self._added.clear()
+            elif (kept := self.kept()) is not None:
+                raise StudyError(
+                    f"{self.path}: finished, and of each face {GONE[kept]}; there is nothing to resume. "
+                    "`leam report` still works; --restart runs the study again"
+                )
             elif (difference := _difference(self.plan(), plan)) is not None:
                 raise StudyError(
                     f"{self.path}: holds a study with another {difference}; "
@@ -217,6 +235,27 @@ class RunFolder:
             found[recognizer] = sorted({*found.get(recognizer, []), device})
             self.write_text(_DEVICES, json.dumps(found, indent=1, sort_keys=True) + "\n")
             self._added.add((recognizer, device))
+
+    def kept(self) -> Keep | None:
+        """What of each face was kept after the study; None if everything was.
+
+        Raises:
+            StudyError: The file that says so is damaged.
+        """
+        path = self.path / _KEPT
+        try:
+            found = json.loads(path.read_bytes())["keep"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, LookupError):
+            found = None
+        if found not in GONE:
+            raise StudyError(f"{path}: damaged; expected what was kept: {', '.join(GONE)}")
+        return cast("Keep", found)
+
+    def keep(self, what: Keep) -> None:
+        """Record what of each face is kept."""
+        self.write_text(_KEPT, json.dumps({"keep": what}) + "\n")
 
     def write_manifest(self) -> None:
         """Write ``manifest.json``: the SHA-256 of the plan, the summary and every table, when all are finished."""

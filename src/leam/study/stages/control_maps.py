@@ -38,7 +38,12 @@ class ControlMaps(Shard):
     position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
     edges: Annotated[
         NDArray[np.uint8],
-        axes("face", "byte", doc="Critical mask of the edge map as packed bits, row by row."),
+        axes(
+            "face",
+            "byte",
+            doc="Critical mask of the edge map as packed bits, row by row.",
+            reveals="appearance",
+        ),
     ]
     edge_share: Annotated[
         NDArray[np.float32],
@@ -50,6 +55,7 @@ class ControlMaps(Shard):
             "face",
             "byte",
             doc="Critical mask of the network with random weights, likewise; zero where not computed.",
+            reveals="map",
         ),
     ]
     random_share: Annotated[

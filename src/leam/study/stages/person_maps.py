@@ -104,6 +104,7 @@ class PersonMapShard(Shard):
             "byte",
             doc="Critical mask of the map of each kind as packed bits, row by row. Two maps of a person with the same "
             "number of pictures have no picture in common.",
+            reveals="map",
         ),
     ]
 
