@@ -214,6 +214,10 @@ def test_missing_package_says_how_to_get_it(package):
 def test_missing_file_and_missing_name_are_said_so(tmp_path):
     with pytest.raises(WeightsError, match=r"mine: .*net.onnx does not exist"):
         locate(card(file="net.onnx"), tmp_path)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "a.onnx").touch()
+    with pytest.raises(WeightsError, match=r"mine: .*net is a folder; name the .* such as a.onnx"):
+        locate(card(file="net"), tmp_path)
     with pytest.raises(WeightsError, match=r"mine: the card names no file"):
         locate(card())
 

@@ -240,3 +240,26 @@ def test_a_program_for_one_face_is_refused_with_the_way_out(tiny, chips):
         ModelError, match=r"Guard failed.*export the program with a free batch size"
     ):
         Recognizer(program, tiny.card).embed(chips)
+
+
+def test_a_module_whose_weights_were_not_loaded_is_an_error():
+    with pytest.raises(ModelError, match=r"0.weight is on the meta device .* assign=True"):
+        Recognizer(nn.Sequential(nn.Conv2d(3, 4, 3, device="meta")), Card(name="empty"))
+
+
+@pytest.mark.parametrize(
+    ("first", "channels"),
+    [
+        (nn.Conv2d(1, 4, 3), "RGB"),
+        (nn.Conv2d(3, 4, 3), "GRAY"),
+        (nn.BatchNorm2d(1), "RGB"),
+        (nn.LayerNorm([1, 8, 8]), "RGB"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), "RGB"),
+    ],
+)
+def test_a_module_of_other_inputs_than_the_cards_is_one_line(first, channels):
+    card = Card(name="other", input_size=(8, 8), channels=channels)
+    module = nn.Sequential(first, nn.Flatten())
+    with pytest.raises(ModelError, match=r"other: .*set the card's channels and input_size$") as e:
+        Recognizer(module, card).forward(torch.zeros(1, *card.input_shape))
+    assert "\n" not in str(e.value)

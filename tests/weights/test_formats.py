@@ -65,6 +65,7 @@ def graph(producer="pytorch"):
 PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html><html><body>Quota exceeded</body></html>"
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
 NODE = field(1, field(1, b"input") + field(2, b"Placeholder"))
+DESCRIPTION = field(1, field(1, b"image")) + field(10, field(1, b"embedding"))
 FOREIGN = {
     "an empty file": b"",
     "a Git LFS pointer instead of the file; run `git lfs pull`": POINTER,
@@ -85,11 +86,24 @@ FOREIGN = {
     "a Caffe model": field(1, b"ResNet-50") + field(100, field(1, b"data")),
     "an MXNet parameter file": (0x112).to_bytes(8, "little") + bytes(40),
     "a NumPy archive (.npz)": zipped(w_dot_npy=b"\x93NUMPY"),
+    "a TensorRT engine; use the model that it was converted from": b"ptrt" + bytes(40),
+    "a model in onnxruntime's own format (.ort); use the model": b"\x1c\0\0\0ORTM" + bytes(20),
+    "a Core ML model (.mlmodel); use the model": field(1, 4) + field(2, DESCRIPTION),
+    "a Core ML package (.mlpackage); use the model": zipped(
+        p__Manifest_dot_json=b"{}", p__Data__m_dot_mlmodel=b""),
+    "an OpenVINO graph (.xml); use the model": b'<?xml version="1.0"?>\n<net name="r50" version="11">',
+    "the index of a checkpoint in several files; load the files": (
+        b'{"metadata": {"total_size": 5}, "weight_map": {"w": "model-00001-of-00002.safetensors"}}'),
+    "a JSON file; give the path of a model file": b'{"architectures": ["ViT"]}',
     "a Torch7 file (.t7)": b"\4\0\0\0\1\0\0\0\3\0\0\0V 1\r\0\0\0",
 }  # fmt: skip
 MORE = {
+    "a TensorRT engine": b"ftrt" + bytes(40),
+    "a Core ML model (.mlmodel)": field(1, 1) + field(2, DESCRIPTION),
+    "an OpenVINO graph (.xml)": b'<net name="r50" version="11">',
+    "a PaddlePaddle model": b'{"base_code": {"magic": "pir", "version": 1}, "program": {}}',
     "a TensorFlow graph (.pb)": field(1, 1) + field(2, field(1, field(4, b"serve") + b"\xff")),
-    "a PaddlePaddle model": bytes(16) + b"\x1a\0\0\0\x08\x05\x10\x40" + bytes(30),
+    "a PaddlePaddle model; convert it": bytes(16) + b"\x1a\0\0\0\x08\x05\x10\x40" + bytes(30),
     "a Caffe model": field(100, field(1, b"data")),
 }
 
@@ -186,3 +200,38 @@ def test_content_that_tells_nothing_is_left_to_the_reader(tmp_path):
     assert kind_of(path) is None
     with pytest.raises(WeightsError, match="not a readable checkpoint"):
         read_state(path)
+
+
+@pytest.mark.parametrize(
+    ("graph", "content", "name"),
+    [
+        ("r50.xml", b'<?xml version="1.0"?><net name="r50">', "the weights of an OpenVINO graph (.bin)"),
+        ("r50.param", b"7767517\n75 83\n", "the weights of an ncnn graph (.bin)"),
+    ],
+)  # fmt: skip
+def test_raw_weights_are_told_by_the_graph_beside_them(tmp_path, graph, content, name):
+    path = tmp_path / "r50.bin"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    assert kind_of(path) is None
+    (tmp_path / graph).write_bytes(content)
+    with pytest.raises(WeightsError, match="use the model that it was converted from") as caught:
+        read_state(path)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [
+        ("saved_model.pb", "a TensorFlow SavedModel; convert it to ONNX with"),
+        ("Manifest.json", "a Core ML package (.mlpackage); use the model"),
+        ("archive/data.pkl", "an unpacked torch checkpoint; name the file"),
+        ("net.pth", "a folder; name the model file in it, such as net.pth"),
+        ("notes.txt", "a folder; name the model file in it"),
+    ],
+)
+def test_a_folder_is_called_that(tmp_path, inside, said):
+    (tmp_path / inside).parent.mkdir(exist_ok=True)
+    (tmp_path / inside).write_bytes(b"x")
+    with pytest.raises(WeightsError) as caught:
+        read_state(tmp_path)
+    assert f"{tmp_path}: {said}" in str(caught.value)

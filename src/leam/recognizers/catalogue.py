@@ -14,6 +14,7 @@ from leam.files import package_folder
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
 from leam.weights.fetching import cached_path, fetch
+from leam.weights.formats import kind_of_folder
 from leam.weights.hub import hub_cached, hub_fetch, hub_file
 
 if TYPE_CHECKING:
@@ -263,6 +264,8 @@ def _missing(card: Card, folder: Path | None) -> str:
     if card.file is None:
         return "the card names no file"
     if path := _resolve(card.file, folder):
+        if path.is_dir():
+            return f"{path} is {kind_of_folder(path)}"
         return f"{path} does not exist"
     if card.file.startswith(_ASSETS_PREFIX):
         inside = card.file.removeprefix(_ASSETS_PREFIX)

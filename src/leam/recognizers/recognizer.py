@@ -26,7 +26,15 @@ from leam.recognizers.outputs import embedding_of
 # The weights of red, green and blue in the luminance (ITU-R BT.601), as OpenCV and PIL use them.
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Parts of the messages with which torch's operations refuse the shape of their input.
-_SHAPE_ERRORS = ("channels", "Guard failed", "shape", "size", "elements", "dimension", "invalid for input")
+_SHAPE_ERRORS = (
+    "channels",
+    "Guard failed",
+    "shape",
+    "size",
+    "elements",
+    "dimension",
+    "invalid for input",
+)
 # Larger batches do not fit a processor's caches.
 _CPU_BATCH, _GPU_BATCH = 16, 64
 
@@ -296,10 +304,14 @@ class Recognizer:
             return self.module(inputs)
         except (AssertionError, RuntimeError) as error:
             if any(words in str(error) for words in _SHAPE_ERRORS):
+                more = (
+                    ", or export the program with a free batch size"
+                    if "Guard" in str(error)
+                    else ""
+                )
                 raise ModelError(
                     f"{self.name}: the module cannot run an input of shape {tuple(inputs.shape)} "
-                    f"({first_line(error)}); set the card's channels and input_size, or export the "
-                    "program with a free batch size"
+                    f"({first_line(error)}); set the card's channels and input_size{more}"
                 ) from error
             if self._cast_from is None or isinstance(error, AssertionError):
                 raise

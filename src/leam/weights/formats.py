@@ -12,6 +12,7 @@ from pathlib import Path
 from leam.files import open_regular
 
 _HEAD_BYTES = 4096
+_ORIGINAL = "use the model that it was converted from, as an ONNX graph or a torch checkpoint"
 _TO_ONNX = "convert it to ONNX"
 _AGAIN = "download it again"
 _UNPACK = "unpack it and name the model file inside"
@@ -40,6 +41,8 @@ class FileKind:
 CHECKPOINT = FileKind("a torch checkpoint", "name its architecture instead of onnx in the card")
 SAFETENSORS = FileKind("a safetensors file", "name its architecture instead of onnx in the card")
 ONNX = FileKind("an ONNX graph", 'write architecture = "onnx" in the card')
+
+_NCNN = FileKind("an ncnn graph", _ORIGINAL)
 
 # First bytes, and the position at which they are found.
 _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
@@ -71,7 +74,12 @@ _SIGNATURES: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"GGUF", FileKind("a GGUF file", f"{_TO_ONNX}, or {_STATE_DICT}")),
     (0, b"\x93NUMPY", FileKind("a NumPy array", _STATE_DICT)),
     (0, b"MATLAB 5.0 MAT-file", FileKind("a MATLAB file", _TO_ONNX)),
-    (0, b"7767517\n", FileKind("an ncnn graph", "use the model that it was converted from")),
+    (0, b"7767517\n", _NCNN),
+    (0, b"ptrt", FileKind("a TensorRT engine", _ORIGINAL)),
+    (0, b"ftrt", FileKind("a TensorRT engine", _ORIGINAL)),
+    (4, b"ORTM", FileKind("a model in onnxruntime's own format (.ort)", _ORIGINAL)),
+    (0, b"RKNN", FileKind("an RKNN model", _ORIGINAL)),
+    (4, b"ET12", FileKind("an ExecuTorch program (.pte)", _ORIGINAL)),
 )  # fmt: skip
 _TORCH7 = FileKind("a Torch7 file (.t7)", "load it with torchfile and save its state_dict")
 _PB = FileKind(
@@ -79,6 +87,15 @@ _PB = FileKind(
     f"{_TO_ONNX} with `python -m tf2onnx.convert --graphdef FILE`, or --saved-model FOLDER",
 )
 _PADDLE = FileKind("a PaddlePaddle model", f"{_TO_ONNX} with paddle2onnx")
+_COREML = FileKind("a Core ML model (.mlmodel)", _ORIGINAL)
+_COREML_PACKAGE = FileKind("a Core ML package (.mlpackage)", _ORIGINAL)
+_OPENVINO = FileKind("an OpenVINO graph (.xml)", _ORIGINAL)
+_OPENVINO_WEIGHTS = FileKind("the weights of an OpenVINO graph (.bin)", _ORIGINAL)
+_NCNN_WEIGHTS = FileKind("the weights of an ncnn graph (.bin)", _ORIGINAL)
+_INDEX = FileKind(
+    "the index of a checkpoint in several files",
+    "load the files that it lists, and save their tensors together with safetensors.torch.save_file",
+)
 _CAFFE = FileKind("a Caffe model", f"{_TO_ONNX} with caffe2onnx")
 _TORCHSCRIPT = FileKind(
     "a TorchScript archive",
@@ -92,18 +109,32 @@ _KERAS = FileKind("a Keras model (.keras)", f"{_TO_ONNX} with `python -m tf2onnx
 _NPZ = FileKind("a NumPy archive (.npz)", _STATE_DICT)
 _PICKLE = FileKind("a Python pickle that torch did not write", f"if you trust it, {_STATE_DICT}")
 _CUT_ZIP = FileKind("an incomplete or damaged zip archive, as torch's checkpoints are", _AGAIN)
+_UNPACKED = FileKind("an unpacked torch checkpoint", "name the file before it was unpacked")
+# What a folder holds, by the name of a file or folder in it.
+_FOLDERS: tuple[tuple[str, FileKind], ...] = (
+    ("saved_model.pb", FileKind(
+        "a TensorFlow SavedModel",
+        f"{_TO_ONNX} with `python -m tf2onnx.convert --saved-model FOLDER --output model.onnx`")),
+    ("Manifest.json", _COREML_PACKAGE),
+    ("coremldata.bin", FileKind("a compiled Core ML model (.mlmodelc)", _ORIGINAL)),
+    ("data.pkl", _UNPACKED),
+    ("archive/data.pkl", _UNPACKED),
+)  # fmt: skip
+_MODEL_SUFFIXES = {".onnx", ".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".tar", ".dat"}
 # How a file in torch's format before 1.6 begins: the pickled magic number, in a frame from protocol 4 on.
 _PICKLED = re.compile(rb"\x80.(\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", re.DOTALL)
 # Paddle's combined tensors: version, levels and version, all zero, and the length and first field of a description.
 _PADDLE_TENSORS = re.compile(rb"\0{16}.\0\0\0\x08", re.DOTALL)
 
 
-def kind_of(path: Path) -> FileKind | None:  # noqa: PLR0911  one kind after the other
+def kind_of(path: Path) -> FileKind | None:  # noqa: C901, PLR0911  one kind after the other
     """What kind of file this is; None if its content does not tell.
 
     Raises:
         OSError: As for :func:`leam.files.open_regular`.
     """
+    if path.is_dir():
+        return kind_of_folder(path)
     with open_regular(path) as stream:
         head = stream.read(_HEAD_BYTES)
         stream.seek(max(0, path.stat().st_size - _HEAD_BYTES))
@@ -125,13 +156,37 @@ def kind_of(path: Path) -> FileKind | None:  # noqa: PLR0911  one kind after the
         return CHECKPOINT if _PICKLED.match(head) else _PICKLE
     if _is_tar(path):
         return FileKind("a tar archive", _UNPACK)
-    return _kind_of_text(head) or _kind_of_protobuf(head)
+    return _kind_beside(path) or _kind_of_text(head) or _kind_of_protobuf(head)
+
+
+def kind_of_folder(path: Path) -> FileKind:
+    """What kind of model a folder holds."""
+    for name, kind in _FOLDERS:
+        if (path / name).exists():
+            return kind
+    models = sorted(one.name for one in path.iterdir() if one.suffix in _MODEL_SUFFIXES)
+    named = f", such as {models[0]}" if models else ""
+    return FileKind("a folder", f"name the model file in it{named}")
 
 
 def not_a(wanted: FileKind, path: Path) -> FileKind | None:
     """What a file is, if it is known to be another kind than the wanted one."""
     kind = kind_of(path)
     return None if kind == wanted else kind
+
+
+def _kind_beside(path: Path) -> FileKind | None:
+    """Raw weights have no signature; the graph beside them tells what they are."""
+    if path.suffix != ".bin":
+        return None
+    for suffix, graph, weights in (
+        (".xml", _OPENVINO, _OPENVINO_WEIGHTS),
+        (".param", _NCNN, _NCNN_WEIGHTS),
+    ):
+        beside = path.with_suffix(suffix)
+        if beside.is_file() and kind_of(beside) == graph:
+            return weights
+    return None
 
 
 def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
@@ -148,6 +203,8 @@ def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
         return _EXPORTED
     if "data.pkl" in last:
         return CHECKPOINT
+    if "Manifest.json" in last and any(name.endswith(".mlmodel") for name in names):
+        return _COREML_PACKAGE
     if {"config.json", "model.weights.h5"} <= last:
         return _KERAS
     if names and all(name.endswith(".npy") for name in names):
@@ -156,7 +213,7 @@ def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
     return FileKind(f"a zip archive ({some or 'empty'})", _UNPACK)
 
 
-def _kind_of_text(head: bytes) -> FileKind | None:
+def _kind_of_text(head: bytes) -> FileKind | None:  # noqa: PLR0911
     """Pages and messages that a server sends instead of a file."""
     try:
         # The last character may be cut in two.
@@ -170,10 +227,23 @@ def _kind_of_text(head: bytes) -> FileKind | None:
         )
     if not all(character.isprintable() or character in "\t\r\n" for character in text):
         return None
+    if re.match(r"(<\?xml[^>]*>\s*)?<net\b", start):
+        return _OPENVINO
+    if start.startswith("{"):
+        return _kind_of_json(text)
     if start.startswith("<"):
         return FileKind("an XML document", _AGAIN)
     begins = text.splitlines()[0][:_MAX_QUOTED] if text else ""
     return FileKind(f"a text file that begins with {begins!r}", _AGAIN)
+
+
+def _kind_of_json(text: str) -> FileKind:
+    """The kind of a JSON file, of which this is the beginning."""
+    if '"weight_map"' in text or '"total_size"' in text:
+        return _INDEX
+    if '"magic"' in text and '"pir"' in text:
+        return _PADDLE
+    return FileKind("a JSON file", _PICTURE)
 
 
 def _kind_of_protobuf(head: bytes) -> FileKind | None:  # noqa: PLR0911
@@ -185,6 +255,8 @@ def _kind_of_protobuf(head: bytes) -> FileKind | None:  # noqa: PLR0911
     if number == 1 and isinstance(value, int) and rest:
         # ONNX's ir_version, or a SavedModel's schema version before its meta graph.
         second, content = rest[0]
+        if second == 2 and _is_description(content):  # noqa: PLR2004
+            return _COREML
         if value == 1 and second == 2 and not _is_text(content):  # noqa: PLR2004
             return _PB
         onnx = second in {2, 3, 4, 5, 6, 7, 8, 14, 20, 25}
@@ -198,6 +270,12 @@ def _kind_of_protobuf(head: bytes) -> FileKind | None:  # noqa: PLR0911
         if _is_text(value) and rest and rest[0][0] in {2, 3, 4, 8, 100}:
             return _CAFFE  # the network's name before its inputs or layers
     return _CAFFE if number == 100 and isinstance(value, bytes) else None  # noqa: PLR2004
+
+
+def _is_description(content: int | bytes) -> bool:
+    """Whether this is Core ML's description of a model, with inputs and outputs, and not TensorFlow's meta graph."""
+    numbers = [number for number, _ in _fields(content)] if isinstance(content, bytes) else []
+    return numbers[:1] == [1] and (numbers.count(1) > 1 or 10 in numbers)  # noqa: PLR2004
 
 
 def _is_tar(path: Path) -> bool:

@@ -416,6 +416,12 @@ def test_newer_opsets_are_refused(load):
         load(Network([node("Relu", ["c"], ["f"])], opset=99))
 
 
+def test_a_graph_optimised_for_one_processor_says_how_to_save_it(load):
+    made = node("Conv", ["c", "k"], ["f"], domain="com.microsoft.nchwc")
+    with pytest.raises(WeightsError, match=r"com.microsoft.nchwc.*ORT_ENABLE_EXTENDED or"):
+        load(Network([made], {"k": float32(1, 1, 2, 2)}))
+
+
 def test_outputs_that_double_are_bounded(load):
     nodes, name = [], "c"
     for level in range(20):

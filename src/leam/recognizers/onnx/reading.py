@@ -29,6 +29,8 @@ _FLOATS = {
 # Largest number of nodes after model-local functions are written out.
 _MOST_NODES = 100_000
 STANDARD_DOMAINS = {"", "ai.onnx"}
+# Nodes that onnxruntime writes for one kind of processor at its highest level of optimisation.
+_PROCESSOR_DOMAINS = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -52,6 +54,12 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
     if not all(isinstance(name, str) and name.isprintable() for name in _names(model)):
         raise WeightsError(f"{path}: damaged: a name in its graph is not text")
+    for_processor = sorted({node.domain for node in model.graph.node} & _PROCESSOR_DOMAINS)
+    if for_processor:
+        raise WeightsError(
+            f"{path}: optimised by onnxruntime for one kind of processor (nodes of {for_processor[0]}); use the "
+            "original file, or save it with graph_optimization_level ORT_ENABLE_EXTENDED or ORT_ENABLE_BASIC"
+        )
     opset = opset_of(model)
     if not _MIN_OPSET <= opset <= _MAX_OPSET:
         limit = f"older than {_MIN_OPSET}" if opset < _MIN_OPSET else f"newer than {_MAX_OPSET}"
