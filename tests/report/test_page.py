@@ -170,7 +170,7 @@ def test_the_head_names_the_recognizers(folder):
     title, names = head_of(page)
     assert title == "What these face recognizers rely on"
     assert "of alpha, beta, gamma." in names
-    assert "This page shows mean faces only." in page
+    assert "This page names no person and no file" in page
 
 
 @pytest.mark.usefixtures("_without_charts")

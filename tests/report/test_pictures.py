@@ -13,8 +13,9 @@ import pytest
 from handmade import LAYERS, NAMES, grey_of, margins
 from leam.errors import StudyError
 from leam.report.parts import Cards, Fold, Heading, Picture
-from leam.report.pictures import gallery, layer_pictures, mean_maps, overall_picture
+from leam.report.pictures import gallery, layer_pictures, overall_picture
 from leam.report.section import SECTIONS, Context
+from leam.study.means import mean_maps
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder

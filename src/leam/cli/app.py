@@ -30,6 +30,9 @@ class _Leam(LazyGroup):
         ),
         "parse": Entry("leam.cli.parse:parse", "Label the part of the face at each pixel."),
         "report": Entry("leam.cli.report:report", "Render the report of a finished study again."),
+        "redact": Entry(
+            "leam.cli.redact:redact", "Remove faces, names and embeddings from a finished study."
+        ),
         "demo": Entry("leam.cli.demo:demo", "Run everything once on two portraits."),
         "models": Entry(
             "leam.cli.models:models_app", "List the available recognizers, or inspect and test one."

@@ -201,5 +201,9 @@ MemoryLimitOption = Annotated[
     ),
 ]
 NoFacesOption = Annotated[
-    bool, typer.Option("--no-faces", help="Show no picture of a person in the report.")
+    bool,
+    typer.Option(
+        "--no-faces",
+        help="Write a report in which nobody can be recognised: no picture, name or file name of a person.",
+    ),
 ]

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -45,11 +45,15 @@ from leam.cli.options import (
     parser_names,
 )
 from leam.cli.printing import print_summary
+from leam.errors import InputError
 
 if TYPE_CHECKING:
     from leam.faces.people import Dataset, Sample
+    from leam.study.store import Keep
 
 _PRESET = "set by the preset"
+# As leam.study.store.Keep, which is slow to import.
+_KEEP = ("maps", "embeddings", "nothing")
 # From this number of explanations on, a study takes minutes.
 _LONG = 200
 
@@ -227,6 +231,15 @@ def study(
     restart: Annotated[
         bool, typer.Option("--restart", help="Delete another study in the output folder first.")
     ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What of each face stays in the output folder: maps, embeddings, or nothing, which also "
+            "removes names as `leam redact` does. The study can then not be resumed, and its report shows nobody.",
+            show_default="all that resuming and the report need",
+        ),
+    ] = None,
     no_faces: NoFacesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -243,10 +256,13 @@ def study(
         leam study faces/ --out run --device cuda --workers 4
         leam study chips/ --out run --aligned
         leam study pairs.txt --faces lfw/ --out run
+        leam study faces/ --out run --keep nothing
         leam study faces/ --out run --preset paper --fill mean --print-settings
     """
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
+    if keep not in {None, *_KEEP}:
+        raise InputError(f"--keep {keep}: no such choice; available: {', '.join(_KEEP)}")
     settings = settings_of(
         preset,
         subset=panel if subset is None else subset,
@@ -275,6 +291,7 @@ def study(
     from leam.faces.people import read_dataset
     from leam.report.page import render_report
     from leam.study.engine import EngineOptions
+    from leam.study.redaction import keep_only
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
@@ -318,6 +335,8 @@ def study(
             engine=engine,
             options=EngineOptions(workers=workers, address=address, device=device),
         )
+        if keep is not None:
+            keep_only(folder, cast("Keep", keep), report)
         page = render_report(folder, faces=not no_faces, progress=report)
     if as_json:
         summary = json.loads((folder.path / "summary.json").read_bytes())

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
 from leam.report.section import Context, sections_of
+from leam.study.redaction import Names, redacted_plan, redacted_summary
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
 from leam.study.summary import read_summary
@@ -25,7 +26,8 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
 
     Args:
         folder: The run folder.
-        faces: Show people of the study; otherwise only mean faces are shown.
+        faces: Show people of the study. Otherwise nobody can be recognised: no picture, name or file name is shown, and
+            no mean face of few people. If not everything was kept of each face, people are never shown.
         progress: Progress callback.
 
     Returns:
@@ -38,7 +40,11 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     folder.verify()
     # Recognizers that failed have no figures.
     plan = whole.only(summary.recognizers)
-    context = Context(plan, summary, RunData(plan, folder), faces)
+    run, faces = RunData(plan, folder), faces and folder.kept() is None
+    if not faces:
+        names = Names(whole)
+        plan, summary = redacted_plan(plan, names), redacted_summary(summary, whole, names)
+    context = Context(plan, summary, run, faces)
     folder.write_text("report.html", render_page(context, progress))
     return folder.path / "report.html"
 

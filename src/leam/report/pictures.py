@@ -15,6 +15,7 @@ from leam.explain.pictures import enlarge, overlay
 from leam.faces.reading import Picture as Pixels
 from leam.report.parts import Picture
 from leam.study.explained import EXPLAIN, Explained
+from leam.study.means import MeanMaps
 from leam.study.preparation import read_detections
 from leam.study.run_data import RunData
 
@@ -24,21 +25,7 @@ _GALLERY_IMAGES = 2
 _GALLERY_SIDE = 112
 _MOST_LAYERS = 36
 _GAP = 4
-
-
-@dataclass(frozen=True)
-class MeanMaps:
-    """Means over all faces of a study, for one recognizer.
-
-    Attributes:
-        face: The aligned faces, ``(h, w, 3)`` uint8.
-        overall: The overall maps, ``(h, w)``.
-        layers: The maps of each layer, early to late, ``(L, s, s)``.
-    """
-
-    face: Pixels
-    overall: NDArray[np.float64]
-    layers: NDArray[np.float64]
+_GREY = 128
 
 
 @dataclass(frozen=True)
@@ -49,41 +36,22 @@ class Gallery:
     least: list[Picture]
 
 
-def mean_maps(run: RunData, recognizer: str) -> MeanMaps:
-    """The mean face and the mean maps of a recognizer.
-
-    Raises:
-        StudyError: The recognizer's shards are missing.
-    """
-    face = overall = layers = None
-    count = 0
-    fields = ["face_sum", "density", "layer_sum"]
-    for part in run.shards(Explained, EXPLAIN, recognizer, fields):
-        density = part.density.sum(axis=0, dtype=np.float64)
-        face = part.face_sum if face is None else face + part.face_sum
-        overall = density if overall is None else overall + density
-        # The sums of slices are added in double precision.
-        found = part.layer_sum.astype(np.float64)
-        layers = found if layers is None else layers + found
-        count += len(part.density)
-    if face is None or overall is None or layers is None:
-        raise StudyError(
-            f"{run.folder.path}: the maps of {recognizer} disappeared; run the study again"
-        )
-    return MeanMaps(np.round(face / count).astype(np.uint8), overall / count, layers / count)
-
-
 def overall_picture(means: MeanMaps, recognizer: str) -> Picture:
-    """The mean face, and the mean overall map on it."""
-    sides = [enlarge(one, 2) for one in (means.face, overlay(means.face, means.overall))]
-    return Picture(jpeg(np.hstack(sides)), f"Mean face and mean map of {recognizer}", recognizer)
+    """The mean face, and the mean overall map on it; only the map if the face is not shown."""
+    face = _face_of(means)
+    sides = (
+        [face, overlay(face, means.overall)] if means.face.size else [overlay(face, means.overall)]
+    )
+    what = "Mean face and mean map" if means.face.size else "Mean map"
+    picture = np.hstack([enlarge(one, 2) for one in sides])
+    return Picture(jpeg(picture), f"{what} of {recognizer}", recognizer)
 
 
 def layer_pictures(means: MeanMaps, recognizer: str) -> list[Picture]:
     """The mean maps of up to 36 layers on the mean face, from early to late, with the layer's number below each."""
     count = len(means.layers)
     chosen = np.unique(np.linspace(0, count - 1, min(_MOST_LAYERS, count)).round().astype(int))
-    face = _resized(means.face, means.layers.shape[1:])
+    face = _resized(_face_of(means), means.layers.shape[1:])
     return [
         Picture(
             jpeg(enlarge(overlay(face, means.layers[place]), 2)),
@@ -92,6 +60,12 @@ def layer_pictures(means: MeanMaps, recognizer: str) -> list[Picture]:
         )
         for place in chosen.tolist()
     ]
+
+
+def _face_of(means: MeanMaps) -> Pixels:
+    """The mean face; plain grey if it is not shown."""
+    grey = np.full((*means.overall.shape, 3), _GREY, dtype=np.uint8)
+    return means.face if means.face.size else grey
 
 
 def gallery(run: RunData, recognizer: str) -> Gallery:

@@ -14,9 +14,9 @@ from typing import ClassVar, TypeVar
 
 from leam.plugins import Registry
 from leam.report.parts import Part
-from leam.report.pictures import MeanMaps, mean_maps
 from leam.results.figures import Figures
 from leam.results.summary import Summary
+from leam.study.means import MeanMaps, mean_maps, public_means
 from leam.study.plan import Plan, Settings
 from leam.study.run_data import RunData
 
@@ -31,7 +31,8 @@ class Context:
         plan: The study, with the recognizers that did not fail.
         summary: Its figures.
         run: Its shards and tables.
-        faces: Whether people of the study may be shown; otherwise only mean faces.
+        faces: Whether people of the study may be recognised. Otherwise ``plan`` and ``summary`` have no names and file
+            names, and a section must show neither these from ``run`` nor pictures of people.
     """
 
     plan: Plan
@@ -51,8 +52,12 @@ class Context:
 
     @cached_property
     def means(self) -> dict[str, MeanMaps]:
-        """Mean face and mean maps by recognizer; read once, since the shards are large."""
-        return {name: mean_maps(self.run, name) for name in self.recognizers}
+        """Mean face and mean maps by recognizer; read once, since the shards are large.
+
+        If nobody may be recognised, a mean face that is a portrait is left out.
+        """
+        read = mean_maps if self.faces else public_means
+        return {name: read(self.run, name) for name in self.recognizers}
 
     def measured(self, kind: type[Figures]) -> bool:
         """Whether figures of this type were measured."""

@@ -34,7 +34,7 @@ class Layers(Section):
         else:
             yield from _comparison(agreement)
         yield Text(
-            "Mean map of each layer on the mean face, from early to late, and the density of each layer's map in each "
+            "Mean map of each layer, from early to late, and the density of each layer's map in each "
             "region."
         )
         regions = context.summary.each(RegionFigures)

@@ -43,7 +43,7 @@ class Provenance(Section):
         sharing = (
             "This page shows faces of the study: share it only where you may, or render it again with ``--no-faces``."
             if context.faces
-            else "This page shows mean faces only."
+            else "This page names no person and no file, and shows no face but means of many people."
         )
         yield Text(f"Faces are biometric data. {sharing}", style="muted")
 

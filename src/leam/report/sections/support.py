@@ -8,6 +8,7 @@ from leam.explain.methods import LEAM
 from leam.report.parts import Cards, Part, Text
 from leam.report.pictures import overall_picture
 from leam.report.section import SECTIONS, Context, Section
+from leam.study.means import FEWEST_SHOWN
 
 
 @SECTIONS("support")
@@ -26,8 +27,16 @@ class Support(Section):
             if method == LEAM
             else f"those that matter most according to the method ``{method}``"
         )
+        shown = all(means.face.size for means in context.means.values())
+        maps = f"the mean overall map of all {context.summary.images} faces"
         yield Text(
-            f"Left, the mean face; right, the mean overall map of all {context.summary.images} faces. "
+            f"{f'Left, the mean face; right, {maps}' if shown else maps.capitalize()}. "
             f"Bright pixels are {reading}."
         )
+        if not shown:
+            yield Text(
+                f"The mean face is not shown: it is of fewer than {FEWEST_SHOWN} people, or mostly of one, so that "
+                "somebody might be recognised.",
+                style="muted",
+            )
         yield Cards([overall_picture(means, name) for name, means in context.means.items()])
