@@ -1,4 +1,4 @@
-"""Files on disk: open regular files only, read TOML, find files inside installed packages, and hash them."""
+"""Files on disk: open regular files only, write private files, read TOML, find files inside packages, and hash them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import errno
 import hashlib
 import importlib.util
 import os
+import secrets
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +22,10 @@ else:
 # Opening a pipe that has no writer returns at once with this flag, on systems that have it.
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0)
 _BLOCK_BYTES = 1 << 18
+# Pictures of faces and all that is computed from them are for the user alone, whatever the umask is.
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+# Prefix of temporary files, which a kill during writing leaves behind.
+PART = ".part-"
 # Cards and presets have a few kilobytes.
 _MOST_TOML_BYTES = 1 << 20
 
@@ -56,6 +63,60 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def private_folder(path: Path) -> None:
+    """Create a folder that only the user can open, and the folders above it that are missing.
+
+    Raises:
+        OSError: The folder cannot be created.
+    """
+    for folder in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(_FOLDER_MODE)
+    # A file at this path is an error.
+    path.mkdir(exist_ok=True)
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only the user can read, for ``opener`` of :func:`open`; an existing file becomes private."""
+    descriptor = os.open(path, flags, _FILE_MODE)
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, _FILE_MODE)
+    return descriptor
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A temporary file that only the user can read. It replaces ``path`` when the block ends without an error.
+
+    Yields:
+        The file, open for writing bytes, and its path.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    private_folder(path.parent)
+    # A random name, since two machines that share the folder may have the same process ids and host names.
+    temporary = path.with_name(f"{PART}{secrets.token_hex(8)}-{path.name}")
+    try:
+        with open(temporary, "xb", opener=open_private) as stream:
+            yield stream, temporary
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only the user can read, atomically. Missing folders are created, private as well.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replacing(path) as (stream, _):
+        stream.write(data)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
 
+from leam.errors import ImageError
 from leam.faces.alignment import Crop
 from leam.faces.reading import Picture
 from leam.study.plan import Plan
-from leam.study.preparation import read_detections
-from leam.study.store import RunFolder
+from leam.study.preparation import read_detections, reason_of
+from leam.study.store import LostPicture, RunFolder
+
+
+class PicturesLostError(Exception):
+    """Pictures of a slice vanished or changed after their faces were found. Never reaches the user."""
+
+    def __init__(self, pictures: tuple[LostPicture, ...]) -> None:
+        super().__init__(pictures)
+        self.pictures = pictures
 
 
 @dataclass(frozen=True)
@@ -77,13 +87,14 @@ class ChipLoader:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chips")
         self._batches: dict[int, Future[ChipBatch]] = {}
         self._slices = 2 if ahead else 1
+        self._closed = Event()
 
     def batch(self, index: int) -> ChipBatch:
         """The faces of a slice.
 
         Raises:
             StudyError: The slice has no detections.
-            ImageError: A picture can no longer be read.
+            PicturesLostError: Pictures can no longer be read, or have changed since the study was planned.
         """
         wanted = range(index, min(index + self._slices, len(self._plan.slices)))
         for other in self._batches.keys() - set(wanted):
@@ -96,6 +107,7 @@ class ChipLoader:
 
     def close(self) -> None:
         """Stop loading in the background."""
+        self._closed.set()
         self._reader.shutdown(cancel_futures=True)
 
     def _load(self, index: int) -> ChipBatch:
@@ -103,12 +115,21 @@ class ChipLoader:
         images, part = self._plan.images, self._plan.slices[index]
         positions = [position for position in part if position in self._positions]
         aligned: dict[Crop, list[tuple[Picture, NDArray[np.float64]]]] = {}
+        lost: list[LostPicture] = []
         for position in positions:
+            if self._closed.is_set():
+                break
             # Keep only the chips: the picture may be large.
-            face = detections.face(images[position], position - part.start)
+            try:
+                face = detections.face(images[position], position - part.start)
+            except ImageError as error:
+                lost.append(LostPicture(position, reason_of(images[position], error)))
+                continue
             for crop in self._crops:
                 chip = crop.align(face)
                 aligned.setdefault(crop, []).append((chip.image, chip.matrix))
+        if lost:
+            raise PicturesLostError(tuple(lost))
         return ChipBatch(
             [Subject(p, images[p].person, images[p].image) for p in positions],
             {

@@ -11,9 +11,10 @@ import torch
 from leam.errors import LeamError, StudyError, first_line
 from leam.plugins import Registry
 from leam.recognizers.recognizer import Recognizer
+from leam.study.chips import PicturesLostError
 from leam.study.plan import Plan
 from leam.study.schedule import Job
-from leam.study.store import RunFolder
+from leam.study.store import LostPicture, RunFolder
 from leam.study.worker import Worker
 
 
@@ -25,11 +26,13 @@ class Done:
         job: The job.
         fault: Why the job failed; None if it succeeded.
         device: The device that the job's recognizer ran on; empty for a job without one.
+        lost: Pictures that vanished or changed, so that the job could not be done. Not a fault of the recognizer.
     """
 
     job: Job
     fault: str | None = None
     device: str = ""
+    lost: tuple[LostPicture, ...] = ()
 
 
 class Engine(Protocol):
@@ -90,6 +93,8 @@ def attempt(worker: Worker, job: Job) -> Done:
         worker.do(job)
     except StudyError:
         raise
+    except PicturesLostError as error:
+        return Done(job, lost=error.pictures)
     except MemoryError:
         return Done(job, "not enough memory")
     except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:

@@ -20,7 +20,7 @@ from leam.parsers.parsing import Parser, Parsing
 from leam.results.shards import Shard, axes
 from leam.results.summary import Exclusion
 from leam.study.plan import Plan, PlannedImage
-from leam.study.store import RunFolder
+from leam.study.store import CHANGED, RunFolder
 
 DETECT: Final = "detect"
 PARSE: Final = "parse"
@@ -78,8 +78,7 @@ class Detections(Shard):
         """A detected face. Reads its picture again.
 
         Raises:
-            ImageError: The picture can no longer be read.
-            StudyError: The picture has changed since the study was planned.
+            ImageError: The picture can no longer be read, or has changed since the study was planned.
         """
         left, top, right, bottom = self.box[row].tolist()
         face = Face.read(
@@ -118,11 +117,7 @@ class Parsings(Shard):
 
 
 def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detections:
-    """Detect the face in each picture.
-
-    Raises:
-        StudyError: A picture has changed since the study was planned.
-    """
+    """Detect the face in each picture."""
     faces: list[Face | None] = []
     reasons: list[str] = []
     for image in images:
@@ -135,8 +130,7 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
             reasons.append("")
         except InputError as error:
             faces.append(None)
-            reason = str(error).removeprefix(f"{image.path}: ").removeprefix(f"{image.member}: ")
-            reasons.append(reason)
+            reasons.append(reason_of(image, error))
     return Detections(
         reason=np.array(reasons, dtype=str),
         note=np.array([face.file.note if face and face.file else "" for face in faces], dtype=str),
@@ -154,12 +148,15 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
     )
 
 
+def reason_of(image: PlannedImage, error: InputError) -> str:
+    """An error without the name of its picture."""
+    return str(error).removeprefix(f"{image.path}: ").removeprefix(f"{image.member}: ")
+
+
 def _check_unchanged(image: PlannedImage, face: Face) -> None:
     """Reject a picture that differs from the plan, since the outputs would name the wrong one."""
     if image.sha256 and face.file and face.file.sha256 != image.sha256:
-        raise StudyError(
-            f"{image.path}: changed since the study was planned; restore it, or plan the study again"
-        )
+        raise ImageError(f"{image.path}: {CHANGED}")
 
 
 def parse_faces(
@@ -187,7 +184,11 @@ def parse_faces(
     for row, position in enumerate(part):
         if position not in wanted:
             continue
-        face = detections.face(plan.images[position], row)
+        try:
+            face = detections.face(plan.images[position], row)
+        except ImageError as error:
+            reasons[row] = reason_of(plan.images[position], error)
+            continue
         try:
             parsing = parser.parse(face, crop)
         except (LeamError, RuntimeError, ValueError, ArithmeticError) as error:
@@ -227,10 +228,14 @@ def usable_images(
         folder: The run folder.
         parsed: Also exclude pictures on which a parser failed.
 
+    Pictures that vanished or changed after the study began are excluded as well.
+
     Raises:
         StudyError: Detection, or parsing if requested, is not finished.
     """
     reasons = _reasons(plan, folder, Detections, DETECT)
+    for one in folder.lost():
+        reasons[one.position] = reasons[one.position] or one.reason
     _exclude_single(plan, reasons)
     if parsed:
         for name in parsings_of(plan):

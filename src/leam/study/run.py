@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
@@ -26,12 +28,13 @@ from leam.progress import Progress, silent
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.recognizer import Recognizer
 from leam.results.summary import Exclusion
+from leam.study.chips import PicturesLostError
 from leam.study.engine import ENGINES, Done, Engine, EngineOptions
-from leam.study.plan import Plan, PlannedModel, Settings, planned_images
+from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings, planned_images
 from leam.study.preparation import DETECT, PARSE, usable_images
-from leam.study.schedule import Job, Kind, missing, steps
+from leam.study.schedule import SUMMARISE, Job, Kind, missing, steps
 from leam.study.stage import STAGES, stages_of
-from leam.study.store import RunFolder
+from leam.study.store import CHANGED, LostPicture, RunFolder
 from leam.study.summary import write_faces_table, write_summary
 from leam.study.worker import explainer_of
 from leam.version import installed_versions
@@ -39,7 +42,7 @@ from leam.version import installed_versions
 T = TypeVar("T")
 
 # Pictures are hashed in blocks by several threads, which wait for the disk in turn.
-_THREADS, _BLOCK = 4, 500
+_THREADS, _BLOCK = 4, 50
 
 
 def plan_study(
@@ -101,24 +104,30 @@ def run_study(
     folder: RunFolder,
     *,
     restart: bool = False,
+    exclude_changed: bool = False,
     progress: Progress = silent,
     engine: str = "local",
     options: EngineOptions | None = None,
-) -> None:
+) -> bool:
     """Run a study, or the rest of it: write shards, tables and ``summary.json``.
 
     Each process uses one thread, so that the results do not depend on the number of threads. An engine with several
     processes uses several cores. If a recognizer fails, it is recorded in ``log.txt`` and in the summary's ``failed``,
-    and the study continues with the others. Running the same study again retries it.
+    and the study continues with the others. Running the same study again retries it. A picture that vanishes or changes
+    while the study runs is excluded, and what was computed with it is computed again.
 
     Args:
         plan: The plan of the study.
         recognizers: The recognizers of the plan, in its order.
         folder: The run folder. An interrupted study resumes from the finished work.
         restart: Discard the work of another study in the folder.
+        exclude_changed: Exclude pictures that have changed or vanished since the study in the folder began.
         progress: Progress callback.
         engine: Engine that runs the jobs; see :data:`leam.study.engine.ENGINES`.
         options: Options of the engine.
+
+    Returns:
+        False if the study in the folder was finished already, so that there was nothing to do.
 
     Raises:
         InputError: A recognizer or an installed version does not match the plan, or the engine or one of its options
@@ -133,18 +142,42 @@ def run_study(
     for recognizer in recognizers:
         explainer_of(recognizer, plan.settings)
     with folder.locked(), _one_thread():
-        folder.start(plan, restart=restart)
-        workers = make(plan, folder, recognizers, options or EngineOptions())
-        try:
-            failed = _do_all(plan, folder, workers, progress)
-        finally:
-            workers.close()
+        folder.start(plan, restart=restart, exclude_changed=exclude_changed)
+        # A study that is resumed keeps its plan, also if its pictures have changed.
+        plan = folder.plan().model_copy(update={"exclusions": plan.exclusions, "notes": plan.notes})
+        if is_finished(plan, folder):
+            return False
+        failed: dict[str, str] = {}
+        while True:
+            workers = make(plan, folder, recognizers, options or EngineOptions())
+            try:
+                _do_all(plan, folder, workers, failed, progress)
+                break
+            except PicturesLostError as error:
+                _exclude(plan, folder, error.pictures, progress)
+            finally:
+                workers.close()
         if len(failed) == len(plan.models):
             raise StudyError(
                 f"every recognizer failed; {folder.path}/log.txt says why: {next(iter(failed.values()))}"
             )
         write_faces_table(plan, folder)
         write_summary(plan, folder, failed, progress)
+        return True
+
+
+def is_finished(plan: Plan, folder: RunFolder) -> bool:
+    """Whether all work of a study is done, its files are as they were written, and no recognizer failed."""
+    try:
+        folder.verify()
+        failed = json.loads((folder.path / "summary.json").read_bytes())["failed"]
+    except (StudyError, OSError, ValueError, LookupError):
+        return False
+    steps_with_shards = (step for step in steps(plan) if step.kind != SUMMARISE)
+    return not failed and not any(
+        next(_unfinished(plan, folder, step.jobs, {}, lambda _: None), None)
+        for step in steps_with_shards
+    )
 
 
 def _check_versions(plan: Plan) -> None:
@@ -192,11 +225,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -> dict[str, str]:
-    """Run all jobs that are not done yet. Returns the reason for each failed recognizer."""
-    failed: dict[str, str] = {}
+def _do_all(
+    plan: Plan, folder: RunFolder, engine: Engine, failed: dict[str, str], progress: Progress
+) -> None:
+    """Run all jobs that are not done yet, and add the reason for each failed recognizer.
+
+    Raises:
+        PicturesLostError: Pictures vanished or changed.
+    """
     for step in steps(plan):
-        todo = list(_unfinished(plan, folder, step.jobs, failed))
+        todo = list(_unfinished(plan, folder, step.jobs, failed, folder.log))
         finished = len(step.jobs) - len(todo)
         progress(step.title, finished, len(step.jobs))
         for done in engine.run(job for job in todo if job.name not in failed):
@@ -204,11 +242,25 @@ def _do_all(plan: Plan, folder: RunFolder, engine: Engine, progress: Progress) -
             progress(step.title, finished, len(step.jobs))
             if done.device:
                 folder.add_device(done.job.name, done.device)
+            if done.lost:
+                raise PicturesLostError(done.lost)
             if done.fault:
                 _note(folder, failed, done)
         progress(step.title, len(step.jobs), len(step.jobs))
         _check_people(plan, folder, step.kind)
-    return failed
+
+
+def _exclude(
+    plan: Plan, folder: RunFolder, pictures: Sequence[LostPicture], progress: Progress
+) -> None:
+    """Exclude lost pictures. All others are checked too, so that work is not repeated for each of many lost ones."""
+    lost = {one.position: one for one in pictures}
+    found = _hashes(plan.images, progress)
+    for position, (image, digest) in enumerate(zip(plan.images, found, strict=True)):
+        if digest != image.sha256:
+            reason = "vanished, or can no longer be read" if digest is None else CHANGED
+            lost.setdefault(position, LostPicture(position, reason))
+    folder.add_lost(plan, lost.values())
 
 
 def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
@@ -221,13 +273,17 @@ def _note(folder: RunFolder, failed: dict[str, str], done: Done) -> None:
 
 
 def _unfinished(
-    plan: Plan, folder: RunFolder, jobs: Iterable[Job], failed: dict[str, str]
+    plan: Plan,
+    folder: RunFolder,
+    jobs: Iterable[Job],
+    failed: dict[str, str],
+    log: Callable[[str], None],
 ) -> Iterator[Job]:
     """The parts of these jobs that are missing, damaged, or computed without a recognizer that now works."""
     working = [model.card.name for model in plan.models if model.card.name not in failed]
     stages = {stage.name: stage for stage in stages_of(plan)}
     for job in jobs:
-        if job.name not in failed and (todo := missing(folder, job, stages, working)):
+        if job.name not in failed and (todo := missing(folder, job, stages, working, log)):
             yield todo
 
 
@@ -285,22 +341,26 @@ def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Regist
         yield cast("Registry[object]", registry), name
 
 
-def _hashes(samples: Sequence[Sample], progress: Progress) -> list[str | None]:
+def _hashes(samples: Sequence[Sample | PlannedImage], progress: Progress) -> list[str | None]:
     """The SHA-256 of each picture; None for those that cannot be read. Reading is faster in several threads."""
     blocks = [samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK)]
     hashes: list[str | None] = []
-    with ThreadPoolExecutor(_THREADS) as threads:
+    threads = ThreadPoolExecutor(_THREADS)
+    try:
         for block in threads.map(_hash, blocks):
             hashes += block
             progress("reading pictures", len(hashes), len(samples))
+    finally:
+        # Nobody waits for the other blocks if the user interrupts.
+        threads.shutdown(cancel_futures=True)
     return hashes
 
 
-def _hash(samples: Sequence[Sample]) -> list[str | None]:
+def _hash(samples: Sequence[Sample | PlannedImage]) -> list[str | None]:
     hashes: list[str | None] = []
     for sample in samples:
         try:
-            hashes.append(hash_picture(sample.path, sample.member))
+            hashes.append(hash_picture(Path(sample.path), sample.member))
         except ImageError:
             hashes.append(None)
     return hashes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
@@ -82,7 +82,11 @@ def stages_in(plan: Plan, phase: Phase) -> list[Stage[Shard]]:
 
 
 def missing(
-    folder: RunFolder, job: Job, stages: Mapping[str, Stage[Shard]], recognizers: list[str]
+    folder: RunFolder,
+    job: Job,
+    stages: Mapping[str, Stage[Shard]],
+    recognizers: list[str],
+    log: Callable[[str], None],
 ) -> Job | None:
     """The part of a job that is not done yet; None if it is finished.
 
@@ -93,30 +97,40 @@ def missing(
         job: The job.
         stages: The study's stages by name.
         recognizers: Names of the recognizers that have not failed.
+        log: Called with a line for each damaged shard.
     """
     if job.kind == SUMMARISE:
         return job
     if job.kind in {DETECT, PARSE}:
         kind: type[Shard] = Detections if job.kind == DETECT else Parsings
-        return None if _is_done(folder, kind, job.shard, job.index) else job
+        return None if _is_done(folder, kind, job.shard, job.index, log) else job
     todo = tuple(
-        name for name in job.stages if not _is_current(folder, stages[name], job, recognizers)
+        name for name in job.stages if not _is_current(folder, stages[name], job, recognizers, log)
     )
     return replace(job, stages=todo) if todo else None
 
 
-def _is_current(folder: RunFolder, stage: Stage[Shard], job: Job, recognizers: list[str]) -> bool:
-    kind = stage.shard or Shard
-    if not _is_done(folder, kind, f"{stage.name}/{job.name}", job.index):
-        return False
-    shard = folder.read_shard(kind, f"{stage.name}/{job.name}", job.index)
-    return shard is None or stage.is_current(shard, recognizers)
+def _is_current(
+    folder: RunFolder,
+    stage: Stage[Shard],
+    job: Job,
+    recognizers: list[str],
+    log: Callable[[str], None],
+) -> bool:
+    kind, name = stage.shard or Shard, f"{stage.name}/{job.name}"
+    if (shard := folder.read_shard(kind, name, job.index)) is not None:
+        return stage.is_current(shard, recognizers)
+    # It is damaged or missing, or its slice has no usable face.
+    return _is_done(folder, kind, name, job.index, log)
 
 
-def _is_done(folder: RunFolder, kind: type[Shard], stage: str, index: int) -> bool:
+def _is_done(
+    folder: RunFolder, kind: type[Shard], stage: str, index: int, log: Callable[[str], None]
+) -> bool:
     done = folder.has_shard(kind, stage, index)
     if not done and folder.shard(stage, index).exists():
-        folder.log(f"shard {stage}/{index}: damaged; computed again")
+        why = "damaged, or includes a picture that was lost" if folder.lost() else "damaged"
+        log(f"shard {stage}/{index}: {why}; computed again")
     return done
 
 

@@ -6,14 +6,13 @@ import io
 import json
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -22,34 +21,50 @@ from polars.io.plugins import register_io_source
 from pydantic import ValidationError
 
 from leam.errors import StudyError
-from leam.files import open_regular, sha256_of
-from leam.results.shards import S, Shard
-from leam.study.plan import Plan
+from leam.files import (
+    PART,
+    open_private,
+    open_regular,
+    private_folder,
+    replacing,
+    sha256_of,
+    write_private,
+)
+from leam.results.figures import SCHEMA_VERSION
+from leam.results.shards import Arrays, S, Shard, digest
+from leam.study.plan import Plan, PlannedImage
+from leam.version import __version__
 
 _PLAN = "run.json"
 _MANIFEST = "manifest.json"
 _DEVICES = "devices.json"
 _KEPT = "kept.json"
-# Prefix of temporary files, which a kill during writing leaves behind.
-_PART = ".part-"
-# The array that names the stage and the slice of a shard.
+_LOST = "lost.json"
+_PICTURES = "choice of pictures"
+CHANGED = "changed since the study was planned"
+# The SHA-256 of every file that the study wrote, except the log and shards, which hold their own.
+_WRITTEN = "written.json"
+_LOCK, _WRITTEN_LOCK = ".lock", ".written.lock"
+_PART = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}-.+")
+# The array that names a shard's stage, slice and study, and the SHA-256 of its other arrays.
 _OF = "of"
 # Rows of a table that are compressed together. Fixed here so that the bytes of a file depend only on its rows.
 _ROW_GROUP = 2**18
-# In the order of deletion: shards without a plan would be taken for those of the next study.
-_OURS = (
-    "shards",
-    "tables",
-    _MANIFEST,
-    "summary.json",
-    "summary.schema.json",
-    "report.html",
-    "log.txt",
-    _DEVICES,
-    _KEPT,
-    _PLAN,
-    ".lock",
-)
+# Stages whose shards depend on the pictures of their own slice only, and work that depends on single pictures.
+_OF_SLICE, _OF_PICTURE = {"explain", "templates"}, {"detect", "parse"}
+
+
+@dataclass(frozen=True)
+class LostPicture:
+    """A picture that was usable when the study was planned, but has vanished or changed since.
+
+    Attributes:
+        position: Its position in the plan.
+        reason: What happened to it.
+    """
+
+    position: int
+    reason: str
 
 
 Keep = Literal["maps", "embeddings", "nothing"]
@@ -74,65 +89,85 @@ class RunFolder:
         self.path = Path(path)
         self._added: set[tuple[str, str]] = set()
 
-    def start(self, plan: Plan, *, restart: bool = False) -> None:
+    def start(self, plan: Plan, *, restart: bool = False, exclude_changed: bool = False) -> None:
         """Start a study in this folder, or resume it if the plan is the same.
 
         Args:
             plan: The plan of the study.
-            restart: Discard the work of another study in this folder.
+            restart: Discard the work of another study in this folder; see :meth:`clear`.
+            exclude_changed: Exclude pictures of the study that have changed or vanished since it began.
 
         Raises:
-            StudyError: The folder holds a study with another plan.
+            StudyError: The folder holds a study with another plan, or whose pictures have changed.
         """
-        for leftover in self.path.rglob(f"{_PART}*"):
-            leftover.unlink(missing_ok=True)
-        vars(self).pop("_plan_digest", None)
+        self._clear_parts()
+        self._forget()
         if (self.path / _PLAN).is_file():
             if restart:
-                self._clear()
-                self._added.clear()
+                self.clear()
             elif (kept := self.kept()) is not None:
                 raise StudyError(
                     f"{self.path}: finished, and of each face {GONE[kept]}; there is nothing to resume. "
                     "`leam report` still works; --restart runs the study again"
                 )
-            elif (difference := _difference(self.plan(), plan)) is not None:
-                raise StudyError(
-                    f"{self.path}: holds a study with another {difference}; "
-                    "choose another --out, or discard its work with --restart"
-                )
+            elif (
+                difference := self._difference(plan, exclude_changed=exclude_changed)
+            ) is not None:
+                raise StudyError(f"{self.path}: {difference}")
             else:
                 # The plan stays as it is, also if other files have come into the folder of faces: shards name its hash.
                 return
         self.write_text(_PLAN, plan.model_dump_json(indent=1))
+        self._forget()
 
     def plan(self) -> Plan:
         """The plan of the study in this folder.
 
         Raises:
-            StudyError: There is no plan, or it cannot be read.
+            StudyError: There is no plan, it cannot be read, or another version of LEAM wrote it.
         """
         path = self.path / _PLAN
         try:
-            return Plan.model_validate_json(path.read_bytes())
+            text = path.read_bytes()
         except FileNotFoundError:
             raise StudyError(f"{self.path}: holds no study ({_PLAN} is missing)") from None
-        except (OSError, ValidationError):
+        except OSError as error:
+            raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
+        try:
+            found = json.loads(text)
+            versions, schema = found["versions"], found.get("schema_version", 1)
+            wrote = str(versions["leam"]) if versions else __version__
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise StudyError(
-                f"{path}: not a plan of this version; use --restart, or another --out"
+                f"{path}: damaged, or not a file of LEAM; nothing in this folder was changed; choose another folder"
             ) from None
+        try:
+            if schema == SCHEMA_VERSION:
+                return Plan.model_validate(found)
+        except ValidationError:
+            if wrote == __version__:
+                raise StudyError(
+                    f"{path}: damaged; restore it from a copy, or choose another folder"
+                ) from None
+        raise StudyError(
+            f"{self.path}: written by LEAM {wrote} (format {schema}), but this is LEAM {__version__}, which reads "
+            f"format {SCHEMA_VERSION}; install LEAM {wrote} to read it, or run the study again with another --out"
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the folder against other processes.
+        """Lock the folder against other processes. Only the user can open it from then on.
 
         Raises:
             StudyError: Another process is working on the study, or the folder holds files that are not a study.
         """
         self._refuse_foreign()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock", timeout=0)
+            private_folder(self.path)
+            with suppress(PermissionError):
+                # A folder of somebody else, who lets this user write in it.
+                self.path.chmod(0o700)
+            lock = FileLock(self.path / _LOCK, timeout=0, mode=0o600)
             lock.acquire()
         except Timeout:
             raise StudyError(f"{self.path}: another process is at work on this study") from None
@@ -142,6 +177,40 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def clear(self) -> None:
+        """Remove the work of the study: the files that it wrote, if they are still as it wrote them.
+
+        Other files stay. A file of the user, or a changed file, at a place where the next study may write is renamed to
+        ``NAME.kept``. The log goes on. The plan stays until another one replaces it, so that a study that is killed
+        while its folder is cleared can still be recognised.
+
+        Raises:
+            StudyError: The folder holds no study of this version, or a file cannot be removed.
+        """
+        self.plan()
+        written = self._written()
+        if _hash(self.path / _PLAN) not in written.get(_PLAN, []):
+            raise StudyError(
+                f"{self.path}: run.json is not the one that LEAM wrote there; choose another --out"
+            )
+        try:
+            for name, digests in written.items():
+                if name != _PLAN:
+                    self._remove(self.path / name, ours=_hash(self.path / name) in digests)
+            for path in self._files("shards"):
+                self._remove(path, ours=self._is_own_shard(path))
+            for path in self._files("tables"):
+                self._remove(path, ours=False)
+            for top in ("shards", "tables"):
+                _remove_empty_folders(self.path / top)
+            self.write_text(_WRITTEN, json.dumps({_PLAN: written[_PLAN]}))
+        except OSError as error:
+            raise StudyError(
+                f"{self.path}: cannot be cleared ({error.strerror}); choose another --out"
+            ) from None
+        self.log("restarted: the work of the study before was removed")
+        self._added.clear()
 
     def shard(self, stage: str, index: int) -> Path:
         """The path of a shard.
@@ -172,11 +241,32 @@ class RunFolder:
 
     def write_shard(self, stage: str, index: int, shard: Shard | None) -> None:
         """Write a shard atomically; None for a slice without a usable face."""
-        arrays = {} if shard is None else shard.arrays()
-        stream, name = io.BytesIO(), self._shard_name(stage, index)
-        # The name stored in the file reveals a shard that was copied to another name.
-        np.savez(stream, allow_pickle=False, **{_OF: np.array(name)}, **arrays)
-        self._write(self.shard(stage, index), stream.getvalue())
+        self._write_arrays(stage, index, {} if shard is None else shard.arrays())
+
+    def strip_shard(self, stage: str, index: int, names: Collection[str]) -> None:
+        """Remove the arrays with other names from a shard; the whole shard if none is left, or if it is damaged."""
+        path = self.shard(stage, index)
+        try:
+            with open_regular(path) as stream, np.load(stream, allow_pickle=False) as arrays:
+                left = {name: arrays[name] for name in arrays.files if name in names}
+        except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
+            left = {}
+        if left:
+            self._write_arrays(stage, index, left)
+        else:
+            path.unlink(missing_ok=True)
+
+    def _write_arrays(self, stage: str, index: int, arrays: Arrays) -> None:
+        # The name reveals a shard that was copied from elsewhere, and the hashes one that was changed.
+        known = {name: digest(array) for name, array in arrays.items()}
+        of = json.dumps({"shard": self._shard_name(stage, index), "sha256": known})
+        stream = io.BytesIO()
+        np.savez(stream, allow_pickle=False, **{_OF: np.array(of)}, **arrays)
+        path = self.shard(stage, index)
+        try:
+            write_private(path, stream.getvalue())
+        except OSError as error:
+            raise _unwritable(path, error) from None
 
     def _read(
         self, kind: type[S], stage: str, index: int, only: Collection[str] | None
@@ -187,19 +277,31 @@ class RunFolder:
                 open_regular(self.shard(stage, index)) as stream,
                 np.load(stream, allow_pickle=False) as arrays,
             ):
-                if str(arrays[_OF]) != self._shard_name(stage, index):
+                of = json.loads(str(arrays[_OF]))
+                if of["shard"] != self._shard_name(stage, index):
                     return None
-                names = [name for name in arrays.files if name != _OF]
-                if not names:
+                known = of["sha256"]
+                if known.keys() != set(arrays.files) - {_OF}:
+                    return None
+                if not known:
                     return "empty"
-                wanted = {name: arrays[name] for name in names if only is None or name in only}
+                wanted = {name: arrays[name] for name in known if only is None or name in only}
+                if any(digest(array) != known[name] for name, array in wanted.items()):
+                    return None
                 return kind.of(wanted, only)
         except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
             return None
 
     def _shard_name(self, stage: str, index: int) -> str:
-        """What a shard's file says of itself, so that a copy from another place or study is not taken for it."""
-        return f"{stage}/{index}/{self._plan_digest}"
+        """What a shard's file says of itself, so that a copy from another place or study is not taken for it.
+
+        The name changes if a picture is lost that may have gone into the shard.
+        """
+        name, top = f"{stage}/{index}/{self._plan_digest}", stage.split("/", maxsplit=1)[0]
+        lost = [] if top in _OF_PICTURE else sorted(self._lost.items())
+        if top in _OF_SLICE:
+            lost = [one for one in lost if one[1]["slice"] in {None, index}]
+        return "/".join([name, *(str(position) for position, _ in lost)])
 
     @cached_property
     def _plan_digest(self) -> str:
@@ -209,11 +311,54 @@ class RunFolder:
         except OSError:
             return ""
 
+    def lost(self) -> list[LostPicture]:
+        """The pictures that vanished or changed after the study began, in the order of the plan."""
+        return [
+            LostPicture(position, str(one["reason"]))
+            for position, one in sorted(self._lost.items())
+        ]
+
+    def add_lost(self, plan: Plan, pictures: Iterable[LostPicture]) -> None:
+        """Exclude pictures from now on. The shards that they may have gone into count as missing."""
+        slices = {p: index for index, part in enumerate(plan.slices) for p in part}
+        # With this target, the maps of other people depend on the picture.
+        everywhere = plan.settings.target == "contrast"
+        added = {
+            one.position: {
+                "image": plan.images[one.position].image,
+                "slice": None if everywhere else slices[one.position],
+                "reason": one.reason,
+            }
+            for one in pictures
+        }
+        self.write_text(_LOST, json.dumps({**added, **self._lost}, indent=1) + "\n")
+        self._forget()
+
+    @cached_property
+    def _lost(self) -> dict[int, dict[str, str | int | None]]:
+        try:
+            found = json.loads((self.path / _LOST).read_bytes())
+            return {int(position): one for position, one in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError):
+            raise StudyError(f"{self.path / _LOST}: damaged; restore it from a copy") from None
+
+    def _forget(self) -> None:
+        """Read anew what is kept in memory of the plan and of lost pictures."""
+        for name in ("_plan_digest", "_lost"):
+            vars(self).pop(name, None)
+
     def log(self, line: str) -> None:
         """Append a line with the time to ``log.txt``."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         try:
-            with (self.path / "log.txt").open("a", encoding="utf-8") as stream:
+            with open(
+                self.path / "log.txt",
+                "a",
+                encoding="utf-8",
+                opener=open_private,
+            ) as stream:
                 stream.write(f"{now} {' '.join(line.split())}\n")
         except OSError as error:
             raise StudyError(
@@ -286,8 +431,9 @@ class RunFolder:
                 )
 
     def _tables(self) -> list[str]:
-        paths = sorted((self.path / "tables").rglob("*.parquet"))
-        return [path.relative_to(self.path).as_posix() for path in paths]
+        """The tables that the study wrote."""
+        names = sorted(name for name in self._written() if name.startswith("tables/"))
+        return [name for name in names if (self.path / name).exists()]
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""
@@ -347,38 +493,153 @@ class RunFolder:
     def _replacing(self, path: Path) -> Iterator[BinaryIO]:
         """A temporary file that replaces another one when it is complete."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A random name, since two machines that share the folder may have the same process ids and host names.
-            temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}-{path.name}")
-            try:
-                with temporary.open("wb") as stream:
-                    yield stream
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with replacing(path) as (stream, temporary):
+                yield stream
+                stream.flush()
+                if path.name != _WRITTEN:
+                    self._list(path.relative_to(self.path).as_posix(), sha256_of(temporary))
         except OSError as error:
-            raise StudyError(
-                f"{path}: cannot be written ({error.strerror}); finished work is kept"
-            ) from None
+            raise _unwritable(path, error) from None
+
+    def _list(self, name: str, digest: str) -> None:
+        """List a file in ``written.json`` before it is in place, with its new hash and the last one."""
+        with FileLock(self.path / _WRITTEN_LOCK, mode=0o600):
+            written = self._written()
+            if digest not in (before := written.get(name, [])):
+                written[name] = [*before[-1:], digest]
+                self.write_text(_WRITTEN, json.dumps(written, indent=1, sort_keys=True) + "\n")
+
+    def _written(self) -> dict[str, list[str]]:
+        """The hashes of the files that the study wrote, by name; of each file the last two."""
+        try:
+            found: Any = json.loads((self.path / _WRITTEN).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        sound = isinstance(found, dict) and all(
+            isinstance(digests, list) and not {"", ".."} & set(name.split("/"))
+            for name, digests in found.items()
+        )
+        return found if sound else {}
 
     def _refuse_foreign(self) -> None:
+        """Refuse a folder with files but without a study. What a kill at the very start leaves is fine."""
         if not self.path.exists() or (self.path / _PLAN).is_file():
             return
+        begun = {_LOCK, _WRITTEN, _WRITTEN_LOCK}
         if not self.path.is_dir() or any(
-            entry.name not in _OURS and not entry.name.startswith(_PART)
+            entry.name not in begun and not _PART.fullmatch(entry.name)
             for entry in self.path.iterdir()
         ):
             raise StudyError(f"{self.path}: exists but holds no study; choose another --out")
 
-    def _clear(self) -> None:
-        for name in _OURS:
-            path = self.path / name
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif name != ".lock":
+    def _clear_parts(self) -> None:
+        """Remove what a kill during writing left."""
+        for path in (*self.path.glob("*"), *self._files("shards"), *self._files("tables")):
+            if _PART.fullmatch(path.name) and not path.is_symlink():
                 path.unlink(missing_ok=True)
+
+    def _files(self, top: str) -> Iterator[Path]:
+        """The files in a folder of the run and below; none if the folder is a link to somewhere else."""
+        if (self.path / top).is_symlink():
+            return
+        for folder, _, names in os.walk(self.path / top):
+            yield from (Path(folder, name) for name in names)
+
+    def _remove(self, path: Path, *, ours: bool) -> None:
+        """Remove a file of the study. Move other files aside if the next study may write there."""
+        if ours:
+            path.unlink()
+        elif path.suffix in {".json", ".html", ".npz", ".parquet"} and path.is_file():
+            kept = path.with_name(f"{path.name}.kept")
+            while kept.exists():
+                kept = kept.with_name(f"{kept.name}.kept")
+            path.rename(kept)
+            self.log(
+                f"{path.relative_to(self.path)}: not as the study wrote it; kept as {kept.name}"
+            )
+
+    def _is_own_shard(self, path: Path) -> bool:
+        """Whether a file is a shard of this study with unchanged arrays, also one from before a picture was lost."""
+        stage, index = path.relative_to(self.path / "shards").parent.as_posix(), path.stem
+        try:
+            with open_regular(path) as stream, np.load(stream, allow_pickle=False) as arrays:
+                of = json.loads(str(arrays[_OF]))
+                own = f"{stage}/{int(index)}/{self._plan_digest}"
+                return (
+                    f"{of['shard']}/".startswith(f"{own}/")
+                    and of["sha256"].keys() == set(arrays.files) - {_OF}
+                    and all(digest(arrays[name]) == known for name, known in of["sha256"].items())
+                )
+        except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
+            return False
+
+    def _difference(self, new: Plan, *, exclude_changed: bool) -> str | None:
+        """What keeps a study from being resumed with a plan; None if nothing does."""
+        old = self.plan()
+        if (difference := _difference(old, new)) is None:
+            return None
+        if difference == _PICTURES and (changed := _changed(old, new)) is not None:
+            known = {one.position for one in self.lost()}
+            changed = [one for one in changed if one.position not in known]
+            if exclude_changed and changed:
+                self.add_lost(old, changed)
+                return None
+            if not changed:
+                return None
+            first = changed[0]
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+            return (
+                f"the picture {old.images[first.position].image}{more} {first.reason}; restore it, exclude it with "
+                "--exclude-changed, or choose another --out"
+            )
+        return (
+            f"holds a study with another {difference}; "
+            "choose another --out, or discard its work with --restart"
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> StudyError:
+    return StudyError(f"{path}: cannot be written ({error.strerror}); finished work is kept")
+
+
+def _hash(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it cannot be read."""
+    try:
+        return None if path.is_symlink() else sha256_of(path)
+    except OSError:
+        return None
+
+
+def _remove_empty_folders(top: Path) -> None:
+    """Remove a folder and those inside it, as far as they are empty."""
+    if not top.is_symlink():
+        for folder, _, _ in os.walk(top, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+
+
+def _changed(old: Plan, new: Plan) -> list[LostPicture] | None:
+    """The pictures of a plan that have changed or vanished; None if the new plan has other pictures."""
+    now = {image.image: image for image in new.images}
+    if not now.keys() <= {image.image for image in old.images}:
+        return None
+    found = []
+    for position, image in enumerate(old.images):
+        other = now.get(image.image)
+        if other is None and Path(image.path).exists():
+            return None
+        if other is not None and _place(other) != _place(image):
+            return None
+        if other is None or other.sha256 is None:
+            if image.sha256 is not None or other is None:
+                found.append(LostPicture(position, "vanished, or can no longer be read"))
+        elif other.sha256 != image.sha256:
+            found.append(LostPicture(position, CHANGED))
+    return found
+
+
+def _place(image: PlannedImage) -> tuple[str, str, str, Mapping[str, str]]:
+    return image.person, image.path, image.member, image.groups
 
 
 def _sink(first: pl.DataFrame, parts: Iterator[pl.DataFrame], stream: BinaryIO) -> None:
@@ -419,5 +680,5 @@ def _difference(old: Plan, new: Plan) -> str | None:
     if old.models != new.models:
         return "choice of recognizers, or changed weights, cards or precision"
     if old.images != new.images or old.people_per_slice != new.people_per_slice:
-        return "choice of pictures, or changed pictures"
+        return _PICTURES
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -94,7 +95,10 @@ class ProcessEngine(DispatchEngine[_Task]):
         self._busy: dict[_Task, ProcessPoolExecutor] = {}
 
     def close(self) -> None:
-        """Stop the processes."""
+        """Stop the processes, at once if they are still at work. What they are writing stays as it was."""
+        for pool in self._busy.values():
+            for process in list((pool._processes or {}).values()):  # noqa: SLF001  public from Python 3.14 on
+                process.kill()
         for pool in (*self._idle, *self._busy.values()):
             pool.shutdown(cancel_futures=True)
 
@@ -106,7 +110,7 @@ class ProcessEngine(DispatchEngine[_Task]):
         pool = self._idle.pop() if self._idle else self._new_pool()
         try:
             # A pool starts its process on the first submission.
-            with _environment(worker_environment()):
+            with _environment(worker_environment()), _uninterrupted():
                 task = pool.submit(_work, part)
         except BrokenProcessPool:
             # The process died while idle.
@@ -152,11 +156,25 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
             del os.environ[name]
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes started inside the block do not get the signal of Ctrl-C, which their parent handles for them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(
     plan: Plan, folder: Path, recognizers: Sequence[Recognizer], device: torch.device
 ) -> None:
     global _worker  # noqa: PLW0603  the process's own state
     Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     begin_process()
     _worker = Worker(plan, RunFolder(folder), recognizers, device=device)
 
