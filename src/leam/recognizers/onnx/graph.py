@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from leam.errors import ModelError, WeightsError, first_line
 from leam.recognizers.card import Card
-from leam.recognizers.onnx.importer import Importer, nodes_of
+from leam.recognizers.onnx.bounds import Budget
+from leam.recognizers.onnx.importer import Importer, measured, nodes_of
 from leam.recognizers.onnx.layers import PerBatch, Run
 from leam.recognizers.onnx.module import Graph
 from leam.recognizers.onnx.reading import opset_of, read_onnx, to_tensor
@@ -48,13 +49,15 @@ def build(card: Card, path: Path) -> nn.Module:
     faces = examples(card)
     targets = _targets(card, model.graph)
     one = faces[:1].permute(0, 2, 3, 1) if channels_last else faces[:1]
-    importer = Importer(card.name, constants, {source: one})
     with torch.no_grad():
+        budget = measured(card.name, constants, {source: one}, nodes, targets)
+        unknown = Budget(constants.values(), dry=False) if budget is None else None
+        importer = Importer(card.name, constants, {source: one}, unknown)
         importer.add(nodes, targets)
         target = _choose(card, targets, importer.values)
         graph = importer.graph(source, target, channels_last=channels_last)
         graph.eval()
-        _free_batch(card, graph, importer.runs, faces)
+        _free_batch(card, graph, faces)
         _check_batch(card, graph, faces)
     return graph
 
@@ -161,24 +164,29 @@ def _choose(card: Card, targets: list[str], values: Mapping[str, Tensor]) -> str
     )
 
 
-def _free_batch(card: Card, graph: Graph, runs: Mapping[str, Run], faces: Tensor) -> None:
-    """Run two faces, and make what was written for one face grow with the batch."""
-    values = graph.start(faces)
+def _free_batch(card: Card, graph: Graph, faces: Tensor) -> None:
+    """Run one and two faces side by side, and make what was written for one face grow with the batch."""
+    alone, both = graph.start(faces[:1]), graph.start(faces)
     for step in graph.steps:
         module = graph.get_submodule(step.name)
+        results = graph.run(step, alone, faces.device)
         try:
             if isinstance(module, PerBatch):
-                source, *others = [graph.value(name, values) for name in step.inputs]
-                second = others[0] if others else None
-                module.free(runs[step.name], Run(source, source.shape, second))
-            values.update(graph.run(step, values, faces.device))
+                first = next(iter(results.values())).shape
+                one, two = (
+                    [graph.value(name, values) for name in step.inputs] for values in (alone, both)
+                )
+                module.free(Run(one[0], first, *one[1:]), Run(two[0], first, *two[1:]))
+            both.update(graph.run(step, both, faces.device))
         except (IndexError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{card.name}: node {step.name}: operator {step.operator} was written for a batch of one, and cannot "
                 f"run two faces ({first_line(error)}); {_FREE}"
             ) from None
+        alone.update(results)
         for name in step.spent:
-            values.pop(name, None)
+            alone.pop(name, None)
+            both.pop(name, None)
 
 
 def _check_batch(card: Card, graph: Graph, example: Tensor) -> None:

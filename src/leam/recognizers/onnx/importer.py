@@ -10,9 +10,9 @@ from typing import Any
 import onnx
 from torch import Tensor, nn
 
-from leam.errors import ModelError, WeightsError, first_line
-from leam.recognizers.onnx.bounds import LARGEST, Bounded
-from leam.recognizers.onnx.layers import LAYERS, PER_BATCH, PerBatch, Run
+from leam.errors import LeamError, ModelError, WeightsError, first_line
+from leam.recognizers.onnx.bounds import META, Budget, TooLargeError
+from leam.recognizers.onnx.layers import LAYERS, PER_BATCH
 from leam.recognizers.onnx.module import Graph, Node, Operation, needed, without_trailing
 from leam.recognizers.onnx.operators import OPERATORS
 from leam.recognizers.onnx.reading import STANDARD_DOMAINS, captured, to_tensor
@@ -20,8 +20,6 @@ from leam.recognizers.onnx.rewrites import standard_nodes
 
 _IF = "If"
 _OF_SHAPES = {"Shape", "Size"}
-# Modules whose output may be larger than their input.
-_GROWING = (Operation, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class Importer:
@@ -30,26 +28,33 @@ class Importer:
     Args:
         name: The recognizer's name, for messages.
         constants: The values that the file stores.
-        given: An example of each value that is given at run time, by name.
+        given: An example of each value that is given at run time, by name; on the meta device to import shapes only.
+        budget: What the nodes' values and operations are added to; None if it is known that they are few.
 
     Attributes:
         values: The examples, and the values that were computed from them and that a later node reads.
-        runs: The runs of the operations that may have been written for one face, by layer name.
     """
 
     def __init__(
-        self, name: str, constants: Mapping[str, Tensor], given: Mapping[str, Tensor]
+        self,
+        name: str,
+        constants: Mapping[str, Tensor],
+        given: Mapping[str, Tensor],
+        budget: Budget | None = None,
     ) -> None:
         self._name = name
         self._constants = dict(constants)
         self._names: set[str] = set(dir(Graph("", "", channels_last=False)))
         self._counts: dict[str, int] = {}
         self._steps: list[tuple[Node, nn.Module]] = []
-        self._elements = 0
+        self._budget = budget
+        self._dry = any(value.is_meta for value in given.values())
+        # Names of the constants that steps read.
+        self._read_later: set[str] = set()
         # Names of the values that depend on the picture's pixels, not only on its shape.
         self._pixels = set(given)
-        self.values = dict(given)
-        self.runs: dict[str, Run] = {}
+        self.values: dict[str, Tensor] = {}
+        self._keep(self.values, given)
 
     def add(self, nodes: Iterable[Node], targets: Iterable[str]) -> None:
         """Build and run the nodes that targets depend on; nodes that read only constants become constants."""
@@ -61,7 +66,9 @@ class Importer:
             else:
                 self._add(node)
             for name in node.spent:
-                self.values.pop(name, None)
+                self._forget(self.values, name)
+                if name not in self._read_later:
+                    self._forget(self._constants, name)
 
     def graph(self, source: str, target: str, *, channels_last: bool) -> Graph:
         """The network up to a target."""
@@ -97,35 +104,38 @@ class Importer:
         with blaming(self._name, node):
             module, arguments = self._build(node, inputs)
             module.eval()
-            with Bounded() if isinstance(module, _GROWING) else nullcontext():  # type: ignore[no-untyped-call]
+            with self._budget or nullcontext():
                 outputs = module(*arguments)
             outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
             for place, name in enumerate(node.outputs[len(outputs) :], len(outputs) + 1):
                 if name:
                     raise NotImplementedError(f"with output {place}, {name}")
-        if isinstance(module, PerBatch) and isinstance(inputs[0], Tensor):
-            self.runs[node.name] = Run(inputs[0], outputs[0].shape, ([*inputs, None])[1])
-        results = {name: value for name, value in zip(node.outputs, outputs, strict=False) if name}
-        if not any(name in self.values for name in node.inputs):
-            self._constants.update(results)
-            return
-        self._steps.append((replace(node, inputs=node.inputs[: len(arguments)]), module))
-        self.values.update(results)
+            results = {
+                name: value for name, value in zip(node.outputs, outputs, strict=False) if name
+            }
+            if not any(name in self.values for name in node.inputs):
+                self._keep(self._constants, results)
+                return
+            self._keep(self.values, results)
+        read = node.inputs[: len(arguments)]
+        if not self._dry:
+            self._steps.append((replace(node, inputs=read), module))
+        self._read_later.update(read)
         if node.operator not in _OF_SHAPES and self._pixels.intersection(node.inputs):
             self._pixels.update(results)
-        self._count(node, inputs, results.values())
 
-    def _count(
-        self, node: Node, inputs: Iterable[Tensor | None], results: Iterable[Tensor]
-    ) -> None:
-        """Add up what the values occupy: a gradient needs all of them."""
-        known = {value.data_ptr() for value in inputs if value is not None}
-        self._elements += sum(value.numel() for value in results if value.data_ptr() not in known)
-        if self._elements > LARGEST:
-            raise ModelError(
-                f"{self._name}: node {node.name}: up to here the values of one face have {self._elements} elements; "
-                f"the limit is {LARGEST}, since a gradient needs all of them in memory"
-            )
+    def _keep(self, where: dict[str, Tensor], results: Mapping[str, Tensor]) -> None:
+        """Keep a node's results until their last use."""
+        for name in results:
+            self._forget(where, name)  # a damaged graph may write a name twice
+        where.update(results)
+        if self._budget:
+            self._budget.hold(results.values(), counts=where is self.values)
+
+    def _forget(self, where: dict[str, Tensor], name: str) -> None:
+        value = where.pop(name, None)
+        if self._budget and value is not None:
+            self._budget.release(value)
 
     def _read(self, node: Node, name: str) -> Tensor | None:
         if not name:
@@ -143,6 +153,8 @@ class Importer:
         for parameter, value in zip(declaration.inputs, inputs, strict=False):
             if value is None and parameter.default is parameter.empty:
                 raise ValueError(f"input {parameter.name} is missing")
+        if self._dry:
+            return Operation(node.operator, declaration.function, attributes), inputs
         if node.operator in PER_BATCH:
             operation = PER_BATCH[node.operator](node.operator, declaration.function, attributes)
             return operation, inputs
@@ -179,6 +191,31 @@ class Importer:
                     Node(f"{node.name}_{result}", "Identity", {}, (names.get(result, result),), (name,), node.opset)
                 )  # fmt: skip
         self.add(inside, [name for name in node.outputs if name])
+
+
+def measured(
+    name: str,
+    constants: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    nodes: Iterable[Node],
+    targets: Iterable[str],
+) -> Budget | None:
+    """What nodes need for one face, by their shapes alone; None where a shape depends on the pixels.
+
+    Arguments as for :class:`Importer`.
+
+    Raises:
+        TooLargeError: They need too much.
+    """
+    shapes = {each: value.to(META) for each, value in given.items()}
+    budget = Budget(constants.values(), dry=True)
+    try:
+        Importer(name, constants, shapes, budget).add(nodes, targets)
+    except TooLargeError:
+        raise
+    except LeamError:
+        return None  # if it is a fault of the graph, the import finds it too
+    return budget
 
 
 def nodes_of(
@@ -244,9 +281,11 @@ class blaming:  # noqa: N801  reads as a statement
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
+        where = f"{self._recognizer}: node {self._node.name}"
+        if isinstance(error, TooLargeError):
+            raise TooLargeError(f"{where}, operator {self._node.operator}: {error}") from None
         if error is None or isinstance(error, ModelError) or not isinstance(error, Exception):
             return
-        where = f"{self._recognizer}: node {self._node.name}"
         if isinstance(error, NotImplementedError):
             detail = f" ({first_line(error)})" if str(error) else ""
             raise ModelError(

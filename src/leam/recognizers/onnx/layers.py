@@ -65,11 +65,11 @@ class Shift(nn.Module):
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a node: its first input, the shape of its first output, and its second input."""
+    """One run of a node: its first input, the shape of its first output for one face, and its second input."""
 
     source: Tensor
     result: torch.Size
-    second: Tensor | None
+    second: Tensor | None = None
 
 
 @dataclass(frozen=True)

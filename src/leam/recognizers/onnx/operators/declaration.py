@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Operator)
 MICROSOFT = "com.microsoft."
 """The domain of the operators that onnxruntime contributes (ContribOperators.md in its repository)."""
 OUTPUTS = "outputs"
+# An expanded tensor of a few bytes may have billions.
+_MOST_NUMBERS = 1 << 16
 
 
 class Declaration:
@@ -158,3 +160,15 @@ def together(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors on one device: values computed from shapes are on the CPU."""
     device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), None)
     return tensors if device is None else tuple(tensor.to(device) for tensor in tensors)
+
+
+def numbers(values: Tensor) -> list[Any]:
+    """The numbers of a tensor of one axis, such as a shape or axes.
+
+    Raises:
+        ValueError: They are more than a shape or a list of places has.
+    """
+    if values.numel() > _MOST_NUMBERS:
+        raise ValueError(f"a list of {values.numel()} numbers")
+    found: list[Any] = values.tolist()
+    return found

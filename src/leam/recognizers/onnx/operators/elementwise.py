@@ -101,7 +101,24 @@ def _div(a: Tensor, b: Tensor) -> Tensor:
     a, b = together(a, b)
     if a.is_floating_point() or b.is_floating_point():
         return a / b
+    _check_divisor(a, b)
     return torch.div(a, b, rounding_mode="trunc")
+
+
+def _check_divisor(a: Tensor, b: Tensor) -> None:
+    """Refuse integer divisions that processors answer with a signal, which ends the process.
+
+    Raises:
+        ValueError: An integer is divided by zero, or the smallest integer by -1.
+    """
+    if a.is_floating_point() or b.is_floating_point() or a.is_meta or b.is_meta:
+        return
+    if (b == 0).any():
+        raise ValueError("an integer is divided by zero")
+    kind = torch.promote_types(a.dtype, b.dtype)
+    lowest = 0 if kind == torch.bool else torch.iinfo(kind).min
+    if lowest < 0 and ((a == lowest) & (b == -1)).any():
+        raise ValueError(f"{lowest} is divided by -1")
 
 
 @implements("Pow")
@@ -115,6 +132,7 @@ def _pow(base: Tensor, exponent: Tensor) -> Tensor:
 @implements("Mod")
 def _mod(a: Tensor, b: Tensor, *, fmod: bool = False) -> Tensor:
     a, b = together(a, b)
+    _check_divisor(a, b)
     return torch.fmod(a, b) if fmod else torch.remainder(a, b)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from leam.recognizers.onnx.operators.declaration import implements
+from leam.recognizers.onnx.operators.declaration import implements, numbers
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -56,7 +56,7 @@ def _implement(name: str, function: Reduction, since: int) -> None:
         keepdims: bool = True,
         noop_with_empty_axes: bool = False,
     ) -> Tensor:
-        chosen = None if axes is None else axes.tolist()
+        chosen = None if axes is None else numbers(axes)
         if not chosen and noop_with_empty_axes:
             # Without axes, each element is reduced alone.
             return function(x[None], [0], False)  # noqa: FBT003

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from leam.recognizers.onnx.operators.declaration import implements
+from leam.recognizers.onnx.operators.declaration import implements, numbers
 
 Mode = Literal["nearest", "linear", "cubic"]
 Place = Literal[
@@ -128,7 +128,7 @@ def _resize(
 
 
 def _parts(roi: Tensor | None, place: Place) -> list[float] | None:
-    return roi.tolist() if roi is not None and place == "tf_crop_and_resize" else None
+    return numbers(roi) if roi is not None and place == "tf_crop_and_resize" else None
 
 
 def _axes(
@@ -143,7 +143,7 @@ def _axes(
     """The axes that are resized, their new sizes and their scales."""
     old = [shape[axis] for axis in axes]
     if sizes is not None and sizes.numel():
-        new: list[int] = sizes.tolist()
+        new: list[int] = numbers(sizes)
         if axes[0] == 0 and new[0] == 1:
             new[0] = old[0]  # written for a batch of one
         factors = [n / size for n, size in zip(new, old, strict=True)]
@@ -152,11 +152,11 @@ def _axes(
             factors = [factor] * len(old)
             new = [math.floor(factor * size + 0.5) for size in old]
     elif scales is not None and scales.numel():
-        factors = scales.tolist()
+        factors = numbers(scales)
         # In single precision, as onnxruntime does.
         exact = torch.tensor(old) * scales.to("cpu", torch.float32)
-        new = exact.floor().int().tolist()
-        if place == "align_corners" and new != exact.tolist():
+        new = numbers(exact.floor().int())
+        if place == "align_corners" and new != numbers(exact):
             # ONNX's reference takes the last corner at the exact size, onnxruntime at the whole one.
             raise NotImplementedError("align_corners with scales that give a fraction of a pixel")
     else:

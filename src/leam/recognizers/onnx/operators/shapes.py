@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from leam.recognizers.onnx.operators.declaration import implements, together
+from leam.recognizers.onnx.operators.declaration import implements, numbers, together
 from leam.recognizers.onnx.operators.windows import torch_padding
 
 _DTYPES: dict[int, torch.dtype] = {
@@ -91,7 +91,7 @@ def _split(
     outputs: tuple[bool, ...],
 ) -> tuple[Tensor, ...]:
     each = math.ceil(x.shape[axis] / (num_outputs or len(outputs)))
-    return torch.split(x, each if sizes is None else sizes.tolist(), dim=axis)
+    return torch.split(x, each if sizes is None else numbers(sizes), dim=axis)
 
 
 @implements("Slice")
@@ -109,9 +109,9 @@ def _slice(
     axes: Tensor | None = None,
     steps: Tensor | None = None,
 ) -> Tensor:
-    along = None if axes is None else axes.tolist()
+    along = None if axes is None else numbers(axes)
     return _sliced(
-        x, starts.tolist(), ends.tolist(), along, None if steps is None else steps.tolist()
+        x, numbers(starts), numbers(ends), along, None if steps is None else numbers(steps)
     )
 
 
@@ -130,7 +130,8 @@ def _sliced(
         if step == 1:
             x = x.narrow(axis, taken.start, len(taken))
         else:
-            x = x.index_select(axis, torch.tensor(taken, dtype=torch.int64, device=x.device))
+            places = torch.arange(taken.start, taken.stop, taken.step, device=x.device)
+            x = x.index_select(axis, places)
     return x
 
 
@@ -166,9 +167,9 @@ def _scatter_nd(
 def _one_hot(indices: Tensor, depth: Tensor, values: Tensor, *, axis: int = -1) -> Tensor:
     off, on = values.unbind()
     count = int(depth)
-    numbers = torch.arange(count, device=indices.device)
+    every = torch.arange(count, device=indices.device)
     wrapped = torch.where(indices < 0, indices + count, indices)[..., None]
-    return torch.where(wrapped == numbers, on, off).movedim(-1, axis)
+    return torch.where(wrapped == every, on, off).movedim(-1, axis)
 
 
 @implements("Reshape")
@@ -178,7 +179,7 @@ def _reshape(x: Tensor, shape: Tensor, *, allowzero: bool = False) -> Tensor:
 
 def written_shape(x: Tensor, shape: Tensor, *, zero_is_zero: bool) -> list[int]:
     """The sizes that a reshape asks for; a size of 0 stands for the input's, unless ``zero_is_zero``."""
-    sizes: list[int] = shape.tolist()
+    sizes: list[int] = numbers(shape)
     return sizes if zero_is_zero else [size or x.shape[place] for place, size in enumerate(sizes)]
 
 
@@ -200,7 +201,7 @@ def _squeeze_by_attribute(x: Tensor, *, axes: list[int] | None = None) -> Tensor
 
 @implements("Squeeze", since=13)
 def _squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
-    return _squeeze_by_attribute(x, axes=None if axes is None else axes.tolist())
+    return _squeeze_by_attribute(x, axes=None if axes is None else numbers(axes))
 
 
 @implements("Unsqueeze")
@@ -213,7 +214,7 @@ def _unsqueeze_by_attribute(x: Tensor, *, axes: list[int]) -> Tensor:
 
 @implements("Unsqueeze", since=13)
 def _unsqueeze(x: Tensor, axes: Tensor) -> Tensor:
-    return _unsqueeze_by_attribute(x, axes=axes.tolist())
+    return _unsqueeze_by_attribute(x, axes=numbers(axes))
 
 
 @implements("DepthToSpace")
@@ -244,13 +245,13 @@ def _trilu(x: Tensor, k: Tensor | None = None, *, upper: bool = True) -> Tensor:
 
 @implements("Expand")
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
-    broadcast: torch.Size = torch.broadcast_shapes(x.shape, shape.tolist())  # type: ignore[no-untyped-call]
+    broadcast: torch.Size = torch.broadcast_shapes(x.shape, numbers(shape))  # type: ignore[no-untyped-call]
     return x.expand(broadcast)
 
 
 @implements("Tile")
 def _tile(x: Tensor, repeats: Tensor) -> Tensor:
-    return x.repeat(repeats.tolist())
+    return x.repeat(numbers(repeats))
 
 
 @implements("Pad")
@@ -273,8 +274,8 @@ def _pad(
     *,
     mode: Literal["constant", "reflect", "edge", "wrap"] = "constant",
 ) -> Tensor:
-    along = range(x.ndim) if axes is None else axes.tolist()
-    return _padded(x, pads.tolist(), along, mode, 0 if value is None else value.item())
+    along = range(x.ndim) if axes is None else numbers(axes)
+    return _padded(x, numbers(pads), along, mode, 0 if value is None else value.item())
 
 
 def _padded(x: Tensor, pads: list[int], axes: Sequence[int], mode: str, value: float) -> Tensor:
@@ -318,7 +319,7 @@ def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
 
 @implements("ConstantOfShape")
 def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
-    size: list[int] = shape.tolist()
+    size: list[int] = numbers(shape)
     return torch.zeros(size) if value is None else value.reshape(()).expand(size).clone()
 
 
