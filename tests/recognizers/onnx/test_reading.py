@@ -1,5 +1,6 @@
 """ONNX files that are damaged, hostile or in pieces."""
 
+import os
 from contextlib import suppress
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper, parser
 
 from leam.errors import LeamError, WeightsError
+from leam.limits import VARIABLE
 from leam.recognizers.card import Card
 from leam.recognizers.onnx.graph import build
 from leam.recognizers.onnx.reading import read_onnx, to_tensor
@@ -87,8 +89,83 @@ def test_external_data_elsewhere_is_never_read(tmp_path, location):
 def test_external_data_missing_or_short_is_said_so(tmp_path, entries):
     if entries:
         (tmp_path / "weights.bin").write_bytes(b"short")
-    with pytest.raises(WeightsError, match=r"external data weights.bin"):
+    with pytest.raises(WeightsError, match=r"external data 'weights.bin'"):
         read_onnx(write(tmp_path, with_external("weights.bin", **entries)))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_external_data_that_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(WeightsError, match=f"external data '{name}' cannot be read"):
+            read_onnx(write(tmp_path, with_external(name)))
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(401, 32), (400, 33), (1 << 62, 1 << 62), (433, 0), (1 << 70, 1)]
+)
+def test_external_data_beyond_the_end_of_the_file_is_said_so(tmp_path, offset, length):
+    (tmp_path / "weights.bin").write_bytes(bytes(432))
+    with pytest.raises(WeightsError, match=r"external data 'weights.bin' ends before the tensor w"):
+        read_onnx(write(tmp_path, with_external("weights.bin", offset=offset, length=length)))
+
+
+def test_external_data_counts_before_it_is_read(tmp_path, monkeypatch):
+    """One file of zeros, which takes no space on the disk, for three tensors."""
+    monkeypatch.setenv(VARIABLE, "10MB")
+    with (tmp_path / "weights.bin").open("wb") as stream:
+        stream.truncate(4_000_000)
+    made = with_external("weights.bin")
+    for name in ("v", "u"):
+        made.graph.initializer.add().CopyFrom(made.graph.initializer[0])
+        made.graph.initializer[-1].name = name
+    with pytest.raises(WeightsError, match=r"tensor u, its external data needs more than 10 MB"):
+        read_onnx(write(tmp_path, made))
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path, monkeypatch):
+    path = write(tmp_path, model())
+    monkeypatch.setenv(VARIABLE, "500")
+    with pytest.raises(WeightsError, match=r"the file needs more than 500 bytes.*--memory-limit"):
+        read_onnx(path)
+
+
+def with_functions(levels, calls, values):
+    """A function that calls another one, and so on; the last one stores some values."""
+    lines = ["<ir_version: 8, opset_import: ['' : 17, 'own' : 1]>".replace("'", '"')]
+    lines.append("g (float[1,3,8,8] x) => (float[b,d] y) { z = own.f0(x) y = Flatten(z) }")
+    for level in range(levels):
+        body = " ".join(f"v{n + 1} = own.f{level + 1}(v{n})" for n in range(calls))
+        lines.append(
+            f'<domain: "own", opset_import: ["" : 17, "own" : 1]> f{level} (v0) => (v{calls}) {{ {body} }}'
+        )
+    numbers = ", ".join(["1.0"] * values)
+    lines.append(
+        f'<domain: "own", opset_import: ["" : 17]> f{levels} (a) => (c) '
+        f"{{ b = Constant<value = float[{values}] {{{numbers}}}>() d = ReduceSum(b) c = Add(a, d) }}"
+    )
+    return parser.parse_model("\n".join(lines))
+
+
+def test_functions_that_call_each_other_are_counted_before_they_are_written_out(tmp_path):
+    with pytest.raises(WeightsError, match=r"3145729 nodes with those of its functions"):
+        read_onnx(write(tmp_path, with_functions(20, 2, 1)))
+
+
+def test_what_functions_store_is_counted_before_it_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1MB")
+    path = write(tmp_path, with_functions(3, 8, 1000))
+    with pytest.raises(WeightsError, match=r"what its functions store needs more than 1 MB"):
+        read_onnx(path)
+    monkeypatch.setenv(VARIABLE, "10MB")
+    assert len(read_onnx(path).graph.node) == 3 * 8**3 + 1
+
+
+def test_too_many_nodes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("leam.recognizers.onnx.reading._MOST_NODES", 4)
+    with pytest.raises(WeightsError, match=r"7 nodes; the limit is 4"):
+        read_onnx(write(tmp_path, model()))
 
 
 def test_tensor_that_does_not_fill_its_shape_is_damage(tmp_path):

@@ -137,7 +137,8 @@ def _operations(func: Any, args: Any, given: list[Tensor], made: list[Tensor]) -
     if "attention" in name:
         return elements + 2 * given[0].numel() * given[1].shape[-2]
     if "pool" in name and "adaptive" not in name:
-        return elements + _ELEMENT // 8 * results * math.prod(args[1])
+        kernel: int = math.prod(args[1])
+        return elements + _ELEMENT // 8 * results * kernel
     return elements
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
@@ -16,6 +17,8 @@ from onnx.inliner import inline_local_functions
 from torch import Tensor
 
 from leam.errors import WeightsError, first_line
+from leam.files import open_regular
+from leam.limits import memory_limit, readable
 from leam.weights.formats import ONNX, not_a
 
 # Before opset 7, broadcasting had different rules. Operators of opsets after the newest one may mean something else.
@@ -26,8 +29,15 @@ _FLOATS = {
     onnx.TensorProto.BFLOAT16,
     onnx.TensorProto.DOUBLE,
 }
-# Largest number of nodes after model-local functions are written out.
-_MOST_NODES = 100_000
+_WIDE = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+    *(onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32),
+    *(onnx.TensorProto.INT64, onnx.TensorProto.UINT8, onnx.TensorProto.BOOL),
+}
+# Largest number of nodes after model-local functions are written out. Each takes about a millisecond to read and test;
+# networks have a few thousand.
+_MOST_NODES = 50_000
 STANDARD_DOMAINS = {"", "ai.onnx"}
 # Nodes that onnxruntime writes for one kind of processor at its highest level of optimisation.
 _PROCESSOR_DOMAINS = {"com.microsoft.nchwc", "com.ms.internal.nhwc"}
@@ -43,10 +53,29 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         WeightsError: The file is not an ONNX model, is damaged, too old or too new, or its external data is missing or
             outside the folder.
     """
+    model = _parsed(path)
+    if model.functions:
+        model = _without_functions(model, path)
+    graphs = list(_graphs(model.graph))
+    count = sum(len(graph.node) for graph in graphs)
+    if count > _MOST_NODES:
+        raise WeightsError(f"{path}: {count} nodes; the limit is {_MOST_NODES}")
+    room = memory_limit() - sum(_loaded_bytes(each) for graph in graphs for each in _tensors(graph))
+    if room < 0:
+        raise _too_large(path, "what it stores")
+    for graph in graphs:
+        room = _complete(graph, path, room)
+    return model
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    """The model as the file has it, of a version that can be read."""
     model = onnx.ModelProto()
     try:
         if kind := not_a(ONNX, path):
             raise WeightsError(f"{path}: not an ONNX file, but {kind}")
+        if path.stat().st_size > memory_limit():
+            raise _too_large(path, "the file")
         model.ParseFromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
@@ -66,10 +95,6 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise WeightsError(
             f"{path}: opset {opset} is {limit}; convert it with onnx.version_converter"
         )
-    if model.functions:
-        model = _without_functions(model, path)
-    for graph in _graphs(model.graph):
-        _complete(graph, path)
     return model
 
 
@@ -113,12 +138,16 @@ def captured(value: object) -> set[str]:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and its subgraphs."""
+    """A graph, or a function, and its subgraphs."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+            for inside in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _graphs(inside)
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    return (node for each in _graphs(graph) for node in each.node)
 
 
 def _names(model: onnx.ModelProto) -> Iterator[object]:
@@ -141,22 +170,30 @@ def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
 
 def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """The model with the calls of its functions replaced by their nodes."""
-    bodies = {(f.domain, f.name): [(n.domain, n.op_type) for n in f.node] for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    bodies = {
+        (f.domain, f.name): [(n.domain, n.op_type) for n in _all_nodes(f)] for f in model.functions
+    }
+    own = {(f.domain, f.name): f.ByteSize() for f in model.functions}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def size(call: tuple[str, str], callers: tuple[tuple[str, str], ...] = ()) -> int:
+    def cost(call: tuple[str, str], callers: tuple[tuple[str, str], ...] = ()) -> tuple[int, int]:
+        """The nodes that a call stands for, and their bytes."""
         if call in callers:
             raise WeightsError(f"{path}: damaged: the function {call[1]} calls itself")
-        if call in bodies and call not in sizes:
-            sizes[call] = sum(size(each, (*callers, call)) for each in bodies[call])
-        return sizes.get(call, 1)
+        if call in bodies and call not in counts:
+            inside = [cost(each, (*callers, call)) for each in bodies[call]]
+            counts[call] = sum(n for n, _ in inside), own[call] + sum(size for _, size in inside)
+        return counts.get(call, (1, 0))
 
     try:
-        count = sum(size((node.domain, node.op_type)) for node in model.graph.node)
+        costs = [cost((node.domain, node.op_type)) for node in _all_nodes(model.graph)]
+        count = sum(n for n, _ in costs)
         if count > _MOST_NODES:
             raise WeightsError(
                 f"{path}: {count} nodes with those of its functions; the limit is {_MOST_NODES}"
             )
+        if sum(size for _, size in costs) > memory_limit():
+            raise _too_large(path, "what its functions store")
         return inline_local_functions(model)
     except RecursionError:
         raise WeightsError(f"{path}: damaged: its functions are nested too deeply") from None
@@ -164,15 +201,33 @@ def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: damaged functions ({first_line(error)})") from None
 
 
-def _complete(graph: onnx.GraphProto, path: Path) -> None:
-    """Load a graph's external data, sort its nodes, and take them out of training mode."""
+def _loaded_bytes(tensor: onnx.TensorProto) -> int:
+    """The bytes that a tensor of the file takes at most once it is read, see :func:`to_tensor`."""
+    kind = tensor.data_type
+    # Numbers of 4 bits become float64, half-precision ones float32.
+    return tensor.ByteSize() * (1 if kind in _WIDE else 2 if kind in _FLOATS else 16)
+
+
+def _complete(graph: onnx.GraphProto, path: Path, room: int) -> int:
+    """Load a graph's external data, sort its nodes, and take them out of training mode.
+
+    Args:
+        graph: The graph.
+        path: The model's file.
+        room: The bytes that external data may take.
+
+    Returns:
+        The bytes that are left.
+    """
     _sort(graph)
     for tensor in _tensors(graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _load_external(tensor, path)
+            factor = max(1, _loaded_bytes(tensor) // max(1, tensor.ByteSize()))
+            room -= factor * _load_external(tensor, path, room // factor)
     for node in graph.node:
         if node.op_type == "Dropout" and node.domain in STANDARD_DOMAINS:
             del node.input[2:]  # the training mode, in which results are random
+    return room
 
 
 def _sort(graph: onnx.GraphProto) -> None:
@@ -200,29 +255,46 @@ def _sort(graph: onnx.GraphProto) -> None:
         graph.node.extend(nodes[place] for place in order)
 
 
-def _load_external(tensor: onnx.TensorProto, path: Path) -> None:
+def _load_external(tensor: onnx.TensorProto, path: Path, room: int) -> int:
+    """Load a tensor from a regular file in the model's folder, of which it must be a part; returns its bytes."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     folder = path.resolve().parent
-    source = (folder / location).resolve()
-    if not location or not source.is_relative_to(folder):
-        raise WeightsError(
-            f"{path}: tensor {tensor.name} points outside the model's folder, at {location!r}"
-        )
-    if source.exists() and not source.is_file():
-        # Reading a pipe would wait for ever.
-        raise WeightsError(f"{path}: external data {location} is not a file")
     try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
-        with source.open("rb") as stream:
+        source = (folder / location).resolve()
+        if not location or not source.is_relative_to(folder):
+            raise WeightsError(
+                f"{path}: tensor {tensor.name} points outside the model's folder, at {location!r}"
+            )
+        offset, stated = int(entries.get("offset", 0)), int(entries.get("length", -1))
+        with open_regular(source) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            length = stated if stated >= 0 else size - offset
+            if not 0 <= offset <= offset + length <= size:
+                raise WeightsError(
+                    f"{path}: external data {location!r} ends before the tensor {tensor.name}"
+                )
+            if length > room:
+                raise _too_large(path, f"with the tensor {tensor.name}, its external data")
             stream.seek(offset)
             data = stream.read(length)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
         raise WeightsError(
-            f"{path}: external data {location} cannot be read ({first_line(error)})"
+            f"{path}: external data {location!r} cannot be read ({reason or first_line(error)})"
         ) from None
-    if length >= 0 and len(data) < length:
-        raise WeightsError(f"{path}: external data {location} ends before the tensor {tensor.name}")
+    if len(data) < length:
+        raise WeightsError(
+            f"{path}: external data {location!r} ends before the tensor {tensor.name}"
+        )
     tensor.raw_data = data
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
+    return length
+
+
+def _too_large(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: {what} needs more than {readable(memory_limit())} of memory; raise the limit with --memory-limit "
+        "(in Python, leam.set_memory_limit)"
+    )
