@@ -1,0 +1,116 @@
+"""Error rates by group of people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from leam.metrics.error_rates import Comparisons, fmr_estimate
+from leam.metrics.group_rates import (
+    difference,
+    fairness_discrepancy_rate,
+    garbe,
+    group_rates,
+    rate_gaps,
+    ratio,
+    worst_to_best,
+)
+from leam.metrics.statistics import NOTHING, Estimate
+
+PEOPLE = 60
+
+
+def compared(shift: float, seed: int = 0) -> tuple[Comparisons, list[str]]:
+    """Comparisons of two groups; the second group's genuine scores are lower by ``shift``."""
+    generator = np.random.default_rng(seed)
+    person = np.repeat(np.arange(PEOPLE), 3)
+    first, second = np.triu_indices(len(person), 1)
+    first, second = person[first], person[second]
+    scores = generator.normal(size=len(first)) + np.where(first == second, 3.0, 0.0)
+    scores -= shift * ((first == second) & (first % 2 == 1))
+    return Comparisons(scores, first, second, PEOPLE), [
+        "f" if n % 2 else "m" for n in range(PEOPLE)
+    ]
+
+
+def test_rates_are_those_within_each_group():
+    comparisons, group = compared(0)
+    found = group_rates(comparisons, group, 1.0, 0)
+    assert list(found) == ["f", "m"]
+    ours = (comparisons.first % 2 == 1) & (comparisons.second % 2 == 1)
+    within = comparisons.where(ours)
+    assert found["f"].people == 30
+    assert found["f"].genuine == 90
+    assert found["f"].impostors == len(within.impostors.scores) == 90 * 89 // 2 - 90
+    assert found["f"].fmr.mean == pytest.approx((within.impostors.scores >= 1).mean())
+    assert found["f"].fnmr.mean == pytest.approx((within.genuine.scores < 1).mean())
+    assert found["f"].fmr == fmr_estimate(within.impostors, 1.0, 0)
+
+
+def test_a_person_without_a_group_is_left_out():
+    comparisons, group = compared(0)
+    found = group_rates(comparisons, ["", *group[1:]], 1.0, 0)
+    assert found["m"].people == 29
+    assert list(found) == ["f", "m"]
+
+
+def test_a_planted_gap_is_found_and_the_other_rate_has_none():
+    gaps = {one.rate: one for one in rate_gaps(*compared(1.5), 1.5, 0)}
+    assert (gaps["fnmr"].first, gaps["fnmr"].second) == ("f", "m")
+    assert gaps["fnmr"].difference.low > 0.1
+    assert gaps["fnmr"].ratio.low > 1.3
+    assert gaps["fnmr"].corrected < 0.01
+    assert gaps["fmr"].p > 0.05
+    assert gaps["fmr"].difference.low < 0 < gaps["fmr"].difference.high
+    assert gaps["fmr"].corrected >= gaps["fmr"].p
+
+
+def test_without_a_gap_p_values_are_uniform():
+    found = [gap.p for seed in range(30) for gap in rate_gaps(*compared(0, seed), 1.5, seed)]
+    assert 0.3 < np.mean(found) < 0.7
+    assert np.mean(np.array(found) < 0.05) < 0.15
+
+
+def test_few_people_have_no_p_value():
+    comparisons, group = compared(1.0)
+    some = ["x" if n < 9 else one for n, one in enumerate(group)]
+    of_few = [one for one in rate_gaps(comparisons, some, 1.5, 0) if "x" in (one.first, one.second)]
+    assert all(np.isnan([one.p, one.corrected]).all() for one in of_few)
+
+
+def test_intervals_of_differences_are_newcombes():
+    """Table II of Newcombe 1998, method 10, comparison (a): 56/70 against 48/80 with Wilson's intervals."""
+    first, second = wilson(56, 70), wilson(48, 80)
+    found = difference(first, second)
+    assert found.mean == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+def wilson(hits: int, total: int) -> Estimate:
+    rate, z = hits / total, 1.959964
+    centre = (rate + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z * np.sqrt(rate * (1 - rate) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    return Estimate(rate, centre - half, centre + half, total)
+
+
+def test_ratios_have_intervals_on_the_logarithmic_scale():
+    found = ratio(Estimate(0.2, 0.1, 0.4, 30), Estimate(0.1, 0.1, 0.1, 30))
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 1, 4))
+    assert found.n == 60
+    assert ratio(Estimate(0.2, 0.1, 0.4, 30), Estimate(0.0, 0.0, 0.1, 30)) == NOTHING
+    assert ratio(Estimate(0.2, 0.1, 0.4, 30), Estimate(0.1, 0.0, 0.2, 30)).high is None
+    assert ratio(Estimate(0.0, 0.0, 0.4, 30), Estimate(0.1, 0.1, 0.2, 30)).low is None
+    assert difference(NOTHING, Estimate(0.1, 0.0, 0.2, 30)) == NOTHING
+
+
+def test_summary_measures():
+    fmr, fnmr = {"a": 0.01, "b": 0.03}, {"a": 0.1, "b": 0.1}
+    assert worst_to_best(fmr) == pytest.approx(3)
+    assert worst_to_best({"a": 0.0, "b": 0.1}) == np.inf
+    assert np.isnan(worst_to_best({"a": 0.0, "b": 0.0}))
+    # Two groups: n/(n-1) = 2, mean 0.02, sum of distances 0.04.
+    assert garbe(fmr, fnmr) == pytest.approx(0.5 * 2 * 0.04 / (2 * 4 * 0.02))
+    assert garbe(fmr, fnmr, alpha=0) == 0
+    assert garbe({"a": 1.0, "b": 0.0}, fnmr, alpha=1) == pytest.approx(1)
+    assert fairness_discrepancy_rate(fmr, fnmr) == pytest.approx(1 - 0.5 * 0.02)
+    assert fairness_discrepancy_rate(fnmr, fnmr) == 1
