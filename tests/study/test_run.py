@@ -201,17 +201,19 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(plan, tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    (tmp_path / "run" / "shards").mkdir(parents=True)
-    leftovers = [
-        tmp_path / "run" / ".part-1-run.json",
-        tmp_path / "run" / "shards" / ".part-1-x.npz",
-    ]
-    for leftover in leftovers:
+    run = tmp_path / "run"
+    run.mkdir()
+    for place in (run / "run.json", run / "shards" / "x.npz", run / "tables" / "x.parquet"):
+        place.parent.mkdir(exist_ok=True)
+        leftover = place.with_name(f".part-0123456789abcdef-{place.name}")
         leftover.touch()
-    with folder.locked():
-        folder.start(plan)
-    assert not any(leftover.exists() for leftover in leftovers)
+        with RunFolder(run).locked():
+            RunFolder(run).start(plan)
+        assert not leftover.exists()
+    (run / ".part-mine").touch()
+    with RunFolder(run).locked():
+        RunFolder(run).start(plan)
+    assert (run / ".part-mine").exists()
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):

@@ -95,20 +95,43 @@ def progress() -> Iterator[Progress]:
         with _bars() as report:
             yield report
     else:
-        yield lines_of_progress()
+        lines, ended = LinesOfProgress(), threading.Event()
+
+        def repeat() -> None:
+            while not ended.wait(INTERVAL / 60):
+                lines.repeat()
+
+        threading.Thread(target=repeat, daemon=True).start()
+        try:
+            yield lines
+        finally:
+            ended.set()
 
 
-def lines_of_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
-    """A callback that prints one line a minute at most."""
-    last = clock()
+class LinesOfProgress:
+    """A callback that prints one line a minute at most, and exactly one if it is repeated often.
 
-    def report(what: str, done: int, total: int | None) -> None:
-        nonlocal last
-        if clock() - last >= INTERVAL:
-            last = clock()
-            note(f"{what}: {done}" if total is None else f"{what}: {done} of {total}")
+    Args:
+        clock: The time in seconds.
+    """
 
-    return report
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._last = clock, clock()
+        self._state: tuple[str, int, int | None] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Report progress; see :data:`leam.progress.Progress`."""
+        self._state = what, done, total
+        self.repeat()
+
+    def repeat(self) -> None:
+        """Print the last state if the last line is a minute old: also long work shows that it is alive."""
+        with self._lock:
+            if self._state and self._clock() - self._last >= INTERVAL:
+                self._last = self._clock()
+                what, done, total = self._state
+                note(f"{what}: {done}" if total is None else f"{what}: {done} of {total}")
 
 
 @contextmanager

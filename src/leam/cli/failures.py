@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import Any
 
@@ -18,8 +22,59 @@ from leam.version import __version__
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 _RESUME = "finished work is kept; repeat the command to resume"
+# Seconds after which a command that was interrupted ends, whatever it is doing.
+_MOST_SECONDS = 2.0
 # typer raises click's exceptions but does not export their base class.
 _UsageError = typer.BadParameter.__bases__[0]
+
+
+class InterruptedStudyError(Exception):
+    """The user interrupted a study, and was told how to resume it."""
+
+
+@contextmanager
+def interruptible(message: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C, end the block and say how to go on, within two seconds. On a second one, exit at once.
+
+    Args:
+        message: What is kept, and how to go on.
+
+    Raises:
+        InterruptedStudyError: The user interrupted the block.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    said = threading.Lock()
+
+    def say_once() -> None:
+        if said.acquire(blocking=False):
+            complain(message())
+
+    def give_up() -> None:
+        say_once()
+        # Processes end with their parent, and files are replaced at once or not at all.
+        os._exit(INTERRUPTED)
+
+    timer = threading.Timer(_MOST_SECONDS, give_up)
+    timer.daemon = True
+
+    def interrupt(*_signal: object) -> None:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        timer.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say_once()
+        raise InterruptedStudyError from None
+    finally:
+        # While an interrupted command ends, the timer goes on.
+        if not timer.is_alive():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def answer(error: BaseException) -> int:
@@ -33,6 +88,8 @@ def answer(error: BaseException) -> int:
     if isinstance(error, _UsageError):
         complain(_misuse(error))
         return MISUSED
+    if isinstance(error, InterruptedStudyError):
+        return INTERRUPTED
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         complain(f"interrupted; {_RESUME}")
         return INTERRUPTED

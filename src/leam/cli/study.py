@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from leam.cli.console import note, progress, say, show_json
+from leam.cli.failures import interruptible
 from leam.cli.inputs import (
     choose_device,
     detector_name,
@@ -49,9 +53,12 @@ from leam.errors import InputError
 
 if TYPE_CHECKING:
     from leam.faces.people import Dataset, Sample
+    from leam.progress import Progress
+    from leam.study.plan import Plan
     from leam.study.store import Keep
 
 _PRESET = "set by the preset"
+_FINISHED = "{}: this study is finished, nothing to do; `leam report` renders its report again, and --restart runs it again"
 # As leam.study.store.Keep, which is slow to import.
 _KEEP = ("maps", "embeddings", "nothing")
 # From this number of explanations on, a study takes minutes.
@@ -229,7 +236,18 @@ def study(
         typer.Option(min=0, metavar="NUMBER", help="Random seed.", show_default=_PRESET),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete another study in the output folder first.")
+        bool,
+        typer.Option(
+            "--restart",
+            help="Remove the files that another study wrote in the output folder first. Other files stay.",
+        ),
+    ] = False,
+    exclude_changed: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-changed",
+            help="Resume without the pictures that have changed or vanished since the study began.",
+        ),
     ] = False,
     keep: Annotated[
         str | None,
@@ -291,12 +309,14 @@ def study(
     from leam.faces.people import read_dataset
     from leam.report.page import render_report
     from leam.study.engine import EngineOptions
+    from leam.study.estimate import estimate, outline
     from leam.study.redaction import keep_only
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
-    folder = RunFolder(out_folder)
-    with progress() as report:
+    folder, state = RunFolder(out_folder), State()
+    with interruptible(lambda: state.interruption(out_folder)), progress() as shown:
+        report = state.following(shown)
         dataset = read_dataset(source, faces, report)
         samples, notes = drawn(dataset, people, images, settings.seed, people_table)
         if engine == "local":
@@ -326,24 +346,71 @@ def study(
         )
         if engine == "local":
             suggest_workers(workers, len(samples) * len(recognizers), device)
-        run_study(
+
+        def begin(plan: Plan) -> None:
+            state.begun = True
+            note(outline(plan))
+            note(estimate(plan, recognizers, workers))
+
+        worked = run_study(
             plan,
             recognizers,
             folder,
             restart=restart,
+            exclude_changed=exclude_changed,
+            begin=begin,
             progress=report,
             engine=engine,
             options=EngineOptions(workers=workers, address=address, device=device),
         )
         if keep is not None:
             keep_only(folder, cast("Keep", keep), report)
-        page = render_report(folder, faces=not no_faces, progress=report)
+        page = folder.path / "report.html"
+        if not worked:
+            note(_FINISHED.format(out_folder))
+        if worked or no_faces or keep or not folder.is_unchanged(page.name):
+            page = render_report(folder, faces=not no_faces, progress=report)
     if as_json:
         summary = json.loads((folder.path / "summary.json").read_bytes())
         show_json({"folder": str(out_folder), "report": str(page), "summary": summary})
     else:
         print_summary(folder)
         say(f"report: {page}")
+
+
+@dataclass
+class State:
+    """How far a study has come, for the line after Ctrl-C.
+
+    Attributes:
+        begun: The run folder holds the study.
+        last: The last progress.
+    """
+
+    begun: bool = False
+    last: tuple[str, int, int | None] | None = None
+
+    def following(self, shown: Progress) -> Progress:
+        """A progress callback that also remembers the last progress."""
+
+        def report(what: str, done: int, total: int | None) -> None:
+            self.last = what, done, total
+            shown(what, done, total)
+
+        return report
+
+    def interruption(self, folder: Path) -> str:
+        """What is kept, and the command that goes on."""
+        where = ""
+        if self.last:
+            what, done, total = self.last
+            where = f" while {what} ({done}{'' if total is None else f' of {total}'} done)"
+        if not self.begun:
+            command = shlex.join(["leam", *sys.argv[1:]])
+            return f"interrupted{where}; nothing was changed; start again with: {command}"
+        # The option would discard what is kept.
+        command = shlex.join(["leam", *(one for one in sys.argv[1:] if one != "--restart")])
+        return f"interrupted{where}; all finished work is kept in {folder}; go on with: {command}"
 
 
 def drawn(

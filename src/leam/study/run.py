@@ -105,6 +105,7 @@ def run_study(
     *,
     restart: bool = False,
     exclude_changed: bool = False,
+    begin: Callable[[Plan], None] | None = None,
     progress: Progress = silent,
     engine: str = "local",
     options: EngineOptions | None = None,
@@ -122,6 +123,7 @@ def run_study(
         folder: The run folder. An interrupted study resumes from the finished work.
         restart: Discard the work of another study in the folder.
         exclude_changed: Exclude pictures that have changed or vanished since the study in the folder began.
+        begin: Called with the plan before the work begins, if there is any.
         progress: Progress callback.
         engine: Engine that runs the jobs; see :data:`leam.study.engine.ENGINES`.
         options: Options of the engine.
@@ -147,6 +149,8 @@ def run_study(
         plan = folder.plan().model_copy(update={"exclusions": plan.exclusions, "notes": plan.notes})
         if is_finished(plan, folder):
             return False
+        if begin:
+            begin(plan)
         failed: dict[str, str] = {}
         while True:
             workers = make(plan, folder, recognizers, options or EngineOptions())

@@ -86,7 +86,7 @@ def missing(
     job: Job,
     stages: Mapping[str, Stage[Shard]],
     recognizers: list[str],
-    log: Callable[[str], None],
+    log: Callable[[str], None] | None = None,
 ) -> Job | None:
     """The part of a job that is not done yet; None if it is finished.
 
@@ -97,8 +97,9 @@ def missing(
         job: The job.
         stages: The study's stages by name.
         recognizers: Names of the recognizers that have not failed.
-        log: Called with a line for each damaged shard.
+        log: Called with a line for each damaged shard; by default, the line is added to the run's log.
     """
+    log = log or folder.log
     if job.kind == SUMMARISE:
         return job
     if job.kind in {DETECT, PARSE}:

@@ -408,6 +408,10 @@ class RunFolder:
         found = {name: sha256_of(self.path / name) for name in files}
         self.write_text(_MANIFEST, json.dumps(found, indent=1) + "\n")
 
+    def is_unchanged(self, name: str) -> bool:
+        """Whether a file is as the study wrote it last."""
+        return self._written().get(name, [])[-1:] == [_hash(self.path / name)]
+
     def verify(self) -> None:
         """Check the plan, the summary and the tables against the manifest.
 
@@ -590,7 +594,7 @@ class RunFolder:
             more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             return (
                 f"the picture {old.images[first.position].image}{more} {first.reason}; restore it, exclude it with "
-                "--exclude-changed, or choose another --out"
+                "--exclude-changed, or discard the work of this study with --restart"
             )
         return (
             f"holds a study with another {difference}; "

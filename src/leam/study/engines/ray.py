@@ -27,8 +27,8 @@ from leam.version import installed_versions
 
 # Slices dispatched per CPU: one running and one waiting, so that no worker is idle between slices.
 _AHEAD = 2
-# Timeout in seconds for connecting to a cluster and for stopping workers.
-_PATIENCE = 10.0
+# Timeouts in seconds for connecting to a cluster and for stopping workers.
+_PATIENCE, _STOPPING = 10.0, 1.0
 
 
 @ENGINES("ray")
@@ -119,15 +119,15 @@ class RayEngine(DispatchEngine[Any]):
         self._actor = self._ray.remote(num_cpus=1, num_gpus=1, max_restarts=0)(_Actor)
 
     def close(self) -> None:
-        """Stop running jobs and disconnect from the cluster."""
-        for task in self._running:
-            self._ray.cancel(task)
-        if self._running:
-            tasks = list(self._running)
-            self._ray.wait(tasks, num_returns=len(tasks), timeout=_PATIENCE)
-            self._running.clear()
+        """Stop running jobs, at once, and disconnect from the cluster. What they are writing stays as it was."""
+        for task in self._running.keys() - self._busy.keys():
+            self._ray.cancel(task, force=True)
         for actor in (*self._idle, *self._busy.values()):
             self._ray.kill(actor)
+        if self._running:
+            tasks = list(self._running)
+            self._ray.wait(tasks, num_returns=len(tasks), timeout=_STOPPING)
+            self._running.clear()
         if self._ours:
             self._ray.shutdown()
 

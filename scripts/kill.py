@@ -1,0 +1,280 @@
+"""Kill studies without warning at random moments, and compare their results with those of undisturbed ones.
+
+    python scripts/kill.py                             # 60 kills
+    python scripts/kill.py --kills 6 --seed 1
+    python scripts/kill.py --out benchmarks/kill.json
+
+Three kinds of kills take turns: the only process of a study with the preset quick, the main process of a study with the
+preset paper and two workers, and single workers of such a study. After each kill the same command is repeated until it
+ends. Its tables, summary, plan and report must then be the same, byte by byte, as those of a study that nobody
+disturbed, and no process and no temporary file may be left. The exit code is 1 if any of this fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from leam.demo import write_views
+from leam.version import installed_versions
+
+# Imports the package once, then runs the command in a fork of itself for each line that it reads, so that runs need not
+# wait seconds for its imports. A person a slice, so that few pictures keep two workers busy.
+SERVER = """
+import os, sys
+from leam.cli import main
+import leam.parsers.builtin.landmarks, leam.recognizers.architectures.dlib_resnet, leam.study.run, leam.report.page
+from leam.study import run
+plan_study = run.plan_study
+run.plan_study = lambda *args, **more: plan_study(*args, **more).model_copy(update={"people_per_slice": 1})
+print("ready", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1):
+            os.dup2(quiet, stream)
+        os.dup2(os.open("errors.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        sys.argv = ["leam", *line.split()]
+        try:
+            main()
+        except SystemExit as ended:
+            os._exit(ended.code)
+        os._exit(0)
+    print(child, flush=True)
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+# A folder of the run that shows that a phase has begun, the last phase first.
+PHASES = {
+    "report": "summary.json",
+    "figures": "tables",
+    "compare": "shards/occlusion",
+    "explain": "shards/explain",
+    "embed": "shards/templates",
+    "parse": "shards/parse",
+    "detect": "shards/detect",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A study, and which of its processes are killed.
+
+    Attributes:
+        name: Name of the kind in the counts.
+        options: Options of ``leam study``.
+        worker: Kill a worker instead of the main process.
+    """
+
+    name: str
+    options: str
+    worker: bool = False
+
+
+KINDS = (
+    Kind("quick, only process", ""),
+    Kind("paper, main process", "--preset paper --subset 2 --workers 2"),
+    Kind("paper, one worker", "--preset paper --subset 2 --workers 2", worker=True),
+)
+
+
+class Runs:
+    """Runs of ``leam study`` with the faces of one folder."""
+
+    def __init__(self, server: subprocess.Popen[str], folder: Path) -> None:
+        self.server, self.folder = server, folder
+        if self._answer() != "ready":
+            raise RuntimeError("the server did not start")
+
+    def run(self, kind: Kind, out: str, kill_after: float | None = None) -> tuple[int, str]:
+        """Run a study to its end, or kill it or one of its workers on the way.
+
+        Returns:
+            The exit status, and the phase of the kill; empty if nothing was killed.
+        """
+        self._ask(f"study faces --out {out} --images 2 {kind.options}")
+        process = int(self._answer())
+        # A process that has ended is not waited for before it is asked for, so that nobody else has its number.
+        phase = (
+            "" if kill_after is None else self._kill(kind, process, self.folder / out, kill_after)
+        )
+        self._ask("wait")
+        return int(self._answer()), phase
+
+    def _kill(self, kind: Kind, process: int, run: Path, after: float) -> str:
+        end = time.monotonic() + after
+        victims = [process]
+        while time.monotonic() < end or (kind.worker and victims == [process]):
+            if has_ended(process):
+                return ""
+            time.sleep(0.005)
+            if kind.worker:
+                victims = list(workers_of(process)) or [process]
+        phase = phase_of(run)
+        try:
+            os.kill(victims[int(1000 * after) % len(victims)], signal.SIGKILL)
+        except ProcessLookupError:
+            return ""
+        return "" if has_ended(process) and kind.worker else phase
+
+    def _ask(self, line: str) -> None:
+        if self.server.stdin:
+            self.server.stdin.write(f"{line}\n")
+            self.server.stdin.flush()
+
+    def _answer(self) -> str:
+        return self.server.stdout.readline().strip() if self.server.stdout else ""
+
+
+@contextmanager
+def runs_in(folder: Path) -> Iterator[Runs]:
+    """Start the process that runs the studies. ``folder`` has the folder ``faces``."""
+    with subprocess.Popen(  # noqa: S603  our own command
+        [sys.executable, "-c", SERVER],
+        cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as server:  # fmt: skip
+        try:
+            yield Runs(server, folder)
+        finally:
+            if server.stdin:
+                server.stdin.close()
+            server.wait(timeout=120)
+
+
+def workers_of(process: int) -> Iterator[int]:
+    """The numbers of the processes that work for another one."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"spawn_main" in (entry / "cmdline").read_bytes():
+                yield int(entry.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process has ended, also if nobody has waited for it yet."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def phase_of(run: Path) -> str:
+    """The phase that a study has reached."""
+    return next((phase for phase, place in PHASES.items() if (run / place).exists()), "start")
+
+
+def digests(run: Path) -> dict[str, str]:
+    """SHA-256 of everything that must be the same whatever happened on the way."""
+    names = ("summary.json", "run.json", "report.html")
+    files = sorted([*run.glob("tables/**/*.parquet"), *(run / name for name in names)])
+    return {str(f.relative_to(run)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def write_faces(folder: Path, people: int) -> None:
+    """Two pictures each of people, in fact of two people under several names."""
+    write_views(folder / "views")
+    for number, picture in enumerate(sorted((folder / "views").glob("*/*.png"))[: 2 * people]):
+        target = folder / "faces" / str(number // 2)
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, target / picture.name)
+
+
+def kill_studies(runs: Runs, kind: Kind, kills: int, generator: random.Random) -> dict[str, object]:
+    """Kill studies of one kind, and count.
+
+    Returns:
+        The counts: kills by phase, studies that were finished, and faults by what they are.
+    """
+    name, faults = kind.name.replace(" ", "-").replace(",", ""), Counter[str]()
+    began = time.monotonic()
+    if runs.run(kind, f"{name}-whole")[0] != 0:
+        raise RuntimeError((runs.folder / "errors.txt").read_text())
+    whole = time.monotonic() - began
+    expected = digests(runs.folder / f"{name}-whole")
+    phases, finished = Counter[str](), 0
+    killed = True
+    while phases.total() < kills or killed:
+        out = f"{name}-{finished}"
+        # A study that is resumed is shorter: this reaches its tables, summary and report.
+        after = generator.uniform(0, 0.7 * whole) if phases.total() < kills else None
+        status, phase = runs.run(kind, out, after)
+        phases.update([phase] if phase else [])
+        killed = status != 0
+        # With one recognizer, a job whose worker is killed twice ends the study; the next run does it again.
+        if status not in {0, -signal.SIGKILL} and not (kind.worker and phase):
+            faults[f"exit status {status}"] += 1
+        if status == 0:
+            run = runs.folder / out
+            faults["other results"] += digests(run) != expected
+            faults["temporary files"] += len(list(run.rglob(".part-*")))
+            shutil.rmtree(run)
+            finished += 1
+        print(f"{kind.name}: {phases.total()} of {kills} kills", file=sys.stderr, flush=True)
+    return {
+        "kills": phases.total(),
+        "phases": dict(sorted(phases.items())),
+        "studies": finished,
+        "seconds_undisturbed": round(whole, 1),
+        "faults": dict(+faults),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill studies and print the counts as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=60, help="number of kills")
+    parser.add_argument("--people", type=int, default=3, help="people of each study, at most 6")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
+    parser.add_argument("--out", type=Path, help="JSON file for the counts")
+    options = parser.parse_args(arguments)
+    generator = random.Random(options.seed)  # noqa: S311  no secret
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_faces(folder, options.people)
+        with runs_in(folder) as runs:
+            share = -(-options.kills // len(KINDS))
+            kinds = {kind.name: kill_studies(runs, kind, share, generator) for kind in KINDS}
+        time.sleep(5)
+        left = [
+            entry.name
+            for entry in Path("/proc").glob("[0-9]*")
+            if (link := entry / "cwd").exists() and str(link.resolve()).startswith(str(folder))
+        ]
+    faults = any(one["faults"] for one in kinds.values()) or bool(left)
+    record = {
+        "people": options.people,
+        "seed": options.seed,
+        "kills": sum(int(str(one["kills"])) for one in kinds.values()),
+        "kinds": kinds,
+        "processes_left": len(left),
+        "machine": platform.platform(),
+        "versions": installed_versions(),
+    }
+    text = json.dumps(record, indent=2) + "\n"
+    if options.out:
+        options.out.write_text(text)
+    print(text)
+    return int(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

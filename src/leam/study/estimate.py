@@ -1,0 +1,83 @@
+"""What a study is going to do, and roughly how long it takes and how much it writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from leam.errors import LeamError
+from leam.explain.methods import LEAM
+from leam.recognizers.recognizer import Recognizer
+from leam.study.plan import Plan
+from leam.study.stage import stages_of
+
+# Measured with dlib_resnet on one core, see docs/howto/resume.md: seconds to detect and parse a face, and for the tables.
+_FACE_SECONDS, _END_SECONDS = 0.5, 3.0
+# Passes of one face through a network, for each picture and for each person of the subset, and the same with ``effect``.
+_PICTURE_PASSES, _SUBSET_PASSES, _EFFECT_PASSES = 60.0, 200.0, 400.0
+# Bytes for each picture and recognizer, for each pixel of its input.
+_PIXEL_BYTES = 14.0
+_UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def outline(plan: Plan) -> str:
+    """One line that says what a study does: its people, pictures, recognizers and stages."""
+    people = len({image.person for image in plan.images})
+    names = ", ".join(model.card.name for model in plan.models)
+    stages = ", ".join(stage.name for stage in stages_of(plan))
+    return (
+        f"people: {people}, pictures: {len(plan.images)}, recognizers: {len(plan.models)} ({names}); "
+        f"stages: detect, parse, {stages}"
+    )
+
+
+def estimate(plan: Plan, recognizers: Sequence[Recognizer], processes: int) -> str:
+    """One line that says roughly how long a study takes from its start and how much it writes.
+
+    Each network is timed on one blank face; the number of passes of each picture and the size of shards are constants
+    that were measured once. The study may well take three times as long, or a third.
+
+    Args:
+        plan: The plan of the study.
+        recognizers: Its recognizers.
+        processes: Number of processes that share the work.
+    """
+    size = sum(_PIXEL_BYTES * prod(one.crop.size) for one in recognizers) * len(plan.images)
+    disk = f"{max(size / 1e6, 1):.0f} MB"
+    if plan.settings.method != LEAM:
+        return f"estimate: {disk} of disk space; no estimate of the time for {plan.settings.method}"
+    try:
+        seconds = _seconds(plan, sum(_pass_seconds(one) for one in recognizers), processes)
+    except (LeamError, RuntimeError):
+        # It will be recorded as failed.
+        return f"estimate: {disk} of disk space; no estimate of the time, since a recognizer failed"
+    return (
+        f"estimate: {_rounded(seconds)} and {disk} of disk space, from one timed pass of each network; "
+        "the time may be three times as long, or a third"
+    )
+
+
+def _seconds(plan: Plan, of_one_pass: float, processes: int) -> float:
+    settings = plan.settings
+    people = len({image.person for image in plan.images})
+    passes = _PICTURE_PASSES + (_EFFECT_PASSES if settings.effect else 0)
+    passes = passes * len(plan.images) + _SUBSET_PASSES * min(settings.subset, people)
+    shared = min(processes, len(plan.slices))
+    return (_FACE_SECONDS * len(plan.images) + passes * of_one_pass) / shared + _END_SECONDS
+
+
+def _pass_seconds(recognizer: Recognizer) -> float:
+    """Seconds of the second pass of a blank face; the first one may prepare the network."""
+    blank = np.zeros((1, *recognizer.crop.size, 3), dtype=np.uint8)
+    recognizer.embed(blank)
+    began = time.perf_counter()
+    recognizer.embed(blank)
+    return time.perf_counter() - began
+
+
+def _rounded(seconds: float) -> str:
+    size, unit = next((one for one in _UNITS if seconds >= 2 * one[0]), _UNITS[-1])
+    return f"about {max(seconds / size, 1):.0f} {unit}"
