@@ -15,7 +15,7 @@ import leam
 SOURCE = Path(leam.__file__).parent
 # From the lowest floor to the highest: a module may import from its own package and from lower floors.
 FLOORS = [
-    {"errors", "version", "files", "plugins", "progress", "devices", "limits"},
+    {"errors", "version", "files", "plugins", "progress", "devices", "limits", "contained"},
     {"weights"},
     {"faces"},
     {"parsers", "recognizers"},

@@ -18,8 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from leam.contained import PICTURE_MEMORY, ContainedError, contained
 from leam.errors import ImageError, first_line
 from leam.faces.depth import to_eight_bits
 from leam.faces.videos import is_video, read_frame
@@ -29,10 +30,23 @@ Picture = NDArray[np.uint8]
 """An RGB picture: ``(height, width, 3)``, uint8, 0-255."""
 
 _MIN_SIDE = 20
-# Below Pillow's own limit of 179 million. Decoding so many pixels takes some seconds and 2 GB.
+# Reading a picture takes at most 600 MB. Pillow needs 4 bytes for a pixel and the result 3, besides the file itself and
+# what a decoder holds. Larger pictures are decoded at reduced size where the format allows it.
+_MAX_DECODED = 40_000_000
 _MAX_PIXELS = 150_000_000
-# A file is read as a whole, so that its hash is that of the bytes that were decoded.
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 128_000_000
+# Of the file, the decoder and Pillow's pixels, in this process.
+_MAX_MEMORY = 530_000_000
+# Decoding old pickles and other text takes several copies.
+_MAX_TEXT = 32_000_000
+# The decoders of these formats need what the header says, and print nothing; the others run in a helper process.
+_DECODED_HERE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+_REDUCIBLE = frozenset({"JPEG", "MPO", "JPEG2000"})
+# Pillow needs 25 bytes for a pixel of a WebP, since it decodes every one as an animation; OpenCV needs 10.
+_MAX_WEBP = 12_000_000
+# OpenJPEG needs 30.
+_MAX_JPEG_2000 = 12_000_000
+_ROWS = 256
 # What cameras and browsers write. Pillow supports forty more formats, some of them slow, and one that runs
 # Ghostscript on the file. HEIF is there if pillow-heif is installed.
 _FORMATS = (
@@ -42,19 +56,15 @@ _FORMATS = (
 # that a small file with thousands of scans would take hours.
 _MAX_SCANS = 100
 _SCAN = b"\xff\xda"
+_END = b"\xff\xd9"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _GREY_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _LAYERED_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _TIFF = (b"II*\0", b"MM\0*")
 _ORIENTATION, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE = 274, 256, 257, 258
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_MODE_NOTES = {
+    "CMYK": "CMYK is converted without a colour profile",
+    "1": "1-bit values are scaled to 8 bits",
 }
 _MEMBER = re.compile(r"(bytes|text|raw|repr)=(\d+\+\d+(?:,\d+\+\d+)*)")
 # How the bytes of a picture are written in an archive. Old pickles hold them as text.
@@ -104,8 +114,9 @@ def read_picture(path: str | Path) -> Picture:
         RGB, ``(height, width, 3)``, uint8, 0-255.
 
     Raises:
-        ImageError: The file is missing, is not a picture, is damaged, is larger than 1 GiB, or has a side under 20
-            pixels or more than 150 million pixels.
+        ImageError: The file is missing, is not a picture, is damaged, is larger than 128 MB, has a side under 20
+            pixels, has more than 40 million pixels (JPEG and JPEG 2000, which are then decoded at reduced size: 150
+            million), or would take more than 600 MB to decode.
     """
     return read_picture_file(path)[0]
 
@@ -125,16 +136,47 @@ def read_picture_file(path: str | Path, member: str = "") -> tuple[Picture, Pict
     """
     path = Path(path)
     with _as_image_errors(path, member):
-        if member.startswith("frame="):
-            picture, digest, note = *_frame(path, member), ""
-        else:
+        if not member.startswith("frame="):
             data = read_bytes(path, member)
-            digest = hashlib.sha256(data).hexdigest()
-            with warnings.catch_warnings():
-                # Pillow warns above 89 million pixels; the limit here is explicit instead.
-                warnings.simplefilter("ignore")
+            if _is_decoded_here(data):
+                digest = hashlib.sha256(data).hexdigest()
                 picture, note = _decode(data)
+                return picture, PictureFile(path, digest, checksum(picture), member, note)
+            del data
+        return _read_in_helper(path, member)
+
+
+def _is_decoded_here(data: bytes) -> bool:
+    # Containers such as AVIF are recognised by bytes 4 to 8, and PNGs of 16 bits are decoded by OpenCV.
+    return data.startswith(_DECODED_HERE) and data[4:8] != b"ftyp" and not _is_deep_png(data)
+
+
+def _read_in_helper(path: Path, member: str) -> tuple[Picture, PictureFile]:
+    try:
+        facts, pixels = contained(
+            "leam.faces.reading:read_for_parent", str(path), member, limit=PICTURE_MEMORY
+        )
+    except ContainedError as error:
+        raise ImageError(f"cannot be decoded ({error}); save it as JPEG, or smaller") from None
+    shape, digest, note = facts
+    picture = np.frombuffer(pixels, np.uint8).reshape(shape)
     return picture, PictureFile(path, digest, checksum(picture), member, note)
+
+
+def read_for_parent(path: str, member: str) -> tuple[tuple[tuple[int, ...], str, str], Picture]:
+    """What :func:`read_picture_file` does in the helper process: shape, SHA-256 and note; and the picture.
+
+    Raises:
+        ImageError: As for :func:`read_picture_file`.
+    """
+    with _as_image_errors(Path(path), member):
+        if member.startswith("frame="):
+            picture, digest, note = *_frame(Path(path), member), ""
+        else:
+            data = read_bytes(Path(path), member)
+            digest = hashlib.sha256(data).hexdigest()
+            picture, note = _decode(data)
+    return (picture.shape, digest, note), np.ascontiguousarray(picture)
 
 
 def hash_picture(path: Path, member: str = "") -> str:
@@ -147,7 +189,7 @@ def hash_picture(path: Path, member: str = "") -> str:
         if not member:
             return sha256_of(path)
         if member.startswith("frame="):
-            return _frame(path, member)[1]
+            return _read_in_helper(path, member)[1].sha256
         return hashlib.sha256(read_bytes(path, member)).hexdigest()
 
 
@@ -165,7 +207,8 @@ def read_bytes(path: Path, member: str) -> bytes:
         if not matched:
             raise ImageError("no such member")
         ranges = [tuple(map(int, part.split("+"))) for part in matched[2].split(",")]
-        if sum(length for _, length in ranges) > _MAX_BYTES:
+        most = _MAX_BYTES if matched[1] == "bytes" else _MAX_TEXT
+        if sum(length for _, length in ranges) > most:
             raise ImageError("too many bytes for a picture")
         parts = []
         for offset, length in ranges:
@@ -225,6 +268,8 @@ def _as_image_errors(path: Path, member: str) -> Iterator[None]:
     where = f"{path}: {member}" if member else f"{path}"
     try:
         yield
+    except MemoryError:
+        raise
     except ImageError as error:
         # Raised below, where neither the path nor the member is known.
         text = str(error)
@@ -246,7 +291,7 @@ def _as_image_errors(path: Path, member: str) -> Iterator[None]:
 def _read_all(stream: BinaryIO) -> bytes:
     size = os.fstat(stream.fileno()).st_size
     if size > _MAX_BYTES:
-        raise ImageError(f"{size} bytes are too many for a picture")
+        raise ImageError(f"{size} bytes are too many for a picture; save it as JPEG")
     return stream.read(_MAX_BYTES)
 
 
@@ -260,22 +305,79 @@ def _frame(path: Path, member: str) -> tuple[Picture, str]:
 
 
 def _decode(data: bytes) -> tuple[Picture, str]:
+    with warnings.catch_warnings():
+        # Pillow warns above 89 million pixels; the limit here is explicit instead.
+        warnings.simplefilter("ignore")
+        return _decode_known(data)
+
+
+def _decode_known(data: bytes) -> tuple[Picture, str]:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        # Before Pillow opens it and takes memory for the canvas.
+        _check_size(*_webp_size(data))
+    stream = io.BytesIO(data)
     try:
-        opened = Image.open(io.BytesIO(data), formats=_formats())
+        opened = Image.open(stream, formats=_formats())
     except UnidentifiedImageError:
         if data.startswith(_TIFF):
             return _decode_tiff(data)
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             raise ImageError(_HEIC_HELP) from None
         raise
-    with opened:
-        _check_size(*opened.size)
-        if opened.format in {"JPEG", "MPO"}:
-            _check_scans(data)
-        if _is_deep_colour(opened, data):
-            return _decode_deep(data, opened.getexif().get(_ORIENTATION, 1))
-        opened.load()
-        return _to_rgb(ImageOps.exif_transpose(opened), opened.format)
+    _check_size(*opened.size, reducible=opened.format in _REDUCIBLE)
+    if _is_deep_colour(opened, data) or (
+        opened.format == "WEBP" and opened.width * opened.height > _MAX_WEBP
+    ):
+        orientation = opened.getexif().get(_ORIENTATION, 1)
+        # What Pillow holds would take memory while OpenCV decodes.
+        del opened
+        return _decode_deep(data, orientation)
+    size, start = opened.size, stream.tell()
+    note = _reduce(opened)
+    if opened.format in {"JPEG", "MPO"}:
+        _check_jpeg(opened, size, data, start)
+    opened.load()
+    # TIFFs are turned by Pillow as they are loaded, and then say so.
+    orientation = opened.getexif().get(_ORIENTATION, 1)
+    picture, other = _to_rgb(opened, opened.format)
+    del opened
+    return _turned(picture, orientation), _joined(note, other)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP: of the canvas, of a lossless, or of a lossy picture."""
+    kind, head = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(head[4:7], "little"), 1 + int.from_bytes(head[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return tuple(int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))  # type: ignore[return-value]
+
+
+def _reduce(image: Image.Image) -> str:
+    """Have a picture decoded at a half, a quarter or an eighth of its size if it is large; return a note."""
+    width, height = image.size
+    most = _MAX_JPEG_2000 if image.format == "JPEG2000" else _MAX_DECODED
+    power = next(n for n in range(4) if (width >> n) * (height >> n) <= most)
+    if not power:
+        return ""
+    if image.format == "JPEG2000":
+        image.reduce = power
+    else:
+        image.draft(None, (width >> power, height >> power))  # type: ignore[arg-type]
+    return f"{width}x{height} pixels are decoded at 1/{2**power} of their size"
+
+
+def _turned(picture: Picture, orientation: int) -> Picture:
+    """A picture turned as its EXIF orientation says."""
+    if orientation in {5, 6, 7, 8}:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in {2, 3, 6, 7}:
+        picture = picture[:, ::-1]
+    if orientation in {3, 4, 7, 8}:
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)
 
 
 def _is_deep_colour(image: Image.Image, data: bytes) -> bool:
@@ -284,8 +386,12 @@ def _is_deep_colour(image: Image.Image, data: bytes) -> bool:
         return False
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return bool(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8)  # noqa: PLR2004
+    return image.format == "PNG" and _is_deep_png(data)
+
+
+def _is_deep_png(data: bytes) -> bool:
     # A PNG's depth is the byte after its size.
-    return image.format == "PNG" and data[24] == 16  # noqa: PLR2004
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10"
 
 
 def _decode_tiff(data: bytes) -> tuple[Picture, str]:
@@ -306,31 +412,61 @@ def _decode_deep(data: bytes, orientation: int) -> tuple[Picture, str]:
     """Decode through OpenCV, which keeps all bits."""
     import cv2  # noqa: PLC0415  slow to import
 
-    values: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        values: NDArray[Any] | None = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
+        )
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from None
+        raise
     if values is None:
         raise UnidentifiedImageError
     if values.ndim == 2:  # noqa: PLR2004
-        values = np.repeat(values[:, :, None], 3, axis=2)
+        values = values[:, :, None]
     colours, note = to_eight_bits(values[:, :, 2::-1])
-    image = Image.fromarray(colours)
-    if values.shape[2] > 3:  # noqa: PLR2004
-        image.putalpha(Image.fromarray(to_eight_bits(values[:, :, 3])[0]))
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
-    picture, second = _to_rgb(image, None)
-    return picture, _joined(note, second)
+    opacity = to_eight_bits(values[:, :, 3])[0] if values.shape[2] > 3 else None  # noqa: PLR2004
+    del values
+    picture, second = np.empty((*colours.shape[:2], 3), np.uint8), ""
+    picture[:] = colours
+    del colours
+    if opacity is not None:
+        image = Image.fromarray(picture)
+        image.putalpha(Image.fromarray(np.ascontiguousarray(opacity)))
+        picture, second = _to_rgb(image, None)
+    return _turned(picture, orientation), _joined(note, second)
 
 
-def _check_scans(data: bytes) -> None:
-    """Refuse a JPEG with very many scans."""
+def _check_jpeg(image: Image.Image, size: tuple[int, int], data: bytes, start: int) -> None:
+    """Refuse a JPEG with very many scans, or with several whose coefficients do not fit into memory.
+
+    Args:
+        image: The opened picture, with the size at which it is decoded.
+        size: Its full width and height.
+        data: The file.
+        start: Where the first scan starts.
+    """
     scans = data.count(_SCAN)
     if scans > _MAX_SCANS:
         raise ImageError(f"damaged picture (a JPEG of {scans} scans)")
+    end = data.find(_END, start)
+    if not image.info.get("progressive") and data.find(_SCAN, start, end) < 0:
+        return
+    # The decoder keeps two bytes for each coefficient, at full size.
+    layers = image.layer  # type: ignore[attr-defined]
+    most = max(h for _, h, _, _ in layers) * max(v for _, _, v, _ in layers)
+    width, height = size
+    coefficients = 2 * width * height * sum(h * v for _, h, v, _ in layers) / most
+    if coefficients + len(data) + 4 * image.width * image.height > _MAX_MEMORY:
+        raise ImageError(
+            f"{width}x{height} pixels are too many for a progressive JPEG; make it smaller"
+        )
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > _MAX_PIXELS:
-        raise ImageError(f"{width}x{height} pixels are too many")
+def _check_size(width: int, height: int, *, reducible: bool = False) -> None:
+    if width * height > (_MAX_PIXELS if reducible else _MAX_DECODED):
+        way_out = "make it smaller" if reducible else "save it as JPEG, or smaller"
+        raise ImageError(f"{width}x{height} pixels are too many; {way_out}")
     if min(width, height) < _MIN_SIDE:
         raise ImageError(f"{width}x{height} pixels are too few for a face")
 
@@ -341,21 +477,32 @@ def _to_rgb(image: Image.Image, form: str | None) -> tuple[Picture, str]:
         values = np.asarray(image)
         if form == "PPM" and image.mode == "I":
             # Pillow has scaled the values to 16 bits by the largest value that the file states.
-            values = ((values + 128) // 257).astype(np.uint8)
+            values = np.concatenate([_from_16_bits(values[t : t + _ROWS]) for t in _tops(image)])
         grey, note = to_eight_bits(values)
         return np.repeat(grey[:, :, None], 3, axis=2), note
-    note = ""
-    if image.mode in _LAYERED_MODES or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        if np.asarray(layered.getchannel("A")).min() < 255:  # noqa: PLR2004
-            note = "transparent pixels are shown on white"
-        white = Image.new("RGBA", layered.size, "white")
-        image = Image.alpha_composite(white, layered)
-    elif image.mode == "CMYK":
-        note = "CMYK is converted without a colour profile"
-    elif image.mode == "1":
-        note = "1-bit values are scaled to 8 bits"
-    return np.array(image.convert("RGB"), dtype=np.uint8), note
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    layered = image.mode in _LAYERED_MODES or "transparency" in image.info
+    transparent = False
+    # In blocks of rows, since further copies of a large picture would take too much memory.
+    for top in _tops(image):
+        block = image.crop((0, top, image.width, min(top + _ROWS, image.height)))
+        if layered:
+            block = block.convert("RGBA")
+            transparent |= block.getchannel("A").getextrema()[0] < 255  # type: ignore[operator]  # noqa: PLR2004
+            block = Image.alpha_composite(Image.new("RGBA", block.size, "white"), block)
+        picture[top : top + _ROWS] = np.asarray(block.convert("RGB"))
+    note = "transparent pixels are shown on white" if transparent else ""
+    if not layered:
+        note = _MODE_NOTES.get(image.mode, "")
+    return picture, note
+
+
+def _tops(image: Image.Image) -> range:
+    return range(0, image.height, _ROWS)
+
+
+def _from_16_bits(values: NDArray[Any]) -> Picture:
+    return ((values + 128) // 257).astype(np.uint8)
 
 
 def _joined(*notes: str) -> str:

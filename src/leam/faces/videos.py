@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leam.contained import PICTURE_MEMORY, ContainedError, contained
 from leam.errors import ImageError
 from leam.files import open_regular
 
@@ -34,13 +35,25 @@ def sampled_frames(path: Path, count: int = FRAMES) -> list[int]:
     Raises:
         ImageError: The video cannot be opened, or does not say how many frames it has.
     """
-    import cv2  # noqa: PLC0415  slow to import
-
-    with _opened(path) as capture:
-        total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    try:
+        total, _ = contained("leam.faces.videos:count_frames", str(path), limit=PICTURE_MEMORY)
+    except ContainedError as error:
+        raise ImageError(f"{path}: cannot be decoded ({error}); convert it to .mp4") from None
     if total <= 0:
         raise ImageError(f"{path}: a video without a number of frames; convert it to .mp4")
     return sorted({int((part + 0.5) * total / count) for part in range(count)})
+
+
+def count_frames(path: str) -> tuple[int, bytes]:
+    """The number of frames that a video states, and no data: called in the helper process.
+
+    Raises:
+        ImageError: The video cannot be opened.
+    """
+    import cv2  # noqa: PLC0415  slow to import
+
+    with _opened(Path(path)) as capture:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), b""
 
 
 def frame_name(video: str, number: int) -> str:
@@ -49,7 +62,7 @@ def frame_name(video: str, number: int) -> str:
 
 
 def read_frame(path: Path, number: int) -> NDArray[np.uint8]:
-    """One frame of a video, RGB ``(H, W, 3)`` uint8, turned as the video says.
+    """One frame of a video, RGB ``(H, W, 3)`` uint8, turned as the video says; called in the helper process.
 
     Raises:
         ImageError: The video cannot be opened, or has no such frame.
