@@ -32,6 +32,7 @@ from leam.files import (
 )
 from leam.results.figures import SCHEMA_VERSION
 from leam.results.shards import Arrays, S, Shard, digest
+from leam.results.tables import read_parquet
 from leam.study.plan import Plan, PlannedImage
 from leam.version import __version__
 
@@ -475,13 +476,8 @@ class RunFolder:
             StudyError: The table is missing or damaged.
         """
         try:
-            rows = pl.scan_parquet(self._table(name), glob=False)
-            if where is not None:
-                rows = rows.filter(where)
-            if columns is not None:
-                rows = rows.select(columns)
-            return rows.collect(engine="streaming")
-        except (OSError, pl.exceptions.PolarsError):
+            return read_parquet(self._table(name), columns, where)
+        except OSError:
             raise StudyError(
                 f"{self._table(name)}: missing or damaged; run the study again"
             ) from None
