@@ -262,6 +262,115 @@ class Davit(nn.Module):
         return self.head(self.blocks(self.stem(x)))
 
 
+class ConvolutionalAttention(nn.Module):
+    """CvT's attention, whose queries, keys and values are made by convolutions; tokens ``(B, N, C)``."""
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.conv_q, self.conv_k, self.conv_v = (
+            nn.Sequential(
+                nn.Conv2d(dim, dim, 3, stride, 1, groups=dim, bias=False), nn.BatchNorm2d(dim)
+            )
+            for stride in (1, 2, 2)
+        )
+        self.q, self.k, self.v, self.proj = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, x):
+        b, n, c = x.shape
+        x = x.transpose(1, 2).reshape(b, c, *self.grid)
+        q, k, v = (
+            linear(conv(x).flatten(2).transpose(1, 2)).reshape(b, -1, 2, c // 2).transpose(1, 2)
+            for conv, linear in (
+                (self.conv_q, self.q), (self.conv_k, self.k), (self.conv_v, self.v)
+            )
+        )  # fmt: skip
+        x = functional.scaled_dot_product_attention(q, k, v)
+        return SCALE * self.proj(x.transpose(1, 2).reshape(b, n, c))
+
+
+class CvtBlock(Block):
+    """Blocks of CvT; ``(B, C, h, w)`` outside."""
+
+    def __init__(self, dim: int, grid: tuple[int, int]) -> None:
+        super().__init__(dim)
+        self.attn = ConvolutionalAttention(dim, grid)
+
+    def forward(self, x):
+        return super().forward(x.flatten(2).transpose(1, 2)).transpose(1, 2).view(x.shape)
+
+
+class Cvt(nn.Module):
+    def __init__(self, corner) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 7, 4, 3)
+        grid = SIZE[0] // 4, SIZE[1] // 4
+        self.stages = nn.Sequential(
+            CvtBlock(16, grid), nn.Conv2d(16, 24, 2, 2), CvtBlock(24, (grid[0] // 2, grid[1] // 2))
+        )
+        self.head = Corner(24, corner)
+
+    def forward(self, x):
+        return self.head(self.stages(self.stem(x)))
+
+
+class PointwiseBlock(nn.Module):
+    """Attention and a perceptron of 1x1 convolutions, as in hybrid networks; ``(B, C, h, w)``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(dim), nn.BatchNorm2d(dim)
+        self.qkv, self.proj = nn.Conv2d(dim, 3 * dim, 1), nn.Conv2d(dim, dim, 1)
+        self.fc1, self.fc2 = nn.Conv2d(dim, 2 * dim, 1), nn.Conv2d(2 * dim, dim, 1)
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, 3, 2, c // 2, h * w).transpose(3, 4).unbind(1)
+        y = (q * (c // 2) ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1) @ v
+        x = x + SCALE * self.proj(y.transpose(2, 3).reshape(b, c, h, w))
+        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+
+
+class Hybrid(nn.Module):
+    """A convolutional stem and blocks with attention."""
+
+    def __init__(self, corner) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 4, 4), nn.ReLU(), nn.Conv2d(12, 16, 2, 2))
+        self.blocks = nn.Sequential(*(PointwiseBlock(16) for _ in range(3)))
+        self.head = Corner(16, corner)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x)))
+
+
+class Listing(nn.Module):
+    """A block that returns its tokens in a tuple, as those of transformers do, with a summary before them."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.block = Block(dim)
+
+    def forward(self, x):
+        x = self.block(x)
+        return x.mean(dim=(1, 2)), x
+
+
+class Tupled(Vit):
+    """A vision transformer whose blocks return tuples."""
+
+    def __init__(self, corner) -> None:
+        super().__init__(corner)
+        self.layers = nn.ModuleList(Listing(24) for _ in range(3))
+        self.blocks = nn.Identity()
+
+    def forward(self, x):
+        x = self.patch_embed(x).flatten(2).transpose(1, 2) + self.pos_embed
+        for layer in self.layers:
+            _, x = layer(x)
+        return self.head(x.transpose(1, 2).reshape(len(x), 24, *self.grid))
+
+
 NETWORKS = {
     "vit": Vit,
     "vit, class token": lambda corner: Vit(corner, before=1, fused=False),
@@ -273,6 +382,9 @@ NETWORKS = {
     "convnext (B,H,W,C)": lambda corner: ConvNext(corner, last=True),
     "edgenext": EdgeNext,
     "davit": Davit,
+    "cvt": Cvt,
+    "hybrid": Hybrid,
+    "vit, tuples": Tupled,
 }
 
 

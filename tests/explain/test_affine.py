@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from leam.explain.choice import choose_layers
 from leam.explain.explainer import Explainer
-from leam.explain.layers import Layer, choose_layers
+from leam.explain.layers import Layer
 from plain import assert_same, plain
 from tiny import wrap
 

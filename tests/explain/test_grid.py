@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,11 @@ from torch import nn
 from torch.nn import functional
 
 from layouts import CORNERS, NETWORKS, SIZE, Corner, Vit, mass, network
+from leam.explain.choice import choose_layers
 from leam.explain.explainer import Explainer
-from leam.explain.grid import GridTrace, Layout, find_layout
-from leam.explain.layers import choose_layers
+from leam.explain.grid import GridTrace
+from leam.explain.layers import grid_in
+from leam.explain.layouts import Layout, find_layout
 from leam.recognizers.card import Card
 from leam.recognizers.recognizer import Recognizer
 from plain import assert_same
@@ -228,6 +232,76 @@ def test_blocks_end_after_the_perceptron_that_follows_attention():
         ]
     convolutions = ["stem", "stages.0.conv_dw", "stages.1", "stages.2.conv_dw", "stages.3.conv"]
     assert names("edgenext") == [(name, "BCHW") for name in convolutions]
+
+
+def test_convolutions_inside_attention_are_not_layers_and_their_blocks_are():
+    def names(name, wanted="convolutions"):
+        found = choose_layers(network(name, (True, True)), torch.zeros(1, 3, *SIZE), wanted)
+        return [layer.name for layer in found]
+
+    assert names("cvt") == ["stem", "stages.0", "stages.1", "stages.2"]
+    assert names("cvt", "*conv_k.0") == ["stages.0.attn.conv_k.0", "stages.2.attn.conv_k.0"]
+    # A perceptron of convolutions is left to them, so that the attention alone is a block.
+    blocks = [f"blocks.{i}.{name}" for i in range(3) for name in ("norm2:input", "fc1", "fc2")]
+    assert names("hybrid") == ["stem.0", "stem.2", *blocks]
+
+
+class Inner(nn.Module):
+    """A block of a convolutional network, with a sum and an attention in one branch."""
+
+    def __init__(self, relu: bool) -> None:
+        super().__init__()
+        self.first, self.qkv = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 12, 1)
+        self.proj, self.relu = nn.Conv2d(4, 4, 1), relu
+
+    def forward(self, x):
+        x = self.first(x)
+        q, k, v = self.qkv(x).flatten(2).transpose(1, 2).chunk(3, dim=-1)
+        y = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        x = x + self.proj(y)
+        return (x.relu() if self.relu else x).mean(dim=(2, 3))
+
+
+def test_convolutions_of_a_block_without_a_layer_stay():
+    layers = choose_layers(Inner(relu=True), torch.zeros(1, 3, 16, 16))
+    assert [layer.name for layer in layers] == ["first", "qkv", "proj"]
+
+
+def test_layers_that_return_tuples_can_be_named(chips):
+    recognizer = Recognizer(network("vit, tuples", (True, True)), CARD)
+    named = Explainer(recognizer, layers=["layers.?"])
+    assert [layer.name for layer in named.layers] == ["layers.0", "layers.1", "layers.2"]
+    inner = Explainer(recognizer, layers=["layers.?.block"])
+    for one, two in zip(
+        named.explain(chips).layer_maps, inner.explain(chips).layer_maps, strict=True
+    ):
+        torch.testing.assert_close(one, two)
+
+
+class Found(NamedTuple):
+    tensor: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: (None, x),
+        lambda x: [x.mean(), x],
+        lambda x: {"mean": x.mean(dim=(2, 3)), "map": x},
+        lambda x: torch.return_types.max((x, x.long())),
+        Found,
+    ],
+    ids=["tuple", "list", "mapping", "struct", "named"],
+)
+def test_the_grid_in_a_container_is_its_first_tensor_with_a_grid(made):
+    x = torch.rand(1, 2, 3, 4)
+    output = made(x)
+    tensor, rebuilt = grid_in(output)
+    assert tensor is x
+    changed = rebuilt(x + 1)
+    assert type(changed) is type(output)
+    assert torch.equal(grid_in(changed)[0], x + 1)
+    assert grid_in(output)[0] is x
 
 
 class Branch(nn.Module):

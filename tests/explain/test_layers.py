@@ -6,7 +6,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from leam.errors import LayerError
-from leam.explain.layers import choose_layers, recording
+from leam.explain.choice import choose_layers
+from leam.explain.layers import recording
 from tiny import TinyNet
 
 INPUT = torch.zeros(1, 3, 8, 8)

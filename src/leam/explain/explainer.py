@@ -12,7 +12,8 @@ from leam.errors import LayerError
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
-from leam.explain.layers import CONVOLUTIONS, Layer, layers_of
+from leam.explain.choice import layers_of
+from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
@@ -89,7 +90,7 @@ class Explainer:
     Args:
         recognizer: The recognizer to explain. Every call leaves its module as it was: mode, hooks, ``requires_grad``
             and ``.grad``.
-        layers: ``convolutions``, ``stages``, or names and globs; see :func:`leam.explain.layers.choose_layers`.
+        layers: ``convolutions``, ``stages``, or names and globs; see :func:`leam.explain.choice.choose_layers`.
         weighting: How activations and gradients become a layer's map; see :mod:`leam.explain.weightings`.
         aggregate: How layer maps become the overall map; see :mod:`leam.explain.aggregates`.
         backend: What computes the layer maps: ``plain``, ``fused``, or ``auto`` for the fastest; see

@@ -1,4 +1,4 @@
-"""Follow the places of the picture through a forward pass, and find rows, columns and channels of an output.
+"""Follow the places of the picture through a forward pass.
 
 Each tensor has a place in the picture for each of its elements: the row and column that it came from. Operations that
 move elements move their places, a contraction takes the mean of the places along its axis, and where several tensors
@@ -9,7 +9,6 @@ alone, and not on the values or on the shapes.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -52,7 +51,7 @@ _OPAQUE = (
 )
 
 # Places closer than this, in pixels of the picture, are the same.
-_SAME = 1e-3
+SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class Value:
         sources: The values that it was computed from.
         mixes: Whether the operation mixed places.
         convolves: Whether it was a convolution.
+        attends: Whether it was attention, or a product of two tensors from the picture that mixes places.
         summands: The two values of a sum of tensors of one shape.
     """
 
@@ -101,6 +101,7 @@ class Value:
     sources: tuple[Value, ...] = ()
     mixes: bool = False
     convolves: bool = False
+    attends: bool = False
     summands: tuple[Value, Value] | None = None
 
 
@@ -172,7 +173,9 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             same = all(tensor.shape == call.made[0].shape for tensor in known)
             summands = (marks[0].value, marks[1].value) if same else None
         sources = tuple(dict.fromkeys(mark.value for mark in marks))
-        value = Value(self._count, sources, call.mixes, "convolution" in call.name, summands)
+        value = Value(
+            self._count, sources, call.mixes, "convolution" in call.name, call.attends, summands
+        )
         if summands:
             self.sums.append(value)
         return value
@@ -188,6 +191,14 @@ class _Call:
         self.given, self.made, self.trace = given, made, trace
         self.name: str = func._schema.name.partition("::")[2]  # noqa: SLF001  its only name
         self.mixes = False
+
+    @property
+    def attends(self) -> bool:
+        """Whether this is attention, once :meth:`places` was called."""
+        if self.name in _PRODUCTS:
+            place = _PRODUCTS[self.name]
+            return self.mixes and all(self.trace.mark(one) for one in self.args[place : place + 2])
+        return "attention" in self.name
 
     def places(self) -> list[Places]:
         """The places of each result."""
@@ -293,7 +304,7 @@ class _Call:
         weights = matrix.detach().to("cpu", torch.float64)
         weights = weights.mT if turned and along == -1 else weights
         sums = weights.sum(-2 if along == -1 else -1)
-        return weights if bool(((sums - 1).abs() < _SAME).all()) else None
+        return weights if bool(((sums - 1).abs() < SAME).all()) else None
 
     def convolved(self) -> list[Places]:
         """Means over channels and windows; windows that keep the size of the grid keep its places."""
@@ -381,7 +392,7 @@ class _Call:
         known = [places for tensor in self.given if (places := self.of(tensor)).known]
         found = [_joined([p for p in known if _fits(p, made.shape)]) for made in self.made]
         return [
-            places.each(partial(_deep, axes=made.ndim))
+            places.each(partial(deep, axes=made.ndim))
             for places, made in zip(found, self.made, strict=True)
         ]
 
@@ -459,7 +470,7 @@ def _averaged(run: Callable[[Tensor], Tensor], places: Tensor) -> Tensor:
     missing = places.isnan()
     weights = run((~missing).to(places.dtype))
     found = run(places.masked_fill(missing, 0.0)) / weights
-    return found.masked_fill(weights.abs() < _SAME, math.nan)
+    return found.masked_fill(weights.abs() < SAME, math.nan)
 
 
 def _times(weights: Tensor, along: int, places: Tensor) -> Tensor:
@@ -480,7 +491,7 @@ def _squeezed(places: Tensor) -> Tensor | None:
         if holes:
             first = places.masked_fill(missing, math.inf).amin(axis, keepdim=True)
         apart = (places - first).abs()
-        if not bool((apart > _SAME).any()):
+        if not bool((apart > SAME).any()):
             places = first.masked_fill(first.isinf(), math.nan) if holes else first
             missing = places.isnan()
     return places if places.numel() > 1 else None
@@ -488,7 +499,7 @@ def _squeezed(places: Tensor) -> Tensor | None:
 
 def _reshaped(places: Tensor, old: torch.Size, new: torch.Size) -> Tensor:
     """Places of a tensor of another shape, full only along the axes that are split or merged where places vary."""
-    places = _deep(places, len(old))
+    places = deep(places, len(old))
     given: list[int] = []
     wanted: list[int] = []
     i = j = 0
@@ -507,191 +518,7 @@ def _reshaped(places: Tensor, old: torch.Size, new: torch.Size) -> Tensor:
     return places.expand(given).reshape(wanted)
 
 
-def _deep(places: Tensor, axes: int) -> Tensor:
+def deep(places: Tensor, axes: int) -> Tensor:
     """Places with this number of axes."""
     more = axes - places.ndim
     return places.view([1] * more + list(places.shape)) if more else places
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the axes of an output are.
-
-    Attributes:
-        axes: A letter for each axis: ``B`` faces, ``C`` channels, ``H`` rows, ``W`` columns; or ``N``, tokens that are
-            the grid row by row. In small letters, ``h`` runs upwards and ``w`` and ``n`` from right to left.
-        before: Number of tokens before those of the grid, such as class tokens.
-        after: Number of tokens after them.
-    """
-
-    axes: str = "BCHW"
-    before: int = 0
-    after: int = 0
-
-    def __str__(self) -> str:
-        before, after = f"+{self.before}" * bool(self.before), f"-{self.after}" * bool(self.after)
-        return self.axes + before + after
-
-    @classmethod
-    def parse(cls, text: str) -> Layout | None:
-        """A layout from its text, such as ``BHWC``, or ``BNC+1-4`` for one token before the grid and four after it."""
-        found = re.fullmatch(r"([BCHWNhwn]+)(?:\+(\d{1,4}))?(?:-(\d{1,4}))?", text)
-        if not found:
-            return None
-        axes, before, after = found[1], int(found[2] or 0), int(found[3] or 0)
-        grid = "".join(sorted(axes.upper().replace("C", "")))
-        if grid != "BN" and (grid != "BHW" or before or after):
-            return None
-        return cls(axes, before, after)
-
-    @property
-    def tokens(self) -> int | None:
-        """The axis of the tokens; None if rows and columns are axes of their own."""
-        found = self.axes.upper().find("N")
-        return None if found < 0 else found
-
-    def size(self, shape: Sequence[int], aspect: float) -> tuple[int, int] | None:
-        """Rows and columns of an output of this layout; those of tokens from the picture's rows for each column.
-
-        None if the layout does not fit the shape.
-        """
-        if len(shape) != len(self.axes):
-            return None
-        if self.tokens is None:
-            upper = self.axes.upper()
-            return shape[upper.index("H")], shape[upper.index("W")]
-        count = shape[self.tokens] - self.before - self.after
-        columns = round(math.sqrt(max(count, 0) / aspect))
-        rows = count // columns if columns else 0
-        return (rows, columns) if rows * columns == count > 0 else None
-
-    def arranged(self, output: Tensor, size: tuple[int, int]) -> Tensor:
-        """An output as ``(B, C, h, w)``."""
-        if self.axes == "BCHW":
-            return output
-        grid = "N" if self.tokens is not None else "HW"
-        upper = self.axes.upper()
-        channels = [axis for axis, letter in enumerate(upper) if letter == "C"]
-        output = output.permute(upper.index("B"), *channels, *map(upper.index, grid))
-        if self.tokens is not None:
-            output = output.narrow(-1, self.before, math.prod(size))
-        output = output.reshape(len(output), -1, *size)
-        return output.flip(*flips) if (flips := self._flips) else output
-
-    @property
-    def _flips(self) -> list[int]:
-        return [axis for axis, letters in ((2, "h"), (3, "wn")) if set(letters) & set(self.axes)]
-
-
-BCHW = Layout()
-"""The layout of an ordinary feature map."""
-
-
-def find_layout(places: Places, shape: Sequence[int]) -> tuple[Layout, tuple[int, int]] | None:
-    """The layout of an output for one face, and its rows and columns; None if its places are not a grid.
-
-    Rows must vary along one axis and columns along another one, or both along one axis of tokens, each in steps in one
-    direction. The faces are the first axis of size 1.
-    """
-    if places.rows is None or places.columns is None or 1 not in shape:
-        return None
-    rows, columns = (_deep(p, len(shape)) for p in (places.rows, places.columns))
-    along = [[axis for axis, n in enumerate(p.shape) if n > 1] for p in (rows, columns)]
-    if [len(axes) for axes in along] != [1, 1]:
-        return None
-    (row,), (column,) = along
-    axes = ["C"] * len(shape)
-    axes[list(shape).index(1)] = "B"
-    if row != column:
-        down, right = _direction(rows.flatten()), _direction(columns.flatten())
-        if not down or not right:
-            return None
-        axes[row], axes[column] = "H" if down > 0 else "h", "W" if right > 0 else "w"
-        return Layout("".join(axes)), (shape[row], shape[column])
-    found = _token_grid(rows.flatten(), columns.flatten())
-    if not found:
-        return None
-    axes[row], before, size = found
-    after = shape[row] - before - math.prod(size)
-    return Layout("".join(axes), before, after), size
-
-
-def _token_grid(rows: Tensor, columns: Tensor) -> tuple[str, int, tuple[int, int]] | None:
-    """The letter of the axis of tokens with these places, the number of tokens before the grid, and its size."""
-    (there,) = (~(rows.isnan() | columns.isnan())).nonzero(as_tuple=True)
-    if len(there) < 2 or int(there[-1] - there[0]) + 1 != len(there):  # noqa: PLR2004
-        return None
-    rows, columns = rows[there], columns[there]
-    (next_row,) = ((rows - rows[0]).abs() > _SAME).nonzero(as_tuple=True)
-    width = int(next_row[0]) if len(next_row) else len(there)
-    if len(there) % width:
-        return None
-    rows, columns = rows.view(-1, width), columns.view(-1, width)
-    even = max((rows - rows[:, :1]).abs().max(), (columns - columns[:1]).abs().max()) <= _SAME
-    right = _direction(columns[0])
-    if not even or _direction(rows[:, 0]) <= 0 or not right:
-        return None
-    return "N" if right > 0 else "n", int(there[0]), (len(rows), width)
-
-
-def _direction(places: Tensor) -> int:
-    """1 if places grow along an axis, -1 if they shrink, else 0; some may repeat. Padding at the ends may have none."""
-    (there,) = (~places.isnan()).nonzero(as_tuple=True)
-    steps = places.diff()[there[:-1]] if len(there) else places
-    if not len(steps) or bool(steps.isnan().any()):
-        return 0
-    grow, shrink = bool((steps > _SAME).any()), bool((steps < -_SAME).any())
-    return int(grow) - int(shrink)
-
-
-def block_ends(sums: Sequence[Value]) -> list[Value]:
-    """The sums that end the blocks without convolutions of a residual network, as a transformer's.
-
-    A sum ends a branch if one summand was computed from the other. A branch with a convolution is left to the
-    convolutions. A branch that mixes places (attention) and the next one, if it mixes none (a multilayer perceptron),
-    are one block.
-    """
-    branches = [(value, branch) for value in sums if (branch := _branch(value)) is not None]
-    ends = []
-    for index, (value, branch) in enumerate(branches):
-        if any(step.convolves for step in branch):
-            continue
-        if any(step.mixes for step in branch):
-            later = (_between_values(value, after) for after, _ in branches[index + 1 :])
-            following = next((steps for steps in later if steps is not None), None)
-            if following is not None and not any(step.mixes for step in following):
-                continue
-        ends.append(value)
-    return ends
-
-
-def _branch(value: Value) -> set[Value] | None:
-    """The values between a sum and its summand from which the other one was computed; None if neither was."""
-    assert value.summands  # noqa: S101
-    one, other = value.summands
-    if one is other:
-        return None
-    skip, end = (one, other) if one.number < other.number else (other, one)
-    return _between_values(skip, end)
-
-
-def ancestors(value: Value) -> set[Value]:
-    """A value and all that it was computed from."""
-    found, waiting = {value}, [value]
-    while waiting:
-        new = [source for source in waiting.pop().sources if source not in found]
-        found.update(new)
-        waiting.extend(new)
-    return found
-
-
-def _between_values(start: Value, end: Value) -> set[Value] | None:
-    """The values that were computed after a value and lead to a later one, with it; None if it does not."""
-    found, waiting, reached = {end}, [end], False
-    while waiting:
-        for source in waiting.pop().sources:
-            reached |= source is start
-            if source.number > start.number and source not in found:
-                found.add(source)
-                waiting.append(source)
-    return found if reached else None
