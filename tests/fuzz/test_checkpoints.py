@@ -6,6 +6,7 @@ import builtins
 import io
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import WeightsError
+from leam.limits import VARIABLE
 from leam.weights.checkpoints import fill, read_state, without_prefix
 from leam.weights.fetching import cached_path, fetch
 
@@ -200,3 +202,76 @@ def test_addresses(tmp_path_factory, url):
 def test_names_that_no_file_should_have(url):
     with pytest.raises(WeightsError, match="names no file"):
         cached_path("model", url)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_an_archive_is_counted_before_it_is_unpacked(tmp_path, monkeypatch, compressed):
+    """40 MB of zeros, which are 40 kB of a deflated archive."""
+    plain, path = tmp_path / "plain.pth", tmp_path / "zeros.pth"
+    torch.save({"conv.weight": torch.zeros(10_000_000)}, plain)
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", kind) as target:
+        for member in source.namelist():
+            target.writestr(member, source.read(member))
+    assert read_state(path)["conv.weight"].numel() == 10_000_000
+    monkeypatch.setenv(VARIABLE, "30MB")
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(
+        WeightsError, match=r"tensors need more than 30 MB of memory.*--memory-limit"
+    ):
+        read_state(path)
+
+
+def test_tensors_that_share_their_numbers_are_counted(tmp_path, monkeypatch):
+    """A network of these would need a thousand times what the file has."""
+    monkeypatch.setenv(VARIABLE, "30MB")
+    shared = torch.zeros(10_000)
+    torch.save({f"w{number}": shared.view(100, 100) for number in range(1000)}, tmp_path / "s.pth")
+    with pytest.raises(WeightsError, match="tensors need more than 30 MB of memory"):
+        read_state(tmp_path / "s.pth")
+
+
+def text(value: bytes) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value
+
+
+# A long list is number 0 of the memo; then copies of it.
+LONG = b"](" + b"K\x01" * 50_000 + b"eq\x000"
+BOMBS = {
+    "range": (b"cbuiltins\nlist\ncbuiltins\nrange\nJ\xff\xff\xff\x7f\x85R\x85R", "not a readable checkpoint"),
+    "a text that doubles": (
+        b"cpathlib\nPosixPath\nq\x010" + text(b"a" * 1000) + b"q\x000"
+        + b"h\x01h\x00h\x00\x86Rq\x000" * 60 + b"h\x00",
+        "no state dict",
+    ),
+    "copies of a list": (LONG + b"](" + b"cbuiltins\nlist\nh\x00\x85R" * 2000 + b"e", "objects need"),
+    "copies of a list by type": (
+        LONG + b"](" + b"cbuiltins\ntuple\nh\x00\x85\x81" * 2000 + b"e", "objects need"
+    ),
+    "copies of a text": (
+        text(b"a" * 100_000) + b"q\x000](" + b"c_codecs\nencode\nh\x00\x85R" * 2000 + b"e",
+        "objects need",
+    ),
+    "a key that takes for ever": (
+        b")q\x000" + b"h\x00h\x00\x86q\x000" * 100 + b"}h\x00K\x01s", "key of a dictionary"
+    ),
+    "keys in pairs": (
+        b")q\x000" + b"h\x00h\x00\x86q\x000" * 100
+        + b"ccollections\nOrderedDict\n]h\x00K\x01\x86a\x85R",
+        "key of a dictionary",
+    ),
+    "a set that takes for ever": (
+        b")q\x000" + b"h\x00h\x00\x86q\x000" * 100 + b"\x8f(h\x00\x90", "key of a dictionary"
+    ),
+    "a tensor of nothing": (b"ctorch\nTensor\nJ\xff\xff\xff\x7f\x85R", "a call of torch.Tensor"),
+    "a new tensor of nothing": (b"ctorch\nTensor\nJ\xff\xff\xff\x7f\x85\x81", "a call of torch"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("bomb", "reason"), BOMBS.values(), ids=BOMBS)
+def test_instructions_that_multiply_are_refused(tmp_path, monkeypatch, bomb, reason):
+    monkeypatch.setenv(VARIABLE, "100MB")
+    path = tmp_path / "bomb.pth"
+    path.write_bytes(instructions(bomb))
+    with endures(5), pytest.raises(WeightsError, match=reason):
+        read_state(path)

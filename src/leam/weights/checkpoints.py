@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from leam.errors import WeightsError, first_line
+from leam.limits import memory_limit, readable
 from leam.weights import pickles
-from leam.weights.formats import CHECKPOINT, SAFETENSORS, kind_of
+from leam.weights.formats import CHECKPOINT, SAFETENSORS, kind_of, unpacked_size
 
 State = dict[str, Tensor]
 """A network's parameters and buffers by name."""
@@ -25,6 +26,7 @@ _LOGGER = logging.getLogger(__name__)
 # compute a hundred times slower with numbers this small.
 _TRACE = 1e-30
 _MAX_DEPTH = 8
+_FLOAT_BYTES = 4
 # The number of training batches: stored in some checkpoints, used by no network.
 _COUNTER = "num_batches_tracked"
 _MAX_NAMED = 6
@@ -226,6 +228,8 @@ def _read(path: Path) -> dict[str, State]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
     if kind not in {CHECKPOINT, SAFETENSORS, None}:
         raise WeightsError(f"{path}: {kind}")
+    if unpacked_size(path) > memory_limit():
+        raise _too_large(path)
     try:
         with warnings.catch_warnings():
             # The warnings are about formats and do not concern the user.
@@ -241,7 +245,20 @@ def _read(path: Path) -> dict[str, State]:
         raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
     if not states:
         raise WeightsError(f"{path}: contains no state dict")
+    # Tensors may share their numbers, and networks do not.
+    if any(
+        _FLOAT_BYTES * sum(map(Tensor.numel, each.values())) > memory_limit()
+        for each in states.values()
+    ):
+        raise _too_large(path)
     return states
+
+
+def _too_large(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path}: its tensors need more than {readable(memory_limit())} of memory; raise the limit with --memory-limit "
+        "(in Python, leam.set_memory_limit)"
+    )
 
 
 def _states(loaded: object, place: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, State]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
 import zipfile
@@ -167,6 +168,23 @@ def kind_of_folder(path: Path) -> FileKind:
     models = sorted(one.name for one in path.iterdir() if one.suffix in _MODEL_SUFFIXES)
     named = f", such as {models[0]}" if models else ""
     return FileKind("a folder", f"name the model file in it{named}")
+
+
+def unpacked_size(path: Path) -> int:
+    """The bytes of a file, or of all members of a zip archive as they are unpacked, which may be a thousand times more.
+
+    Raises:
+        OSError: As for :func:`leam.files.open_regular`.
+    """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if not zipfile.is_zipfile(stream):
+            return size
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                return max(size, sum(member.file_size for member in archive.infolist()))
+        except (zipfile.BadZipFile, ValueError, NotImplementedError):
+            return size  # what cannot be listed cannot be unpacked
 
 
 def not_a(wanted: FileKind, path: Path) -> FileKind | None:

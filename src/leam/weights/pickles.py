@@ -1,15 +1,16 @@
 """Unpickle checkpoints without running their code.
 
-Only what is listed here is restored: torch's own functions that build tensors, Python's containers, and inert stand-ins
-for what training scripts write beside the weights (NumPy's numbers and arrays, namespaces, configurations, paths).
-Nothing that a file names is imported.
+Only what is listed here is restored: torch's own functions that build tensors, Python's lists and dictionaries, and
+inert stand-ins for what training scripts write beside the weights (NumPy's numbers and arrays, namespaces,
+configurations, paths, dates). Nothing that a file names is imported, and what it copies is counted: a few instructions
+may double a text or a list again and again.
 """
 
 from __future__ import annotations
 
 import collections
-import datetime as dt
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +19,16 @@ import torch
 from torch import Tensor
 from torch.serialization import _get_layout
 
+from leam.limits import memory_limit, readable
+
 
 class NotPlain(pickle.UnpicklingError):
     """A file contains more than tensors and plain data; the message names what."""
+
+
+# Most elements of a key of a dictionary: tuples that share others take exponential time to hash.
+_MOST_IN_KEY = 1000
+_POINTER_BYTES = 8
 
 
 class Record(dict[Any, Any]):
@@ -95,8 +103,8 @@ def _bytes(data: bytes | str) -> bytes:
     return data.encode("latin1") if isinstance(data, str) else data
 
 
-def _joined(*parts: str) -> str:
-    return "/".join(parts)
+def _ignored(*_: object) -> None:
+    """Stands in for a number, a set, a range, a text, a path or a date, which weights do not consist of."""
 
 
 _TORCH = {
@@ -123,30 +131,34 @@ _TORCH = {
 _BUILTINS = {
     f"{module}.{kind.__name__}": kind
     for module in ("builtins", "__builtin__")
-    for kind in (set, frozenset, complex, slice, range, list, dict, tuple, int, float, str, bool)
-} | {"__builtin__.xrange": range, "__builtin__.unicode": str, "__builtin__.long": int}
+    for kind in (list, dict, tuple)
+}
 _CONTAINERS = {
     f"collections.{kind.__name__}": kind
     for kind in (
         collections.OrderedDict,
         collections.defaultdict,
-        collections.Counter,
         collections.deque,
     )
-}
-_DATES = {
-    f"datetime.{kind.__name__}": kind
-    for kind in (dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone)
 }
 _NUMPY = {
     f"{package}.{name}": stand_in
     for package in ("numpy.core.multiarray", "numpy._core.multiarray")
     for name, stand_in in (("scalar", _scalar), ("_reconstruct", _Array))
 } | {"numpy.dtype": _DType, "numpy.ndarray": _Array, "_codecs.encode": _encode}
-_PATHS = {
-    f"{module}.{name}": _joined
-    for module in ("pathlib", "pathlib._local")
-    for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+_IGNORED: dict[str, Any] = {
+    f"{module}.{name}": _ignored
+    for modules, names in (
+        (
+            ("builtins", "__builtin__"),
+            "bool complex float frozenset int long range set slice str unicode xrange",
+        ),
+        (("collections",), "Counter"),
+        (("datetime",), "date datetime time timedelta timezone"),
+        (("pathlib", "pathlib._local"), "PosixPath PurePosixPath PureWindowsPath WindowsPath"),
+    )
+    for module in modules
+    for name in names.split()
 }
 _RECORDS = dict.fromkeys(
     (
@@ -173,31 +185,94 @@ _RECORDS = dict.fromkeys(
     ),
     Record,
 )
-_ALLOWED: dict[str, Any] = _TORCH | _BUILTINS | _CONTAINERS | _DATES | _NUMPY | _PATHS | _RECORDS
+_ALLOWED: dict[str, Any] = _TORCH | _BUILTINS | _CONTAINERS | _NUMPY | _IGNORED | _RECORDS
 # Classes of these packages are restored as records: hyperparameters, callbacks as keys, and random generators.
 _RECORDED = (
     *("pytorch_lightning.", "lightning.", "lightning_fabric.", "lightning_utilities."),
     "numpy.random.",
 )
 _CONSTANTS = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)
-_BUILD: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]  # noqa: SLF001
+_INSTRUCTIONS: dict[int, Any] = pickle._Unpickler.dispatch  # noqa: SLF001
 _WITH_STATE = (Record, _DType, _Array, collections.OrderedDict, Tensor)
 
 
 # Python's own implementation: that in C allocates memory as a damaged file says.
 class _Unpickler(pickle._Unpickler):  # noqa: SLF001
     stack: list[Any]
+    metastack: list[list[Any]]
+    copied = 0
 
     def load_build(self) -> None:
         # State of a class or a function would change it for the whole process.
-        if not isinstance(self.stack[-2], _WITH_STATE):
-            raise NotPlain(f"the state of {type(self.stack[-2]).__name__}")
-        _BUILD(self)
+        thing, state = self.stack[-2:]
+        if not isinstance(thing, _WITH_STATE):
+            raise NotPlain(f"the state of {type(thing).__name__}")
+        if isinstance(thing, _Array):
+            self._count(len(_bytes(state[-1])) if isinstance(state[-1], bytes | str) else 0)
+        _INSTRUCTIONS[pickle.BUILD[0]](self)
 
-    # Its instructions, with ours for BUILD.
+    def load_reduce(self) -> None:
+        self._check_call(*self.stack[-2:])
+        _INSTRUCTIONS[pickle.REDUCE[0]](self)
+
+    def load_newobj(self) -> None:
+        self._check_call(*self.stack[-2:])
+        _INSTRUCTIONS[pickle.NEWOBJ[0]](self)
+
+    def load_newobj_ex(self) -> None:
+        self._check_call(*self.stack[-3:-1])
+        _INSTRUCTIONS[pickle.NEWOBJ_EX[0]](self)
+
+    def load_setitem(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        _INSTRUCTIONS[pickle.SETITEM[0]](self)
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])
+        _INSTRUCTIONS[pickle.SETITEMS[0]](self)
+
+    def load_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        _INSTRUCTIONS[pickle.DICT[0]](self)
+
+    def load_additems(self) -> None:
+        _check_keys(self.stack)
+        _INSTRUCTIONS[pickle.ADDITEMS[0]](self)
+
+    def load_frozenset(self) -> None:
+        _check_keys(self.stack)
+        _INSTRUCTIONS[pickle.FROZENSET[0]](self)
+
+    def _check_call(self, function: Any, arguments: Any) -> None:  # noqa: ANN401
+        """Refuse tensors without values, and count what a call may copy."""
+        if function is Tensor:
+            raise NotPlain("a call of torch.Tensor")
+        for value in arguments:
+            if isinstance(value, str | bytes | list | tuple | dict):
+                self._count(_POINTER_BYTES * len(value))
+            if isinstance(value, list | tuple):
+                _check_keys([pair[0] for pair in value if isinstance(pair, list | tuple) and pair])
+
+    def _count(self, size: int) -> None:
+        self.copied += size
+        if self.copied > memory_limit():
+            raise ValueError(
+                f"its objects need more than {readable(memory_limit())} of memory; "
+                "raise the limit with --memory-limit"
+            )
+
+    # Its instructions, with ours for some.
     dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,  # noqa: SLF001
+        **_INSTRUCTIONS,
         pickle.BUILD[0]: load_build,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
     }
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  a class or a function
@@ -212,6 +287,19 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001
         if module == "torch" and isinstance(getattr(torch, name, None), _CONSTANTS):
             return getattr(torch, name)
         raise NotPlain(full)
+
+
+def _check_keys(keys: Sequence[object]) -> None:
+    """Refuse keys whose hash takes long."""
+    for key in keys:
+        inside, count = [key], 0
+        while inside:
+            each = inside.pop()
+            count += 1
+            if count > _MOST_IN_KEY:
+                raise NotPlain("a key of a dictionary of many values")
+            if isinstance(each, tuple | frozenset):
+                inside.extend(each)
 
 
 class _Pickle:
