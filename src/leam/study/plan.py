@@ -89,6 +89,13 @@ class Settings(BaseModel):
     """Fills with which masks are compared on the subset."""
     groups: tuple[str, ...] = ()
     """Columns of the people table whose groups are compared."""
+    audit: bool = False
+    """Also compute error rates from comparisons of the study's pictures, overall and by group."""
+    threshold: float | None = None
+    """Similarity at or above which an audit accepts a comparison. By default, the threshold of the recognizer's card,
+    or the one that gives the false match rate ``fmr``."""
+    fmr: float = Field(default=0.001, gt=0, lt=1)
+    """False match rate at which an audit sets the threshold of a recognizer whose card has none."""
     parser: str = "landmarks"
     """Face parser that defines the regions."""
     second_parser: str | None = None
