@@ -122,14 +122,50 @@ def test_a_table_and_a_folder_may_write_a_name_in_two_ways(tmp_path):
         add_groups(people(nfc), tmp_path / "g.csv")
 
 
-def test_a_table_of_other_people_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("carl,f\n", "names none of the people; it has 'carl', the pictures have 'Ann_Lee'"),
+        ("", "names none of the people; it has no rows, the pictures have 'Ann_Lee'"),
+    ],
+)
+def test_a_table_of_other_people_is_refused(tmp_path, rows, message):
     table = tmp_path / "g.csv"
-    table.write_text("person,gender\nann lee,f\n", encoding="utf-8")
-    message = "names none of the people; it has 'ann lee', the pictures have 'Ann_Lee'"
+    table.write_text(f"person,gender\n{rows}", encoding="utf-8")
     with pytest.raises(InputError, match=message):
         add_groups(people("Ann_Lee", "Bo_Li"), table)
-    # That none of those who were drawn is in the table is another matter.
-    assert add_groups(people("Bo_Li"), table, among=["ann lee", "Bo_Li"]) == people("Bo_Li")
+
+
+def test_that_none_of_those_who_were_drawn_is_in_the_table_is_no_error(tmp_path):
+    table = tmp_path / "g.csv"
+    table.write_text("person,gender\ncarl,f\n", encoding="utf-8")
+    assert add_groups(people("Bo_Li"), table, among=["carl", "Bo_Li"]) == people("Bo_Li")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ann lee", "Ann_Lee"),
+        ("Ann\N{NO-BREAK SPACE}Lee", "Ann_Lee"),
+        ("1", "001"),
+        ("ANN_LEE", "Ann_Lee"),
+        ("faces/001", "001"),
+        ("Ann_Lee/1.png", "Ann_Lee"),
+        ("faces\\Ann_Lee\\1.png", "Ann_Lee"),
+    ],
+)
+def test_a_name_that_is_written_in_another_way_is_no_missing_value(tmp_path, written, meant):
+    table = tmp_path / "g.csv"
+    table.write_text(f"person,gender\nBo_Li,m\n{written},f\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"line 3: .* is none of the people, but '{meant}' is"):
+        add_groups(people("Ann_Lee", "001", "Bo_Li"), table)
+
+
+def test_names_that_differ_only_in_case_are_two_people(tmp_path):
+    table = tmp_path / "g.csv"
+    table.write_text("person,gender\nann,f\nAnn,m\nANN,m\n", encoding="utf-8")
+    found = add_groups(people("ann", "Ann"), table)
+    assert [one.groups["gender"] for one in found] == ["f", "m"]
 
 
 def test_how_many_people_have_a_value_is_said(tmp_path):

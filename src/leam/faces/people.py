@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
-from leam.faces.tables import normal, rows_of
+from leam.faces.tables import normal, rows_of, slashed
 from leam.progress import Progress, silent
 
 
@@ -177,7 +178,8 @@ def add_groups(
         among: The people of whom the table must name at least one; by default those of the samples.
 
     Raises:
-        InputError: The table cannot be read, has no such column, names a person twice, or names none of the people.
+        InputError: The table cannot be read, has no such column, names a person twice or in another way than the
+            pictures (another case, 1 for 001, with a folder), or names none of the people.
     """
     table = Path(table)
     groups: dict[str, dict[str, str]] = {}
@@ -190,14 +192,39 @@ def add_groups(
             )
         groups[person], lines[person] = _filled(row), line
     names = {sample.person for sample in samples} if among is None else among
-    if groups and names and groups.keys().isdisjoint(names):
-        raise InputError(
-            f"{table}: names none of the people; it has {next(iter(groups))!r}, the pictures have {min(names)!r}"
-        )
+    _check_names(table, lines, names)
     return [
         replace(sample, groups={**sample.groups, **groups.get(sample.person, {})})
         for sample in samples
     ]
+
+
+def _check_names(table: Path, lines: Mapping[str, int], people: Collection[str]) -> None:
+    """Refuse a table that names none of the people, or one of them in another way than the pictures do."""
+    without = {_loose(person): person for person in people if person not in lines}
+    for name, line in lines.items():
+        meant = next((without[one] for one in _loose_forms(name) if one in without), None)
+        if meant is not None and name not in people:
+            raise InputError(
+                f"{table}, line {line}: {name!r} is none of the people, but {meant!r} is; write the names alike"
+            )
+    if people and lines.keys().isdisjoint(people):
+        has = f"it has {next(iter(lines))!r}" if lines else "it has no rows"
+        raise InputError(
+            f"{table}: names none of the people; {has}, the pictures have {min(people)!r}"
+        )
+
+
+def _loose(name: str) -> str:
+    """A name as people and spreadsheets may change it: without case, leading zeros, and kinds of spaces."""
+    words = unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split()
+    return " ".join(word.lstrip("0") or "0" for word in words)
+
+
+def _loose_forms(name: str) -> list[str]:
+    """The loose forms of a name that may be a path: itself, its last part, and the folder of that."""
+    parts = slashed(name).strip("/").split("/")
+    return [_loose(form) for form in (name, *parts[:-3:-1])]
 
 
 def group_notes(samples: Iterable[Sample]) -> list[str]:

@@ -91,6 +91,7 @@ def test_every_other_file_is_named_with_a_reason(tmp_path):
     (tmp_path / "ann" / "empty.dat").touch()
     (tmp_path / "ann" / "video").write_bytes(write_video(tmp_path / "ann" / "v.mp4").read_bytes())
     (tmp_path / "ann" / "cut.avi").write_bytes(b"RIFF1234AVI ")
+    (tmp_path / "ann" / "gone.png").symlink_to("nowhere.png")
     found = read_dataset(tmp_path)
     used = {one.path for one in found.samples}
     named = {tmp_path / name for name in found.exclusions}
@@ -103,6 +104,7 @@ def test_every_other_file_is_named_with_a_reason(tmp_path):
         "ann/.hidden.png": "hidden",
         "ann/cut.avi": "damaged video, or of an unknown codec",
         "ann/empty.dat": "empty file",
+        "ann/gone.png": "a link to nothing",
         "ann/notes.txt": "not a picture",
         "ann/video": "a video; give it a suffix such as .mp4",
         "bob/readme": "not a picture",

@@ -35,6 +35,18 @@ def test_a_file_may_have_its_name_in_another_form(tmp_path):
     assert one.image == nfc
 
 
+def test_a_name_without_suffix_is_the_one_picture_that_has_it(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    write_tree(tmp_path, "a/1.JPG", "a/2.png", "a/2.jpg", "a/1.txt", f"a/{nfd}.png")
+    found = read(tmp_path, f"image,person\na/1,ann\na/2,ann\na/3,ann\na/{nfc},ann\n").samples
+    assert {one.image: one.path.name for one in found} == {
+        "a/1": "1.JPG",
+        "a/2": "2",
+        "a/3": "3",
+        f"a/{nfc}": f"{nfd}.png",
+    }
+
+
 def test_a_picture_that_is_named_twice_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"line 3: a/1\.png is already in line 2"):
         read(tmp_path, "image,person\na/1.png,ann\na\\1.png,bob\n")

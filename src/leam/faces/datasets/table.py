@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
 from leam.faces.datasets.folder import pictures_in
 from leam.faces.people import Dataset, Sample
+from leam.faces.reading import picture_suffixes
 from leam.faces.tables import normal, rows_of, slashed
 from leam.progress import Progress
 
@@ -41,14 +42,30 @@ def read_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
 
 
 def located(folder: Path, image: str) -> Path:
-    """The path of a picture that a table names, whichever Unicode form the file's name has."""
-    path = folder / image
-    if not image.isascii() and not path.exists():
-        for form in ("NFC", "NFD"):
-            other = folder / unicodedata.normalize(form, image)
-            if other.exists():
-                return other
-    return path
+    """The path of a picture that a table names: in whichever Unicode form, and with the suffix if the name has none.
+
+    A name without a suffix stands for the one picture that has it; if there are several, for none of them.
+    """
+    forms = [image] if image.isascii() else [image, *_in_other_forms(image)]
+    for form in forms:
+        if (folder / form).exists():
+            return folder / form
+    readable = picture_suffixes()
+    if PurePosixPath(image).suffix.lower() in readable:
+        return folder / image
+    found = [
+        path
+        for form in forms
+        for suffix in readable
+        for path in {folder / f"{form}{suffix}", folder / f"{form}{suffix.upper()}"}
+        if path.exists()
+    ]
+    return found[0] if len(found) == 1 else folder / image
+
+
+def _in_other_forms(image: str) -> list[str]:
+    forms = (unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
+    return [form for form in forms if form != image]
 
 
 DATASETS("table")(

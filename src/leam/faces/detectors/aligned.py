@@ -54,7 +54,9 @@ class AlignedDetector:
             if picture.shape[:2] == kind.size:
                 return [self._face(picture, kind)]
         sizes = " or ".join(dict.fromkeys(_size(kind.size) for kind in self._kinds))
-        raise FaceError(f"{_size(picture.shape)} pixels; expected aligned faces of {sizes}")
+        raise FaceError(
+            f"{_size(picture.shape)} pixels; expected aligned faces of {sizes} (leave out --aligned to detect faces)"
+        )
 
     @property
     def notes(self) -> list[str]:
