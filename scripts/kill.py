@@ -4,8 +4,8 @@
     python scripts/kill.py --kills 6 --seed 1
     python scripts/kill.py --out benchmarks/kill.json
 
-Three kinds of kills take turns: the only process of a study with the preset quick, the main process of a study with the
-preset paper and two workers, and single workers of such a study. After each kill the same command is repeated until it
+There are three kinds of kills, side by side: of the only process of a study with the preset quick, of the main process of a study with the
+preset paper and two workers, and of single workers of such a study. After each kill the same command is repeated until it
 ends. Its tables, summary, plan and report must then be the same, byte by byte, as those of a study that nobody
 disturbed, and no process and no temporary file may be left. The exit code is 1 if any of this fails.
 """
@@ -25,7 +25,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,8 @@ class Kind:
 
 KINDS = (
     Kind("quick, only process", ""),
-    Kind("paper, main process", "--preset paper --subset 2 --workers 2"),
-    Kind("paper, one worker", "--preset paper --subset 2 --workers 2", worker=True),
+    Kind("paper, main process", "--preset paper --subset 1 --workers 2"),
+    Kind("paper, one worker", "--preset paper --subset 1 --workers 2", worker=True),
 )
 
 
@@ -102,36 +103,42 @@ class Runs:
         if self._answer() != "ready":
             raise RuntimeError("the server did not start")
 
-    def run(self, kind: Kind, out: str, kill_after: float | None = None) -> tuple[int, str]:
-        """Run a study to its end, or kill it or one of its workers on the way.
+    def run(self, kind: Kind, out: str, waits: Iterable[float] = ()) -> tuple[int, list[str]]:
+        """Run a study to its end, and kill it or some of its workers on the way.
+
+        Args:
+            kind: The study.
+            out: Its run folder.
+            waits: Seconds before each kill. A main process is killed only once.
 
         Returns:
-            The exit status, and the phase of the kill; empty if nothing was killed.
+            The exit status, and the phase of each kill.
         """
         self._ask(f"study faces --out {out} --images 2 {kind.options}")
         process = int(self._answer())
         # A process that has ended is not waited for before it is asked for, so that nobody else has its number.
-        phase = (
-            "" if kill_after is None else self._kill(kind, process, self.folder / out, kill_after)
-        )
+        phases = []
+        for seconds in waits:
+            if phase := self._kill(kind, process, self.folder / out, seconds):
+                phases.append(phase)
+            if not kind.worker or has_ended(process):
+                break
         self._ask("wait")
-        return int(self._answer()), phase
+        return int(self._answer()), phases
 
     def _kill(self, kind: Kind, process: int, run: Path, after: float) -> str:
+        """Kill a process after some seconds. Returns the phase, or nothing if the study ended before."""
         end = time.monotonic() + after
-        victims = [process]
-        while time.monotonic() < end or (kind.worker and victims == [process]):
+        while time.monotonic() < end or (kind.worker and not any(workers_of(process))):
             if has_ended(process):
                 return ""
-            time.sleep(0.005)
-            if kind.worker:
-                victims = list(workers_of(process)) or [process]
+            time.sleep(0.01)
+        victims = list(workers_of(process)) if kind.worker else [process]
         phase = phase_of(run)
-        try:
-            os.kill(victims[int(1000 * after) % len(victims)], signal.SIGKILL)
-        except ProcessLookupError:
+        if not victims or has_ended(victim := victims[int(1000 * after) % len(victims)]):
             return ""
-        return "" if has_ended(process) and kind.worker else phase
+        os.kill(victim, signal.SIGKILL)
+        return phase
 
     def _ask(self, line: str) -> None:
         if self.server.stdin:
@@ -210,17 +217,18 @@ def kill_studies(runs: Runs, kind: Kind, kills: int, generator: random.Random) -
         raise RuntimeError((runs.folder / "errors.txt").read_text())
     whole = time.monotonic() - began
     expected = digests(runs.folder / f"{name}-whole")
-    phases, finished = Counter[str](), 0
-    killed = True
-    while phases.total() < kills or killed:
+    phases, finished, status = Counter[str](), 0, 0
+    while phases.total() < kills or status != 0:
         out = f"{name}-{finished}"
         # A study that is resumed is shorter: this reaches its tables, summary and report.
-        after = generator.uniform(0, 0.7 * whole) if phases.total() < kills else None
-        status, phase = runs.run(kind, out, after)
-        phases.update([phase] if phase else [])
-        killed = status != 0
+        waits = (
+            generator.uniform(0, (0.25 if kind.worker else 0.7) * whole)
+            for _ in range(kills - phases.total())
+        )
+        status, killed = runs.run(kind, out, waits)
+        phases.update(killed)
         # With one recognizer, a job whose worker is killed twice ends the study; the next run does it again.
-        if status not in {0, -signal.SIGKILL} and not (kind.worker and phase):
+        if status not in {0, -signal.SIGKILL} and not (kind.worker and killed):
             faults[f"exit status {status}"] += 1
         if status == 0:
             run = runs.folder / out
@@ -246,13 +254,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--out", type=Path, help="JSON file for the counts")
     options = parser.parse_args(arguments)
-    generator = random.Random(options.seed)  # noqa: S311  no secret
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_faces(folder, options.people)
-        with runs_in(folder) as runs:
-            share = -(-options.kills // len(KINDS))
-            kinds = {kind.name: kill_studies(runs, kind, share, generator) for kind in KINDS}
+        share = -(-options.kills // len(KINDS))
+
+        def one(kind: Kind) -> dict[str, object]:
+            with runs_in(folder) as runs:
+                return kill_studies(runs, kind, share, random.Random(f"{options.seed} {kind.name}"))  # noqa: S311
+
+        with ThreadPoolExecutor(len(KINDS)) as threads:
+            kinds = dict(zip([kind.name for kind in KINDS], threads.map(one, KINDS), strict=True))
         time.sleep(5)
         left = [
             entry.name

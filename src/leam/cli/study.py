@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -54,11 +54,12 @@ from leam.errors import InputError
 if TYPE_CHECKING:
     from leam.faces.people import Dataset, Sample
     from leam.progress import Progress
+    from leam.recognizers.recognizer import Recognizer
     from leam.study.plan import Plan
-    from leam.study.store import Keep
+    from leam.study.store import Keep, RunFolder
 
 _PRESET = "set by the preset"
-_FINISHED = "{}: this study is finished, nothing to do; `leam report` renders its report again, and --restart runs it again"
+_FINISHED = "this study is finished, nothing to do; `leam report` renders its report again, --restart runs it again"
 # As leam.study.store.Keep, which is slow to import.
 _KEEP = ("maps", "embeddings", "nothing")
 # From this number of explanations on, a study takes minutes.
@@ -279,8 +280,7 @@ def study(
     """
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
-    if keep not in {None, *_KEEP}:
-        raise InputError(f"--keep {keep}: no such choice; available: {', '.join(_KEEP)}")
+    _check_keep(keep)
     settings = settings_of(
         preset,
         subset=panel if subset is None else subset,
@@ -309,7 +309,6 @@ def study(
     from leam.faces.people import read_dataset
     from leam.report.page import render_report
     from leam.study.engine import EngineOptions
-    from leam.study.estimate import estimate, outline
     from leam.study.redaction import keep_only
     from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
@@ -346,33 +345,37 @@ def study(
         )
         if engine == "local":
             suggest_workers(workers, len(samples) * len(recognizers), device)
-
-        def begin(plan: Plan) -> None:
-            state.begun = True
-            note(outline(plan))
-            note(estimate(plan, recognizers, workers))
-
         worked = run_study(
             plan,
             recognizers,
             folder,
             restart=restart,
             exclude_changed=exclude_changed,
-            begin=begin,
+            begin=state.beginning(recognizers, workers),
             progress=report,
             engine=engine,
             options=EngineOptions(workers=workers, address=address, device=device),
         )
         if keep is not None:
             keep_only(folder, cast("Keep", keep), report)
-        page = folder.path / "report.html"
+        page = out_folder / "report.html"
         if not worked:
-            note(_FINISHED.format(out_folder))
+            note(f"{out_folder}: {_FINISHED}")
         if worked or no_faces or keep or not folder.is_unchanged(page.name):
-            page = render_report(folder, faces=not no_faces, progress=report)
+            render_report(folder, faces=not no_faces, progress=report)
+    _show(folder, page, as_json=as_json)
+
+
+def _check_keep(keep: str | None) -> None:
+    if keep not in {None, *_KEEP}:
+        raise InputError(f"--keep {keep}: no such choice; available: {', '.join(_KEEP)}")
+
+
+def _show(folder: RunFolder, page: Path, *, as_json: bool) -> None:
+    """Print the results of a study."""
     if as_json:
         summary = json.loads((folder.path / "summary.json").read_bytes())
-        show_json({"folder": str(out_folder), "report": str(page), "summary": summary})
+        show_json({"folder": str(folder.path), "report": str(page), "summary": summary})
     else:
         print_summary(folder)
         say(f"report: {page}")
@@ -398,6 +401,17 @@ class State:
             shown(what, done, total)
 
         return report
+
+    def beginning(self, recognizers: Sequence[Recognizer], workers: int) -> Callable[[Plan], None]:
+        """A callback that says what a study is going to do."""
+        from leam.study.estimate import estimate, outline
+
+        def begin(plan: Plan) -> None:
+            self.begun = True
+            note(outline(plan))
+            note(estimate(plan, recognizers, workers))
+
+        return begin
 
     def interruption(self, folder: Path) -> str:
         """What is kept, and the command that goes on."""

@@ -14,12 +14,14 @@ from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import Plan
 from leam.study.stage import stages_of
 
-# Measured with dlib_resnet on one core, see docs/howto/resume.md: seconds to detect and parse a face, and for the tables.
-_FACE_SECONDS, _END_SECONDS = 0.5, 3.0
-# Passes of one face through a network, for each picture and for each person of the subset, and the same with ``effect``.
-_PICTURE_PASSES, _SUBSET_PASSES, _EFFECT_PASSES = 60.0, 200.0, 400.0
-# Bytes for each picture and recognizer, for each pixel of its input.
-_PIXEL_BYTES = 14.0
+# Measured in studies of 2 and 6 people with 2 pictures each (0.2 megapixels) by dlib_resnet, on one core: seconds to
+# find and parse a face, and to write tables, figures and the report.
+_FACE_SECONDS, _END_SECONDS = 0.1, 3.0
+# In passes of one face through the network: the work for each picture, what ``effect`` adds to it, and the work for
+# each person of the subset.
+_PICTURE_PASSES, _EFFECT_PASSES, _SUBSET_PASSES = 6.0, 9.0, 140.0
+# Bytes of shards and tables for each picture and recognizer, for each pixel of the aligned face; and of all else.
+_PIXEL_BYTES, _OTHER_BYTES = 10.5, 2e6
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -45,8 +47,8 @@ def estimate(plan: Plan, recognizers: Sequence[Recognizer], processes: int) -> s
         recognizers: Its recognizers.
         processes: Number of processes that share the work.
     """
-    size = sum(_PIXEL_BYTES * prod(one.crop.size) for one in recognizers) * len(plan.images)
-    disk = f"{max(size / 1e6, 1):.0f} MB"
+    pixels = sum(prod(one.crop.size) for one in recognizers) * len(plan.images)
+    disk = f"{(_PIXEL_BYTES * pixels + _OTHER_BYTES) / 1e6:.0f} MB"
     if plan.settings.method != LEAM:
         return f"estimate: {disk} of disk space; no estimate of the time for {plan.settings.method}"
     try:

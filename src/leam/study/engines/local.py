@@ -95,8 +95,8 @@ class ProcessEngine(DispatchEngine[_Task]):
         self._busy: dict[_Task, ProcessPoolExecutor] = {}
 
     def close(self) -> None:
-        """Stop the processes, at once if they are still at work. What they are writing stays as it was."""
-        for pool in self._busy.values():
+        """Stop the processes at once. What they are still writing stays as it was."""
+        for pool in (*self._idle, *self._busy.values()):
             for process in list((pool._processes or {}).values()):  # noqa: SLF001  public from Python 3.14 on
                 process.kill()
         for pool in (*self._idle, *self._busy.values()):

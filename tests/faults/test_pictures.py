@@ -1,0 +1,132 @@
+"""Pictures that vanish or change while a study runs, or between its runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from leam.errors import StudyError
+from leam.report import render_report
+from leam.study.engine import EngineOptions
+from leam.study.run import run_study
+from leam.study.store import RunFolder
+from leam.study.summary import read_summary
+from small import digests, log_of, plan_of, recognizer, study, write_faces
+
+PHASES = ["finding faces", "parsing", "embedding", "explaining", "comparing"]
+
+
+def vanish(path: Path) -> None:
+    path.unlink()
+
+
+def change(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """Two people, three pictures of each, one of which is going to be lost."""
+    folder = tmp_path / "faces"
+    write_faces(folder)
+    for path in sorted(folder.glob("*/0.png")):
+        with Image.open(path) as picture:
+            picture.rotate(-4).save(path.with_name("2.png"))
+    return folder
+
+
+def lost_of(out: Path) -> dict[str, str]:
+    return {one.image: one.reason for one in read_summary(RunFolder(out)).exclusions}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("lose", [vanish, change])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_lost_picture_costs_that_picture(many, tmp_path, phase, lose, workers):
+    if workers == 2 and (lose, phase) not in {(vanish, "explaining"), (change, "comparing")}:
+        pytest.skip("two processes differ from one only in how they are told")
+    # Every picture is in a slice of its person.
+    models = [recognizer("one"), recognizer("two", seed=1)]
+    plan = plan_of(many, *models, effect=True, subset=1).model_copy(update={"people_per_slice": 1})
+    lost = many / plan.images[-1].image
+    name = plan.images[-1].image
+    shutil.copytree(many, tmp_path / "copy")
+
+    def losing(what: str, done: int, _total: int | None) -> None:
+        if what == phase and done == 0 and lost.exists():
+            lose(lost) if lost.read_bytes() == kept else None
+
+    kept = lost.read_bytes()
+    out = tmp_path / "run"
+    options = EngineOptions(workers=workers)
+    run_study(plan, models, RunFolder(out), progress=losing, options=options)
+    reason = lost_of(out)[name]
+    assert ("changed since" if lose is change else "no such file") in reason.lower()
+    assert list(lost_of(out)) == [name]
+    lines = log_of(out)
+    assert f"picture {name}: {reason}" in lines
+    assert not [line for line in lines if "recognizer" in line], "no recognizer is blamed"
+    # The same study without the picture from the beginning.
+    other = tmp_path / "other"
+    run_study(plan, models, RunFolder(other))
+    assert read_summary(RunFolder(out)).recognizers == read_summary(RunFolder(other)).recognizers
+    assert read_summary(RunFolder(out)).figures == read_summary(RunFolder(other)).figures
+    tables = {key for key in digests(out) if key.startswith("tables") and "faces" not in key}
+    assert {key: digests(out)[key] for key in tables} == {
+        key: digests(other)[key] for key in tables
+    }
+    faces = RunFolder(out).read_table("faces").filter(pl.col("reason") != "")
+    assert faces["image"].to_list() == [name]
+    assert reason in render_report(RunFolder(out)).read_text().replace("&#39;", "'")
+    assert not run_study(plan, models, RunFolder(out)), "it is finished"
+
+
+def test_when_all_pictures_of_a_person_but_one_are_lost_the_person_is_left_out(many, tmp_path):
+    models = [recognizer()]
+    plan = plan_of(many, *models)
+    person = plan.images[0].person
+
+    def losing(what: str, _done: int, _total: int | None) -> None:
+        if what == "explaining":
+            for name in ("0.png", "1.png"):
+                (many / person / name).unlink(missing_ok=True)
+
+    out = tmp_path / "run"
+    run_study(plan, models, RunFolder(out), progress=losing)
+    assert read_summary(RunFolder(out)).people == 1
+    assert lost_of(out)[f"{person}/2.png"] == f"the only usable picture of {person}"
+
+
+@pytest.mark.parametrize("lose", [vanish, change])
+def test_a_lost_picture_is_refused_on_resuming_unless_excluded(many, tmp_path, lose):
+    model, out = recognizer(), tmp_path / "run"
+    study(many, out, model)
+    lost = max(many.glob("*/*.png"))
+    name = lost.relative_to(many).as_posix()
+    before = digests(out)
+    lose(lost)
+    plan = plan_of(many, model)
+    with pytest.raises(StudyError, match=rf"the picture {name} .*--exclude-changed"):
+        run_study(plan, [model], RunFolder(out))
+    assert digests(out) == before
+    assert run_study(plan, [model], RunFolder(out), exclude_changed=True)
+    assert list(lost_of(out)) == [name]
+    assert read_summary(RunFolder(out)).images == 5
+    # It stays excluded, and is not asked about again.
+    assert not run_study(plan, [model], RunFolder(out))
+
+
+def test_another_choice_of_pictures_is_no_changed_picture(many, tmp_path):
+    model, out = recognizer(), tmp_path / "run"
+    study(many, out, model)
+    plan = plan_of(many, model)
+    fewer = plan.model_copy(update={"images": plan.images[:-1]})
+    with pytest.raises(StudyError, match=r"another choice of pictures.*--restart"):
+        run_study(fewer, [model], RunFolder(out), exclude_changed=True)
+    shutil.copy(many / plan.images[0].image, many / plan.images[0].person / "new.png")
+    with pytest.raises(StudyError, match=r"another choice of pictures.*--restart"):
+        run_study(plan_of(many, model), [model], RunFolder(out), exclude_changed=True)
