@@ -175,6 +175,7 @@ class LinePanel:
         labelled: The ticks that have a label.
         limits: Ends of the vertical axis; None for automatic.
         zero: Draw a thin line at 0, and let the vertical axis reach it.
+        logarithmic: Make the vertical axis logarithmic, with the same ticks as the horizontal one.
     """
 
     title: str
@@ -184,6 +185,7 @@ class LinePanel:
     labelled: Sequence[float] = ()
     limits: tuple[float, float] | None = None
     zero: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,9 @@ def _draw_lines(axis: Axes, panel: LinePanel) -> None:
         axis.set_xticks(
             panel.ticks, [f"{tick:g}" if tick in panel.labelled else "" for tick in panel.ticks]
         )
+        if panel.logarithmic:
+            axis.set_yscale("log")
+            axis.set_yticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
         axis.minorticks_off()
     if panel.limits is not None:
         axis.set_ylim(panel.limits)

@@ -1,0 +1,239 @@
+"""Error rates of an audit, overall and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from leam.metrics.error_rates import RULE_OF_30
+from leam.metrics.statistics import FEWEST, Estimate
+from leam.report.charts import Line, LinePanel, Lines, Panel, Rows, Series, colours
+from leam.report.parts import (
+    Drawing,
+    Heading,
+    Part,
+    Table,
+    Text,
+    listed,
+    number,
+    percent,
+    plain,
+)
+from leam.report.section import SECTIONS, Context, Section
+from leam.study.stages.error_rates import ErrorRateFigures
+
+Found = Mapping[str, ErrorRateFigures]
+
+RATES = {"fmr": "false match rate", "fnmr": "false non-match rate"}
+_TEXT = (
+    "Comparisons of two pictures of one person (genuine) and of two people (impostor). A comparison is accepted if its "
+    "similarity reaches the threshold. False match rate (FMR): accepted impostor comparisons. False non-match rate "
+    "(FNMR): genuine comparisons that are not accepted. Intervals are over people, since comparisons share people."
+)
+_GROUPS = (
+    "All groups are compared at the operating threshold of the recognizer, impostors within their group. A gap is "
+    "tested by exchanging the group labels of people, and its p-value is corrected for the number of gaps. A wide "
+    "interval around no difference does not show that there is none."
+)
+# Level of a conclusion about a gap.
+_LEVEL = 0.05
+# Ticks of the error curves.
+_TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+@SECTIONS("error_rates")
+class ErrorRates(Section):
+    """Error curves, rates at thresholds, and the rates of groups."""
+
+    name = "error_rates"
+    title = "Error rates"
+    order = 5
+    shows = (ErrorRateFigures,)
+
+    def parts(self, context: Context) -> Iterator[Part]:
+        """Curves and rates, then each column of the people table."""
+        found = context.summary.each(ErrorRateFigures)
+        yield Text(_TEXT)
+        yield Table(
+            (
+                "recognizer",
+                "threshold",
+                "from",
+                "FMR",
+                "FNMR",
+                "EER",
+                "people",
+                "genuine",
+                "impostor",
+            ),
+            [_operating_row(name, one) for name, one in found.items()],
+            folded="",
+        )
+        yield Drawing(error_chart(found), "False non-match rate over false match rate")
+        yield from _limits(found)
+        yield Table(
+            ("recognizer", "stated FMR", "threshold", "FMR", "FNMR"),
+            [
+                (name, rate, plain(point.threshold, 4), percent(point.fmr), percent(point.fnmr))
+                for name, one in found.items()
+                for rate, point in one.at_fmr.items()
+            ],
+            folded="Rates at stated false match rates",
+        )
+        for column in context.settings.groups:
+            yield from _column(
+                column,
+                {name: one.columns[column] for name, one in found.items() if column in one.columns},
+            )
+
+
+def _operating_row(name: str, found: ErrorRateFigures) -> tuple[str, ...]:
+    return (
+        name,
+        plain(found.operating.threshold, 4),
+        found.threshold_source,
+        percent(found.operating.fmr),
+        percent(found.operating.fnmr),
+        percent(found.eer),
+        str(found.people),
+        str(found.genuine),
+        f"{found.impostors}{' (drawn)' if found.drawn else ''}",
+    )
+
+
+def _limits(found: Found) -> Iterator[Part]:
+    """What the number of comparisons allows to say, and the pictures without a usable face."""
+    least = {one.least_fmr for one in found.values()}
+    if None in least:
+        yield Text(
+            f"Fewer than {10 * RULE_OF_30} impostor comparisons support no false match rate.",
+            style="note",
+        )
+    else:
+        smallest = max(rate for rate in least if rate is not None)
+        yield Text(
+            f"The comparisons support false match rates down to {smallest:g}: {RULE_OF_30} expected false matches. "
+            "Lower rates cannot be said with these pictures.",
+            style="muted",
+        )
+    acquired = next(iter(found.values())).acquired
+    yield Text(f"A usable face was found in {percent(acquired)} % of the pictures.", style="muted")
+
+
+def error_chart(found: Found) -> Lines:
+    """A DET curve for each recognizer: both rates on logarithmic axes, as far as the comparisons support them."""
+    lines = []
+    for (name, one), colour in zip(found.items(), colours(len(found)), strict=True):
+        least = one.least_fmr or 0.1
+        points = [
+            (x, y)
+            for x, y in zip(one.curve.fmr, one.curve.fnmr, strict=True)
+            if x >= least and y > 0
+        ]
+        fmr, fnmr = [point[0] for point in points], [point[1] for point in points]
+        lines.append(Line(name, fmr, fnmr, colour, dots=False))
+    least = min((one.least_fmr or 0.1 for one in found.values()), default=0.1)
+    ticks = [tick for tick in _TICKS if tick >= least]
+    panel = LinePanel("", lines, "false match rate", ticks=ticks, labelled=ticks, logarithmic=True)
+    return Lines([panel], "false non-match rate")
+
+
+def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterator[Part]:
+    if not found:
+        return
+    yield Heading(f"By {column}")
+    first = next(iter(found.values()))
+    if first.too_few:
+        few = listed(f"{value} (n = {size})" for value, size in first.too_few.items())
+        yield Text(
+            f"Not compared, since fewer than {FEWEST} people support no conclusion: {few}.",
+            style="note",
+        )
+    if first.unknown:
+        yield Text(f"{first.unknown} people have no value and are left out.", style="note")
+    if len(first.groups) < 2:  # noqa: PLR2004  a gap needs two groups
+        yield Text(f"There are no two groups of at least {FEWEST} people.", style="note")
+        return
+    yield Text(_GROUPS)
+    yield Drawing(group_chart(found), f"Error rates by {column}")
+    yield Table(
+        ("recognizer", column, "FMR", "FNMR", "people", "genuine", "impostor"),
+        [
+            (
+                name,
+                value,
+                percent(one.fmr),
+                percent(one.fnmr),
+                *map(str, (one.people, one.genuine, one.impostors)),
+            )
+            for name, of_column in found.items()
+            for value, one in of_column.groups.items()
+        ],
+        folded="Rates",
+    )
+    yield Table(
+        ("recognizer", "rate", "groups", "difference", "ratio", "p, corrected", "conclusion"),
+        [
+            (
+                name,
+                RATES[gap.rate],
+                f"{gap.first} – {gap.second}",
+                percent(gap.difference),
+                number(gap.ratio, 2),
+                plain(gap.p_adjusted, 4),
+                conclusion(gap),
+            )
+            for name, of_column in found.items()
+            for gap in of_column.gaps
+        ],
+        folded="Gaps",
+    )
+    yield Table(
+        ("recognizer", "worst to best FMR", "worst to best FNMR", "GARBE", "FDR"),
+        [
+            (
+                name,
+                *(plain(one.worst_to_best[rate], 2) for rate in RATES),
+                plain(one.garbe, 3),
+                plain(one.fdr, 4),
+            )
+            for name, one in found.items()
+        ],
+        folded="Summary measures",
+    )
+
+
+def conclusion(gap: ErrorRateFigures.Gap) -> str:
+    """What can be said about a gap: which group has more errors, or that this cannot be said with these numbers."""
+    difference = gap.difference
+    if gap.p_adjusted is None or difference.low is None or difference.high is None:
+        return f"cannot be said with these numbers (n = {difference.n})"
+    if gap.p_adjusted < _LEVEL and difference.low > 0:
+        return f"more for {gap.first}"
+    if gap.p_adjusted < _LEVEL and difference.high < 0:
+        return f"more for {gap.second}"
+    return f"inconclusive (n = {difference.n})"
+
+
+def group_chart(found: Mapping[str, ErrorRateFigures.Column]) -> Rows:
+    """Both rates of each group by recognizer."""
+    values = list(next(iter(found.values())).groups)
+    panels = [
+        Panel(
+            list(found),
+            [
+                Series(value, [_rate(one, value, rate) for one in found.values()], colour)
+                for value, colour in zip(values, colours(len(values)), strict=True)
+            ],
+            f"{label} (%)",
+            scale=100,
+            spread=0.4,
+            limits=(0, None),
+        )
+        for rate, label in RATES.items()
+    ]
+    return Rows(panels)
+
+
+def _rate(found: ErrorRateFigures.Column, value: str, rate: str) -> Estimate:
+    estimate: Estimate = getattr(found.groups[value], rate)
+    return estimate
