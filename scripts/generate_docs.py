@@ -18,9 +18,11 @@ from pydantic import BaseModel
 from leam.explain.explanation import ExplanationRecord
 from leam.explain.person_explanation import PersonRecord
 from leam.metrics.statistics import Estimate
-from leam.results.shards import Shard, specs
+from leam.results.shards import REVEALS, Shard, specs
 from leam.results.summary import RecognizerSummary, Summary
+from leam.study.means import FEWEST_SHOWN, MOST_OF_ONE, MeanMaps
 from leam.study.preparation import Detections, Parsings
+from leam.study.redaction import KEPT
 from leam.study.stage import PHASES, STAGES, Stage
 from leam.study.summary import FACES_COLUMNS, summary_schema
 
@@ -67,15 +69,39 @@ below |
 | `summary.json` | every figure, typed; its JSON Schema is `summary.schema.json` beside it, and \
 [summary.schema.json](summary.schema.json) for the built-in stages |
 | `report.html` | one file that needs no network |
+| `kept.json` | what of each face was kept, if not everything |
 | `log.txt` | a line with the time for every excluded picture, failed recognizer and damaged shard |
 
 An estimate is `{"mean", "low", "high", "n"}`: the mean, its 95 % interval (bootstrap over people), and the number of
 people; null where there is nothing to estimate from. `schema_version` is checked on reading: an older summary is
 refused with one line.
 
-Shards hold embeddings, landmarks and maps: treat a run folder as biometric data. Recognizers that share a crop share
-one parsing. Tables and `summary.json` have the same bytes however often a study was stopped, and on however many
-processes it ran.
+Recognizers that share a crop share one parsing. Tables and `summary.json` have the same bytes however often a study was
+stopped, and on however many processes it ran.
+
+"""
+
+
+PRIVACY = """### What a run folder reveals
+
+Treat a run folder as biometric data; only the user who ran the study can open it. By default it keeps what resuming and
+the report need. `run.json`, `tables/`, `summary.json` and `log.txt` contain the names of people and files; tables also
+contain numbers measured on each picture. `report.html` shows faces; with `--no-faces` it shows no picture, name, file
+name or path, and no mean face if it is of fewer than {people} people or more than {part} of its pictures are of one
+person. The last column of each shard's table below says what its arrays reveal:
+
+| array | reveals |
+|---|---|
+{reveals}
+`leam study --keep NAME` removes the others after the study, which can then not be resumed:
+
+| `--keep` | arrays that stay | names and files |
+|---|---|---|
+{keep}
+`leam redact RUN` writes the folder that `--keep nothing` leaves: people and pictures have numbers in random order,
+texts contain no names, file names and absolute paths, tables lack the hashes of pictures, the places of faces and the
+columns of groups, and `shards/means` has the mean maps (below). Numbers measured on a picture remain in the tables:
+somebody who has the pictures could measure them again and compare.
 
 """
 
@@ -114,6 +140,7 @@ def _outputs(names: list[str]) -> str:
         "### `person.json`\n\n",
         *_fields(PersonRecord),
         STUDY,
+        *_privacy(),
         "## Tables\n\n",
         *_table("faces", FACES_COLUMNS, "one row per picture"),
         *(
@@ -129,6 +156,7 @@ def _outputs(names: list[str]) -> str:
         *_fields(RecognizerSummary, leaves=("figures",)),
         *(line for stage in stages for line in _figures(stage)),
         "## Shards\n\n",
+        *_shard("means/RECOGNIZER", MeanMaps, "of a redacted study, or with `--keep`"),
         *_shard("detect", Detections),
         *_shard("parse/PARSER/CROP", Parsings),
         *(
@@ -140,6 +168,18 @@ def _outputs(names: list[str]) -> str:
     ]
     # Docstrings are in reStructuredText, where code has two backticks.
     return "".join(parts).replace("``", "`").rstrip("\n") + "\n"
+
+
+def _privacy() -> Iterator[str]:
+    """What each kind of array reveals, and what stays with each ``--keep``."""
+    reveals = "".join(f"| {kind} | {words} |\n" for kind, words in REVEALS.items())
+    keep = "".join(
+        f"| `{name}` | {', '.join(kind for kind in REVEALS if kind in kinds) or 'none'} | "
+        f"{'removed' if name == 'nothing' else 'stay'} |\n"
+        for name, kinds in KEPT.items()
+    )
+    part = f"{100 * MOST_OF_ONE:g} %"
+    yield PRIVACY.format(people=FEWEST_SHOWN, part=part, reveals=reveals, keep=keep)
 
 
 def _what(stage: type[Stage[Shard]]) -> str:
@@ -163,10 +203,14 @@ def _figures(stage: type[Stage[Shard]]) -> Iterator[str]:
 
 def _shard(name: str, kind: type[Shard], phase: str | None = None) -> Iterator[str]:
     after = f" ({phase})" if phase else ""
-    yield f"### `shards/{name}`{after}\n\n{_paragraph(kind)}\n\n| array | type | axes | content |\n|---|---|---|---|\n"
+    yield f"### `shards/{name}`{after}\n\n{_paragraph(kind)}\n\n"
+    yield "| array | type | axes | content | reveals |\n|---|---|---|---|---|\n"
     for spec in specs(kind):
         dtype = "text" if spec.dtype.kind == "U" else spec.dtype.name
-        yield f"| `{spec.name}` | {dtype} | {', '.join(map(str, spec.axes.names))} | {spec.axes.doc} |\n"
+        yield (
+            f"| `{spec.name}` | {dtype} | {', '.join(map(str, spec.axes.names))} | {spec.axes.doc} | "
+            f"{spec.axes.reveals} |\n"
+        )
     yield "\n"
 
 

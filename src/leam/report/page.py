@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
-from leam.report.section import Context, sections_of
+from leam.report.section import SECTIONS, Context, sections_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
@@ -41,16 +44,16 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     # Recognizers that failed have no figures.
     plan = whole.only(summary.recognizers)
     run, faces = RunData(plan, folder), faces and folder.kept() is None
-    if not faces:
-        names = Names(whole)
+    names = None if faces else Names(whole)
+    if names is not None:
         plan, summary = redacted_plan(plan, names), redacted_summary(summary, whole, names)
     context = Context(plan, summary, run, faces)
-    folder.write_text("report.html", render_page(context, progress))
+    folder.write_text("report.html", render_page(context, progress, names))
     return folder.path / "report.html"
 
 
-def render_page(context: Context, progress: Progress = silent) -> str:
-    """The page's HTML."""
+def render_page(context: Context, progress: Progress = silent, names: Names | None = None) -> str:
+    """The page's HTML; sections of plug-ins, which may read tables, without these names."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -60,12 +63,29 @@ def render_page(context: Context, progress: Progress = silent) -> str:
     pieces = []
     for done, section in enumerate(sections):
         progress("rendering the report", done, len(sections))
-        pieces.append((section.name, list(section.boxes(context))))
+        boxes = list(section.boxes(context))
+        if names is not None and SECTIONS.origin(section.name) != "leam":
+            boxes = _without(names, boxes)
+        pieces.append((section.name, boxes))
     page = environment.from_string(source).render(
         recognizers=context.recognizers, method=context.settings.method, sections=pieces
     )
     progress("rendering the report", len(sections), len(sections))
     return page
+
+
+def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind
+    """A part of the page without names in its texts."""
+    if isinstance(part, str):
+        return names.removed(part)
+    if isinstance(part, dict):
+        return {_without(names, key): _without(names, one) for key, one in part.items()}
+    if isinstance(part, list | tuple):
+        return tuple(_without(names, one) for one in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        fields = {one.name: _without(names, getattr(part, one.name)) for one in fields_of(part)}
+        return replace(part, **fields)
+    return part
 
 
 def _prose(text: str) -> Markup:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from leam.errors import ImageError, StudyError
 from leam.explain.pictures import enlarge, overlay
+from leam.faces.alignment import Crop
 from leam.faces.reading import Picture as Pixels
 from leam.report.parts import Picture
 from leam.study.explained import EXPLAIN, Explained
@@ -36,25 +37,25 @@ class Gallery:
     least: list[Picture]
 
 
-def overall_picture(means: MeanMaps, recognizer: str) -> Picture:
-    """The mean face, and the mean overall map on it; only the map if the face is not shown."""
-    face = _face_of(means)
-    sides = (
-        [face, overlay(face, means.overall)] if means.face.size else [overlay(face, means.overall)]
-    )
+def overall_picture(means: MeanMaps, recognizer: str, crop: Crop | None = None) -> Picture:
+    """The mean face, and the mean overall map on it; without a face, the map with lines through the crop's points."""
+    shown = _on_face(means, means.overall, crop)
+    sides = [means.face, shown] if means.face.size else [shown]
     what = "Mean face and mean map" if means.face.size else "Mean map"
     picture = np.hstack([enlarge(one, 2) for one in sides])
     return Picture(jpeg(picture), f"{what} of {recognizer}", recognizer)
 
 
-def layer_pictures(means: MeanMaps, recognizer: str) -> list[Picture]:
-    """The mean maps of up to 36 layers on the mean face, from early to late, with the layer's number below each."""
+def layer_pictures(means: MeanMaps, recognizer: str, crop: Crop | None = None) -> list[Picture]:
+    """The mean maps of up to 36 layers on the mean face, from early to late, with the layer's number below each.
+
+    Without a face, lines go through the crop's points.
+    """
     count = len(means.layers)
     chosen = np.unique(np.linspace(0, count - 1, min(_MOST_LAYERS, count)).round().astype(int))
-    face = _resized(_face_of(means), means.layers.shape[1:])
     return [
         Picture(
-            jpeg(enlarge(overlay(face, means.layers[place]), 2)),
+            jpeg(enlarge(_on_face(means, means.layers[place], crop), 2)),
             f"Mean map of layer {place + 1} of {recognizer}",
             str(place + 1),
         )
@@ -62,10 +63,24 @@ def layer_pictures(means: MeanMaps, recognizer: str) -> list[Picture]:
     ]
 
 
-def _face_of(means: MeanMaps) -> Pixels:
-    """The mean face; plain grey if it is not shown."""
-    grey = np.full((*means.overall.shape, 3), _GREY, dtype=np.uint8)
-    return means.face if means.face.size else grey
+def _on_face(means: MeanMaps, values: NDArray[np.float64], crop: Crop | None) -> Pixels:
+    """A mean map ``(h, w)`` on the mean face; without one on plain grey, with lines through the points of the crop.
+
+    With other marks, such as circles, or without any, a map can look like a face, also to detectors.
+    """
+    size = values.shape
+    if means.face.size:
+        same = means.face.shape[:2] == size
+        return overlay(means.face if same else _resized(means.face, size), values)
+    drawn = overlay(np.full((*size, 3), _GREY, dtype=np.uint8), values)
+    points = crop.input_points() if crop else None
+    if points is None or crop is None:
+        return drawn
+    for some in (points.five_points, points.corner_points):
+        for x, y in () if some is None else (some + 0.5) / crop.size[::-1] * size[::-1]:
+            if 0 <= x < size[1] and 0 <= y < size[0]:
+                drawn[int(y)] = drawn[:, int(x)] = 255
+    return drawn
 
 
 def gallery(run: RunData, recognizer: str) -> Gallery:

@@ -41,7 +41,9 @@ class Layers(Section):
         for name, figures in found.items():
             means = context.means[name]
             yield Heading(f"{name}, {plural(len(means.layers), 'layer')}")
-            yield Cards(layer_pictures(means, name), size="small")
+            yield Cards(
+                layer_pictures(means, name, context.plan.model(name).card.crop), size="small"
+            )
             if figures.layers and name in regions:
                 yield Drawing(
                     density_chart(figures, regions[name], len(means.layers)),

@@ -35,8 +35,14 @@ class Support(Section):
         )
         if not shown:
             yield Text(
-                f"The mean face is not shown: it is of fewer than {FEWEST_SHOWN} people, or mostly of one, so that "
-                "somebody might be recognised.",
+                f"The mean face is not shown: it is of fewer than {FEWEST_SHOWN} people, or many of the pictures are "
+                "of one person, so that somebody might be recognised. White lines go through the points on which faces "
+                "were aligned, such as the corners of the eyes and the tip of the nose.",
                 style="muted",
             )
-        yield Cards([overall_picture(means, name) for name, means in context.means.items()])
+        yield Cards(
+            [
+                overall_picture(means, name, context.plan.model(name).card.crop)
+                for name, means in context.means.items()
+            ]
+        )

@@ -1,0 +1,37 @@
+"""``leam redact``, and ``leam study --keep``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.mark.slow
+def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    leam("study", faces, "--out", "run", "--keep", "embeddings")
+    assert not list(run.glob("shards/parse/**/*.npz"))
+    again = complaint(leam("study", faces, "--out", "run", "--keep", "embeddings"))
+    assert "only the embeddings were kept: maps, landmarks and parsings are gone" in again
+    result = leam("redact", "run")
+    assert result.stdout.splitlines() == [
+        f"redacted: {tmp_path / 'run-redacted'}",
+        f"report: {tmp_path / 'run-redacted/report.html'}",
+    ]
+    assert "exists; choose another --out" in complaint(leam("redact", "run"))
+    result = leam("redact", "run", "--in-place", "--json")
+    assert json.loads(result.stdout) == {"folder": "run", "report": "run/report.html"}
+    assert "Hopper" not in (run / "run.json").read_text()
+    assert leam("report", "run").returncode == 0
+    assert "Hopper" not in (run / "report.html").read_text()
+
+
+def test_mistakes(leam, complaint, tmp_path, faces):
+    assert "holds no study" in complaint(leam("redact", tmp_path / "nothing"))
+    both = leam("redact", tmp_path, "--in-place", "--out", tmp_path / "new")
+    assert "leave --out out" in complaint(both)
+    wrong = leam("study", faces, "--out", tmp_path / "run", "--keep", "faces")
+    assert "available: maps, embeddings, nothing" in complaint(wrong)
+    assert not (tmp_path / "run").exists()
