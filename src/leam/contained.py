@@ -24,7 +24,7 @@ from leam.limits import readable
 SECONDS = 60.0
 """How long one call may take."""
 
-PICTURE_MEMORY = 520_000_000
+PICTURE_MEMORY = 450_000_000
 """Bytes for the decoder of a picture, its input and its output."""
 
 _START = "import sys; sys.path[:] = sys.argv[1:]; from leam.contained import serve; serve()"

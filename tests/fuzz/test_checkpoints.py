@@ -187,7 +187,7 @@ def test_addresses(tmp_path_factory, url):
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAM_CACHE", str(folder / "cache"))
-        patch.setattr("leam.weights.fetching.urlopen", lambda *_, **__: 1 / 0)
+        patch.setattr("leam.weights.fetching.Connections", lambda *_, **__: 1 / 0)
         with endures():
             path = cached_path("model", url)
             assert path.parent == folder / "cache" / "model"

@@ -23,6 +23,12 @@ def face_of(picture, five_points=FIVE):
     return Face(picture, (0, 0, 1, 1), 1.0, landmarks, five_points, np.zeros((5, 2)))
 
 
+@pytest.fixture(autouse=True)
+def _local_servers(monkeypatch):
+    """The servers of these tests are on this machine."""
+    monkeypatch.setenv("LEAM_ALLOW_LOCAL", "1")
+
+
 @pytest.fixture
 def picture():
     """Red carries the columns, green the rows, so that colours tell where a pixel came from."""

@@ -10,7 +10,14 @@ from leam.faces.alignment import Crop
 from leam.progress import silent
 from leam.recognizers import catalogue
 from leam.recognizers.card import Card, read_card
-from leam.recognizers.catalogue import builtin_cards, choose, find, locate, read_catalogue
+from leam.recognizers.catalogue import (
+    builtin_cards,
+    choose,
+    find,
+    load_recognizer,
+    locate,
+    read_catalogue,
+)
 from leam.weights.fetching import cached_path
 from leam.weights.hub import hub_file
 
@@ -231,10 +238,30 @@ def test_a_file_put_into_the_cache_by_hand_is_used_and_checked(tmp_path):
 
 
 def test_a_missing_file_is_fetched_into_the_cache(monkeypatch):
-    def fetch(url, target, sha256, progress):
+    def fetch(url, target, sha256, progress, **_):
         assert (url, sha256, progress) == (URL, SHA, silent)
         target.parent.mkdir(parents=True)
         target.write_bytes(DATA)
 
     monkeypatch.setattr(catalogue, "fetch", fetch)
     assert locate(card(file="beside.onnx", url=URL, sha256=SHA)).read_bytes() == DATA
+
+
+def test_a_model_without_a_checksum_is_named_with_the_one_it_has(caplog):
+    card = builtin_cards()["dlib_resnet"]
+    load_recognizer(card)
+    assert not caplog.messages
+    load_recognizer(card.model_copy(update={"sha256": None}))
+    assert (
+        "dlib_resnet: no sha256 in its card, so a changed file would not be noticed" in caplog.text
+    )
+    assert f'this one has sha256 = "{card.sha256}"' in caplog.text
+
+
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_file_of_another_size_than_the_card_says_is_refused(off):
+    card = builtin_cards()["dlib_resnet"]
+    size = find(card).stat().st_size
+    load_recognizer(card.model_copy(update={"bytes": size}))
+    with pytest.raises(WeightsError, match=f"has {size} bytes, not the card's {size + off}"):
+        load_recognizer(card.model_copy(update={"bytes": size + off}))

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -99,7 +100,8 @@ logging.basicConfig(format="%(message)s", stream=sys.stderr)
 from leam.errors import WeightsError
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import find, locate
-card = Card(name="mine", url=sys.argv[1], sha256=sys.argv[2] or None)
+size = int(sys.argv[3]) if sys.argv[3:] else None
+card = Card(name="mine", url=sys.argv[1], sha256=sys.argv[2] or None, bytes=size)
 before = find(card)
 try:
     said = str(locate(card))
@@ -109,11 +111,11 @@ print(json.dumps([before and str(before), said]))
 """
 
 
-def located(tmp_path, endpoint, url, sha256="", **environment):
+def located(tmp_path, endpoint, url, sha256="", size=(), **environment):
     pytest.importorskip("huggingface_hub")
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), **environment}
     run = subprocess.run(
-        [sys.executable, "-c", LOCATE, url, sha256],
+        [sys.executable, "-c", LOCATE, url, sha256, *map(str, size)],
         env=settings | {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
         text=True,
@@ -160,6 +162,36 @@ def test_missing_files_and_no_network_are_one_line(tmp_path):
     assert "\n" not in said
 
 
+@pytest.mark.slow
+def test_a_file_of_another_size_is_not_downloaded(tmp_path):
+    with serving() as server:
+        said = located(tmp_path, server.url, f"hf://o/n/a/m.onnx@{COMMIT}", size=[len(DATA) - 1])[1]
+        assert f"has {len(DATA)} bytes, not {len(DATA) - 1} as its card says" in said
+        assert {command for command, path in server.asked if "/o/n/" in path} == {"HEAD"}
+        path = located(tmp_path, server.url, f"hf://o/n/a/m.onnx@{COMMIT}", size=[len(DATA)])[1]
+        assert path.endswith("m.onnx")
+
+
+@pytest.mark.slow
+def test_leam_offline_silences_the_hub(tmp_path):
+    with serving() as server:
+        said = located(tmp_path, server.url, "hf://o/n/a/m.onnx@main", LEAM_OFFLINE="1")[1]
+        assert "LEAM_OFFLINE forbids downloads" in said
+        assert not server.asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:1", "https://hub.invalid", "http://192.0.2.1"]
+)
+def test_without_a_network_it_fails_within_seconds(tmp_path, endpoint):
+    start = time.monotonic()
+    said = located(tmp_path, endpoint, "hf://o/n/a/m.onnx@main")[1]
+    assert time.monotonic() - start < 20
+    assert "cannot be downloaded (" in said
+    assert "\n" not in said
+
+
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert hub_cached(HubFile("o/n", "m.onnx")) is None
@@ -177,6 +209,7 @@ def test_the_revision_is_passed_on(monkeypatch, tmp_path, caplog):
         return str(tmp_path / "snapshots" / COMMIT / name)
 
     monkeypatch.setattr(hub, "_package", lambda: SimpleNamespace(hf_hub_download=download))
+    monkeypatch.setattr(hub, "_check_connection", lambda _: None)
     with caplog.at_level(logging.WARNING, "leam"):
         hub_fetch(HubFile("o/n", "m.onnx", COMMIT))
         assert not caplog.messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -38,7 +39,7 @@ class _Leam(LazyGroup):
             "leam.cli.models:models_app", "List the available recognizers, or inspect and test one."
         ),
     }
-    common = frozenset({"_quiet", "_verbose", "_debug"})
+    common = frozenset({"_quiet", "_verbose", "_debug", "_allow_local"})
 
 
 app = typer.Typer(
@@ -102,6 +103,13 @@ def _debug(wanted: bool) -> None:
         set_level(logging.DEBUG)
 
 
+def _allow_local(wanted: bool) -> None:
+    if wanted:
+        from leam.weights.addresses import ALLOW_LOCAL_VARIABLE
+
+        os.environ[ALLOW_LOCAL_VARIABLE] = "1"
+
+
 @app.callback()
 def leam(
     context: typer.Context,
@@ -141,6 +149,16 @@ def leam(
             is_eager=True,
             expose_value=False,
             help="Show more details, and a traceback on errors.",
+        ),
+    ] = False,
+    _allow_local: Annotated[
+        bool,
+        typer.Option(
+            "--allow-local",
+            callback=_allow_local,
+            is_eager=True,
+            expose_value=False,
+            help="Also download weights from private addresses and this machine.",
         ),
     ] = False,
 ) -> None:

@@ -47,6 +47,8 @@ _MAX_WEBP = 12_000_000
 # OpenJPEG needs 30.
 _MAX_JPEG_2000 = 12_000_000
 _ROWS = 256
+# Some formats, such as PPMs of odd depths, are decoded in Python, which takes a microsecond for a pixel.
+_SECONDS = 15.0
 # What cameras and browsers write. Pillow supports forty more formats, some of them slow, and one that runs
 # Ghostscript on the file. HEIF is there if pillow-heif is installed.
 _FORMATS = (
@@ -154,7 +156,11 @@ def _is_decoded_here(data: bytes) -> bool:
 def _read_in_helper(path: Path, member: str) -> tuple[Picture, PictureFile]:
     try:
         facts, pixels = contained(
-            "leam.faces.reading:read_for_parent", str(path), member, limit=PICTURE_MEMORY
+            "leam.faces.reading:read_for_parent",
+            str(path),
+            member,
+            limit=PICTURE_MEMORY,
+            seconds=_SECONDS,
         )
     except ContainedError as error:
         raise ImageError(f"cannot be decoded ({error}); save it as JPEG, or smaller") from None
@@ -363,9 +369,9 @@ def _reduce(image: Image.Image) -> str:
     if not power:
         return ""
     if image.format == "JPEG2000":
-        image.reduce = power
+        image.reduce = power  # type: ignore[assignment,method-assign]
     else:
-        image.draft(None, (width >> power, height >> power))  # type: ignore[arg-type]
+        image.draft(None, (width >> power, height >> power))
     return f"{width}x{height} pixels are decoded at 1/{2**power} of their size"
 
 

@@ -160,11 +160,13 @@ class Card(BaseModel):
         )
 
     def verify(self, path: Path) -> None:
-        """Check a weights file against the card's ``sha256``, if the card has one.
+        """Check a weights file against the card's ``bytes`` and ``sha256``, as far as the card states them.
 
         Raises:
-            WeightsError: The file has another checksum.
+            WeightsError: The file has another size or checksum.
         """
+        if self.bytes and (size := path.stat().st_size) != self.bytes:
+            raise WeightsError(f"{self.name}: {path} has {size} bytes, not the card's {self.bytes}")
         if self.sha256 and (found := sha256_of(path)) != self.sha256:
             raise WeightsError(
                 f"{self.name}: {path} has sha256 {found}, not the card's {self.sha256}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leam.errors import CardError, WeightsError
-from leam.files import package_folder
+from leam.files import package_folder, sha256_of
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
 from leam.weights.fetching import cached_path, fetch
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from leam.devices import Precision
     from leam.recognizers.recognizer import Recognizer
+
+_LOGGER = logging.getLogger(__name__)
 
 DEFAULT = "dlib_resnet"
 ALL = "all"
@@ -120,9 +123,16 @@ def load_recognizer(
         return BlackBox.of_card(source, progress, batch_size)
     # A wrong name fails before a download starts.
     _ = ARCHITECTURES[source.architecture]
+    path = _place(source, folder, progress)
+    if not source.sha256:
+        _LOGGER.warning(
+            '%s: no sha256 in its card, so a changed file would not be noticed; this one has sha256 = "%s"',
+            source.name,
+            sha256_of(path),
+        )
     return Recognizer.load(
         source,
-        _place(source, folder, progress),
+        path,
         device,
         precision=precision,
         batch_size=batch_size,
@@ -214,9 +224,9 @@ def _place(card: Card, folder: Path | None, progress: Progress) -> Path:
     if card.url is None:
         raise WeightsError(f"{card.name}: {_missing(card, folder)}")
     if on_hub := hub_file(card.url):
-        return hub_fetch(on_hub)
+        return hub_fetch(on_hub, size=card.bytes)
     path = cached_path(card.name, card.url)
-    fetch(card.url, path, card.sha256, progress)
+    fetch(card.url, path, card.sha256, progress, size=card.bytes)
     return path
 
 

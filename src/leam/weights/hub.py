@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from leam.errors import WeightsError, first_line
+from leam.weights.addresses import shown
+from leam.weights.fetching import OFFLINE_VARIABLE, offline
 
 _LOGGER = logging.getLogger(__name__)
 _SCHEME = "hf://"
 _ADDRESS = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)/(?P<name>[^@?#\\]+[^@?#\\/])(?:@(?P<revision>[\w./-]+))?"
 )
+_ENDPOINT = "https://huggingface.co"
+# The hub's client tries again and again for minutes where no network is.
+_CONNECT_SECONDS = 5.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -49,7 +58,7 @@ def hub_file(url: str) -> HubFile | None:
         return None
     found = _ADDRESS.fullmatch(url)
     if not found or ".." in found["name"].split("/"):
-        raise WeightsError(f"{url}: expected hf://owner/name/file@revision")
+        raise WeightsError(f"{shown(url)}: expected hf://owner/name/file@revision")
     return HubFile(found["repo"], found["name"], found["revision"])
 
 
@@ -60,16 +69,26 @@ def hub_cached(file: HubFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def hub_fetch(file: HubFile) -> Path:
+def hub_fetch(file: HubFile, size: int | None = None) -> Path:
     """The file in the hub's cache, downloaded if need be.
 
     The cache's folder, a mirror (``HF_ENDPOINT``), credentials and offline mode (``HF_HUB_OFFLINE``) are the hub's own
     settings. If the address names no commit, a log message says which one was taken.
 
+    Args:
+        file: The file.
+        size: Its size in bytes, if it is known; another file is not downloaded.
+
     Raises:
-        WeightsError: The hub's package is not installed, or the file cannot be downloaded.
+        WeightsError: The hub's package is not installed, the file cannot be downloaded or has another size, or
+            ``LEAM_OFFLINE`` forbids it.
     """
     url = f"{_SCHEME}{file.repo}/{file.name}"
+    if offline():
+        raise WeightsError(
+            f"{url}: {OFFLINE_VARIABLE} forbids downloads; "
+            "download it by other means and name it as `file` in the card"
+        )
     hub = _package()
     if hub is None:
         raise WeightsError(
@@ -77,7 +96,12 @@ def hub_fetch(file: HubFile) -> Path:
             "or download the file and name it as `file` in the card"
         )
     try:
+        _check_connection(hub)
+        if size is not None:
+            _check_size(hub, file, size)
         path = Path(hub.hf_hub_download(file.repo, file.name, revision=file.revision))
+    except WeightsError as error:
+        raise WeightsError(f"{url}: {error}") from None
     except Exception as error:  # noqa: BLE001  the hub's errors have no common base
         raise WeightsError(
             f"{url}: cannot be downloaded ({first_line(error)}); "
@@ -97,6 +121,26 @@ def commit_of(path: Path) -> str | None:
         return None
     commit = parts[parts.index("snapshots") + 1]
     return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _check_connection(hub: Any) -> None:  # noqa: ANN401  see _package
+    """Fail soon where no network is; a proxy is left to the hub's client.
+
+    Raises:
+        OSError: The hub cannot be reached.
+    """
+    if getattr(hub.constants, "HF_HUB_OFFLINE", False) or getproxies():
+        return
+    place = urlsplit(os.environ.get("HF_ENDPOINT") or _ENDPOINT)
+    port = place.port or (80 if place.scheme == "http" else 443)
+    socket.create_connection((place.hostname or "", port), _CONNECT_SECONDS).close()
+
+
+def _check_size(hub: Any, file: HubFile, size: int) -> None:  # noqa: ANN401  see _package
+    address = hub.hf_hub_url(file.repo, file.name, revision=file.revision)
+    found = hub.get_hf_file_metadata(address, timeout=_CONNECT_SECONDS).size
+    if found is not None and found != size:
+        raise WeightsError(f"has {found} bytes, not {size} as its card says")
 
 
 def _package() -> Any:  # noqa: ANN401  an untyped, optional module
