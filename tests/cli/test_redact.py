@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 
@@ -12,7 +13,9 @@ def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
     leam("study", faces, "--out", "run", "--keep", "embeddings")
-    assert not list(run.glob("shards/parse/**/*.npz"))
+    (parsed,) = run.glob("shards/parse/**/*.npz")
+    with np.load(parsed) as arrays:
+        assert set(arrays.files) == {"of", "reason"}
     again = complaint(leam("study", faces, "--out", "run", "--keep", "embeddings"))
     assert "only the embeddings were kept: maps, landmarks and parsings are gone" in again
     result = leam("redact", "run")
