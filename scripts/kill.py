@@ -4,10 +4,10 @@
     python scripts/kill.py --kills 6 --seed 1
     python scripts/kill.py --out benchmarks/kill.json
 
-There are three kinds of kills, side by side: of the only process of a study with the preset quick, of the main process of a study with the
-preset paper and two workers, and of single workers of such a study. After each kill the same command is repeated until it
-ends. Its tables, summary, plan and report must then be the same, byte by byte, as those of a study that nobody
-disturbed, and no process and no temporary file may be left. The exit code is 1 if any of this fails.
+There are three kinds of kills, side by side: of the only process of a study with the preset quick, of the main process
+of a study with the preset paper and two workers, and of single workers of such a study. After each kill the same
+command is repeated until it ends. Its tables, summary, plan and report must then be the same, byte by byte, as those of
+a study that nobody disturbed, and no process and no temporary file may be left. The exit code is 1 if any of this fails.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import importlib
 import logging
 import os
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -202,17 +203,43 @@ def _connect(ray: ModuleType, address: str | None) -> None:
     try:
         if address:
             _knock(address)
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            _init(ray, address or "auto")
+        except ConnectionError:
+            if address:
+                raise
+            with _only_this_machine():
+                _init(ray, "local")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"--address {address}: " if address else ""
         raise InputError(
             f"{where}no Ray cluster available ({' '.join(str(error).split())})"
         ) from error
+
+
+def _init(ray: ModuleType, address: str) -> None:
+    ray.init(
+        address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
+
+
+@contextmanager
+def _only_this_machine() -> Iterator[None]:
+    """A cluster started inside the block binds to the loopback interface, as Ray does by default on macOS and Windows.
+
+    Ray reads the variable when it is imported, and so do the processes that it starts.
+    """
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    name, before = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", constants.ENABLE_RAY_CLUSTER
+    set_before = os.environ.get(name)
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
+        if set_before is not None:
+            os.environ[name] = set_before
 
 
 def _knock(address: str) -> None:
