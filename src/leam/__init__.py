@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from leam.version import __version__
 
 if TYPE_CHECKING:
-    from leam.errors import LeamError
+    from leam.errors import LeamError, LeamWarning
     from leam.explain.explainer import Explainer, Maps
     from leam.explain.explanation import Explanation, explain_faces
     from leam.explain.masks import critical_mask
@@ -62,6 +62,7 @@ _MODULES = {
     "Face": "leam.faces.face",
     "LABELS": "leam.parsers.regions",
     "LeamError": "leam.errors",
+    "LeamWarning": "leam.errors",
     "Maps": "leam.explain.explainer",
     "Parsing": "leam.parsers.parsing",
     "PersonMap": "leam.explain.person",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 class LeamError(Exception):
     """Base class of every error that this package raises on purpose."""
@@ -41,6 +43,15 @@ class PluginError(LeamError):
 
 class StudyError(LeamError):
     """A run folder cannot be read, resumed or reported."""
+
+
+class LeamWarning(UserWarning):
+    """A result that cannot be used: an embedding or a map that is zero or not finite, or that is the same for all."""
+
+
+def warn(message: str) -> None:
+    """Warn of a result at the line of the user that asked for it."""
+    warnings.warn(message, LeamWarning, stacklevel=4)
 
 
 def first_line(error: BaseException) -> str:

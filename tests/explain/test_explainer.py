@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from leam.errors import InputError, LayerError, ModelError
+from leam.errors import InputError, LayerError, LeamWarning, ModelError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
 from leam.explain.explainer import Explainer
@@ -197,7 +197,8 @@ def test_too_few_references_are_an_error(tiny, chips):
 @pytest.mark.parametrize("backend", ["plain", "fused"])
 def test_an_empty_map_is_flagged(tiny, chips, backend):
     nn.init.zeros_(tiny.module.fc.weight)
-    maps = Explainer(tiny, backend=backend).explain(chips)
+    with pytest.warns(LeamWarning, match="different faces have one embedding"):
+        maps = Explainer(tiny, backend=backend).explain(chips)
     assert maps.empty.all()
     assert maps.overall_empty.all()
     assert (maps.overall == 0).all()
@@ -207,9 +208,18 @@ def test_an_empty_map_is_flagged(tiny, chips, backend):
 def test_a_map_that_is_not_finite_is_flagged(tiny, chips, backend):
     with torch.no_grad():
         tiny.module.conv2.bias[0] = float("nan")
-    maps = Explainer(tiny, backend=backend).explain(chips)
+    with pytest.warns(LeamWarning, match="5 of 5 faces have no map: its embedding is not finite"):
+        maps = Explainer(tiny, backend=backend).explain(chips)
     assert maps.overall_empty.all()
     assert torch.isfinite(maps.overall).all()
+
+
+def test_a_network_that_does_not_see_the_face_is_a_warning(tiny, chips):
+    tiny.module.register_forward_pre_hook(lambda _module, inputs: (inputs[0] * 0 + 1,))
+    with pytest.warns(LeamWarning, match="different faces have one embedding"):
+        Explainer(tiny).explain(chips)
+    Explainer(tiny).explain(chips[:1])
+    Explainer(tiny).explain(chips[:1].repeat(2, 1, 1, 1))
 
 
 def test_it_works_under_no_grad_and_inference_mode(tiny, chips):
@@ -374,7 +384,7 @@ def test_chips_in_other_forms_have_the_same_maps(tiny, chips, backend):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     pictures = [Image.fromarray(chip.numpy()) for chip in chips]
     torch.testing.assert_close(explainer.explain(pictures).overall, expected)
-    with pytest.raises(InputError, match=r"values from .* to 1: .*range=\(0, 1\)"):
+    with pytest.raises(InputError, match=r"values from .* to 1, .*range=\(0, 1\)"):
         explainer.explain(chips / 255)
     with pytest.raises(ModelError, match='layout="BCHW"'):
         explainer.explain(chips.permute(0, 3, 1, 2))

@@ -17,7 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import leam
-from leam.errors import InputError, ModelError
+from leam.errors import InputError, LeamWarning, ModelError
+from leam.explain.doubts import way_out
 from leam.explain.explainer import Explainer
 from leam.explain.explanation import Explanation, ExplanationRecord, explain_faces
 from leam.faces.detection import find_face
@@ -179,7 +180,7 @@ def test_empty_layers_several_faces_and_tokens_are_noted(face, parser):
     )
     assert silent.notes == [
         f"one of 3 faces in the picture: the one at {face.box[0]:.0f}, {face.box[1]:.0f} (upper left corner)",
-        "no support found in 1 of 2 layers: conv2",
+        "no support found in 1 of 2 layers: conv2" + way_out("signed"),
     ]
     assert [layer.empty for layer in silent.record().layers] == [False, True]
 
@@ -187,7 +188,20 @@ def test_empty_layers_several_faces_and_tokens_are_noted(face, parser):
 def test_a_face_without_any_map_is_refused(face, parser):
     recognizer = tiny()
     torch.nn.init.zeros_(recognizer.module.fc.weight)
-    with pytest.raises(ModelError, match=r"ada.png: every layer's map is zero or not finite"):
+    torch.nn.init.zeros_(recognizer.module.fc.bias)
+    cause = "its embedding is zero; check the card"
+    with (
+        pytest.warns(LeamWarning, match=cause),
+        pytest.raises(ModelError, match=f"ada.png: {cause}"),
+    ):
+        explain(face, parser, recognizer)
+
+
+def test_a_face_whose_layers_have_no_map_names_them_and_another_weighting(face, parser):
+    recognizer = tiny()
+    torch.nn.init.zeros_(recognizer.module.fc.weight)
+    cause = r"every layer's map is zero or not finite \(conv1, conv2\); if a .* such as absolute"
+    with pytest.warns(LeamWarning, match=cause), pytest.raises(ModelError, match=cause):
         explain(face, parser, recognizer)
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from leam.errors import CardError, InputError, ModelError
+from leam.errors import CardError, InputError, LeamWarning, ModelError
 from leam.recognizers.architectures import architecture
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
@@ -263,3 +263,13 @@ def test_a_module_of_other_inputs_than_the_cards_is_one_line(first, channels):
     with pytest.raises(ModelError, match=r"other: .*set the card's channels and input_size$") as e:
         Recognizer(module, card).forward(torch.zeros(1, *card.input_shape))
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(("scale", "count"), [(0.0, 3), (float("nan"), 3)])
+def test_embeddings_that_have_no_similarity_are_a_warning(tiny, chips, scale, count):
+    broken = wrap(Then(lambda found: found * scale))
+    with pytest.warns(
+        LeamWarning, match=f"tiny: {count} of {count} embeddings are zero or not finite"
+    ):
+        broken.embed(chips[:count])
+    tiny.embed(chips)

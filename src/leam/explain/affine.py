@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from leam.explain.identity import Identities
+
 # The slope is taken over a wide interval, so that a large shift does not cancel it. The cubes at which a function is
 # then tried cover both signs and several orders of magnitude, so that no usual activation passes as affine.
 _FAR = 1024.0
@@ -40,22 +42,34 @@ class Affine:
 
 @dataclass(frozen=True)
 class Step:
-    """A tensor that a frozen affine operation has computed, its version then, and the operation."""
+    """A tensor that a frozen affine operation has computed, its version then, and the operation.
 
-    tensor: Tensor
+    Attributes:
+        number: The tensor's number, see :meth:`AffineTrace.number`.
+        version: Its version.
+        operation: The operation.
+    """
+
+    number: int
     version: int
     operation: Affine
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A call of a function that read a tensor; ``version`` is that of its result."""
+    """A call of a function that read a tensor.
 
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    result: object
+    Attributes:
+        number: The number of the tensor that it returned; None if it returned something else.
+        version: The version of this tensor.
+        run: The function of the tensor that it read alone; None if it cannot be an affine one with frozen constants.
+        like: A tensor like the one that was read, with memory for one element.
+    """
+
+    number: int | None
     version: int
+    run: Callable[[Tensor], Tensor] | None
+    like: Tensor
 
 
 class AffineTrace(TorchFunctionMode):
@@ -67,10 +81,13 @@ class AffineTrace(TorchFunctionMode):
 
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()
+        self._identities = Identities()
         self._reads: dict[tuple[int, int], list[_Read]] = {}
-        self._varying = {id(inputs)}
-        # The id of an object is unique only while the object lives.
-        self._alive: list[object] = [inputs]
+        self._varying = {self.number(inputs)}
+
+    def number(self, tensor: Tensor) -> int:
+        """A number for a tensor, which no other tensor of the pass has."""
+        return self._identities.of(tensor)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and record the tensors that it reads."""
@@ -85,47 +102,54 @@ class AffineTrace(TorchFunctionMode):
             for t, v in _valued(func, given)
             if made and (result is not t or version_of(t) != v)
         ]
-        if any(id(tensor) in self._varying for tensor, _ in reads):
-            self._varying.update(map(id, made))
-        self._alive.extend(made)
-        version = version_of(result) if isinstance(result, Tensor) else 0
-        for tensor, before in reads:
-            self._alive.append(tensor)
-            read = _Read(func, args, kwargs, result, version)
-            self._reads.setdefault((id(tensor), before), []).append(read)
+        found = [
+            ((self.number(tensor), before), self._read(func, args, kwargs, result, tensor))
+            for tensor, before in reads
+        ]
+        if any(self.number(tensor) in self._varying for tensor, _ in reads):
+            self._varying.update(map(self.number, made))
+        for key, read in found:
+            self._reads.setdefault(key, []).append(read)
         return result
 
-    def follow(self, tensor: Tensor) -> Iterator[Step]:
-        """The frozen affine operations after a tensor ``(B, C, h, w)``, as long as nothing else reads their inputs."""
-        version = version_of(tensor)
-        while len(reads := self._reads.get((id(tensor), version), [])) == 1:
-            read = reads[0]
-            operation = self._operation(read, tensor)
-            if operation is None or not isinstance(read.result, Tensor):
-                return
-            tensor, version = read.result, read.version
-            yield Step(tensor, version, operation)
-
-    def _operation(self, read: _Read, tensor: Tensor) -> Affine | None:
-        """The operation of a call, if it is affine with frozen constants for each channel."""
-        result, given = read.result, _tensors([*read.args, *read.kwargs.values()])
+    def _read(self, func: Any, args: Any, kwargs: Any, result: object, tensor: Tensor) -> _Read:  # noqa: ANN401
+        """What a call did with a tensor, without the values that vary."""
+        given = _tensors([*args, *kwargs.values()])
         others = [other for other in given if other is not tensor]
-        frozen = not any(id(t) in self._varying or t.grad_fn is not None for t in others)
-        same = isinstance(result, Tensor) and (result.shape, result.dtype) == (
-            tensor.shape,
-            tensor.dtype,
-        )
+        frozen = not any(self.number(t) in self._varying or t.grad_fn is not None for t in others)
+        like = torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
+        if not isinstance(result, Tensor):
+            return _Read(None, 0, None, like)
+        same = (result.shape, result.dtype) == (tensor.shape, tensor.dtype)
         # A convolution of one pixel and one channel is a layer of its own.
-        if not (same and frozen and len(others) == len(given) - 1) or read.function is torch.conv2d:
-            return None
+        affine = same and frozen and len(others) == len(given) - 1 and func is not torch.conv2d
+        place = object()
+        kept = _replaced((args, kwargs), tensor, place) if affine else None
 
         def run(values: Tensor) -> Tensor:
-            args, kwargs = _replaced((read.args, read.kwargs), tensor, values)
-            output: Tensor = read.function(*args, **kwargs)
+            own, named = _replaced(kept, place, values)
+            output: Tensor = func(*own, **named)
             return output
 
-        with torch.no_grad():
-            return _fit(run, tensor)
+        return _Read(self.number(result), version_of(result), run if affine else None, like)
+
+    def follow(self, number: int, version: int) -> Iterator[Step]:
+        """The frozen affine operations after a tensor ``(B, C, h, w)``, as long as nothing else reads their inputs.
+
+        Args:
+            number: The tensor's number.
+            version: Its version.
+        """
+        while len(reads := self._reads.get((number, version), [])) == 1:
+            read = reads[0]
+            if read.run is None or read.number is None:
+                return
+            with torch.no_grad():
+                operation = _fit(read.run, read.like)
+            if operation is None:
+                return
+            number, version = read.number, read.version
+            yield Step(number, version, operation)
 
 
 def _fit(run: Callable[[Tensor], Tensor], like: Tensor) -> Affine | None:
@@ -158,8 +182,8 @@ def _tensors(values: Sequence[object]) -> list[Tensor]:
     return [value for items in lists for value in items if isinstance(value, Tensor)]
 
 
-def _replaced(value: Any, old: Tensor, new: Tensor) -> Any:  # noqa: ANN401
-    """A nested structure of arguments with one tensor replaced."""
+def _replaced(value: Any, old: object, new: object) -> Any:  # noqa: ANN401
+    """A nested structure of arguments with one object replaced."""
     if isinstance(value, tuple | list):
         return type(value)(_replaced(item, old, new) for item in value)
     if isinstance(value, dict):

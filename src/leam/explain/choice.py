@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from leam.errors import LayerError, ModelError
 from leam.explain.affine import AffineTrace, version_of
 from leam.explain.blocks import ancestors, block_ends
 from leam.explain.grid import GridTrace, Mark, Value
+from leam.explain.identity import connections_only, shell
 from leam.explain.layers import (
     CONVOLUTIONS,
     INPUT,
@@ -45,7 +47,10 @@ class _Output:
     Attributes:
         module: The module's name.
         call: The number of the call.
-        value: What it is; of a container with a grid, the tensor that :func:`leam.explain.layers.grid_in` gives.
+        value: What it is; of a container with a grid, the tensor that :func:`leam.explain.layers.grid_in` gives. Of a
+            tensor, its :func:`leam.explain.identity.shell`.
+        number: The tensor's number in the trace of functions.
+        edge: Where the tensor is in the graph of gradients; None if it has none.
         version: How often it had been written to if it is a tensor.
         mark: What is known about the tensor at that time.
         at_input: Whether it is the input.
@@ -54,6 +59,8 @@ class _Output:
     module: str
     call: int
     value: object
+    number: int
+    edge: GradientEdge | None
     version: int
     mark: Mark | None
     at_input: bool
@@ -188,14 +195,13 @@ def _merged(module: nn.Module, layer: Layer, run: _Pass) -> Layer:
         return layer
     outputs = [output for output in run.outputs if not output.at_input]
     # A later module may overwrite a tensor and return it.
-    places = {(id(output.value), output.version): output for output in outputs}
+    places = {(output.number, output.version): output for output in outputs}
     (start,) = (o for o in outputs if (o.module, o.call) == (layer.module, layer.call))
-    assert isinstance(start.value, Tensor)  # noqa: S101  it has a grid
     place, affine = start, None
-    for step in run.functions.follow(start.value):
+    for step in run.functions.follow(start.number, start.version):
         affine = step.operation.after(affine)
         # Copies change nothing, and would only move the place into a container.
-        if affine.changes and (output := places.get((id(step.tensor), step.version))):
+        if affine.changes and (output := places.get((step.number, step.version))):
             place, affine = output, None
     changed = affine if affine and affine.changes else None
     return replace(layer, module=place.module, call=place.call, affine=changed)
@@ -210,15 +216,21 @@ def _run(
 ) -> _Pass:
     """Run a network once and trace it; with the first inputs of modules if wanted."""
     outputs: list[_Output] = []
+    entered: list[tuple[_Output, Tensor]] = []
     # The network gets a copy, since it may write into its input.
     given = inputs.detach().requires_grad_() * 1
     functions, grid = AffineTrace(given), GridTrace(given)
 
     def note(name: str, calls: Iterator[int], value: object, *, at_input: bool) -> None:
-        tensor = value if isinstance(value, Tensor) else None
-        version = 0 if tensor is None else version_of(tensor)
-        mark = None if tensor is None else grid.mark(tensor)
-        outputs.append(_Output(name, next(calls), value, version, mark, at_input))
+        if not isinstance(value, Tensor):
+            outputs.append(_Output(name, next(calls), value, -1, None, 0, None, at_input))
+            return
+        edge = get_gradient_edge(value) if value.requires_grad else None
+        number, version, mark = functions.number(value), version_of(value), grid.mark(value)
+        known = _Output(name, next(calls), shell(value), number, edge, version, mark, at_input)
+        outputs.append(known)
+        if at_input:
+            entered.append((known, value))
 
     def enter(name: str, calls: Iterator[int], _module: nn.Module, given: tuple[Any, ...]) -> None:
         note(name, calls, given[0] if given else None, at_input=True)
@@ -238,15 +250,12 @@ def _run(
                 hooks.enter_context(child.register_forward_pre_hook(hook))
             if name:
                 hooks.enter_context(child.register_forward_hook(partial(leave, name, count())))
-        with grid, functions:
+        with grid, functions, connections_only():
             found = embedding(module(given))
     # What was overwritten later cannot be recorded at a module's input.
-    kept = (o for o in outputs if not o.at_input or _unchanged(o))
+    unchanged = {id(known) for known, value in entered if version_of(value) == known.version}
+    kept = (o for o in outputs if not o.at_input or id(o) in unchanged)
     return _Pass(tuple(kept), found, functions, grid)
-
-
-def _unchanged(output: _Output) -> bool:
-    return isinstance(output.value, Tensor) and version_of(output.value) == output.version
 
 
 def _connected(run: _Pass, layers: Sequence[Layer], named: Mapping[str, _Output]) -> set[str]:
@@ -262,14 +271,13 @@ def _connected(run: _Pass, layers: Sequence[Layer], named: Mapping[str, _Output]
         assert isinstance(output.value, Tensor)  # noqa: S101  it has a grid
         if not output.value.requires_grad and output.mark and output.mark.value in reached:
             raise LayerError(f"layer {name}: has no gradient; {_without_gradients(run)}")
-    tensors = {name: o.value for name, o in values.items() if isinstance(o.value, Tensor)}
-    tensors = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
-    if not tensors or not run.embedding.requires_grad:
+    edges = {name: output.edge for name, output in values.items() if output.edge}
+    if not edges or not run.embedding.requires_grad:
         return set()
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-        run.embedding.sum(), list(tensors.values()), allow_unused=True
+        run.embedding.sum(), list(edges.values()), allow_unused=True
     )
-    return {name for name, gradient in zip(tensors, gradients, strict=True) if gradient is not None}
+    return {name for name, gradient in zip(edges, gradients, strict=True) if gradient is not None}
 
 
 def _without_gradients(run: _Pass) -> str:

@@ -13,6 +13,7 @@ from leam.explain.aggregates import AGGREGATES, distribution, distributions, ups
 from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
 from leam.explain.choice import layers_of
+from leam.explain.doubts import warn_of
 from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
@@ -166,6 +167,9 @@ class Explainer:
             InputError: The chips have values of another range, or the number of the target's references is not the
                 number of faces.
             LayerError: A layer took no part in this forward pass.
+
+        Warns:
+            LeamWarning: A face has no map, or different faces have one embedding; see :mod:`leam.explain.doubts`.
         """
         faces = self.recognizer.as_chips(chips, range=range, layout=layout)
         parts = [
@@ -177,7 +181,7 @@ class Explainer:
                 [torch.cat(maps) for maps in zip(*(part.maps for part in parts), strict=True)]
             )
             overall = distribution(self._join(layer_maps, self.recognizer.card.input_size))
-        return Maps(
+        maps = Maps(
             layers=self.layers,
             layer_maps=layer_maps,
             overall=overall.contiguous(),
@@ -186,6 +190,8 @@ class Explainer:
             empty=empty,
             backend=names.pop() if len(names) == 1 else "plain",
         )
+        warn_of(self.recognizer.name, faces, maps, target, self.weighting)
+        return maps
 
     def _portions(self, target: Target, count: int) -> list[tuple[slice, Target]]:
         """The faces that run at once, and their target."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from leam.devices import description
 from leam.errors import InputError, ModelError
+from leam.explain.doubts import way_out, why_empty
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.masks import critical_mask
 from leam.explain.methods import Method, PixelMethod, evidence, pair_target
@@ -308,7 +309,10 @@ class Explanation:
         ]
         if empty:
             count = len(self.maps.layers)
-            notes.append(f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}")
+            way = way_out(self.provenance.weighting)
+            notes.append(
+                f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}{way}"
+            )
         if self.reference and not self.critical.any():
             notes.append("nothing found that makes the faces alike")
         if self.difference and not self.difference.critical.any():
@@ -570,14 +574,8 @@ class _Work:
     ) -> Explanation:
         face, reference = self.faces[row], self.references[row]
         if maps.overall_empty.any() and (against is None or not against.any()):
-            raise ModelError(
-                f"{face.path or 'the face'}: "
-                + (
-                    "every layer's map is zero or not finite; nothing to explain"
-                    if maps.layers
-                    else f"{self.method.name} found no pixel that supports the score; it may not depend on the picture"
-                )
-            )
+            weighting = getattr(self.method, "weighting", None)
+            raise ModelError(f"{face.path or 'the face'}: {why_empty(maps, weighting)}")
         crop = self.method.recognizer.crop
         parsing = self.parser.parse(face, crop)
         evidence_of = Evidence.of(maps.overall[0], parsing, self.top)

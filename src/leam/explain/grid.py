@@ -20,6 +20,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from leam.explain.identity import Identities
+
 # Operations that keep every element and its value, and that at most arrange them anew.
 _KEEP = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "to"}
 _SHAPES = {"_reshape_alias", "_unsafe_view", "reshape", "unflatten", "view"}
@@ -128,16 +130,15 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rows = torch.arange(inputs.shape[2], dtype=torch.float64)
         columns = torch.arange(inputs.shape[3], dtype=torch.float64)
         places = Places(rows.view(1, 1, -1, 1), columns.view(1, 1, 1, -1))
-        self._marks = {id(inputs): Mark(Value(0), places)}
-        # The id of an object is unique only while the object lives.
-        self._alive: list[Tensor] = [inputs]
+        self._identities = Identities()
+        self._marks = {self._identities.of(inputs): Mark(Value(0), places)}
         self._count = 0
         self.sums: list[Value] = []
         self.without_gradients = ""
 
     def mark(self, tensor: Tensor) -> Mark | None:
         """What is known about a tensor now; None if it does not depend on the input."""
-        return self._marks.get(id(tensor))
+        return self._marks.get(self._identities.of(tensor))
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any operation of torch, and follow the places of what it reads."""
@@ -159,8 +160,7 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             places = call.each_gets(_NOWHERE)
         value = self._value(call, marks)
         for tensor, found in zip(made, places, strict=True):
-            self._marks[id(tensor)] = Mark(value, found)
-        self._alive.extend(made)
+            self._marks[self._identities.of(tensor)] = Mark(value, found)
         return result
 
     def _value(self, call: _Call, marks: Sequence[Mark]) -> Value:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from leam.devices import CPU, Precision, check_precision, full_float32, resolve
-from leam.errors import InputError, ModelError, WeightsError, first_line
+from leam.errors import InputError, ModelError, WeightsError, first_line, warn
 from leam.faces.alignment import Crop
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.card import Card, Similarity
@@ -335,13 +335,23 @@ class Recognizer:
             batch_size: Number of faces per forward pass; by default the recognizer's.
             range: As for :meth:`preprocess`.
             layout: As for :meth:`preprocess`.
+
+        Warns:
+            LeamWarning: An embedding is zero or not finite; it has no similarity.
         """
         usual = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
         size = batch_size or self.batch_size or usual
         faces = self.as_chips(chips, range=range, layout=layout)
         if not len(faces):
             return torch.empty(0, self.card.embedding_size or 0, device=self.device)
-        return self._embed(faces, size)
+        found = self._embed(faces, size)
+        unusable = int((~found.isfinite().all(dim=1) | ~found.any(dim=1)).sum())
+        if unusable:
+            warn(
+                f"{self.name}: {unusable} of {len(found)} embeddings are zero or not finite; check the card's mean and "
+                "std, and the weights"
+            )
+        return found
 
     def _embed(self, faces: Tensor, size: int) -> Tensor:
         with evaluating(self.module), torch.inference_mode():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from leam.explain.affine import version_of
 from leam.explain.backends._operations import ACTIVATION, AFFINE, kind
+from leam.explain.identity import Identities
 from leam.explain.layers import Layer
 
 Chain = dict[str, nn.Module]
@@ -25,12 +26,15 @@ convolution, then normalisations, then activations."""
 
 @dataclass
 class _Call:
-    """One call of a module that may be part of a chain; ``input`` is None where it is not a single tensor."""
+    """One call of a module that may be part of a chain; ``input`` and ``output`` are numbers of tensors.
+
+    They are None where there is not a single tensor.
+    """
 
     name: str
     module: nn.Module
-    input: Tensor | None
-    output: object = None
+    input: int | None
+    output: int | None = None
 
 
 class _Trace(TorchFunctionMode):
@@ -40,8 +44,7 @@ class _Trace(TorchFunctionMode):
         super().__init__()
         self.calls: list[_Call] = []
         self.reads: Counter[int] = Counter()
-        # The id of an object is unique only while the object lives.
-        self.alive: list[object] = []
+        self.number = Identities().of
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and count the tensors that it reads."""
@@ -53,20 +56,18 @@ class _Trace(TorchFunctionMode):
         if isinstance(result, Tensor | tuple | list | float):
             for tensor, version in inputs:
                 if result is not tensor or version_of(tensor) != version:
-                    self.reads[id(tensor)] += 1
-                    self.alive.append(tensor)
+                    self.reads[self.number(tensor)] += 1
         return result
 
     def before(self, name: str, module: nn.Module, inputs: tuple[object, ...]) -> object:
         """Record a call. The module runs on a copy, so that an in-place operation returns another tensor."""
         single = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
-        self.calls.append(_Call(name, module, single))
+        self.calls.append(_Call(name, module, None if single is None else self.number(single)))
         return None if single is None else (single.clone(),)
 
     def after(self, _module: nn.Module, _inputs: object, output: object) -> None:
         """Record the output of the last call."""
-        self.calls[-1].output = output
-        self.alive.append(output)
+        self.calls[-1].output = self.number(output) if isinstance(output, Tensor) else None
 
 
 def find_chains(
@@ -81,7 +82,7 @@ def find_chains(
     trace, returned = _traced(module, inputs)
     times = Counter(call.name for call in trace.calls)
     calls = [call for call in trace.calls if times[call.name] == 1 and call.input is not None]
-    readers = {id(call.input): call for call in calls}
+    readers = {call.input: call for call in calls}
     explained = {layer.module for layer in layers}
     chains: list[Chain] = []
     taken: set[str] = set()
@@ -109,7 +110,7 @@ def _ends(call: _Call, following: _Call, explained: Collection[str]) -> bool:
 
 
 def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, set[int]]:
-    """The trace of a forward pass, and the ids of the tensors that it returns."""
+    """The trace of a forward pass, and the numbers of the tensors that it returns."""
     trace = _Trace()
     with ExitStack() as hooks, torch.no_grad():
         for name, child in module.named_modules():
@@ -118,16 +119,17 @@ def _traced(module: nn.Module, inputs: Tensor) -> tuple[_Trace, set[int]]:
                 hooks.enter_context(child.register_forward_hook(trace.after))
         with trace:
             output = module(inputs.clone())
-    trace.alive.append(output)
-    return trace, {id(leaf) for leaf in tree_leaves(output)}
+    return trace, {trace.number(leaf) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)}
 
 
 def _next(
-    call: _Call, trace: _Trace, readers: dict[int, _Call], returned: Collection[int]
+    call: _Call, trace: _Trace, readers: Mapping[int | None, _Call], returned: Collection[int]
 ) -> _Call | None:
     """The call that continues a chain: it alone reads the output of this one, and its kind may follow."""
-    following = readers.get(id(call.output))
-    alone = id(call.output) not in returned and trace.reads[id(call.output)] == 1
+    if call.output is None:
+        return None
+    following = readers.get(call.output)
+    alone = call.output not in returned and trace.reads[call.output] == 1
     if not alone or not following or kind(following.module) < max(kind(call.module), AFFINE):
         return None
     # Limits in a row are limits, but a PReLU with another activation is not one activation.

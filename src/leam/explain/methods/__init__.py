@@ -18,6 +18,7 @@ from torch import Tensor
 from leam.errors import InputError, PluginError
 from leam.explain.aggregates import distribution
 from leam.explain.backends import AUTO, Chips
+from leam.explain.doubts import warn_of
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING, Maps
 from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.targets import (
@@ -117,7 +118,9 @@ class PixelMethod:
             embeddings = self.recognizer.embed(chips)
             scores = target(embeddings)
         none = torch.empty(0, len(maps), dtype=torch.bool, device=maps.device)
-        return Maps((), (), maps, embeddings, scores, none, backend=self.name)
+        found = Maps((), (), maps, embeddings, scores, none, backend=self.name)
+        warn_of(self.recognizer.name, self.recognizer.as_chips(chips), found, target, None)
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""What makes maps unusable, and why.
+
+One rule holds everywhere: an embedding that is not finite or is zero has no similarity and no map; a network that
+gives one embedding for faces that differ does not see them; a face whose maps are all empty has no explanation.
+Functions that return batches (:meth:`leam.Recognizer.embed`, :meth:`leam.Explainer.explain`) warn of these with
+:class:`leam.LeamWarning`; those that return explanations of single faces raise :class:`leam.errors.ModelError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from leam.errors import warn
+from leam.explain.targets import Target, self_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from leam.explain.explainer import Maps
+    from leam.explain.layers import Layer
+
+# The weightings whose products cancel over channels.
+_CANCELLING = ("signed", "magnitude")
+_OTHER = "absolute"
+_MOST_NAMED = 6
+_CHECK = "check the card's mean and std, and the weights"
+# Largest relative difference of embeddings that are the same.
+_SAME = 1e-6
+
+
+def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str | None) -> None:
+    """Warn of faces without a map, and of a network that does not see its input.
+
+    Args:
+        name: Of the recognizer.
+        chips: The faces, ``(B, h, w, 3)``.
+        maps: Their maps.
+        target: What was explained. Of other targets than ``self``, a face without a map is only flagged: nothing may
+            make it similar to another face.
+        weighting: The weighting; None for methods without one.
+    """
+    found, empty = maps.embeddings, maps.overall_empty
+    if found.numel() and bool((chips != chips[:1]).any()):
+        apart = (found - found[:1]).abs().max()
+        if bool(apart <= _SAME * found.abs().max()):
+            warn(f"{name}: different faces have one embedding; {_CHECK}")
+            return
+    if target is self_target and empty.any():
+        rows = empty.nonzero().flatten().tolist()
+        why = why_empty(maps.face(rows[0]), weighting)
+        warn(f"{name}: {len(rows)} of {len(empty)} faces have no map: {why}")
+
+
+def why_empty(maps: Maps, weighting: str | None) -> str:
+    """Why a face has no map, and the way out.
+
+    Args:
+        maps: Of one face.
+        weighting: As for :func:`warn_of`.
+    """
+    embedding = maps.embeddings
+    if embedding.numel() and not (torch.isfinite(embedding).all() and embedding.any()):
+        what = "zero" if torch.isfinite(embedding).all() else "not finite"
+        return f"its embedding is {what}; {_CHECK}"
+    if not maps.layers:
+        return "no pixel supports the score; it may not depend on the picture"
+    return (
+        f"every layer's map is zero or not finite ({named(maps.layers)})"
+        f"{way_out(weighting) or '; nothing to explain'}"
+    )
+
+
+def way_out(weighting: str | None) -> str:
+    """The other weighting to try if layers have no map; empty if products cannot cancel with this one."""
+    if weighting not in _CANCELLING:
+        return ""
+    return (
+        f"; if a layer normalisation follows, the products of the weighting {weighting} cancel: try another one, such "
+        f"as {_OTHER}"
+    )
+
+
+def named(layers: Sequence[Layer]) -> str:
+    """The names of layers, at most six."""
+    more = len(layers) - _MOST_NAMED
+    names = ", ".join(layer.name for layer in layers[:_MOST_NAMED])
+    return names + (f" and {more} more" if more > 0 else "")
