@@ -34,6 +34,9 @@ def detector_name(detector: str | None, aligned: str | None) -> str | None:
         InputError: Both are given, or there is no such template.
     """
     if aligned is None:
+        # A study's workers may run in another folder.
+        if detector and detector.lower().endswith(".onnx"):
+            return str(Path(detector).absolute())
         return detector
     if detector is not None:
         raise InputError(f"--detector {detector}: not used with --aligned; leave it out")

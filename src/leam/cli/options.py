@@ -129,7 +129,7 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         metavar="NAME",
-        help="Face detector: {leam.faces.detectors:DETECTORS}.",
+        help="Face detector: {leam.faces.detectors:DETECTORS}, or an ONNX file of YuNet or SCRFD.",
         show_default="{leam.faces.detectors:DEFAULT}",
         autocompletion=detector_names,
     ),

@@ -23,17 +23,17 @@ def test_decoding_by_hand():
     found[1][13] = 0.9
     found[4][13] = [1, 0.5, 2, 3]
     found[7][13] = [-1, 0, 1, 0, 0, 0, -0.5, 1, 0.5, 1]
-    seen = decode(found, side=64, scale=2.0)
-    np.testing.assert_allclose(seen.boxes, [[8, 4, 32, 32]])
+    seen = decode(found, side=64)
+    np.testing.assert_allclose(seen.boxes, [[16, 8, 64, 64]])
     np.testing.assert_allclose(seen.scores, [0.9], rtol=1e-6)
     points = np.array([[16, 16], [48, 16], [32, 16], [24, 32], [40, 32]])
-    np.testing.assert_allclose(seen.points, [(points + 0.5) / 2 - 0.5])
+    np.testing.assert_allclose(seen.points, [points])
 
 
 def test_the_unsure_is_left_out():
     found = outputs()
     found[0][5] = 0.49
-    assert len(decode(found, 64, 1.0).scores) == 0
+    assert len(decode(found, 64).scores) == 0
 
 
 def test_suppression_keeps_the_surest_of_overlapping_boxes():

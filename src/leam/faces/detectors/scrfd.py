@@ -10,21 +10,16 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from leam.errors import ModelError, WeightsError, first_line
-from leam.faces.detection import LandmarkPredictor, by_prominence, too_narrow
 from leam.faces.detectors import DETECTORS
-from leam.faces.face import Face
+from leam.faces.key_points import Detections, Floats, KeyPointDetector
 from leam.faces.reading import Picture
-
-Floats = NDArray[np.float64]
 
 FILE_VARIABLE = "LEAM_SCRFD"
 _IN_ASSETS = Path("detectors") / "scrfd_2.5g_bnkps.onnx"
@@ -34,30 +29,11 @@ _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 _MIN_SCORE = 0.5
 _MAX_IOU = 0.4
-# Where dlib's square boxes lie relative to SCRFD's: side in widths, centre below the centre in heights.
-# Medians over 251 pictures of LFW in which both detectors find one face.
-_DLIB_SIDE = 1.08
-_DLIB_DROP = 0.073
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The network's detections in one picture, the most certain first.
-
-    Attributes:
-        boxes: Left, top, right, bottom in pixels, ``(n, 4)``.
-        points: Eyes, nose tip, mouth corners in pixels, ``(n, 5, 2)``.
-        scores: In [0, 1], ``(n,)``.
-    """
-
-    boxes: Floats
-    points: Floats
-    scores: Floats
 
 
 @DETECTORS("scrfd")
-class ScrfdDetector:
-    """SCRFD for boxes and five points, dlib's shape predictors for the 68 landmarks.
+class ScrfdDetector(KeyPointDetector):
+    """SCRFD, on pictures scaled to 640 pixels.
 
     Args:
         path: The model file; by default the one that LEAM_SCRFD names, or
@@ -71,55 +47,28 @@ class ScrfdDetector:
     name = "scrfd"
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self._path = Path(path) if path else _default_path()
-        self._session = _session(self._path)
+        file = Path(path) if path else _default_path()
+        self._session = _session(file)
         self._input = self._session.get_inputs()[0].name
-        self._landmarks = LandmarkPredictor()
+        super().__init__(file, _SIDE)
 
-    def detect(self, picture: Picture) -> list[Face]:
-        """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
-        detections = self.find(picture)
-        faces = [
-            self._landmarks.face(
-                picture, _as_dlib(box), float(score), len(detections.scores), points
-            )
-            for box, points, score in zip(
-                detections.boxes, detections.points, detections.scores, strict=True
-            )
-        ]
-        return by_prominence(faces)
-
-    def find(self, picture: Picture) -> Detections:
-        """Boxes, points and scores of the faces of an RGB picture ``(H, W, 3)`` uint8.
-
-        Raises:
-            ModelError: The network cannot run, or its outputs are not those of SCRFD.
-        """
-        scale = _SIDE / max(picture.shape[:2])
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        if too_narrow(picture, scale):
-            return Detections(np.zeros((0, 4)), np.zeros((0, 5, 2)), np.zeros(0))
-        resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)
-        canvas = np.zeros((_SIDE, _SIDE, 3), dtype=np.float32)
-        canvas[: resized.shape[0], : resized.shape[1]] = resized[:_SIDE, :_SIDE]
-        inputs = ((canvas - 127.5) / 128).transpose(2, 0, 1)[None]
+    def _find(self, canvas: Picture) -> Detections:
+        inputs = ((canvas.astype(np.float32) - 127.5) / 128).transpose(2, 0, 1)[None]
         try:
-            outputs = self._session.run(None, {self._input: inputs})
-            return decode(outputs, _SIDE, scale)
+            return decode(self._session.run(None, {self._input: inputs}), _SIDE)
         except Exception as error:  # noqa: BLE001  the file may be any other network
             raise ModelError(
                 f"scrfd: {self._path} is not an SCRFD model that can run ({first_line(error)})"
             ) from None
 
 
-def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> Detections:
+def decode(outputs: Sequence[NDArray[np.float32]], side: int) -> Detections:
     """The faces in the network's nine outputs, after non-maximum suppression.
 
     Args:
         outputs: For strides 8, 16 and 32 the scores ``(n, 1)``; then the distances from the anchor to left, top,
             right, bottom ``(n, 4)``; then the offsets of five points ``(n, 10)``; all in strides.
         side: Height and width of the network's input, in pixels.
-        scale: Input pixels per pixel of the picture.
     """
     boxes, points, scores = [], [], []
     for level, stride in enumerate(_STRIDES):
@@ -133,10 +82,7 @@ def decode(outputs: Sequence[NDArray[np.float32]], side: int, scale: float) -> D
         boxes.append(np.hstack([near, far]))
         points.append(anchors[:, None] + offset[kept].reshape(-1, 5, 2) * stride)
         scores.append(score[kept, 0])
-    # After scaling, the pixel centres of input and picture are half a pixel apart.
-    all_boxes = np.concatenate(boxes) / scale
-    all_points = (np.concatenate(points) + 0.5) / scale - 0.5
-    all_scores = np.concatenate(scores)
+    all_boxes, all_points, all_scores = map(np.concatenate, (boxes, points, scores))
     chosen = suppress(all_boxes, all_scores)
     return Detections(all_boxes[chosen], all_points[chosen], all_scores[chosen])
 
@@ -168,14 +114,6 @@ def _anchors(side: int, stride: int) -> Floats:
     rows, columns = np.mgrid[: side // stride, : side // stride]
     centres = np.stack([columns, rows], axis=-1).reshape(-1, 2) * stride
     return np.repeat(centres, _ANCHORS, axis=0).astype(float)
-
-
-def _as_dlib(box: Floats) -> tuple[float, float, float, float]:
-    """The square that dlib's detector would give, which its shape predictors were trained on."""
-    left, top, right, bottom = (float(value) for value in box)
-    half = (right - left) * _DLIB_SIDE / 2
-    x, y = (left + right) / 2, (top + bottom) / 2 + (bottom - top) * _DLIB_DROP
-    return x - half, y - half, x + half, y + half
 
 
 def _default_path() -> Path:
