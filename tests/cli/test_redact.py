@@ -25,6 +25,7 @@ def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
     ]
     assert "exists; choose another --out" in complaint(leam("redact", "run"))
     result = leam("redact", "run", "--in-place", "--json")
+    assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == {"folder": "run", "report": "run/report.html"}
     assert "Hopper" not in (run / "run.json").read_text()
     assert leam("report", "run").returncode == 0

@@ -255,6 +255,7 @@ def redact_in_place(folder: RunFolder, progress: Progress = silent) -> None:
                 target = path / file.relative_to(beside.path)
                 private_folder(target.parent)
                 file.replace(target)
+            folder.forget()
     finally:
         shutil.rmtree(beside.path, ignore_errors=True)
 

@@ -102,7 +102,7 @@ class RunFolder:
             StudyError: The folder holds a study with another plan, or whose pictures have changed.
         """
         self._clear_parts()
-        self._forget()
+        self.forget()
         if (self.path / _PLAN).is_file():
             if restart:
                 self.clear()
@@ -119,7 +119,7 @@ class RunFolder:
                 # The plan stays as it is, also if other files have come into the folder of faces: shards name its hash.
                 return
         self.write_text(_PLAN, plan.model_dump_json(indent=1))
-        self._forget()
+        self.forget()
 
     def plan(self) -> Plan:
         """The plan of the study in this folder.
@@ -333,7 +333,7 @@ class RunFolder:
             for one in pictures
         }
         self.write_text(_LOST, json.dumps({**added, **self._lost}, indent=1) + "\n")
-        self._forget()
+        self.forget()
 
     @cached_property
     def _lost(self) -> dict[int, dict[str, str | int | None]]:
@@ -345,7 +345,7 @@ class RunFolder:
         except (OSError, ValueError, AttributeError):
             raise StudyError(f"{self.path / _LOST}: damaged; restore it from a copy") from None
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Read anew what is kept in memory of the plan and of lost pictures."""
         for name in ("_plan_digest", "_lost"):
             vars(self).pop(name, None)
