@@ -67,7 +67,7 @@ def why_empty(maps: Maps, weighting: str | None) -> str:
         what = "zero" if torch.isfinite(embedding).all() else "not finite"
         return f"its embedding is {what}; {_CHECK}"
     if not maps.layers:
-        return "no pixel supports the score; it may not depend on the picture"
+        return f"{maps.backend} found no pixel that supports the score; it may not depend on the picture"
     return (
         f"every layer's map is zero or not finite ({named(maps.layers)})"
         f"{way_out(weighting) or '; nothing to explain'}"
