@@ -45,7 +45,7 @@ class _Models(LazyGroup):
         "layers": Entry("leam.cli.models:layers", "List the layers that can be explained."),
         "check": Entry("leam.cli.models:check", "Test a recognizer before you trust it."),
     }
-    common = frozenset({"_quiet", "_verbose", "_debug"})
+    common = frozenset({"_quiet", "_verbose", "_debug", "_allow_local"})
 
 
 models_app = typer.Typer(
