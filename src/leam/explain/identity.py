@@ -1,0 +1,49 @@
+"""Tell the tensors of a forward pass apart without keeping them: a trace that kept all would take all memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import torch
+from torch import Tensor
+
+
+class Identities:
+    """Numbers tensors. Unlike an ``id``, a number is not given again when its tensor is gone."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._numbers = count()
+
+    def of(self, tensor: Tensor) -> int:
+        """The number of a tensor."""
+        known = self._known.get(id(tensor))
+        if known is None or known[0]() is not tensor:
+            known = self._known[id(tensor)] = (weakref.ref(tensor), next(self._numbers))
+        return known[1]
+
+
+def shell(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, type and ``requires_grad`` on the meta device, without values."""
+    found = torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=torch.device("meta")
+    )
+    return found.requires_grad_() if tensor.requires_grad else found
+
+
+@contextmanager
+def connections_only() -> Iterator[None]:
+    """Keep no values for the backward pass: gradients are then wrong, but exist where right ones would."""
+
+    def pack(tensor: Tensor) -> tuple[torch.Size, torch.dtype, torch.device]:
+        return tensor.shape, tensor.dtype, tensor.device
+
+    def unpack(kept: tuple[torch.Size, torch.dtype, torch.device]) -> Tensor:
+        shape, dtype, device = kept
+        return torch.ones(shape, dtype=dtype, device=device)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield
