@@ -51,12 +51,13 @@ def build(card: Card, path: Path) -> nn.Module:
     one = faces[:1].permute(0, 2, 3, 1) if channels_last else faces[:1]
     with torch.no_grad():
         budget = measured(card.name, constants, {source: one}, nodes, targets)
-        unknown = Budget(constants.values(), dry=False) if budget is None else None
-        importer = Importer(card.name, constants, {source: one}, unknown)
+        running = None if budget else Budget(constants.values(), dry=False)
+        importer = Importer(card.name, constants, {source: one}, running)
         importer.add(nodes, targets)
         target = _choose(card, targets, importer.values)
         graph = importer.graph(source, target, channels_last=channels_last)
         graph.eval()
+        graph.face_bytes = (budget or running).total  # type: ignore[union-attr]
         _free_batch(card, graph, faces)
         _check_batch(card, graph, faces)
     return graph

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from leam.recognizers.onnx.operators.declaration import Operator
+
+# A gradient keeps at most so many bytes of values, if many steps in a row are not explained.
+_MOST_KEPT = 256 << 20
+_LONG = 200
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,11 @@ class Graph(nn.Module):
 
     Each node is a submodule under its own name, without the leading slash and with underscores for dots, which torch
     reserves for nesting: ``/stem/stem.0/Conv`` is the layer ``stem/stem_0/Conv``.
+
+    Attributes:
+        steps: The nodes in order.
+        target: The name of the value that is returned.
+        face_bytes: Bytes of all values of one face together, which a gradient keeps; 0 if unknown.
     """
 
     def __init__(self, source: str, target: str, *, channels_last: bool) -> None:
@@ -104,16 +117,46 @@ class Graph(nn.Module):
         self._channels_last = channels_last
         self._constants: dict[str, str] = {}
         self._integers: dict[str, Tensor] = {}
+        self.face_bytes = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings ``(B, D)`` of ``(B, 3, h, w)``."""
         values: dict[str, Tensor] = self.start(x)
-        for step in self.steps:
-            values.update(self.run(step, values, x.device))
-            for name in step.spent:
-                del values[name]
+        large = torch.is_grad_enabled() and len(x) * self.face_bytes > _MOST_KEPT
+        for steps in self._stretches() if large else [self.steps]:
+            if large and len(steps) > 1:
+                # The values inside are computed again in the backward pass, instead of being kept for it.
+                values = checkpoint(
+                    self._through, steps, values, x.device, use_reentrant=False, preserve_rng_state=False
+                )  # fmt: skip
+            else:
+                values = self._through(steps, values, x.device)
         # A graph that was written for one face may have dropped the batch axis.
         return values[self.target].reshape(len(x), -1)
+
+    def _through(
+        self, steps: Iterable[Node], values: Mapping[str, Tensor], device: torch.device
+    ) -> dict[str, Tensor]:
+        """The values after steps that a later step reads."""
+        alive = dict(values)
+        for step in steps:
+            alive.update(self.run(step, alive, device))
+            for name in step.spent:
+                del alive[name]
+        return alive
+
+    def _stretches(self) -> Iterator[list[Node]]:
+        """The steps in order; many without hooks in a row in stretches of similar length, and the others alone."""
+        for bare, group in groupby(self.steps, self._is_bare):
+            steps = list(group)
+            size = math.isqrt(len(steps)) if bare and len(steps) >= _LONG else 1
+            for start in range(0, len(steps), size):
+                yield steps[start : start + size]
+
+    def _is_bare(self, step: Node) -> bool:
+        """Whether nobody sees the calls of a step's module, so that it may be called twice."""
+        state = vars(self._modules[step.name])
+        return not any(map(state.get, _HOOKS)) and "forward" not in state
 
     def start(self, x: Tensor) -> dict[str, Tensor]:
         """The values before the first step."""
@@ -122,7 +165,8 @@ class Graph(nn.Module):
     def run(self, step: Node, values: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
         """The outputs of a step, by name."""
         inputs = [self.value(name, values) if name else None for name in step.inputs]
-        outputs = self.get_submodule(step.name)(*inputs)
+        # Layer names have no dots, as get_submodule expects, which is slow.
+        outputs = self._modules[step.name](*inputs)  # type: ignore[misc]
         if isinstance(outputs, Tensor):
             outputs = (outputs,)
         # Values computed from shapes are on the CPU; only integers, which are shapes and indices, stay there.
