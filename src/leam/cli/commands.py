@@ -134,6 +134,11 @@ def fill(text: str) -> str:
     """Replace each ``{module:NAME}`` by that module's value: a string, or the names in a collection."""
 
     def value(match: re.Match[str]) -> str:
+        # Importing some of the modules would import torch.
+        from leam.cli.sources import stated
+
+        if (text := stated(match[1], match[2])) is not None:
+            return text
         found = getattr(import_module(match[1]), match[2])
         return found if isinstance(found, str) else ", ".join(found)
 
