@@ -186,6 +186,14 @@ def has_ended(process: int) -> bool:
         return True
 
 
+def is_in(process: Path, folder: Path) -> bool:
+    """Whether a process, named by its folder in ``/proc``, works in a folder or below it."""
+    try:
+        return (process / "cwd").readlink().is_relative_to(folder)
+    except OSError:
+        return False
+
+
 def phase_of(run: Path) -> str:
     """The phase that a study has reached."""
     return next((phase for phase, place in PHASES.items() if (run / place).exists()), "start")
@@ -276,11 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ThreadPoolExecutor(len(KINDS)) as threads:
             kinds = dict(zip([kind.name for kind in KINDS], threads.map(one, KINDS), strict=True))
         time.sleep(5)
-        left = [
-            entry.name
-            for entry in Path("/proc").glob("[0-9]*")
-            if (link := entry / "cwd").exists() and str(link.resolve()).startswith(str(folder))
-        ]
+        left = [entry.name for entry in Path("/proc").glob("[0-9]*") if is_in(entry, folder)]
     faults = any(one["faults"] for one in kinds.values()) or bool(left)
     record = {
         "people": options.people,
