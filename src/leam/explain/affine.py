@@ -17,6 +17,9 @@ from leam.explain.identity import Identities
 _FAR = 1024.0
 _TOLERANCE = 1e-4
 
+# Functions that write nothing and whose result, if it is no tensor, has no values of one: attributes among them.
+_QUERIES = {"__get__", "dim", "is_floating_point", "is_inference", "numel", "size", "stride"}
+
 _Given = tuple[Tensor, int]
 """A tensor that is given to a function, and its version."""
 
@@ -92,6 +95,10 @@ class AffineTrace(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
         """Run any function of torch, and record the tensors that it reads."""
         kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _QUERIES and not isinstance(
+            known := func(*args, **kwargs), Tensor
+        ):
+            return known
         given = [(tensor, version_of(tensor)) for tensor in _tensors([*args, *kwargs.values()])]
         result = func(*args, **kwargs)
         # An assignment to a part of a tensor returns nothing.

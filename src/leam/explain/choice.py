@@ -19,7 +19,7 @@ from leam.errors import LayerError, ModelError
 from leam.explain.affine import AffineTrace, version_of
 from leam.explain.blocks import ancestors, block_ends
 from leam.explain.grid import GridTrace, Mark, Value
-from leam.explain.identity import connections_only, shell
+from leam.explain.identity import connections_only, own_pages, shell
 from leam.explain.layers import (
     CONVOLUTIONS,
     INPUT,
@@ -250,7 +250,7 @@ def _run(
                 hooks.enter_context(child.register_forward_pre_hook(hook))
             if name:
                 hooks.enter_context(child.register_forward_hook(partial(leave, name, count())))
-        with grid, functions, connections_only():
+        with own_pages(module), grid, functions, connections_only():
             found = embedding(module(given))
     # What was overwritten later cannot be recorded at a module's input.
     unchanged = {id(known) for known, value in entered if version_of(value) == known.version}

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from leam.explain.identity import Identities
+from leam.explain.identity import Identities, tensors_in
 
 # Operations that keep every element and its value, and that at most arrange them anew.
 _KEEP = {"alias", "clone", "contiguous", "detach", "lift_fresh", "_to_copy", "to"}
@@ -144,11 +144,11 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run any operation of torch, and follow the places of what it reads."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        given = tensors_in((args, kwargs))
         marks = [mark for tensor in given if (mark := self.mark(tensor))]
-        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if not marks:
             return result
+        made = tensors_in(result)
         if not torch.is_grad_enabled():
             inference = torch.is_inference_mode_enabled()
             self.without_gradients = "torch.inference_mode" if inference else "torch.no_grad"
