@@ -195,7 +195,9 @@ class Explainer:
 
     def _portions(self, target: Target, count: int) -> list[tuple[slice, Target]]:
         """The faces that run at once, and their target."""
-        size = self.recognizer.batch_size or portion(self.layers, count, self.recognizer.device)
+        usual = portion(self.layers, count, self.recognizer.device)
+        fitting = self.recognizer.within_memory(usual, gradients=True)
+        size = self.recognizer.batch_size or fitting
         if not isinstance(target, RowTarget) or size >= count:
             return [(slice(None), target)]
         rows = [slice(start, start + size) for start in range(0, count, size)]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from leam.devices import CPU, Precision, check_precision, full_float32, resolve
 from leam.errors import InputError, ModelError, WeightsError, first_line, warn
 from leam.faces.alignment import Crop
+from leam.limits import memory_limit
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.card import Card, Similarity
 from leam.recognizers.chips import Chips, Layout, Range, as_chips
@@ -340,7 +341,7 @@ class Recognizer:
             LeamWarning: An embedding is zero or not finite; it has no similarity.
         """
         usual = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
-        size = batch_size or self.batch_size or usual
+        size = batch_size or self.batch_size or self.within_memory(usual)
         faces = self.as_chips(chips, range=range, layout=layout)
         if not len(faces):
             return torch.empty(0, self.card.embedding_size or 0, device=self.device)
@@ -352,6 +353,21 @@ class Recognizer:
                 "std, and the weights"
             )
         return found
+
+    def within_memory(self, count: int, *, gradients: bool = False) -> int:
+        """How many of some faces may run at once on a processor, by what an imported graph says that a face takes.
+
+        Args:
+            count: The number of faces.
+            gradients: Whether all values are kept for gradients.
+
+        Returns:
+            At least 1 and at most ``count``.
+        """
+        face = getattr(self.module, "face_bytes" if gradients else "peak_bytes", 0)
+        if self.device.type != "cpu" or not isinstance(face, int) or face < 1:
+            return count
+        return max(1, min(count, memory_limit() // face))
 
     def _embed(self, faces: Tensor, size: int) -> Tensor:
         with evaluating(self.module), torch.inference_mode():

@@ -255,7 +255,12 @@ def test_the_limit_can_be_raised(load, monkeypatch):
     with pytest.raises(ModelError, match="of memory; the limit is 10 MB"):
         load(nodes, computes=True)
     monkeypatch.setenv(VARIABLE, "100MB")
-    assert load(nodes, computes=True).module.face_bytes > 10**7
+    recognizer = load(nodes, computes=True)
+    # The picture, the last Concat, of 6 MB, and the one that it reads.
+    assert recognizer.module.peak_bytes == 3 * SIDE**2 * 4 * (2**11 + 2**10 + 1)
+    assert recognizer.within_memory(64) == 100_000_000 // recognizer.module.peak_bytes
+    monkeypatch.setenv(VARIABLE, "10MB")
+    assert recognizer.within_memory(64, gradients=True) == 1
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def build(card: Card, path: Path) -> nn.Module:
         target = _choose(card, targets, importer.values)
         graph = importer.graph(source, target, channels_last=channels_last)
         graph.eval()
-        graph.face_bytes = (budget or running).total  # type: ignore[union-attr]
+        if found := budget or running:
+            graph.face_bytes, graph.peak_bytes = found.total, found.peak
         _free_batch(card, graph, faces)
         _check_batch(card, graph, faces)
     return graph

@@ -108,6 +108,7 @@ class Graph(nn.Module):
         steps: The nodes in order.
         target: The name of the value that is returned.
         face_bytes: Bytes of all values of one face together, which a gradient keeps; 0 if unknown.
+        peak_bytes: The most bytes that values of one face occupy at one time; 0 if unknown.
     """
 
     def __init__(self, source: str, target: str, *, channels_last: bool) -> None:
@@ -117,7 +118,7 @@ class Graph(nn.Module):
         self._channels_last = channels_last
         self._constants: dict[str, str] = {}
         self._integers: dict[str, Tensor] = {}
-        self.face_bytes = 0
+        self.face_bytes = self.peak_bytes = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings ``(B, D)`` of ``(B, 3, h, w)``."""
