@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hostile import FUZZ, damaged, endures
 from leam.errors import WeightsError
+from leam.limits import VARIABLE
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 
@@ -47,6 +48,11 @@ def tiny_graph() -> onnx.ModelProto:
 MODEL = tiny_graph()
 WHOLE = MODEL.SerializeToString()
 CARD = Card(name="tiny", architecture="onnx", file="tiny.onnx", input_size=(SIDE, SIDE))
+
+
+@pytest.fixture(autouse=True)
+def limit(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "1GB")
 
 
 def use(folder, data: bytes) -> None:
@@ -111,6 +117,91 @@ def test_wild_attributes_and_shapes(tmp_path_factory, data):
             sizes = data.draw(st.lists(NUMBERS, max_size=4))
             wild = numpy_helper.from_array(np.array(sizes, dtype=np.int64), "shape")
             model.graph.initializer[-1].CopyFrom(wild)
+    use(tmp_path_factory.getbasetemp(), model.SerializeToString())
+
+
+GROWING = [
+    "Tile",
+    "Pad",
+    "Expand",
+    "Reshape",
+    "ConstantOfShape",
+    "Range",
+    "OneHot",
+    "Gather",
+    "Resize",
+    "Slice",
+]
+COMBINING = [
+    "Concat",
+    "Add",
+    "MatMul",
+    "Mul",
+    "Div",
+    "Mod",
+    "Pow",
+    "Gather",
+    "Max",
+    "Einsum",
+    "CumSum",
+]
+ALONE = [
+    "Cos",
+    "Neg",
+    "Transpose",
+    "Flatten",
+    "Shape",
+    "Size",
+    "ReduceSum",
+    "Softmax",
+    "Identity",
+    "Relu",
+]
+WINDOWS = ["MaxPool", "AveragePool", "Conv", "ConvTranspose", "LpPool"]
+SIZES = st.sampled_from([-(1 << 31), -1, 0, 1, 2, 3, 50, 1000, 1 << 20, 1 << 31, 1 << 62])
+
+
+@FUZZ
+@given(data=st.data())
+def test_graphs_that_grow(tmp_path_factory, data):
+    """Random chains of operators that make values larger, by sizes from the file, on few bytes of input."""
+    names, stored, nodes = (
+        ["x", "w"],
+        [numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w")],
+        [],
+    )
+    for number in range(data.draw(st.integers(1, 12))):
+        operator = data.draw(st.sampled_from(GROWING + COMBINING + ALONE + WINDOWS))
+        inputs, attributes = [data.draw(st.sampled_from(names))], {}
+        if operator in GROWING:
+            sizes = data.draw(st.lists(SIZES, max_size=8))
+            kind = np.float32 if operator == "Resize" else np.int64
+            stored.append(numpy_helper.from_array(np.array(sizes, dtype=kind), f"s{number}"))
+            inputs = [f"s{number}"] if operator == "ConstantOfShape" else [*inputs, f"s{number}"]
+            inputs += inputs[-1:] * {"Range": 1, "OneHot": 1, "Resize": 0, "Slice": 2}.get(
+                operator, 0
+            )
+        elif operator in COMBINING:
+            inputs += [
+                data.draw(st.sampled_from(names)) for _ in range(data.draw(st.integers(1, 3)))
+            ]
+            attributes = {"Concat": {"axis": data.draw(st.integers(0, 3))}}.get(operator, {})
+            if operator == "Einsum":
+                attributes = {
+                    "equation": ",".join("abcdefgh"[n : n + 4] for n in range(len(inputs)))
+                }
+        elif operator in WINDOWS:
+            inputs += ["w"] if operator.startswith("Conv") else []
+            for name, count in (("kernel_shape", 2), ("pads", 4), ("strides", 2)):
+                if data.draw(st.booleans()) or name == "kernel_shape":
+                    attributes[name] = [data.draw(SIZES) for _ in range(count)]
+        nodes.append(helper.make_node(operator, inputs, [f"v{number}"], **attributes))
+        names.append(f"v{number}")
+    nodes.append(helper.make_node("Flatten", [names[-1]], ["y"]))
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    target = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])
+    graph = helper.make_graph(nodes, "growing", [source], [target], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
     use(tmp_path_factory.getbasetemp(), model.SerializeToString())
 
 
