@@ -16,7 +16,8 @@ from leam.limits import VARIABLE
 from leam.recognizers.card import Card
 from leam.recognizers.catalogue import load_recognizer
 
-pytestmark = pytest.mark.slow
+# Zero embeddings of nonsense are warned of, rightly.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::leam.errors.LeamWarning")]
 
 SIDE = 12
 
