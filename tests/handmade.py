@@ -431,6 +431,7 @@ def detections(count: int) -> Detections:
         score=np.ones(count),
         detector=np.array(["dlib"] * count),
         found=np.ones(count, dtype=np.int64),
+        turned=np.zeros(count, dtype=np.int64),
         landmarks=np.zeros((count, 68, 2)),
         five_points=np.stack([_FIVE] * count),
         corner_points=np.zeros((count, 5, 2)),

@@ -30,6 +30,7 @@ def detections(count: int, reasons: Sequence[str] | None = None, points: float =
         score=np.ones(count),
         detector=np.array(["dlib"] * count),
         found=np.arange(count),
+        turned=np.zeros(count, dtype=np.int64),
         landmarks=landmarks,
         five_points=np.stack([five] * count),
         corner_points=np.stack([five] * count),

@@ -145,11 +145,14 @@ def test_options_reach_the_settings(leam, settings, monkeypatch, tmp_path, faces
     options = (
         "--layers stages,conv --weighting signed --aggregate last --top 0.1 --fill mean --seed 4"
     )
-    leam("study", "faces", "--out", "run", *options.split(), "--backend", "plain")
+    leam(
+        "study", "faces", "--out", "run", *options.split(), "--backend", "plain", "--rotate", "auto"
+    )
     leam("study", "faces", "--out", "run", "--backend", "auto")
     (one, two) = settings
     assert (one.layers, one.weighting, one.aggregate) == (("stages", "conv"), "signed", "last")
     assert (one.top, one.fill, one.seed, one.backend) == (0.1, "mean", 4, "plain")
+    assert (one.rotate, two.rotate) == ("auto", "none")
     assert two == settings_of("quick")
 
 

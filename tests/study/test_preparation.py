@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 import shards
 from leam.errors import StudyError
-from leam.study.preparation import usable_images
+from leam.faces.detection import RotatingDetector
+from leam.faces.reading import hash_picture, read_picture
+from leam.study.plan import PlannedImage
+from leam.study.preparation import detect_faces, usable_images
 from leam.study.store import RunFolder
 from planned import planned
 
@@ -53,3 +60,22 @@ def test_a_study_that_is_not_finished(plan, folder, stage):
     folder.shard(stage, 3).unlink()
     with pytest.raises(StudyError, match="not finished; run it again"):
         usable_images(plan, folder)
+
+
+def test_a_turned_picture_is_read_upright_again(tmp_path, portrait, detector):
+    upright = read_picture(portrait)
+    pictures = {"upright.png": upright, "turned.png": np.rot90(upright, -1)}
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / name)
+    images = [
+        PlannedImage(name, "ann", str(tmp_path / name), hash_picture(tmp_path / name))
+        for name in pictures
+    ]
+    found = detect_faces(images, RotatingDetector(detector))
+    assert found.reason.tolist() == ["", ""]
+    assert found.turned.tolist() == [0, 90]
+    assert found.note.tolist() == ["", "turned by 90 degrees"]
+    np.testing.assert_allclose(found.landmarks[1], found.landmarks[0])
+    face = found.face(images[1], 1)
+    assert (face.picture == upright).all()
+    assert (face.turned, face.source.path) == (90, Path(images[1].path))

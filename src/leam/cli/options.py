@@ -37,6 +37,11 @@ def face_names() -> list[str]:
     return ["main", "largest", "all"]
 
 
+def rotations() -> list[str]:
+    """Choices of how pictures are turned, for shell completion."""
+    return ["none", "auto"]
+
+
 def template_names() -> list[str]:
     """Names of the templates of aligned faces."""
     from leam.faces.detectors import aligned_templates
@@ -144,6 +149,16 @@ AlignedOption = Annotated[
         "or dlib (150x150) names the template.",
         show_default="detect faces",
         autocompletion=template_names,
+    ),
+]
+RotateOption = Annotated[
+    str,
+    typer.Option(
+        "--rotate",
+        metavar="HOW",
+        help="auto: also turn a picture by 90, 180 and 270 degrees unless it shows a face with certain landmarks. The "
+        "maps are of the turned picture. none: do not.",
+        autocompletion=rotations,
     ),
 ]
 ParserOption = Annotated[

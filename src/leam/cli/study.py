@@ -16,6 +16,8 @@ import typer
 from leam.cli.console import note, progress, say, show_json
 from leam.cli.failures import interruptible
 from leam.cli.inputs import (
+    check_faces,
+    check_names,
     choose_device,
     detector_name,
     find_detector,
@@ -43,6 +45,7 @@ from leam.cli.options import (
     OutOption,
     ParserOption,
     PrecisionOption,
+    RotateOption,
     TrustOption,
     backend_names,
     method_names,
@@ -204,6 +207,7 @@ def study(
     ] = None,
     detector: DetectorOption = None,
     aligned: AlignedOption = None,
+    rotate: RotateOption = "none",
     backend: Annotated[
         str, typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names)
     ] = "auto",
@@ -281,6 +285,7 @@ def study(
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
     _check_keep(keep)
+    check_faces("main", rotate)
     settings = settings_of(
         preset,
         subset=panel if subset is None else subset,
@@ -295,9 +300,11 @@ def study(
         parser=parser,
         second_parser=second_parser,
         detector=detector_name(detector, aligned),
+        rotate=None if rotate == "none" else rotate,
         backend=None if backend == "auto" else backend,
         seed=seed,
     )
+    check_names(settings)
     if print_settings:
         from leam.study.presets import preset_lines
 

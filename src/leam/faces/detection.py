@@ -10,7 +10,7 @@ import dlib
 import numpy as np
 
 from leam.errors import FaceError, WeightsError
-from leam.faces.face import Box, Face, Points, five_points_of
+from leam.faces.face import Box, Face, Points, five_points_of, turn
 from leam.faces.reading import Picture, read_picture_file
 from leam.files import packaged_file
 
@@ -155,9 +155,8 @@ class RotatingDetector:
             return upright
         found = [upright] if upright else []
         for quarters in (1, 2, 3):
-            turned = np.ascontiguousarray(np.rot90(picture, quarters))
-            if faces := self._detector.detect(turned):
-                found.append([replace(face, turned=90 * quarters) for face in faces])
+            faces = self._detector.detect(turn(picture, 90 * quarters))
+            found += [[replace(face, turned=90 * quarters) for face in faces]] if faces else []
         return min(found, key=lambda faces: landmark_disagreement(faces[0]), default=[])
 
 

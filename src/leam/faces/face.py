@@ -59,16 +59,26 @@ class Face:
         corner_points: Points,
         found: int = 1,
         detector: str | None = None,
+        turned: int = 0,
         member: str = "",
     ) -> Face:
-        """A face that was found before; its picture is read from the file, or its member, again.
+        """A face that was found before; its picture is read from the file, or its member, and turned again.
 
         Raises:
             ImageError: The file cannot be read.
         """
         picture, file = read_picture_file(path, member)
         return cls(
-            picture, box, score, landmarks, five_points, corner_points, found, file, detector
+            picture=turn(picture, turned),
+            box=box,
+            score=score,
+            landmarks=landmarks,
+            five_points=five_points,
+            corner_points=corner_points,
+            found=found,
+            file=file,
+            detector=detector,
+            turned=turned,
         )
 
     @property
@@ -86,7 +96,7 @@ class Face:
 
     def _as_read(self) -> Picture:
         """The picture as it was before it was turned."""
-        return np.rot90(self.picture, -self.turned // 90) if self.turned else self.picture
+        return turn(self.picture, -self.turned)
 
     @property
     def sha256(self) -> str:
@@ -94,6 +104,11 @@ class Face:
         if source := self.source:
             return source.sha256
         return hashlib.sha256(np.ascontiguousarray(self.picture).data).hexdigest()
+
+
+def turn(picture: Picture, degrees: int) -> Picture:
+    """A picture ``(H, W, 3)`` turned counter-clockwise by a multiple of 90 degrees."""
+    return np.ascontiguousarray(np.rot90(picture, degrees // 90)) if degrees else picture
 
 
 def five_points_of(landmarks: Points) -> Points:

@@ -101,7 +101,9 @@ class Settings(BaseModel):
     second_parser: str | None = None
     """Second parser, whose region shares are reported beside those of the first."""
     detector: str = "dlib"
-    """Face detector."""
+    """Face detector, or the path of an ONNX file of YuNet or SCRFD."""
+    rotate: Literal["none", "auto"] = "none"
+    """auto: pictures without a face with certain landmarks are also turned by 90, 180 and 270 degrees."""
     seed: int = Field(default=0, ge=0)
     """Random seed."""
 

@@ -47,7 +47,10 @@ class Detections(Shard):
     ]
     note: Annotated[
         NDArray[np.str_],
-        axes("face", doc="How values were changed that are not 8-bit RGB; empty if they were not."),
+        axes(
+            "face",
+            doc="How the picture was changed: values that are not 8-bit RGB, and turns; empty if it was not.",
+        ),
     ]
     score: Annotated[
         NDArray[np.float64],
@@ -57,6 +60,12 @@ class Detections(Shard):
         NDArray[np.str_], axes("face", doc="The detector that found the face; empty without one.")
     ]
     found: Annotated[NDArray[np.int64], axes("face", doc="Number of faces in the picture.")]
+    turned: Annotated[
+        NDArray[np.int64],
+        axes(
+            "face", doc="Degrees by which the picture was turned counter-clockwise after reading."
+        ),
+    ]
     landmarks: Annotated[
         NDArray[np.float64],
         axes(
@@ -88,6 +97,7 @@ class Detections(Shard):
             score=float(self.score[row]),
             found=int(self.found[row]),
             detector=str(self.detector[row]),
+            turned=int(self.turned[row]),
             **{name: getattr(self, name)[row] for name in _POINTS},
         )
         _check_unchanged(image, face)
@@ -133,11 +143,12 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
             reasons.append(reason_of(image, error))
     return Detections(
         reason=np.array(reasons, dtype=str),
-        note=np.array([face.file.note if face and face.file else "" for face in faces], dtype=str),
+        note=np.array([_note(face) if face else "" for face in faces], dtype=str),
         box=np.array([face.box if face else (np.nan,) * 4 for face in faces], dtype=np.float64),
         score=np.array([face.score if face else np.nan for face in faces], dtype=np.float64),
         detector=np.array([(face.detector if face else None) or "" for face in faces], dtype=str),
         found=np.array([face.found if face else 0 for face in faces], dtype=np.int64),
+        turned=np.array([face.turned if face else 0 for face in faces], dtype=np.int64),
         **{
             name: np.array(
                 [getattr(face, name) if face else np.full((count, 2), np.nan) for face in faces],
@@ -146,6 +157,15 @@ def detect_faces(images: Sequence[PlannedImage], detector: Detector) -> Detectio
             for name, count in _POINTS.items()
         },
     )
+
+
+def _note(face: Face) -> str:
+    """How a face's picture was changed; empty if it was not."""
+    notes = (
+        face.file.note if face.file else "",
+        f"turned by {face.turned} degrees" if face.turned else "",
+    )
+    return "; ".join(filter(None, notes))
 
 
 def reason_of(image: PlannedImage, error: InputError) -> str:

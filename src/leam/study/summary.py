@@ -32,7 +32,7 @@ FACES_COLUMNS = {
     "image": "Name of the picture.",
     "sha256": "SHA-256 of the file; null if it could not be read.",
     "reason": "Why the picture was excluded; empty if it was used.",
-    "note": "How values were changed that are not 8-bit RGB; empty if they were not.",
+    "note": "How the picture was changed: values that are not 8-bit RGB, and turns; empty if it was not.",
     "detector": "The detector that found the face; empty without a face.",
     "confidence": "Confidence of the detector, on its own scale; NaN without a face, or for aligned faces.",
     "found": "Number of faces in the picture.",

@@ -16,7 +16,7 @@ from leam.devices import CPU, description
 from leam.errors import InputError, StudyError
 from leam.explain.methods import Method, MethodSettings, create_method, method_named
 from leam.explain.person import FEWEST_PEOPLE, Population
-from leam.faces.detection import Detector
+from leam.faces.detection import Detector, RotatingDetector
 from leam.faces.detectors import load_detector
 from leam.metrics.verification import best_threshold
 from leam.parsers import load_parser
@@ -211,10 +211,10 @@ class Worker:
 
     @cached_property
     def _detector(self) -> Detector:
-        return load_detector(
-            self.plan.settings.detector,
-            {model.card.name: model.card.crop for model in self.plan.models},
-        )
+        settings = self.plan.settings
+        crops = {model.card.name: model.card.crop for model in self.plan.models}
+        detector = load_detector(settings.detector, crops)
+        return RotatingDetector(detector) if settings.rotate == "auto" else detector
 
     @cached_property
     def _detected(self) -> frozenset[int]:

@@ -149,12 +149,11 @@ def _refusal(entry: os.DirEntry[str], parts: Parts) -> str:
         if entry.is_symlink() and Path(entry.path).resolve() in Path(entry.path).absolute().parents:
             return "a link to a folder above"
         return "nested too deeply" if len(parts) >= _MAX_DEPTH else ""
-    if entry.is_symlink() and not Path(entry.path).exists():
-        return "a link to nothing"
     suffix = _suffix(entry.name)
-    if suffix in picture_suffixes() or suffix in _VIDEO_SUFFIXES:
-        return "" if entry.is_file() else unreadable(Path(entry.path))
-    return unreadable(Path(entry.path))
+    if (suffix in picture_suffixes() or suffix in _VIDEO_SUFFIXES) and entry.is_file():
+        return ""
+    broken = entry.is_symlink() and not Path(entry.path).exists()
+    return "a link to nothing" if broken else unreadable(Path(entry.path))
 
 
 def _level_of_people(folders: Collection[Parts]) -> int:
