@@ -48,7 +48,7 @@ VERBOSITY = Verbosity()
 
 def say(text: str) -> None:
     """Print a line of results."""
-    typer.echo(_printable(text))
+    typer.echo(printable(text))
 
 
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -60,7 +60,7 @@ def show_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
 
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else _UNLIMITED).print(table)
 
 
@@ -72,16 +72,16 @@ def show_json(value: object) -> None:
 def complain(message: object) -> None:
     """Print one line about an error, in red."""
     colour = None if "NO_COLOR" in os.environ else "red"
-    typer.secho(_printable(f"leam: {message}"), err=True, fg=colour)
+    typer.secho(printable(f"leam: {message}"), err=True, fg=colour)
 
 
 def note(message: object) -> None:
     """Print one line that helps but is not a result, unless the user wants quiet."""
     if not VERBOSITY.quiet:
-        typer.echo(_printable(f"leam: {message}"), err=True)
+        typer.echo(printable(f"leam: {message}"), err=True)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text in one line, control characters of file names and messages escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from leam.cli.console import complain, note
+from leam.cli.console import complain, note, printable
 
 LOGGER = logging.getLogger("leam")
 # The warnings of Python and of other packages. They are for developers: in the file, and shown with --verbose.
@@ -35,6 +35,16 @@ class _Lines(logging.Handler):
             note(line)
 
 
+class _OneLine(logging.Formatter):
+    """Control characters of names and messages are escaped; only tracebacks have several lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).split("\n")
+        if not record.exc_info:
+            return printable("\n".join(lines))
+        return "\n".join(map(printable, lines))
+
+
 class _File(RotatingFileHandler):
     """The log file: limited in size, created by the first record, skipped if it cannot be written."""
 
@@ -50,8 +60,16 @@ class _File(RotatingFileHandler):
 def logging_configured() -> Iterator[None]:
     """Handle log records inside the block as the command line does."""
     lines = _Lines(logging.WARNING)
-    file = _File(log_path(), maxBytes=_MAX_BYTES, backupCount=1, encoding="utf-8", delay=True)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # A name that is not UTF-8 is written with escapes.
+    file = _File(
+        log_path(),
+        maxBytes=_MAX_BYTES,
+        backupCount=1,
+        encoding="utf-8",
+        errors="backslashreplace",
+        delay=True,
+    )
+    file.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     before = LOGGER.level
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -130,7 +131,9 @@ def _write(
         picture=_areas(whole),
         chip=_areas(chip),
     )
-    (folder / "areas.json").write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    # Pydantic's own text cannot hold a path that is not UTF-8.
+    text = json.dumps(record.model_dump(), indent=2, allow_nan=False)
+    (folder / "areas.json").write_text(text + "\n", encoding="utf-8")
     return record
 
 
