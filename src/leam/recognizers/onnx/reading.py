@@ -205,7 +205,8 @@ def _loaded_bytes(tensor: onnx.TensorProto) -> int:
     """The bytes that a tensor of the file takes at most once it is read, see :func:`to_tensor`."""
     kind = tensor.data_type
     # Numbers of 4 bits become float64, half-precision ones float32.
-    return tensor.ByteSize() * (1 if kind in _WIDE else 2 if kind in _FLOATS else 16)
+    size: int = tensor.ByteSize()
+    return size * (1 if kind in _WIDE else 2 if kind in _FLOATS else 16)
 
 
 def _complete(graph: onnx.GraphProto, path: Path, room: int) -> int:
