@@ -249,3 +249,15 @@ def test_an_unknown_name_lists_the_others(monkeypatch):
     registry = _registry(monkeypatch, ("one", "json:loads"), ("two", "json:dumps"))
     with pytest.raises(InputError, match="three: no such thing; available: one, two"):
         registry["three"]
+
+
+def test_a_misspelt_name_gets_the_nearest_one():
+    from leam.explain.methods import METHODS
+    from leam.explain.weightings import WEIGHTINGS
+
+    with pytest.raises(InputError, match=r"gradcam: .*did you mean grad-cam\? available: "):
+        _ = METHODS["gradcam"]
+    with pytest.raises(InputError, match=r"channel_meen: .*did you mean channel_mean\?"):
+        _ = WEIGHTINGS["channel_meen"]
+    with pytest.raises(InputError, match=r"xyz: no such weighting; available: "):
+        _ = WEIGHTINGS["xyz"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class LeamError(Exception):
@@ -52,6 +54,13 @@ class LeamWarning(UserWarning):
 def warn(message: str) -> None:
     """Warn of a result at the line of the user that asked for it."""
     warnings.warn(message, LeamWarning, stacklevel=4)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``did you mean NAME? `` for the known name that is most similar to a wrong one; empty if none is."""
+    near = get_close_matches(name.lower().replace("_", "-"), list(known), n=1)
+    near = near or get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def first_line(error: BaseException) -> str:

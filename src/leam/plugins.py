@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import TypeVar, cast
 
-from leam.errors import InputError, LeamError, PluginError, first_line
+from leam.errors import InputError, LeamError, PluginError, did_you_mean, first_line
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -83,7 +83,8 @@ class Registry(Mapping[str, T]):
             # A plug-in's module may also use the decorator; what it registered takes precedence.
             self._things.setdefault(name, self._load(plugins[name]))
         if name not in self._things:
-            raise self._error(f"{name}: no such {self.kind}; available: {', '.join(self)}")
+            near = did_you_mean(name, self)
+            raise self._error(f"{name}: no such {self.kind}; {near}available: {', '.join(self)}")
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

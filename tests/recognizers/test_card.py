@@ -32,20 +32,26 @@ def test_a_card_is_a_few_lines(read):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ('channels = "GBR"', "channels: Input should be 'RGB', 'BGR' or 'GRAY'"),
+        (
+            'channels = "GBR"',
+            "channels: 'GBR' is not available; did you mean RGB? expected 'RGB', 'BGR' or 'GRAY'",
+        ),
         ('channels = "GRAY"\nmean = [0, 0, 0]', "mean: expected one value"),
         ("mean = [0, 0]", "mean: expected one value, or one for each of three"),
-        ("output = true", "output.str: Input should be a valid string"),
-        ("std = [1, 0, 1]", "std.1: Input should be greater than 0"),
-        ("input_size = [112]", "input_size.1: Field required"),
-        ("input_size = [0, 112]", "input_size.0: "),
+        ("output = true", "output: expected a name, or a whole number"),
+        ("std = [1, 0, 1]", "std: expected one number above 0, or three, in square brackets"),
+        ("input_size = [112]", "input_size: expected two whole numbers"),
+        (
+            "input_size = [0, 112]",
+            "input_size: expected two whole numbers, height and width, each from 1",
+        ),
         ('sha256 = "abc"', "sha256: String should match pattern"),
         ("embedding_size = -1", "embedding_size: "),
         ('similarity = "l2"', "similarity: "),
         ('name = "../evil"', "name: "),
         ('family = ""', "family: String should have at least 1 character"),
         ("resized_chip = 112", "resized_chip: Input should be a valid boolean"),
-        ("colour = 3", "colour: Extra inputs are not permitted"),
+        ("colour = 3", "colour: no such field"),
         ("not toml", "not a readable card"),
     ],
 )
@@ -70,3 +76,21 @@ def test_whatever_bytes_a_card_has_it_ends_in_one_line(tmp_path_factory, content
         assert isinstance(read_card(path), Card)
     except LeamError as error:
         assert "\n" not in str(error)  # noqa: PT017  either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('template = "box"\nmargin = "big"', "margin: expected one number, or four: left, top,"),
+        ("points = [[1, 2], [3, 4]]", "points: expected five points, each an x and a y"),
+        ("window = [1, 2]", "window: expected four whole numbers"),
+        ('channels = "RGBB"', "did you mean RGB"),
+        ('tempalte = "box"', "tempalte: no such field; did you mean template"),
+    ],
+)
+def test_a_wrong_field_is_told_with_its_form(tmp_path, line, message):
+    (tmp_path / "card.toml").write_text(f'name = "m"\n{line}\n')
+    with pytest.raises(CardError) as caught:
+        read_card(tmp_path / "card.toml")
+    assert message in str(caught.value)
+    assert ".float" not in str(caught.value)

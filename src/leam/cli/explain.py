@@ -22,7 +22,9 @@ from leam.cli.console import progress, show_json
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_faces,
+    check_names,
     check_out,
+    check_pictures,
     choose_device,
     detector_name,
     find_detector,
@@ -61,7 +63,7 @@ from leam.cli.options import (
 )
 from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
-from leam.errors import InputError, LeamError
+from leam.errors import InputError, LeamError, did_you_mean
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
@@ -258,6 +260,8 @@ def explain(
             f"--preset {preset}: its target {settings.target} needs the person's other pictures; add --target self or "
             f"--target {settings.target}"
         )
+    check_pictures(pictures, other, population)
+    check_names(settings)
     pair = other is not None and target != "self"
     chosen = target if target in PEOPLE_TARGETS else "reference" if pair else "self"
     # The library is imported here, so that help and mistakes are quick.
@@ -442,7 +446,8 @@ def check_target(target: str | None, other: Path | None) -> None:
     """
     known = ("self", "reference", *PEOPLE_TARGETS)
     if target not in {None, *known}:
-        raise InputError(f"--target {target}: no such target; available: {', '.join(known)}")
+        near = did_you_mean(target or "", known)
+        raise InputError(f"--target {target}: no such target; {near}available: {', '.join(known)}")
     if target in PEOPLE_TARGETS and other is not None:
         raise InputError(f"--target {target}: leave out --with, which names a single picture")
     if target == "reference" and other is None:

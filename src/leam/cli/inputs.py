@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leam.cli.commands import AS_INPUT
 from leam.cli.console import complain, note
-from leam.errors import InputError, LayerError, LeamError
+from leam.errors import InputError, LayerError, LeamError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -195,7 +196,40 @@ def settings_of(preset: str, **options: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise InputError(f"--{option} {first['input']}: {first['msg']}") from None
+        expected = re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", "")))
+        near = did_you_mean(str(first["input"]), expected)
+        raise InputError(f"--{option} {first['input']}: {near}{first['msg']}") from None
+
+
+def check_names(settings: Settings) -> None:
+    """Refuse a method, weighting or aggregate that does not exist, before anything is loaded.
+
+    Raises:
+        LeamError: There is no such name.
+    """
+    from leam.explain.aggregates import AGGREGATES
+    from leam.explain.methods import method_named
+    from leam.explain.weightings import WEIGHTINGS
+
+    method_named(settings.method)
+    _ = WEIGHTINGS[settings.weighting], AGGREGATES[settings.aggregate]
+
+
+def check_pictures(pictures: Sequence[Path], *others: Path | None) -> None:
+    """Refuse files and folders that do not exist, before anything is loaded.
+
+    Args:
+        pictures: Some of them may be missing; these are reported later.
+        others: None of them may be missing.
+
+    Raises:
+        InputError: They do not exist.
+    """
+    missing = [path for path in others if path is not None and not path.exists()]
+    if not any(path.exists() for path in pictures):
+        missing += pictures
+    if missing:
+        raise InputError(f"{missing[0]}: no such file or folder")
 
 
 def split_names(text: str) -> list[str]:

@@ -31,7 +31,10 @@ def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     if record.decision:
         say(f"decision: {record.decision} (threshold {record.threshold:.3f})")
     elif record.similarity is not None:
-        say("decision: none, since the recognizer's card states no threshold")
+        say(
+            "decision: none, since the recognizer's card states no threshold; write a card with threshold = NUMBER "
+            "(for a black box, see docs/howto/your-black-box.md)"
+        )
     if record.difference:
         show_table(("region", "alike", "different", "area"), _pair_rows(record))
         say(

@@ -17,6 +17,7 @@ from leam.cli.console import note, progress, say, show_json
 from leam.cli.failures import interruptible
 from leam.cli.inputs import (
     check_faces,
+    check_names,
     choose_device,
     detector_name,
     find_detector,
@@ -303,6 +304,7 @@ def study(
         backend=None if backend == "auto" else backend,
         seed=seed,
     )
+    check_names(settings)
     if print_settings:
         from leam.study.presets import preset_lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from leam.errors import CardError, WeightsError, first_line
+from leam.errors import CardError, WeightsError, did_you_mean, first_line
 from leam.faces.alignment import Crop, FivePoints, Margin, TemplateName
 from leam.files import read_toml, sha256_of
 
@@ -203,10 +204,34 @@ def read_card(path: str | Path) -> Card:
         raise CardError(f"{path}: {explain_validation(error)}") from None
 
 
+# What fields that are more than one value consist of.
+_FORMS = {
+    "margin": "one number, or four: left, top, right and bottom",
+    "points": "five points, each an x and a y in pixels: the eyes, the nose tip and the mouth corners",
+    "input_size": "two whole numbers, height and width, each from 1 to 4096",
+    "window": "four whole numbers: top, left, height and width",
+    "mean": "one number, or three, in square brackets",
+    "std": "one number above 0, or three, in square brackets",
+    "options": "a table of options, such as { depth = 50 }",
+    "inputs": "a table of values, such as { phase_train = false }",
+    "output": "a name, or a whole number",
+}
+
+
 def explain_validation(error: ValidationError) -> str:
-    """The first error of a failed validation, in one line that names the field."""
+    """The first error of a failed validation, in one line that names the field and its form."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
+    outer = field.partition(".")[0]
+    if first["type"] == "extra_forbidden":
+        known = getattr({Card.__name__: Card}.get(error.title), "model_fields", {})
+        return f"{field}: no such field; {did_you_mean(field, known)}".rstrip("; ")
+    if first["type"] == "literal_error":
+        expected = str(first["ctx"]["expected"])
+        near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", expected))
+        return f"{field}: {first['input']!r} is not available; {near}expected {expected}"
+    if error.title == Card.__name__ and outer in _FORMS and first["type"] != "value_error":
+        return f"{outer}: expected {_FORMS[outer]}"
     # Messages of our own validators; those of whole models name the field themselves.
     text = first["msg"].removeprefix("Value error, ")
     return f"{field}: {text}" if field else text

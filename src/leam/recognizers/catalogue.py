@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leam.errors import CardError, WeightsError
+from leam.errors import CardError, WeightsError, did_you_mean
 from leam.files import package_folder, sha256_of
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
@@ -188,7 +188,8 @@ def choose(catalogue: Catalogue, wanted: Iterable[str]) -> list[CatalogueEntry]:
         elif name in catalogue:
             chosen[name] = catalogue[name]
         else:
-            raise CardError(f"{name}: no such recognizer; available: {', '.join(catalogue)}")
+            near = did_you_mean(name, catalogue)
+            raise CardError(f"{name}: no such recognizer; {near}available: {', '.join(catalogue)}")
     return list(chosen.values())
 
 
@@ -236,7 +237,7 @@ def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:
     cards = builtin_cards()
     if name not in cards:
         raise CardError(
-            f"{name}: no such recognizer; `leam models` lists them, "
+            f"{name}: no such recognizer; {did_you_mean(name, cards)}`leam models` lists them, "
             "or give the path of a .toml card"
         )
     return cards[name], folder
