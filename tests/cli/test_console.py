@@ -12,8 +12,8 @@ import pytest
 from leam.cli import console
 from leam.cli.console import (
     VERBOSITY,
+    LinesOfProgress,
     complain,
-    lines_of_progress,
     note,
     progress,
     show_json,
@@ -88,7 +88,7 @@ def test_json_survives_any_name(capsys):
 
 def test_one_line_of_progress_a_minute(capsys):
     now = 0.0
-    report = lines_of_progress(lambda: now)
+    report = LinesOfProgress(lambda: now)
     for second in range(0, 180, 5):
         now = float(second)
         report("explaining", second, 180)
@@ -100,6 +100,14 @@ def test_one_line_of_progress_a_minute(capsys):
     now = 200.0
     report("counting", 3, None)
     assert capsys.readouterr().err == "leam: counting: 3\n"
+
+
+def test_long_work_without_news_has_its_line_too(capsys, monkeypatch):
+    monkeypatch.setattr(console, "INTERVAL", 0.1)
+    with progress() as report:
+        report("explaining", 1, 2)
+        time.sleep(1)
+    assert capsys.readouterr().err.count("leam: explaining: 1 of 2\n") > 2
 
 
 def test_no_terminal_no_bar(capsys):

@@ -39,6 +39,7 @@ from leam.explain.targets import (
 )
 from leam.faces.alignment import Chip
 from leam.faces.face import Box, Face
+from leam.files import write_private
 from leam.parsers.parsing import Parser, Parsing, weights_sha256
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
@@ -371,15 +372,12 @@ class Explanation:
             folder: The folder to write into; created if missing.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = self.record().model_dump(mode="json")
-        (folder / "explanation.json").write_text(
-            json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        (folder / "maps.npz").write_bytes(self._arrays())
-        (folder / "overlay.png").write_bytes(self._picture())
+        record = json.dumps(self.record().model_dump(mode="json"), indent=1, allow_nan=False)
+        write_private(folder / "explanation.json", f"{record}\n".encode())
+        write_private(folder / "maps.npz", self._arrays())
+        write_private(folder / "overlay.png", self._picture())
         if self.maps.layers:
-            (folder / "layers.png").write_bytes(self._layer_strip())
+            write_private(folder / "layers.png", self._layer_strip())
 
     def _arrays(self) -> bytes:
         layers: dict[str, NDArray[np.generic]] = {

@@ -27,6 +27,7 @@ from leam.explain.person import PersonMap, Population, person_map
 from leam.explain.pictures import explanation_panels, png
 from leam.faces.face import Face
 from leam.faces.reading import Picture
+from leam.files import write_private
 from leam.parsers.parsing import Parser
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
@@ -164,11 +165,8 @@ class PersonExplanation:
             folder: The folder to write into; created if missing.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        record = self.record().model_dump(mode="json")
-        (folder / "person.json").write_text(
-            json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        record = json.dumps(self.record().model_dump(mode="json"), indent=1, allow_nan=False)
+        write_private(folder / "person.json", f"{record}\n".encode())
         values = self.person_map.map.numpy()
         stream = io.BytesIO()
         np.savez_compressed(
@@ -180,9 +178,9 @@ class PersonExplanation:
             face=self.face,
             pictures=np.stack([one.maps.overall[0].cpu().numpy() for one in self.pictures]),
         )
-        (folder / "maps.npz").write_bytes(stream.getvalue())
+        write_private(folder / "maps.npz", stream.getvalue())
         panels = explanation_panels(self.face, values, self.critical, self.regions)
-        (folder / "overlay.png").write_bytes(png(panels))
+        write_private(folder / "overlay.png", png(panels))
 
     def _regions(self) -> dict[str, RegionRecord]:
         regions = torch.from_numpy(self.regions)[None]

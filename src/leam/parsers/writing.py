@@ -16,6 +16,7 @@ from leam.errors import FaceError
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
 from leam.faces.reading import Picture
+from leam.files import private_folder
 from leam.parsers.parsing import (
     BatchParser,
     Frame,
@@ -117,7 +118,7 @@ def _parsed(parser: Parser, faces: Sequence[Face]) -> Iterator[tuple[Parsing, Pa
 def _write(
     face: Face, parser: Parser, folder: Path, whole: Parsing, chip: Parsing
 ) -> ParsingRecord:
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     write_labels(whole, folder / "labels.png")
     Image.fromarray(overlay(face.picture, whole)).save(folder / "overlay.png")
     record = ParsingRecord(
