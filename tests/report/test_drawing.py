@@ -21,6 +21,7 @@ from leam.report.charts import (
     colours,
 )
 from leam.report.drawing import chart_svg, draw
+from leam.report.parts import Drawing
 from reading import cells_of, lines_of, row_colours, rows_of
 
 NOTHING = Estimate(None, None, None, 0)
@@ -66,22 +67,59 @@ def test_a_point_without_a_value_is_left_out_of_its_line():
     assert lines_of(axis) == {"a": [(0, 0.5), (1, None), (2, 0.7)]}
 
 
-def test_a_matrix_shows_its_numbers_and_spares_the_diagonal_from_the_colours():
-    matrix = Matrix([[1, 0.2], [None, 1]], ["a", "b"], ["c", "d"], skip_diagonal=True)
-    axis = draw(matrix).axes[0]
+def test_a_matrix_shows_its_numbers_and_its_colour_scale():
+    matrix = Matrix([[1, 0.2], [None, 1]], ["a", "b"], ["c", "d"], scale="bc", highest=2.0)
+    axis, bar = draw(matrix).axes
     assert cells_of(axis) == {
         ("a", "c"): "1.00",
         ("a", "d"): "0.20",
         ("b", "c"): "–",
         ("b", "d"): "1.00",
     }
-    assert axis.images[0].get_clim()[1] == pytest.approx(0.23)
-    whole = draw(Matrix([[1, 0.2]], ["a"], ["c", "d"])).axes[0]
-    assert whole.images[0].get_clim()[1] == pytest.approx(1.15)
+    assert axis.images[0].get_clim() == (0, 2)
+    assert bar.get_ylabel() == "bc"
+    whole = draw(Matrix([[0.1, -0.2]], ["a"], ["c", "d"])).axes[0]
+    assert whole.images[0].get_clim() == (-0.2, 0.1)
+
+
+def test_an_axis_shows_zero_or_says_that_it_does_not():
+    dots = [Series("s", [e(0.98)], INK)]
+    (axis,) = draw(Rows([Panel(["a"], dots, "bc")])).axes
+    assert (axis.get_xlim()[0], axis.get_xlabel()) == (0, "bc")
+    (axis,) = draw(Rows([Panel(["a"], dots, "bc", limits=(0.5, 1))])).axes
+    assert axis.get_xlabel() == "bc (axis from 0.5)"
+    line = Line("a", [0, 1], [0.7, 0.8], INK)
+    (axis,) = draw(Lines([LinePanel("", [line], "x")], "y")).axes
+    assert (axis.get_ylim()[0], axis.get_ylabel()) == (0, "y")
+    (axis,) = draw(Lines([LinePanel("", [line], "x", limits=(0.5, 1))], "y")).axes
+    assert axis.get_ylabel() == "y (axis from 0.5)"
+
+
+def test_panels_of_one_label_have_one_scale():
+    panels = [Panel(["a"], [Series("s", [e(value)], INK)], "d") for value in (0.1, 1.0)]
+    first, second = draw(Rows(panels)).axes
+    assert first.get_xlim() == second.get_xlim()
+    assert first.get_xlim()[1] > 1
+    lines = [LinePanel("", [Line("a", [0, 1], [0, top], INK)], "x") for top in (0.1, 1.0)]
+    first, second = draw(Lines(lines, "d")).axes
+    assert first.get_ylim() == second.get_ylim()
+
+
+def test_few_people_are_said_beside_and_below_a_chart():
+    few = Rows([Panel(["a", "b"], [Series("s", [e(0.3, 4), e(0.5, 10)], INK)], "")])
+    (axis,) = draw(few).axes
+    assert [text.get_text() for text in axis.texts] == ["n = 4"]
+    assert "(n = 4)" in Drawing(few, "").note
+    lines = [Line("a", [0, 1], [0, 1], INK, people=count) for count in (9, 10)]
+    (axis,) = draw(Lines([LinePanel("", lines, "x")], "y")).axes
+    assert [line.get_linestyle() for line in axis.lines] == [":", "-"]
+    assert "(n = 9)" in Drawing(Lines([LinePanel("", lines, "x")], "y"), "").note
+    many = Rows([Panel(["a"], [Series("s", [e(0.3, 10)], INK)], "")])
+    assert Drawing(many, "").note == ""
 
 
 def test_one_layer_and_no_value_at_all_can_be_drawn():
-    axis = draw(RegionMap([[None]], ["nose"], "density")).axes[0]
+    axis = draw(RegionMap([[None]], ["nose"], "density", 1.0)).axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1"]
 
 

@@ -190,22 +190,33 @@ def test_distributions_of_genuine_and_impostor_pairs(charts):
 
 
 def test_similarity_drops_stand_beside_the_controls(charts):
-    (figure,) = charts("occlusion")
-    (axis,) = figure.axes
-    assert rows_of(axis) == near(
+    figures = charts("occlusion")
+    axes = [axis for figure in figures for axis in figure.axes]
+    # Cosines and distances have a chart each.
+    assert [axis.get_xlabel() for axis in axes] == [
+        "drop of the cosine similarity, other pictures",
+        "growth of the Euclidean distance, other pictures",
+    ]
+    assert [{name for _, name in rows_of(axis)} for axis in axes] == [
+        {"alpha", "beta"},
+        {"gamma"},
+    ]
+    assert rows_of(axes[0]) | rows_of(axes[1]) == near(
         {
             (mask, name): mark(base / by)
             for name, base in BASES.items()
             for mask, by in (("critical", 1), ("scattered", 2), ("moved", 4))
         }
     )
+    figure = figures[0]
     assert legend_of(figure) == {
         mask: MASK_COLOURS[mask] for mask in ("critical", "scattered", "moved")
     }
 
 
-def test_curves_are_means_over_the_recognizers_of_the_most_frequent_similarity(charts):
-    (figure,) = charts("curves")
+def test_curves_are_means_over_the_recognizers_of_one_similarity(charts):
+    figure, other = charts("curves")
+    assert other.axes[0].get_ylabel() == "growth of the Euclidean distance"
     mean = (0.1 + 0.133) / 2
     for axis, fill, add in zip(figure.axes, ("mean", "blur"), (0, 0.1), strict=True):
         assert axis.get_title(loc="left") == fill
@@ -218,7 +229,7 @@ def test_curves_are_means_over_the_recognizers_of_the_most_frequent_similarity(c
             for mask, more in (("critical", 0), ("moved", 0.01))
         }
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["1", "5"]
-    assert figure.axes[0].get_ylabel() == "similarity drop (cosine)"
+    assert figure.axes[0].get_ylabel() == "drop of the cosine similarity"
     assert legend_of(figure) == {mask: MASK_COLOURS[mask] for mask in ("critical", "moved")}
 
 
@@ -269,12 +280,13 @@ def test_few_people_are_not_charted():
     panel = Panel(["few", "many"], [Series("dots", [e(0.3, 9), e(0.4, 10)], INK)], "", counts=True)
     (axis,) = draw(Rows([panel])).axes
     assert rows_of(axis) == near({("dots", "few"): (None,) * 3, ("dots", "many"): mark(0.4)})
-    (text,) = axis.texts
-    assert (text.get_text(), text.xy) == ("n = 10", (pytest.approx(0.47), 1))
+    few, many = axis.texts
+    assert (few.get_text(), few.xy) == ("n = 9: not drawn", (0, 0))
+    assert (many.get_text(), many.xy) == ("n = 10", (pytest.approx(0.47), 1))
     everything = replace(panel, counts=False)
     (axis,) = draw(Rows([everything])).axes
     assert rows_of(axis)["dots", "few"] == pytest.approx(mark(0.3))
-    assert not axis.texts
+    assert [text.get_text() for text in axis.texts] == ["n = 9"]
 
 
 def test_exchanged_regions(charts):
@@ -330,9 +342,10 @@ def test_agreement_is_ordered_by_cluster(charts):
 
 
 def test_transfer_has_a_row_for_each_recognizer_and_a_column_for_each_mask(charts):
-    (figure,) = charts("transfer")
-    (axis,) = figure.axes
-    assert cells_of(axis) == {
+    figures = charts("transfer")
+    (axis, bar), (other, _) = (figure.axes for figure in figures)
+    assert bar.get_ylabel() == "drop of the cosine similarity"
+    assert cells_of(axis) | cells_of(other) == {
         (name, mask): f"{(i + 1) / 10 + (j + 1) / 100:.2f}"
         for i, name in enumerate(NAMES)
         for j, mask in enumerate((*NAMES, "scattered"))

@@ -75,7 +75,8 @@ class Verdict:
 
     Attributes:
         word: The conclusion.
-        n: Number of people behind the margin over the strongest control.
+        n: Number of people behind the margin over the strongest control; the smallest of all controls if they are fewer
+            than :data:`FEWEST`, which makes the verdict inconclusive.
         control: Name of the strongest control; None if none was measured.
         margin: The claim's figure minus that of the strongest control.
     """
@@ -109,12 +110,13 @@ def verdict(margins: Mapping[str, Estimate]) -> Verdict:
     control = min(known, key=lambda name: known[name][0])
     margin = known[control][1]
     word: Word = "inconclusive"
-    if min(one.n for _, one in known.values()) >= FEWEST:
+    fewest = min(one.n for _, one in known.values())
+    if fewest >= FEWEST:
         if all(one.low is not None and one.low > 0 for _, one in known.values()):
             word = "supported"
         elif margin.high is not None and margin.high <= 0:
             word = "not supported"
-    return Verdict(word, margin.n, control, margin)
+    return Verdict(word, margin.n if fewest >= FEWEST else fewest, control, margin)
 
 
 @dataclass(frozen=True)

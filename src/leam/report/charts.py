@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,6 +31,8 @@ __all__ = [
     "Tree",
     "charted",
     "colours",
+    "fewest_people",
+    "shared_highest",
 ]
 
 SERIES = (
@@ -109,7 +112,7 @@ class Panel:
         expected: What each row would show by chance, in the unit of the estimates.
         reference: An estimate to compare all rows with.
         line: Where to draw a thin vertical line, in units of the axis.
-        limits: Ends of the value axis; None for automatic.
+        limits: Ends of the value axis; None for automatic. An axis that does not show zero says so.
         counts: Write the number of people beside each dot, and draw none for fewer than ten people.
     """
 
@@ -153,6 +156,7 @@ class Line:
         colour: Its colour.
         width: Its width in points; lines below 1 are drawn faintly.
         dots: Mark the points.
+        people: The fewest people behind a point; None if that is not known.
     """
 
     label: str | None
@@ -161,6 +165,7 @@ class Line:
     colour: str
     width: float = 1.2
     dots: bool = True
+    people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class LinePanel:
         axis: The label of the horizontal axis.
         ticks: Where the horizontal axis has ticks; it is then logarithmic. None for automatic ticks.
         labelled: The ticks that have a label.
-        limits: Ends of the vertical axis; None for automatic.
+        limits: Ends of the vertical axis; None for automatic. An axis that does not show zero says so.
         zero: Draw a thin line at 0, and let the vertical axis reach it.
         logarithmic: Make the vertical axis logarithmic, with the same ticks as the horizontal one.
     """
@@ -190,7 +195,7 @@ class LinePanel:
 
 @dataclass(frozen=True)
 class Lines:
-    """Panels of lines side by side, with one label of the vertical axis and one legend."""
+    """Panels of lines side by side, with one label and one scale of the vertical axis, and one legend."""
 
     panels: Sequence[LinePanel]
     axis: str
@@ -206,17 +211,19 @@ class Histogram:
         edges: Edges of the bins.
         heights: By label: the height of each bin.
         line: Where to draw a dotted vertical line; None for no line.
+        people: The number of people; None if that is not known.
     """
 
     title: str
     edges: Sequence[float]
     heights: Mapping[str, Sequence[float]]
     line: float | None
+    people: int | None = None
 
 
 @dataclass(frozen=True)
 class Histograms:
-    """Histograms in rows of up to five.
+    """Histograms in rows of up to five, with the same axes.
 
     Attributes:
         panels: Row by row.
@@ -240,14 +247,18 @@ class Matrix:
         rows: Labels of the rows.
         columns: Labels of the columns.
         axes: Labels of the vertical and of the horizontal axis.
-        skip_diagonal: Leave the diagonal out of the colour scale: self-similarity would take all colours.
+        scale: The label of the colour scale.
+        highest: The end of the colour scale; None for the highest value.
+        people: The fewest people behind a value; None if that is not known.
     """
 
     values: Sequence[Sequence[float | None]]
     rows: Sequence[str]
     columns: Sequence[str]
     axes: tuple[str, str] = ("", "")
-    skip_diagonal: bool = False
+    scale: str = ""
+    highest: float | None = None
+    people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -258,11 +269,15 @@ class RegionMap:
         values: One list per region, with one value per layer from early to late; None where there is none.
         regions: Labels of the rows.
         scale: The label of the colour scale.
+        highest: The end of the colour scale, the same for all recognizers.
+        people: The fewest people behind a value; None if that is not known.
     """
 
     values: Sequence[Sequence[float | None]]
     regions: Sequence[str]
     scale: str
+    highest: float
+    people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -272,12 +287,14 @@ class Tree:
     Attributes:
         merges: SciPy's linkage: two clusters, their distance, and their size.
         names: The leaves.
-        axis: The label of the distance axis.
+        axis: The label of the distance axis, which is from 0 to 1.
+        people: The fewest people behind a distance; None if that is not known.
     """
 
     merges: Sequence[Sequence[float]]
     names: Sequence[str]
     axis: str
+    people: int | None = None
 
 
 Chart: TypeAlias = "Rows | Lines | Histograms | Matrix | RegionMap | Tree"
@@ -292,3 +309,30 @@ def colours(count: int) -> list[str]:
 def charted(found: Estimate) -> Estimate:
     """The estimate as a chart shows it: nothing if fewer than ten people are behind it."""
     return found if found.n >= FEWEST else NOTHING
+
+
+def fewest_people(chart: Chart) -> int | None:
+    """The fewest people behind anything that a chart draws; None if that is not known."""
+    if isinstance(chart, Rows):
+        shown = [
+            one
+            for panel in chart.panels
+            for series in panel.series
+            for one in series.estimates
+            if one.mean is not None
+        ]
+        counts: list[int | None] = [one.n for one in shown]
+    elif isinstance(chart, Lines):
+        counts = [line.people for panel in chart.panels for line in panel.lines]
+    elif isinstance(chart, Histograms):
+        counts = [panel.people for panel in chart.panels]
+    else:
+        counts = [getattr(chart, "people", None)]
+    return min((count for count in counts if count is not None), default=None)
+
+
+def shared_highest(values: Iterable[float | None]) -> float:
+    """The end of a colour scale that several charts share: their highest value; 1 without any."""
+    return (
+        max((one for one in values if one is not None and math.isfinite(one)), default=0.0) or 1.0
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -12,11 +12,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from leam.explain.pictures import HEAT, INK, MUTED, show_text_literally
+from leam.metrics.statistics import FEWEST
 from leam.report.charts import (
     SERIES,
     Histograms,
@@ -28,6 +30,7 @@ from leam.report.charts import (
     Rows,
     Tree,
     charted,
+    shared_highest,
 )
 
 WIDTH = 8.2
@@ -47,6 +50,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _HISTOGRAM_COLUMNS = 5
+# What fewer than ten people are behind.
+_FAINT = 0.35
 # A cell is dark from this part of the highest value on, so that its number is white.
 _DARK = 0.7
 
@@ -84,11 +89,18 @@ def _(chart: Rows) -> Figure:
         places = np.arange(len(panel.rows))
         axis.set_yticks(places, panel.rows if number == 0 or not shared else [""] * len(places))
         axis.set_ylim(len(places) - 0.4, -0.6)
-        axis.set_xlim(*panel.limits)
+        _show_zero(axis.get_xlim, axis.set_xlim, panel.limits)
         if len(panels) > 1:
             axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.set_title(panel.title, fontsize=9, color=INK, loc="left")
-        axis.set_xlabel(panel.axis)
+    # Panels with the same label have the same scale, so that lengths can be compared.
+    for label in {panel.axis for panel in panels if panel.axis}:
+        same = [axis for axis, panel in zip(axes, panels, strict=True) if panel.axis == label]
+        ends = [axis.get_xlim() for axis in same]
+        for axis in same:
+            axis.set_xlim(min(end[0] for end in ends), max(end[1] for end in ends))
+    for axis, panel in zip(axes, panels, strict=True):
+        axis.set_xlabel(" ".join(filter(None, (panel.axis, _from(axis.get_xlim())))))
     _legend(figure, axes[0], chart.legend_columns)
     return figure
 
@@ -107,21 +119,26 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
         at = places + (number - (count - 1) / 2) * between
         colour = series.colour if isinstance(series.colour, str) else list(series.colour)
         if panel.bars:
-            axis.barh(
+            bars = axis.barh(
                 at,
                 np.nan_to_num(mean),
                 height=height * (0.9 if count > 1 else 1),
                 color=colour,
                 label=series.label,
             )
+            for bar, one in zip(bars, shown, strict=True):
+                bar.set_alpha(_FAINT if one.n < FEWEST else None)
         else:
-            axis.scatter(mean, at, s=25, c=colour, zorder=3, label=series.label)
+            faint = [_FAINT if one.n < FEWEST else 1.0 for one in shown]
+            axis.scatter(mean, at, s=25, c=colour, alpha=faint, zorder=3, label=series.label)
         axis.hlines(at, low, high, color=INK if panel.bars else colour, linewidth=1.4)
-        for one, y, end in zip(shown, at, high, strict=True):
-            if panel.counts and one.mean is not None:
+        for one, given, y, end in zip(shown, series.estimates, at, high, strict=True):
+            few = given.mean is not None and given.n < FEWEST
+            if few or (panel.counts and one.mean is not None):
+                drawn = one.mean is not None
                 axis.annotate(
-                    f"n = {one.n}",
-                    (end, y),
+                    f"n = {given.n}" if drawn else f"n = {given.n}: not drawn",
+                    (end if np.isfinite(end) else (panel.scale * (one.mean or 0)), y),
                     xytext=(4, 0),
                     textcoords="offset points",
                     va="center",
@@ -148,7 +165,13 @@ def _(chart: Lines) -> Figure:
     figure, axes = _new(2.9, len(chart.panels))
     for axis, panel in zip(axes, chart.panels, strict=True):
         _draw_lines(axis, panel)
-    axes[0].set_ylabel(chart.axis)
+    ends = [axis.get_ylim() for axis in axes]
+    limits = min(end[0] for end in ends), max(end[1] for end in ends)
+    for axis in axes:
+        axis.set_ylim(limits)
+    axes[0].set_ylabel(
+        " ".join(filter(None, (chart.axis, "" if chart.panels[0].logarithmic else _from(limits))))
+    )
     _legend(figure, axes[0], chart.legend_columns)
     return figure
 
@@ -161,6 +184,7 @@ def _draw_lines(axis: Axes, panel: LinePanel) -> None:
             color=line.colour,
             linewidth=line.width,
             alpha=1.0 if line.width >= 1 else 0.4,
+            linestyle="-" if line.people is None or line.people >= FEWEST else ":",
             marker="o" if line.dots else None,
             markersize=3,
             label=line.label,
@@ -174,8 +198,8 @@ def _draw_lines(axis: Axes, panel: LinePanel) -> None:
             axis.set_yscale("log")
             axis.set_yticks(panel.ticks, [f"{tick:g}" for tick in panel.ticks])
         axis.minorticks_off()
-    if panel.limits is not None:
-        axis.set_ylim(panel.limits)
+    if not panel.logarithmic:
+        _show_zero(axis.get_ylim, axis.set_ylim, panel.limits or (None, None))
     if panel.zero:
         axis.axhline(0, color=MUTED, linewidth=0.8)
     axis.grid(visible=True, axis="y")
@@ -192,7 +216,11 @@ def _(chart: Histograms) -> Figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[count:]:
         axis.axis("off")
+    heights = [height for panel in chart.panels for row in panel.heights.values() for height in row]
+    edges = [edge for panel in chart.panels for edge in panel.edges]
     for axis, panel in zip(axes, chart.panels, strict=False):
+        axis.set_xlim(min(edges), max(edges))
+        axis.set_ylim(0, 1.05 * max(heights, default=1.0) or 1.0)
         for label, heights in panel.heights.items():
             axis.stairs(
                 heights, panel.edges, color=chart.colours[label], fill=True, alpha=0.45, label=label
@@ -216,9 +244,10 @@ def _(chart: Matrix) -> Figure:
     values = np.array([_numbers(row) for row in chart.values])
     figure, (axis,) = _new(0.36 * len(chart.rows) + 1.9, 1)
     axis.grid(visible=False)
-    coloured = values - np.diag(np.diag(values)) if chart.skip_diagonal else values
-    highest = max((value for value in coloured.flat if np.isfinite(value)), default=1.0)
-    axis.imshow(values, aspect="auto", cmap="YlOrBr", vmin=0, vmax=highest * 1.15)
+    highest = chart.highest or shared_highest(values.flat)
+    lowest = min(0.0, *(value for value in values.flat if np.isfinite(value)), 0.0)
+    shown = axis.imshow(values, aspect="auto", cmap="YlOrBr", vmin=lowest, vmax=highest)
+    _colour_bar(figure, axis, shown, chart.scale)
     for (row, column), value in np.ndenumerate(values):
         axis.text(
             column,
@@ -241,16 +270,11 @@ def _(chart: RegionMap) -> Figure:
     layers = image.shape[1]
     figure, (axis,) = _new(0.27 * len(chart.regions) + 1.1, 1)
     axis.grid(visible=False)
-    known = image[np.isfinite(image)]
-    # The brightest cells do not darken the rest.
-    highest = float(np.quantile(known, 0.98)) if known.size else 1.0
-    shown = axis.imshow(image, aspect="auto", cmap=HEAT, vmin=0, vmax=highest)
+    shown = axis.imshow(image, aspect="auto", cmap=HEAT, vmin=0, vmax=chart.highest)
     axis.set_yticks(range(len(chart.regions)), chart.regions)
     axis.set_xticks(sorted({0, layers - 1}), [str(place + 1) for place in sorted({0, layers - 1})])
     axis.set_xlabel("layer, early to late")
-    bar = figure.colorbar(shown, ax=axis, pad=0.02)
-    bar.set_label(chart.scale, fontsize=8)
-    bar.outline.set_visible(False)
+    _colour_bar(figure, axis, shown, chart.scale)
     return figure
 
 
@@ -275,7 +299,7 @@ def _(chart: Tree) -> Figure:
     axis.yaxis.tick_left()
     # The first leaf on top, as in the matrices.
     axis.invert_yaxis()
-    axis.set_xlim(0, merges[:, 2].max() * 1.05)
+    axis.set_xlim(0, max(1.0, merges[:, 2].max() * 1.05))
     axis.set(xlabel=chart.axis)
     axis.tick_params(axis="y", labelsize=8)
     return figure
@@ -287,6 +311,31 @@ def _new(height: float, columns: int) -> tuple[Figure, NDArray[Any]]:
         figure = Figure(figsize=(WIDTH, max(1.6, height)), layout="constrained")
         axes = figure.subplots(1, columns, squeeze=False).ravel()
     return figure, axes
+
+
+def _show_zero(
+    get: Callable[[], tuple[float, float]],
+    set_: Callable[[float, float], object],
+    limits: tuple[float | None, float | None],
+) -> None:
+    """Set the ends of an axis. Where they are automatic, it shows zero: lengths shall not exaggerate differences."""
+    low, high = get()
+    set_(
+        min(low, 0.0) if limits[0] is None else limits[0],
+        max(high, 0.0) if limits[1] is None else limits[1],
+    )
+
+
+def _from(limits: tuple[float, float]) -> str:
+    """What is said of an axis that does not show zero."""
+    low, high = limits
+    return "" if low <= 0 <= high else f"(axis from {low:g})"
+
+
+def _colour_bar(figure: Figure, axis: Axes, shown: AxesImage, label: str) -> None:
+    bar = figure.colorbar(shown, ax=axis, pad=0.02)
+    bar.set_label(label, fontsize=8)
+    bar.outline.set_visible(False)  # type: ignore[operator]  wrong in matplotlib's stubs
 
 
 def _legend(figure: Figure, axis: Axes, columns: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from leam.metrics.statistics import Estimate
-from leam.report.charts import Chart
+from leam.metrics.statistics import FEWEST, Estimate
+from leam.report.charts import Chart, fewest_people
 
 MISSING = "–"
 """Stands for a figure that could not be measured."""
@@ -64,6 +64,14 @@ class Drawing(Part):
     kind = "drawing"
     chart: Chart
     alt: str
+
+    @property
+    def note(self) -> str:
+        """What is said below a chart of fewer than ten people; empty for more."""
+        fewest = fewest_people(self.chart)
+        if fewest is None or fewest >= FEWEST:
+            return ""
+        return f"Faint or dotted: fewer than {FEWEST} people (n = {fewest}), too few to conclude anything."
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ appear by themselves, see :mod:`leam.report.sections.further`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, TypeVar
@@ -21,6 +21,13 @@ from leam.study.plan import Plan, Settings
 from leam.study.run_data import RunData
 
 F = TypeVar("F", bound=Figures)
+T = TypeVar("T")
+
+DROP_AXES = {
+    "cosine": "drop of the cosine similarity",
+    "euclidean": "growth of the Euclidean distance",
+}
+"""What similarity drops are, by the kind of similarity."""
 
 
 @dataclass
@@ -62,6 +69,14 @@ class Context:
     def measured(self, kind: type[Figures]) -> bool:
         """Whether figures of this type were measured."""
         return self.summary.get(kind) is not None or bool(self.summary.each(kind))
+
+    def by_similarity(self, found: Mapping[str, T]) -> dict[str, dict[str, T]]:
+        """Something of each recognizer, by the kind of similarity: cosines and distances do not share an axis."""
+        kinds = {name: self.summary.recognizers[name].similarity for name in found}
+        return {
+            kind: {name: one for name, one in found.items() if kinds[name] == kind}
+            for kind in dict.fromkeys(kinds.values())
+        }
 
     def study(self, kind: type[F]) -> F:
         """The study's figures of this type, in a section that applies only where they were measured."""

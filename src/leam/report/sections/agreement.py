@@ -34,7 +34,10 @@ class Agreement(Section):
         yield Heading("Clusters")
         yield Drawing(
             Tree(
-                found.merges, found.recognizers, "1 - Bhattacharyya coefficient of critical masks"
+                found.merges,
+                found.recognizers,
+                "1 - Bhattacharyya coefficient of critical masks",
+                min(one.n for row in found.critical for one in row),
             ),
             "Tree of recognizers by the similarity of their critical masks",
         )
@@ -51,4 +54,6 @@ def agreement_chart(found: AgreementFigures, kind: Literal["critical", "rank"]) 
     cells = found.critical if kind == "critical" else found.rank
     order = [found.recognizers.index(name) for name in found.order]
     values = [[cells[i][j].mean for j in order] for i in order]
-    return Matrix(values, found.order, found.order, skip_diagonal=True)
+    scale = "Bhattacharyya coefficient" if kind == "critical" else "rank correlation"
+    people = min(one.n for row in cells for one in row)
+    return Matrix(values, found.order, found.order, scale=scale, highest=1.0, people=people)

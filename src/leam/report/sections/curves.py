@@ -9,7 +9,7 @@ import numpy as np
 from leam.metrics.statistics import verdict
 from leam.report.charts import MASK_COLOURS, MUTED, Line, LinePanel, Lines
 from leam.report.parts import MISSING, Drawing, Part, Table, Text, number, plain
-from leam.report.section import SECTIONS, Context, Section
+from leam.report.section import DROP_AXES, SECTIONS, Context, Section
 from leam.study.masks import CRITICAL
 from leam.study.run_data import mean_of_known
 from leam.study.stages.curves import CurveFigures
@@ -30,10 +30,6 @@ class Curves(Section):
     def parts(self, context: Context) -> Iterator[Part]:
         """Mean curves, and the points of every recognizer."""
         found = context.summary.each(CurveFigures)
-        kinds = {name: context.summary.recognizers[name].similarity for name in found}
-        # Cosines and distances cannot be averaged: the recognizers of the most frequent kind are shown.
-        kind = max(sorted(set(kinds.values())), key=list(kinds.values()).count)
-        shown = {name: figures for name, figures in found.items() if kinds[name] == kind}
         yield Text(
             "Similarity drop over the fraction of hidden pixels, under each fill: critical pixels (bold) and as many "
             f"pixels of each control. Means over recognizers, measured on a subset of {context.settings.subset} people "
@@ -52,10 +48,12 @@ class Curves(Section):
             list(_verdicts(found)),
             folded="",
         )
-        axis = "similarity drop (cosine)" if kind == "cosine" else "growth of the distance"
-        yield Drawing(
-            curve_chart(shown, axis), "Similarity drop over the fraction of hidden pixels"
-        )
+        # Cosines and distances cannot be averaged.
+        for kind, shown in context.by_similarity(found).items():
+            yield Drawing(
+                curve_chart(shown, DROP_AXES[kind]),
+                f"Similarity drop over the fraction of hidden pixels, {kind}: {', '.join(shown)}",
+            )
         header = (
             "recognizer",
             "fill",
@@ -106,6 +104,11 @@ def curve_chart(found: Mapping[str, CurveFigures], axis: str) -> Lines:
                     mean_of_known(np.array(values), axis=0).tolist(),
                     MASK_COLOURS.get(mask, MUTED),
                     width=2.2 if mask == CRITICAL else 1.2,
+                    people=min(
+                        point.value.n
+                        for figures in found.values()
+                        for point in figures.curves[fill][mask]
+                    ),
                 )
             )
         percent = lines[0].x

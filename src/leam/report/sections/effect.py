@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leam.metrics.statistics import Estimate, verdict
+from leam.metrics.statistics import FEWEST, Estimate, verdict
 from leam.report.charts import MUTED, SERIES, Panel, Rows, Series
 from leam.report.parts import Drawing, Part, Table, Text, number
 from leam.report.section import SECTIONS, Context, Section
@@ -130,7 +130,7 @@ def _counts(found: Found) -> Iterator[tuple[str, ...]]:
                 for figures in found.values()
             ]
             above = [
-                sum(one.low is not None and one.low > 0 for one in column)
+                sum(one.n >= FEWEST and one.low is not None and one.low > 0 for one in column)
                 for column in zip(*margins, strict=True)
             ]
             words = [verdict(dict(zip(contrasts, row, strict=True))).word for row in margins]

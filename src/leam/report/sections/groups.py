@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from leam.metrics.statistics import FEWEST, verdict
 from leam.report.charts import SERIES, Panel, Rows, Series
@@ -43,6 +44,13 @@ class Groups(Section):
             yield Box(f"By {column}", list(_parts(found)))
 
 
+def _verdict(found: GroupFigures.Column, row: GroupFigures.Row) -> str:
+    """The verdict on a gap of all people: inconclusive also if one of the groups is small."""
+    smaller = min(found.groups[name].people for name in (row.first, row.second))
+    n = min(row.difference.n, smaller) if smaller < FEWEST else row.difference.n
+    return str(verdict({"none": replace(row.difference, n=n)}))
+
+
 def _parts(found: GroupFigures.Column) -> Iterator[Part]:
     if not found.gaps:
         yield Text("There are no two groups of at least five people to compare.")
@@ -69,7 +77,7 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
                 str(row.difference.n),
                 plain(row.p_adjusted, 4),
                 plain(row.d, 2),
-                str(verdict({"none": row.difference})),
+                _verdict(found, row),
                 number(row.matched.difference, 4),
                 str(row.matched.difference.n),
                 plain(row.matched.p_adjusted, 4),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from leam.metrics.statistics import FEWEST, verdict
-from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series
+from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series, shared_highest
 from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plain, plural
 from leam.report.pictures import layer_pictures
 from leam.report.section import SECTIONS, Context, Section
@@ -38,15 +39,24 @@ class Layers(Section):
             "region."
         )
         regions = context.summary.each(RegionFigures)
-        for name, figures in found.items():
+        charts = {
+            name: density_chart(figures, regions[name], len(context.means[name].layers))
+            for name, figures in found.items()
+            if figures.layers and name in regions
+        }
+        # One colour scale for all recognizers.
+        highest = shared_highest(
+            value for one in charts.values() for row in one.values for value in row
+        )
+        for name in found:
             means = context.means[name]
             yield Heading(f"{name}, {plural(len(means.layers), 'layer')}")
             yield Cards(
                 layer_pictures(means, name, context.plan.model(name).card.crop), size="small"
             )
-            if figures.layers and name in regions:
+            if name in charts:
                 yield Drawing(
-                    density_chart(figures, regions[name], len(means.layers)),
+                    replace(charts[name], highest=highest),
                     f"Density of each layer of {name} in each region",
                 )
 
@@ -139,4 +149,10 @@ def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) ->
     known = {region: [one for one in row if one is not None] for region, row in values.items()}
     means = {region: float(np.mean(row)) if row else 0.0 for region, row in known.items()}
     order = sorted(areas, key=lambda region: (-means[region], region))
-    return RegionMap([values[region] for region in order], order, "mass / area (1 = chance)")
+    shown = [values[region] for region in order]
+    people = min(
+        (one.n for layer in figures.layers.values() for one in layer.regions.values() if one.n),
+        default=None,
+    )
+    highest = shared_highest(value for row in shown for value in row)
+    return RegionMap(shown, order, "mass / area (1 = chance)", highest, people)

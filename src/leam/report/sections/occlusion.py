@@ -8,7 +8,7 @@ from leam.metrics.controls import MAPS_OF_OTHERS
 from leam.metrics.statistics import Verdict, verdict
 from leam.report.charts import MASK_COLOURS, SERIES, Panel, Rows, Series
 from leam.report.parts import MISSING, Drawing, Part, Table, Text, number, plain
-from leam.report.section import SECTIONS, Context, Section
+from leam.report.section import DROP_AXES, SECTIONS, Context, Section
 from leam.study.masks import CRITICAL
 from leam.study.stages.occlusion import OcclusionFigures
 
@@ -64,7 +64,11 @@ class Occlusion(Section):
             folded="",
         )
         yield Text(_CONTROLS, style="muted")
-        yield Drawing(drop_chart(found), "Similarity drop under the critical mask and each control")
+        for kind, some in context.by_similarity(found).items():
+            yield Drawing(
+                drop_chart(some, DROP_AXES[kind]),
+                f"Similarity drop under the critical mask and each control, {kind}",
+            )
         header = (
             "recognizer",
             "mask",
@@ -106,8 +110,8 @@ def _rows(context: Context, found: Mapping[str, OcclusionFigures]) -> Iterator[t
             )
 
 
-def drop_chart(found: Mapping[str, OcclusionFigures]) -> Rows:
-    """Similarity drops: a bar for the critical mask and for each control."""
+def drop_chart(found: Mapping[str, OcclusionFigures], axis: str = DROP_AXES["cosine"]) -> Rows:
+    """Similarity drops of one kind: a bar for the critical mask and for each control."""
     controls = list(next(iter(found.values())).controls)
     series = [
         Series(
@@ -120,7 +124,5 @@ def drop_chart(found: Mapping[str, OcclusionFigures]) -> Rows:
         )
         for place, mask in enumerate((CRITICAL, *controls))
     ]
-    panel = Panel(
-        list(found), series, "drop of the similarity with the other pictures", bars=True, line=0
-    )
+    panel = Panel(list(found), series, f"{axis}, other pictures", bars=True, line=0)
     return Rows([panel], row_height=0.22 * len(series))

@@ -181,7 +181,9 @@ def histogram_chart(found: Found) -> Histograms:
             "impostor pairs": one.histogram.impostor,
             "genuine pairs": one.histogram.genuine,
         }
-        panels.append(Histogram(name, one.histogram.edges, heights, one.chance.genuine.mean))
+        panels.append(
+            Histogram(name, one.histogram.edges, heights, one.chance.genuine.mean, one.genuine.n)
+        )
     return Histograms(
         panels,
         {"genuine pairs": SERIES[0], "impostor pairs": MUTED},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+from leam.metrics.statistics import Estimate
 from leam.report.charts import Matrix
 from leam.report.parts import Drawing, Part, Table, Text, number, plain
-from leam.report.section import SECTIONS, Context, Section
+from leam.report.section import DROP_AXES, SECTIONS, Context, Section
 from leam.study.stages.transfer import TransferFigures
 
 _TEXT = (
@@ -28,7 +29,12 @@ class Transfer(Section):
         """The matrix, and each recognizer under its own, others' and random masks."""
         found = context.study(TransferFigures)
         yield Text(_TEXT)
-        yield Drawing(transfer_chart(found), "Similarity drop under every recognizer's masks")
+        drops = dict(zip(found.recognizers, found.drop, strict=True))
+        for kind, some in context.by_similarity(drops).items():
+            yield Drawing(
+                transfer_chart(some, found.masks, DROP_AXES[kind]),
+                f"Similarity drop under every recognizer's masks, {kind}",
+            )
         header = (
             "similarity drop of",
             "own mask",
@@ -55,7 +61,15 @@ class Transfer(Section):
         )
 
 
-def transfer_chart(found: TransferFigures) -> Matrix:
-    """Similarity drops: a row per recognizer, a column per mask."""
-    values = [[cell.mean for cell in row] for row in found.drop]
-    return Matrix(values, found.recognizers, found.masks, axes=("similarity drop of", "mask of"))
+def transfer_chart(
+    found: Mapping[str, Sequence[Estimate]], masks: Sequence[str], scale: str
+) -> Matrix:
+    """Similarity drops of one kind: a row per recognizer, a column per mask."""
+    return Matrix(
+        [[cell.mean for cell in row] for row in found.values()],
+        list(found),
+        masks,
+        axes=("similarity drop of", "mask of"),
+        scale=scale,
+        people=min(cell.n for row in found.values() for cell in row),
+    )

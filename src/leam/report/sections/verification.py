@@ -80,6 +80,8 @@ def accuracy_chart(found: Found) -> Lines:
             if len(values) > 1:
                 lines += [Line(None, percent, one, colour, width=0.6, dots=False) for one in values]
             means = mean_of_known(np.array(values, dtype=np.float64), axis=0)
-            lines.append(Line(label, percent, means.tolist(), colour, width=2.2, dots=False))
+            people = min(point.value.n for curve in curves for point in curve.points)
+            bold = Line(label, percent, means.tolist(), colour, 2.2, dots=False, people=people)
+            lines.append(bold)
         panels.append(LinePanel(title, lines, f"% of the pixels {changed}", limits=(0.4, 1.02)))
     return Lines(panels, "accuracy")
