@@ -65,15 +65,15 @@ def test_the_embedding_is_taken(output, fields):
         (
             (E, NORM),
             {},
-            r"tuple of several tensors; available: 0 \(2, 6\), 1 \(2, 1\)\. .*output = 0$",
+            r"several tensors \(in a tuple\); available: 0 \(2, 6\), 1 \(2, 1\)\. .*output = 0$",
         ),
         ({"a": E, "b": E}, {"embedding_size": 6}, r'a \(2, 6\), b \(2, 6\).*output = "a"$'),
         ((E, NORM), {"embedding_size": 7}, "several tensors"),
         ((E, NORM), {"output": 2}, r"no output 2; available: 0 \(2, 6\), 1 \(2, 1\)"),
         ({"a": E}, {"output": "embedding"}, r"no output 'embedding'; available: a \(2, 6\)"),
-        ([], {}, "returns list without a tensor"),
-        (None, {}, "returns NoneType without a tensor"),
-        ("text", {}, "returns str without a tensor"),
+        ([], {}, "returns a list without a tensor"),
+        (None, {}, "returns a NoneType without a tensor"),
+        ("text", {}, "returns a str without a tensor"),
     ],
 )
 def test_an_unclear_output_is_listed(output, fields, message):

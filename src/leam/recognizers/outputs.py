@@ -41,11 +41,11 @@ def embedding_of(card: Card, output: object) -> Tensor:
         return next(iter(found.values()))
     kind = type(output).__name__
     if not found:
-        raise ModelError(f"{card.name}: the module returns {kind} without a tensor")
+        raise ModelError(f"{card.name}: the module returns a {kind} without a tensor")
     first = next(iter(found))
     example = first if first.isdigit() else f'"{first}"'
     raise ModelError(
-        f"{card.name}: the module returns {kind} of several tensors; {_listed(found)}. "
+        f"{card.name}: the module returns several tensors (in a {kind}); {_listed(found)}. "
         f"Say in the card which is the embedding, such as output = {example}"
     )
 
