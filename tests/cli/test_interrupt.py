@@ -142,7 +142,7 @@ def test_a_second_one_ends_it_at_once(people, workers):
         start = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 2
     assert process.returncode == 130
     assert "Traceback" not in told
     assert all_end(process.pid, 5)
