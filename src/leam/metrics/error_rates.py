@@ -317,13 +317,51 @@ def _joined(
     return float(max(value - below, 0.0)), float(min(value + above, 1.0))
 
 
+def mean_estimate(comparisons: Comparisons, values: Numbers, seed: int) -> Estimate:
+    """The mean of a value of comparisons, with its interval over people.
+
+    A bootstrap-t as in :func:`fnmr_estimate` for genuine and :func:`fmr_estimate` for impostor comparisons, but without
+    the logit.
+
+    Args:
+        comparisons: Genuine comparisons only, or impostor comparisons only.
+        values: The value of each comparison, ``(N,)``.
+        seed: Random seed.
+
+    Returns:
+        ``n`` is the number of people.
+    """
+    if not len(values):
+        return NOTHING
+    some = comparisons.among(comparisons.compared())
+    counts = counts_of(some, values)
+    means, errors = counts.moments(np.ones((1, some.people)))
+    value, error = float(means[0]), float(errors[0])
+    if some.people < FEWEST or not error:
+        return Estimate(value, None, None, some.people)
+    drawn = [
+        (found - value) / np.where(spread > 0, spread, np.inf)
+        for found, spread in _drawn(counts, seed)
+    ]
+    low, high = np.nanquantile(np.concatenate(drawn), [_TAIL, 1 - _TAIL])
+    return Estimate(value, float(value - high * error), float(value - low * error), some.people)
+
+
+def counts_of(
+    comparisons: Comparisons, values: Numbers | NDArray[np.bool_]
+) -> PersonCounts | PairCounts:
+    """Sums of a value of genuine comparisons by person, or of impostor comparisons by pair of people."""
+    genuine = bool((comparisons.first == comparisons.second).all())
+    return (person_counts if genuine else pair_counts)(comparisons, values)
+
+
 @dataclass(frozen=True)
 class PersonCounts:
-    """Counts of errors and comparisons of each person.
+    """Sums over the comparisons of each person.
 
     Attributes:
-        errors: ``(P,)``.
-        total: ``(P,)``.
+        errors: Errors, or another value, ``(P,)``.
+        total: Comparisons, ``(P,)``.
     """
 
     errors: Numbers
@@ -361,11 +399,11 @@ class PersonCounts:
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Counts of errors and comparisons of every two people.
+    """Sums over the comparisons of every two people.
 
     Attributes:
-        errors: Symmetric, ``(P, P)``.
-        total: Symmetric, ``(P, P)``.
+        errors: Errors, or another value; symmetric, ``(P, P)``.
+        total: Comparisons; symmetric, ``(P, P)``.
     """
 
     errors: csr_array | Numbers
@@ -411,12 +449,14 @@ class PairCounts:
             return rates, np.sqrt(variance) / size
 
 
-def person_counts(genuine: Comparisons, wrong: NDArray[np.bool_]) -> PersonCounts:
+def person_counts(
+    genuine: Comparisons, wrong: NDArray[np.bool_] | NDArray[np.floating]
+) -> PersonCounts:
     """Count errors and comparisons of each person.
 
     Args:
         genuine: Genuine comparisons.
-        wrong: Whether each is an error, ``(N,)``.
+        wrong: Whether each is an error, or another value, ``(N,)``.
     """
     errors, total = (
         np.bincount(genuine.first, values, genuine.people).astype(np.float64)
@@ -425,12 +465,14 @@ def person_counts(genuine: Comparisons, wrong: NDArray[np.bool_]) -> PersonCount
     return PersonCounts(errors, total)
 
 
-def pair_counts(impostors: Comparisons, wrong: NDArray[np.bool_]) -> PairCounts:
+def pair_counts(
+    impostors: Comparisons, wrong: NDArray[np.bool_] | NDArray[np.floating]
+) -> PairCounts:
     """Count errors and comparisons of every two people who were compared.
 
     Args:
         impostors: Impostor comparisons.
-        wrong: Whether each is an error, ``(N,)``.
+        wrong: Whether each is an error, or another value, ``(N,)``.
     """
     from scipy.sparse import coo_array  # noqa: PLC0415  slow to import
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leam.metrics.error_rates import (
     Comparisons,
-    PairCounts,
-    PersonCounts,
+    counts_of,
     fmr_estimate,
     fnmr_estimate,
-    pair_counts,
-    person_counts,
+    mean_estimate,
 )
 from leam.metrics.statistics import (
     FEWEST,
     NOTHING,
     Estimate,
+    Numbers,
     benjamini_hochberg,
 )
 
@@ -239,17 +239,55 @@ def _permutation_p(
     threshold: float,
     seed: int,
 ) -> float:
-    """The p-value of a gap if labels of people are exchanged between both groups."""
+    """The p-value of a gap between two groups' error rates."""
     members = np.isin(group, names)
-    first = np.asarray(group)[members] == names[0]
-    if min(first.sum(), (~first).sum()) < FEWEST:
-        return np.nan
     some = comparisons.among(members)
-    counts: PairCounts | PersonCounts
-    if kind == "fmr":
-        counts = pair_counts(some.impostors, some.impostors.scores >= threshold)
-    else:
-        counts = person_counts(some.genuine, some.genuine.scores < threshold)
+    some = some.impostors if kind == "fmr" else some.genuine
+    wrong = (some.scores >= threshold) == (kind == "fmr")
+    return permutation_p(some, wrong, np.asarray(group)[members] == names[0], seed)
+
+
+def group_gap(
+    comparisons: Comparisons, values: Numbers, first: NDArray[np.bool_], seed: int
+) -> tuple[Estimate, float]:
+    """How the mean of a value of comparisons differs between two groups, and its p-value.
+
+    Args:
+        comparisons: Genuine comparisons only, or impostor comparisons only; those across groups are used to permute.
+        values: The value of each comparison, ``(N,)``.
+        first: Whether each person belongs to the first group, ``(P,)``; the others belong to the second.
+        seed: Random seed.
+
+    Returns:
+        First group minus second group, and the p-value of :func:`permutation_p`.
+    """
+    means = []
+    for members in (first, ~first):
+        within = members[comparisons.first] & members[comparisons.second]
+        means.append(mean_estimate(comparisons.where(within), values[within], seed))
+    return difference(*means), permutation_p(comparisons, values, first, seed)
+
+
+def permutation_p(
+    comparisons: Comparisons,
+    values: Numbers | NDArray[np.bool_],
+    first: NDArray[np.bool_],
+    seed: int,
+) -> float:
+    """The two-sided p-value of a difference of two groups' means if group labels of people are exchanged.
+
+    Args:
+        comparisons: As for :func:`group_gap`.
+        values: As for :func:`group_gap`.
+        first: As for :func:`group_gap`.
+        seed: Random seed.
+
+    Returns:
+        NaN if a group has fewer than :data:`FEWEST` people, or no comparison.
+    """
+    if min(first.sum(), (~first).sum()) < FEWEST or not len(values):
+        return np.nan
+    counts = counts_of(comparisons, values)
     generator = np.random.default_rng(seed)
     # The observed labels count as one permutation.
     chosen = np.stack([first, *(generator.permutation(first) for _ in range(PERMUTATIONS))])

@@ -11,7 +11,7 @@ data sets name sides from the person's point of view (their ``l_eye`` lies on th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,3 +151,9 @@ def translate(classes: Sequence[str]) -> tuple[str, ...]:
 def label_values(labels: Sequence[str]) -> NDArray[np.uint8]:
     """The values of labels in a label map, ``(classes,)``: a table from a network's class to the label's value."""
     return np.array([INDEX[label] for label in labels], dtype=np.uint8)
+
+
+def regions_of(labels: Collection[str]) -> list[str]:
+    """The regions that a parser with these labels distinguishes, in the order of :data:`REGIONS`."""
+    named = {label.region for label in LABELS if label.name in labels}
+    return [region for region in REGIONS if region in named]

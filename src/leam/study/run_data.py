@@ -21,7 +21,7 @@ from leam.metrics.statistics import (
     sign_flip_p,
 )
 from leam.parsers import load_parser
-from leam.parsers.regions import LABELS, REGIONS
+from leam.parsers.regions import regions_of
 from leam.progress import Progress, silent
 from leam.results.figures import PairedDifference
 from leam.results.shards import S
@@ -109,9 +109,7 @@ class RunData:
 
     def regions(self, parser: str | None = None) -> list[str]:
         """The regions that a parser distinguishes, in the order of ``REGIONS``; by default the study's parser."""
-        given = set(load_parser(parser or self.settings.parser).labels)
-        named = {label.region for label in LABELS if label.name in given}
-        return [region for region in REGIONS if region in named]
+        return regions_of(load_parser(parser or self.settings.parser).labels)
 
     def owners(self, positions: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
         """Person numbers of the pictures at these positions, ``(n,)``."""

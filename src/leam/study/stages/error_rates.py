@@ -206,6 +206,19 @@ def operating_threshold(run: RunData, recognizer: str, found: Compared) -> tuple
     return threshold, f"set at a false match rate of {rate:g} on these comparisons"
 
 
+def values_of(run: RunData, found: Compared, column: str) -> list[str]:
+    """The value of each compared person in a column; "" without one."""
+    values = {image.person: image.groups.get(column, "") for image in run.plan.images}
+    return [values[person] for person in found.people]
+
+
+def groups_of(run: RunData, found: Compared, column: str) -> list[str]:
+    """The group of each compared person; "" without one, or if it has fewer than :data:`FEWEST` people."""
+    values = values_of(run, found, column)
+    sizes = Counter(values)
+    return [value if sizes[value] >= FEWEST else "" for value in values]
+
+
 def _acquired(run: RunData) -> Estimate:
     """The part of the pictures with a usable face, with its interval over people."""
     usable = np.concatenate([found.reason == "" for _, found in run.detections()])
@@ -245,11 +258,10 @@ def _column(
     run: RunData, found: Compared, column: str, threshold: float
 ) -> ErrorRateFigures.Column:
     """The error rates of the groups in a column."""
-    values = {image.person: image.groups.get(column, "") for image in run.plan.images}
-    group = [values[person] for person in found.people]
-    sizes = Counter(value for value in group if value)
-    few = {value: size for value, size in sorted(sizes.items()) if size < FEWEST}
-    group = ["" if value in few else value for value in group]
+    values = Counter(values_of(run, found, column))
+    unknown = values.pop("", 0)
+    few = {value: size for value, size in sorted(values.items()) if size < FEWEST}
+    group = groups_of(run, found, column)
     rates = group_rates(found.comparisons, group, threshold, run.settings.seed)
     gaps = rate_gaps(found.comparisons, group, threshold, run.settings.seed)
     means = {
@@ -264,7 +276,7 @@ def _column(
     return ErrorRateFigures.Column(
         groups={name: ErrorRateFigures.Group(**vars(one)) for name, one in rates.items()},
         too_few=few,
-        unknown=len(found.people) - sizes.total(),
+        unknown=unknown,
         gaps=[_gap(one) for one in gaps],
         worst_to_best={
             rate: finite(worst_to_best(one)) if comparable else None for rate, one in means.items()

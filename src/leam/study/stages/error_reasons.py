@@ -1,0 +1,302 @@
+"""Which regions carry the errors of a recognizer, and the gaps between groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leam.metrics.error_rates import Comparisons, Indices, mean_estimate
+from leam.metrics.group_rates import difference, group_gap
+from leam.metrics.occlusion import hide
+from leam.metrics.statistics import Estimate, Numbers, benjamini_hochberg, finite
+from leam.parsers import load_parser
+from leam.parsers.regions import REGIONS, regions_of
+from leam.recognizers.card import Similarity
+from leam.results.figures import Figures, Model
+from leam.results.shards import Shard, axes
+from leam.study.comparisons import Compared, compared, scores_of
+from leam.study.explained import EXPLAIN
+from leam.study.plan import Plan
+from leam.study.run_data import RunData
+from leam.study.scene import Scene
+from leam.study.stage import STAGES, Stage
+from leam.study.stages.error_rates import groups_of, operating_threshold
+
+AUDITED = ("nose", "eyes", "brows", "lips", "skin", "forehead", "hair")
+"""Regions that are hidden, if the parser distinguishes them."""
+# Comparisons of a kind that are analysed, and of two groups; more are drawn at random.
+_MOST = 5000
+_MOST_OF_GROUPS = 20_000
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HiddenRegions(Shard):
+    """Embeddings of a slice's faces with one region hidden."""
+
+    position: Annotated[NDArray[np.int64], axes("face", doc="Position of the picture in the plan.")]
+    regions: Annotated[NDArray[np.str_], axes("region", doc="The regions.")]
+    embedding: Annotated[
+        NDArray[np.float32],
+        axes(
+            "face",
+            "region",
+            "dimension",
+            doc="The embedding with the region hidden.",
+            reveals="embedding",
+        ),
+    ]
+
+
+class ErrorReasonFigures(Figures):
+    """What each region contributes to the similarity of comparisons.
+
+    A contribution is how much the similarity falls if the region is hidden in both pictures. Positive contributions
+    make a pair alike, negative ones make it different.
+    """
+
+    class Kind(Model):
+        """One kind of error, beside correct comparisons of equal similarity."""
+
+        errors: int
+        """Number of errors that were analysed."""
+        similarity: float | None
+        """Their mean similarity."""
+        matched_similarity: float | None
+        """Mean similarity of the correct comparisons."""
+        contribution: dict[str, Estimate]
+        """Contribution of each region in the errors."""
+        matched: dict[str, Estimate]
+        """Contribution of each region in the correct comparisons."""
+        difference: dict[str, Estimate]
+        """Errors minus correct comparisons."""
+
+    class Gap(Model):
+        """How the contribution of a region differs between two groups."""
+
+        comparisons: str
+        """``genuine`` or ``impostor``."""
+        first: str
+        """A group."""
+        second: str
+        """The other group."""
+        region: str
+        """The region."""
+        difference: Estimate
+        """First group minus second group."""
+        p: float | None
+        """Two-sided p-value of permuted group labels; null for groups of fewer than ten people."""
+        p_adjusted: float | None
+        """The p-value after Benjamini-Hochberg correction over all gaps of the column."""
+
+    threshold: float | None
+    """The operating threshold."""
+    regions: list[str]
+    """The regions."""
+    false_matches: Kind
+    """Accepted impostor comparisons, beside accepted genuine comparisons."""
+    false_non_matches: Kind
+    """Rejected genuine comparisons, beside rejected impostor comparisons."""
+    columns: dict[str, list[Gap]]
+    """Gaps between groups by column."""
+
+
+@STAGES("error_reasons")
+class ErrorReasons(Stage[HiddenRegions]):
+    """Hides each region of every face, and compares what it contributes to errors and to correct comparisons."""
+
+    name = "error_reasons"
+    title = "reasons of errors"
+    phase = "compare"
+    needs = (EXPLAIN,)
+    shard = HiddenRegions
+    figures = ErrorReasonFigures
+
+    def applies(self, plan: Plan) -> bool:
+        """Whether the study is an audit."""
+        return plan.settings.audit
+
+    def of_slice(self, scene: Scene) -> HiddenRegions:
+        """The embeddings of a slice's faces with each region hidden."""
+        parsed = np.stack([parsing.regions for parsing in scene.parsings])
+        distinguished = regions_of(load_parser(scene.settings.parser).labels)
+        names = [name for name in AUDITED if name in distinguished]
+        embeddings = [
+            scene.recognizer.embed(
+                hide(scene.chips.images, parsed == REGIONS.index(name), scene.settings.fill)
+            )
+            for name in names
+        ]
+        return HiddenRegions(
+            position=scene.positions,
+            regions=np.array(names),
+            embedding=np.stack([one.cpu().numpy() for one in embeddings], axis=1),
+        )
+
+    def summarise(self, run: RunData, recognizer: str) -> ErrorReasonFigures | None:
+        """The contributions of regions to errors and to gaps; None without genuine and impostor comparisons."""
+        found = compared(run, recognizer)
+        parts = list(run.shards(HiddenRegions, self.name, recognizer))
+        if found is None or not parts or len(found.people) < 2:  # noqa: PLR2004  impostors need two
+            return None
+        threshold, _ = operating_threshold(run, recognizer, found)
+        regions = _Regions.read(run, recognizer, parts)
+        accepted = found.comparisons.scores >= threshold
+        genuine = found.comparisons.first == found.comparisons.second
+        seed = run.settings.seed
+        return ErrorReasonFigures(
+            threshold=finite(threshold),
+            regions=regions.names,
+            false_matches=_kind(found, regions, accepted & ~genuine, accepted & genuine, seed),
+            false_non_matches=_kind(
+                found, regions, ~accepted & genuine, ~accepted & ~genuine, seed
+            ),
+            columns={column: _gaps(run, found, regions, column) for column in run.settings.groups},
+        )
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """What is needed to compute the contributions of regions.
+
+    Attributes:
+        names: The regions.
+        embeddings: Embeddings with each region hidden, ``(n, R, D)``.
+        row: The row of each picture of the plan, ``(images,)``; -1 if it has none.
+        kind: The recognizer's similarity.
+    """
+
+    names: list[str]
+    embeddings: NDArray[np.float32]
+    row: Indices
+    kind: Similarity
+
+    @classmethod
+    def read(cls, run: RunData, recognizer: str, parts: Sequence[HiddenRegions]) -> _Regions:
+        position = np.concatenate([part.position for part in parts])
+        row = np.full(len(run.plan.images), -1)
+        row[position] = np.arange(len(position))
+        return cls(
+            parts[0].regions.tolist(),
+            np.concatenate([part.embedding for part in parts]),
+            row,
+            run.plan.model(recognizer).card.similarity,
+        )
+
+    def contributions(self, found: Compared) -> Numbers:
+        """How much the similarity falls if each region is hidden in both pictures, ``(N, R)``."""
+        rows = self.row[found.pairs]
+        return np.stack(
+            [
+                found.comparisons.scores - scores_of(self.embeddings[:, place], rows, self.kind)
+                for place in range(len(self.names))
+            ],
+            axis=1,
+        )
+
+
+def _kind(
+    found: Compared, regions: _Regions, wrong: Flags, right: Flags, seed: int
+) -> ErrorReasonFigures.Kind:
+    """Errors beside correct comparisons of equal similarity."""
+    errors = _drawn(found, wrong, seed)
+    matched = _like(_drawn(found, right, seed, most=len(right)), errors)
+    values = {"errors": errors, "matched": matched}
+    means = {
+        name: _means(one.comparisons, regions.contributions(one), regions.names, seed)
+        for name, one in values.items()
+    }
+    return ErrorReasonFigures.Kind(
+        errors=len(errors.pairs),
+        similarity=_mean(errors),
+        matched_similarity=_mean(matched),
+        contribution=means["errors"],
+        matched=means["matched"],
+        difference={
+            name: difference(means["errors"][name], means["matched"][name])
+            for name in regions.names
+        },
+    )
+
+
+def _mean(found: Compared) -> float | None:
+    return float(found.comparisons.scores.mean()) if len(found.pairs) else None
+
+
+def _means(
+    comparisons: Comparisons, values: Numbers, names: Sequence[str], seed: int
+) -> dict[str, Estimate]:
+    return {
+        name: mean_estimate(comparisons, column, seed)
+        for name, column in zip(names, values.T, strict=True)
+    }
+
+
+def _drawn(found: Compared, kept: Flags, seed: int, most: int = _MOST) -> Compared:
+    """The comparisons at which ``kept`` is true, or a random sample of them."""
+    places = np.flatnonzero(kept)
+    if len(places) > most:
+        places = np.sort(np.random.default_rng(seed).choice(places, most, replace=False))
+    return _at(found, places)
+
+
+def _at(found: Compared, places: Indices) -> Compared:
+    some = found.comparisons
+    return replace(
+        found,
+        comparisons=Comparisons(
+            some.scores[places], some.first[places], some.second[places], some.people
+        ),
+        pairs=found.pairs[places],
+    )
+
+
+def _like(found: Compared, errors: Compared) -> Compared:
+    """For each error, the comparison whose similarity is nearest; one may be nearest to several."""
+    if not len(found.pairs):
+        return found
+    order = np.argsort(found.comparisons.scores)
+    scores, wanted = found.comparisons.scores[order], errors.comparisons.scores
+    after = np.searchsorted(scores, wanted).clip(1, len(scores) - 1) if len(scores) > 1 else 0
+    before = after - (len(scores) > 1)
+    closer = np.abs(scores[before] - wanted) <= np.abs(scores[after] - wanted)
+    return _at(found, order[np.where(closer, before, after)])
+
+
+def _gaps(
+    run: RunData, found: Compared, regions: _Regions, column: str
+) -> list[ErrorReasonFigures.Gap]:
+    """The gaps between groups in what regions contribute to genuine and to impostor comparisons."""
+    group, seed = np.array(groups_of(run, found, column)), run.settings.seed
+    names = sorted({value for value in group.tolist() if value})
+    genuine = found.comparisons.first == found.comparisons.second
+    rows: list[tuple[str, str, str, str, Estimate, float]] = []
+    for first, second in combinations(names, 2):
+        members = np.isin(group, [first, second])
+        of_both = members[found.comparisons.first] & members[found.comparisons.second]
+        label = group[members] == first
+        for kind, kept in (("genuine", genuine), ("impostor", ~genuine)):
+            some = _drawn(found, kept & of_both, seed, _MOST_OF_GROUPS)
+            values, within = regions.contributions(some), some.comparisons.among(members)
+            for region, column_values in zip(regions.names, values.T, strict=True):
+                gap = group_gap(within, column_values, label, seed)
+                rows.append((kind, first, second, region, *gap))
+    adjusted = benjamini_hochberg(np.array([row[-1] for row in rows]))
+    return [
+        ErrorReasonFigures.Gap(
+            comparisons=kind,
+            first=first,
+            second=second,
+            region=region,
+            difference=gap,
+            p=finite(p),
+            p_adjusted=finite(corrected),
+        )
+        for (kind, first, second, region, gap, p), corrected in zip(rows, adjusted, strict=True)
+    ]
