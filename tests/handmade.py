@@ -357,7 +357,7 @@ def groups() -> GroupFigures:
     return GroupFigures(
         columns={
             "gender": GroupFigures.Column(
-                groups={"female": group(5), "male": group(6), "other": group(7)},
+                groups={"female": group(15), "male": group(16), "other": group(17)},
                 covariates=["yaw", "pitch", "hair"],
                 gaps=[
                     row("alpha", "drop", first, 0.1),

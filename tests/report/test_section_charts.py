@@ -364,7 +364,7 @@ def test_gaps_of_all_people_and_of_matched_ones(charts):
             ("matched on pose", "beta"): mark(0.31),
         }
     )
-    assert axis.get_xlabel() == "similarity drop, female minus male"
+    assert axis.get_xlabel() == "drop of the cosine similarity, female minus male"
     assert [text.get_text() for text in axis.texts] == ["n = 12"] * 2 + ["n = 11"] * 2
     assert legend_of(figure) == {"all people": SERIES[0], "matched on pose": SERIES[1]}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from handmade import NAMES, text
-from leam.metrics.statistics import Estimate
+from handmade import NAMES, groups, text
+from leam.metrics.statistics import Estimate, verdict
 from leam.report.page import render_page
 from leam.report.sections.sanity import Sanity
 from leam.report.sections.support import Support
+from leam.study.stages.groups import GroupFigures, judged_gap, left_out_note
 from leam.study.stages.sanity import SanityFigures
 
 ALPHA, BETA, GAMMA = 0.1, 0.133, 0.166
@@ -456,7 +457,7 @@ def test_transfer(boxes):
 def test_groups(boxes):
     found = boxes["groups"]
     assert found.title == "By gender"
-    assert found.texts[0].startswith("female: 5 people, male: 6 people, other: 7 people. ")
+    assert found.texts[0].startswith("female: 15 people, male: 16 people, other: 17 people. ")
     assert "matched on yaw, pitch and hair;" in found.texts[0]
     assert "an inconclusive gap is not shown to be absent" in found.texts[0]
     header = (
@@ -486,6 +487,26 @@ def test_groups(boxes):
     assert boxes["groups-2"].texts == [
         "There are no two groups of at least five people to compare."
     ]
+
+
+def test_a_group_of_few_people_supports_no_verdict():
+    column = groups().columns["gender"]
+    few = {**column.groups, "male": column.groups["male"].model_copy(update={"people": 9})}
+    row = column.gaps[0]
+    assert str(verdict({"none": judged_gap(column, row)})) == "supported"
+    small = column.model_copy(update={"groups": few})
+    assert str(verdict({"none": judged_gap(small, row)})) == "inconclusive (n = 9)"
+
+
+def test_groups_that_are_left_out_are_named():
+    column = GroupFigures.Column(
+        groups={}, left_out={"other": 3, "none": 1}, unknown=2, covariates=[], gaps=[]
+    )
+    assert left_out_note(column) == (
+        "Not compared, since they are fewer than 5 or not known: other (n = 3), none (n = 1), people without a value "
+        "(n = 2)."
+    )
+    assert not left_out_note(GroupFigures.Column(groups={}, covariates=[], gaps=[]))
 
 
 def test_layers(boxes):

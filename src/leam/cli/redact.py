@@ -39,8 +39,9 @@ def redact(
 ) -> None:
     """Remove faces, names and embeddings from a finished study.
 
-    Writes a folder that can be published, with all figures, the tables with numbered people and pictures, the mean maps, and a report. It
-    contains no picture, name, file name, path, embedding, landmark or map of a person. The study itself is not changed.
+    Writes a folder that can be published, with all figures, the tables with numbered people and pictures, the mean
+    maps, and a report. It contains no picture, name, file name, path, embedding, landmark or map of a person. The study
+    itself is not changed.
 
     Examples:
         leam redact run

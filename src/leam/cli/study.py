@@ -385,6 +385,8 @@ def _show(folder: RunFolder, page: Path, *, as_json: bool) -> None:
         show_json({"folder": str(folder.path), "report": str(page), "summary": summary})
     else:
         print_summary(folder)
+        for column, groups in left_out_groups(folder).items():
+            note(f"{column}: {groups}")
         say(f"report: {page}")
 
 
@@ -448,6 +450,16 @@ def drawn(
         if one:
             note(one)
     return samples, notes
+
+
+def left_out_groups(folder: RunFolder) -> dict[str, str]:
+    """Which groups of people a study does not compare, by column."""
+    from leam.study.stages.groups import GroupFigures, left_out_note
+    from leam.study.summary import read_summary
+
+    found = read_summary(folder).get(GroupFigures)
+    notes = {column: left_out_note(one) for column, one in (found.columns if found else {}).items()}
+    return {column: text for column, text in notes.items() if text}
 
 
 def names_of(models: str | None, card: Sequence[Path] | None) -> list[str | None]:

@@ -14,7 +14,7 @@ from leam.study.masks import CRITICAL
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
 from leam.study.stages.effect import EffectFigures
-from leam.study.stages.groups import DROP, GroupFigures
+from leam.study.stages.groups import DROP, GroupFigures, judged_gap
 from leam.study.stages.layers import LayerFigures
 from leam.study.stages.occlusion import OcclusionFigures
 from leam.study.stages.person_maps import PersonMapFigures
@@ -393,9 +393,9 @@ def _gender(summary: Summary, families: Mapping[str, str]) -> Row:
     found = summary.get(GroupFigures)
     column = found.columns.get("gender") if found else None
     rows = [
-        row
+        row.model_copy(update={"difference": judged_gap(column, row)})
         for row in (column.gaps if column else [])
-        if row.of == DROP and {row.first, row.second} == {"female", "male"}
+        if column and row.of == DROP and {row.first, row.second} == {"female", "male"}
     ]
     signs = [1 if row.first == "female" else -1 for row in rows]
     effects = [sign * (row.d or 0) for sign, row in zip(signs, rows, strict=True)]

@@ -26,6 +26,7 @@ from leam.study.preparation import DETECT, PARSE, Detections, Parsings
 from leam.study.run_data import RunData
 from leam.study.schedule import SUMMARISE
 from leam.study.stage import STAGES
+from leam.study.stages.groups import GroupFigures
 from leam.study.store import Keep, RunFolder
 from leam.study.summary import read_summary, summary_schema
 from leam.study.worker import StoredFigures
@@ -174,6 +175,12 @@ def redacted_summary(summary: Summary, plan: Plan, names: Names) -> Summary:
     )
 
 
+def _redacted_groups(column: GroupFigures.Column) -> GroupFigures.Column:
+    """A column whose small groups have no names: a value that few people have can identify them."""
+    small = {f"group {n}": count for n, count in enumerate(column.left_out.values(), 1)}
+    return column.model_copy(update={"left_out": small})
+
+
 def _redacted_figures(figures: Mapping[str, Figures], names: Names) -> dict[str, Any]:
     return {stage: _without_names(one, names) for stage, one in figures.items()}
 
@@ -182,6 +189,8 @@ def _without_names(value: Any, names: Names) -> Any:  # noqa: ANN401  figures of
     """Figures without names in their texts, and in the keys of their dictionaries."""
     if isinstance(value, UnknownFigures):
         return UnknownFigures.model_validate(_without_names(value.model_dump(mode="json"), names))
+    if isinstance(value, GroupFigures.Column):
+        value = _redacted_groups(value)
     if isinstance(value, Model):
         fields = type(value).model_fields
         return value.model_copy(

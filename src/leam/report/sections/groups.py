@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
 from leam.metrics.statistics import FEWEST, verdict
 from leam.report.charts import SERIES, Panel, Rows, Series
 from leam.report.parts import Drawing, Part, Table, Text, listed, number, plain
-from leam.report.section import SECTIONS, Box, Context, Section
-from leam.study.stages.groups import DROP, GroupFigures
+from leam.report.section import DROP_AXES, SECTIONS, Box, Context, Section
+from leam.study.stages.groups import DROP, GroupFigures, judged_gap, left_out_note
 
 _HEADER = (
     "recognizer",
@@ -41,17 +40,13 @@ class Groups(Section):
     def boxes(self, context: Context) -> Iterator[Box]:
         """A box per column of the people table."""
         for column, found in context.study(GroupFigures).columns.items():
-            yield Box(f"By {column}", list(_parts(found)))
+            parts = list(_parts(context, found))
+            if left_out := left_out_note(found):
+                parts.insert(0, Text(left_out, style="note"))
+            yield Box(f"By {column}", parts)
 
 
-def _verdict(found: GroupFigures.Column, row: GroupFigures.Row) -> str:
-    """The verdict on a gap of all people: inconclusive also if one of the groups is small."""
-    smaller = min(found.groups[name].people for name in (row.first, row.second))
-    n = min(row.difference.n, smaller) if smaller < FEWEST else row.difference.n
-    return str(verdict({"none": replace(row.difference, n=n)}))
-
-
-def _parts(found: GroupFigures.Column) -> Iterator[Part]:
+def _parts(context: Context, found: GroupFigures.Column) -> Iterator[Part]:
     if not found.gaps:
         yield Text("There are no two groups of at least five people to compare.")
         return
@@ -65,7 +60,19 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
         f"wider: an inconclusive gap is not shown to be absent. Gaps of fewer than {FEWEST} people or pairs are "
         "not charted."
     )
-    yield Drawing(gap_chart(found), "Difference in similarity drop between two groups")
+    first, second = found.gaps[0].first, found.gaps[0].second
+    drops = {
+        row.recognizer: row
+        for row in found.gaps
+        if row.of == DROP and (row.first, row.second) == (first, second)
+    }
+    for kind, rows in context.by_similarity(drops).items():
+        yield Drawing(
+            gap_chart(rows, DROP_AXES[kind]),
+            f"Difference in similarity drop, {first} minus {second}",
+        )
+    if len(found.groups) > 2:  # noqa: PLR2004  a pair
+        yield Text(f"The chart shows {first} and {second}; the table has all pairs of groups.")
     yield Table(
         _HEADER,
         [
@@ -77,7 +84,7 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
                 str(row.difference.n),
                 plain(row.p_adjusted, 4),
                 plain(row.d, 2),
-                _verdict(found, row),
+                str(verdict({"none": judged_gap(found, row)})),
                 number(row.matched.difference, 4),
                 str(row.matched.difference.n),
                 plain(row.matched.p_adjusted, 4),
@@ -91,19 +98,18 @@ def _parts(found: GroupFigures.Column) -> Iterator[Part]:
     )
 
 
-def gap_chart(found: GroupFigures.Column) -> Rows:
-    """Differences of the similarity drop between the first two groups; the table has the others."""
-    first, second = found.gaps[0].first, found.gaps[0].second
-    rows = [
-        row for row in found.gaps if row.of == DROP and (row.first, row.second) == (first, second)
-    ]
+def gap_chart(found: Mapping[str, GroupFigures.Row], axis: str) -> Rows:
+    """Differences of the similarity drop between two groups, by recognizer, in one unit."""
+    one = next(iter(found.values()))
     panel = Panel(
-        [row.recognizer for row in rows],
+        list(found),
         [
-            Series("all people", [row.difference for row in rows], SERIES[0]),
-            Series("matched on pose", [row.matched.difference for row in rows], SERIES[1]),
+            Series("all people", [row.difference for row in found.values()], SERIES[0]),
+            Series(
+                "matched on pose", [row.matched.difference for row in found.values()], SERIES[1]
+            ),
         ],
-        f"similarity drop, {first} minus {second}",
+        f"{axis}, {one.first} minus {one.second}",
         spread=0.26,
         line=0,
         counts=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from leam.metrics.fairness import Gap, Matching, gap, imbalance, matched_gap, matching
 from leam.metrics.statistics import (
+    FEWEST,
     Estimate,
     Numbers,
     benjamini_hochberg,
@@ -94,6 +96,10 @@ class GroupFigures(Figures):
 
         groups: dict[str, GroupFigures.Group]
         """Groups of at least five people, by value."""
+        left_out: dict[str, int] = {}
+        """Groups of fewer people, which are not compared, with their number of people."""
+        unknown: int = 0
+        """People without a value in the column."""
         covariates: list[str]
         """Covariates for matching: pose, and regions that cover the face if a parser distinguishes them."""
         gaps: list[GroupFigures.Row]
@@ -132,12 +138,16 @@ class Groups(Stage[Shard]):
 def _column(
     run: RunData, column: str, values: dict[str, Values], covariates: dict[str, Covariates]
 ) -> GroupFigures.Column:
-    members = _members(run, column, set(next(iter(values.values()))[DROP]))
+    used = set(next(iter(values.values()))[DROP])
+    everybody = _members(run, column, used)
+    members = {value: people for value, people in everybody.items() if len(people) >= _FEWEST}
     names = [*_POSE, *_covering(run)[1]]
     return GroupFigures.Column(
         groups={
             value: _group(people, values, run.settings.seed) for value, people in members.items()
         },
+        left_out={v: len(people) for v, people in everybody.items() if v not in members},
+        unknown=len(used) - sum(map(len, everybody.values())),
         covariates=names,
         gaps=_gaps(members, values, covariates, names, run.settings.seed),
     )
@@ -245,7 +255,24 @@ def _members(run: RunData, column: str, used: set[str]) -> dict[str, list[str]]:
     for person, value in faces.unique("person").drop_nulls().sort("person").iter_rows():
         if person in used:
             members.setdefault(str(value), []).append(person)
-    return {v: people for v, people in sorted(members.items()) if len(people) >= _FEWEST}
+    return dict(sorted(members.items()))
+
+
+def judged_gap(found: GroupFigures.Column, row: GroupFigures.Row) -> Estimate:
+    """The gap of all people for a verdict: ``n`` is the smaller group if it has too few people for a conclusion."""
+    smaller = min(found.groups[name].people for name in (row.first, row.second))
+    return replace(row.difference, n=smaller) if smaller < FEWEST else row.difference
+
+
+def left_out_note(found: GroupFigures.Column) -> str:
+    """Which groups are not compared, and how many people have no value; empty if all are compared."""
+    parts = [f"{value} (n = {count})" for value, count in found.left_out.items()]
+    parts += [f"people without a value (n = {found.unknown})"] if found.unknown else []
+    return (
+        f"Not compared, since they are fewer than {_FEWEST} or not known: {', '.join(parts)}."
+        if parts
+        else ""
+    )
 
 
 def _pictures(run: RunData, recognizer: str) -> pl.DataFrame:
