@@ -73,7 +73,9 @@ below |
 | `log.txt` | a line with the time for every excluded picture, failed recognizer and damaged shard |
 
 An estimate is `{"mean", "low", "high", "n"}`: the mean, its 95 % interval (bootstrap over people), and the number of
-people; null where there is nothing to estimate from. `schema_version` is checked on reading: an older summary is
+people; null where there is nothing to estimate from. A verdict is *inconclusive (n = ...)* with fewer than ten
+people behind any margin that it rests on, or in one of two groups; charts draw fewer people faint or dotted, with their
+number. `schema_version` is checked on reading: an older summary is
 refused with one line.
 
 Recognizers that share a crop share one parsing. Tables and `summary.json` have the same bytes however often a study was
