@@ -130,7 +130,7 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
                 bar.set_alpha(_FAINT if one.n < FEWEST else None)
         else:
             faint = [_FAINT if one.n < FEWEST else 1.0 for one in shown]
-            axis.scatter(mean, at, s=25, c=colour, alpha=faint, zorder=3, label=series.label)
+            axis.scatter(mean, at, s=25, c=colour, alpha=faint, zorder=3, label=series.label)  # type: ignore[arg-type]  one for each dot
         axis.hlines(at, low, high, color=INK if panel.bars else colour, linewidth=1.4)
         for one, given, y, end in zip(shown, series.estimates, at, high, strict=True):
             few = given.mean is not None and given.n < FEWEST
@@ -216,11 +216,11 @@ def _(chart: Histograms) -> Figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[count:]:
         axis.axis("off")
-    heights = [height for panel in chart.panels for row in panel.heights.values() for height in row]
+    every = [height for panel in chart.panels for row in panel.heights.values() for height in row]
     edges = [edge for panel in chart.panels for edge in panel.edges]
     for axis, panel in zip(axes, chart.panels, strict=False):
         axis.set_xlim(min(edges), max(edges))
-        axis.set_ylim(0, 1.05 * max(heights, default=1.0) or 1.0)
+        axis.set_ylim(0, 1.05 * max(every, default=1.0) or 1.0)
         for label, heights in panel.heights.items():
             axis.stairs(
                 heights, panel.edges, color=chart.colours[label], fill=True, alpha=0.45, label=label
@@ -335,7 +335,7 @@ def _from(limits: tuple[float, float]) -> str:
 def _colour_bar(figure: Figure, axis: Axes, shown: AxesImage, label: str) -> None:
     bar = figure.colorbar(shown, ax=axis, pad=0.02)
     bar.set_label(label, fontsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]  wrong in matplotlib's stubs
+    bar.outline.set_visible(False)
 
 
 def _legend(figure: Figure, axis: Axes, columns: int) -> None:
