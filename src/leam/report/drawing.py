@@ -129,8 +129,8 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
             for bar, one in zip(bars, shown, strict=True):
                 bar.set_alpha(_FAINT if one.n < FEWEST else None)
         else:
-            drawn = axis.scatter(mean, at, s=25, c=colour, zorder=3, label=series.label)
-            drawn.set_alpha([_FAINT if one.n < FEWEST else 1.0 for one in shown])  # type: ignore[arg-type]
+            dots = axis.scatter(mean, at, s=25, c=colour, zorder=3, label=series.label)
+            dots.set_alpha([_FAINT if one.n < FEWEST else 1.0 for one in shown])
         axis.hlines(at, low, high, color=INK if panel.bars else colour, linewidth=1.4)
         for one, given, y, end in zip(shown, series.estimates, at, high, strict=True):
             few = given.mean is not None and given.n < FEWEST
