@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from leam.faces.people import Dataset, Sample
     from leam.progress import Progress
     from leam.recognizers.recognizer import Recognizer
-    from leam.study.plan import Plan
+    from leam.study.plan import Plan, Settings
     from leam.study.store import Keep, RunFolder
 
 _PRESET = "set by the preset"
@@ -311,66 +311,133 @@ def study(
         for line in preset_lines(settings):
             say(line)
         return
+    request = Request(
+        source,
+        faces,
+        out_folder,
+        settings,
+        names_of(models, card),
+        cards,
+        people=people,
+        images=images,
+        people_table=people_table,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        trust=trust,
+        workers=workers,
+        engine=engine,
+        address=address,
+        restart=restart,
+        exclude_changed=exclude_changed,
+    )
+    _show(*conduct(request, keep=keep, no_faces=no_faces), as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A study as asked for on the command line; see the options of :func:`study`."""
+
+    source: Path
+    faces: Path | None
+    out_folder: Path
+    settings: Settings
+    models: Sequence[str | None]
+    cards: Sequence[Path] | None
+    _: KW_ONLY
+    people: int | None = None
+    images: int | None = None
+    people_table: Path | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    batch_size: int | None = None
+    trust: bool = False
+    workers: int = 1
+    engine: str = "local"
+    address: str | None = None
+    restart: bool = False
+    exclude_changed: bool = False
+
+
+def conduct(
+    request: Request, *, keep: str | None = None, no_faces: bool = False
+) -> tuple[RunFolder, Path]:
+    """Run a study, or the rest of it, and render its report.
+
+    Returns:
+        The run folder, and the path of the report.
+    """
     # The library is imported here, so that help and mistakes are quick.
-    from leam.faces.detectors import takes_crops
-    from leam.faces.people import read_dataset
     from leam.report.page import render_report
-    from leam.study.engine import EngineOptions
     from leam.study.redaction import keep_only
-    from leam.study.run import plan_study, run_study
     from leam.study.store import RunFolder
 
-    folder, state = RunFolder(out_folder), State()
-    with interruptible(lambda: state.interruption(out_folder)), progress() as shown:
+    folder, state = RunFolder(request.out_folder), State()
+    with interruptible(lambda: state.interruption(folder.path)), progress() as shown:
         report = state.following(shown)
-        dataset = read_dataset(source, faces, report)
-        samples, notes = drawn(dataset, people, images, settings.seed, people_table)
-        if engine == "local":
-            choose_device(device)
-        report("loading recognizers", 0, 1)
-        # Workers move them to their devices.
-        recognizers = load_models(
-            names_of(models, card),
-            cards,
-            report,
-            precision=precision,
-            batch_size=batch_size,
-            trust=trust,
-        )
-        report("loading recognizers", 1, 1)
-        if takes_crops(settings.detector):
-            find_detector(settings.detector, {one.name: one.crop for one in recognizers})
-        suggest_aligned(samples, settings.detector)
-        plan = plan_study(
-            str(source),
-            samples,
-            recognizers,
-            settings,
-            exclusions=dataset.exclusions,
-            notes=notes,
-            progress=report,
-        )
-        if engine == "local":
-            suggest_workers(workers, len(samples) * len(recognizers), device)
-        worked = run_study(
-            plan,
-            recognizers,
-            folder,
-            restart=restart,
-            exclude_changed=exclude_changed,
-            begin=state.beginning(recognizers, workers),
-            progress=report,
-            engine=engine,
-            options=EngineOptions(workers=workers, address=address, device=device),
-        )
+        worked = _run(request, folder, state, report)
         if keep is not None:
             keep_only(folder, cast("Keep", keep), report)
-        page = out_folder / "report.html"
+        page = folder.path / "report.html"
         if not worked:
-            note(f"{out_folder}: {_FINISHED}")
+            note(f"{folder.path}: {_FINISHED}")
         if worked or no_faces or keep or not folder.is_unchanged(page.name):
             render_report(folder, faces=not no_faces, progress=report)
-    _show(folder, page, as_json=as_json)
+    return folder, page
+
+
+def _run(request: Request, folder: RunFolder, state: State, report: Progress) -> bool:
+    """Plan a study and run it; False if it was finished already."""
+    from leam.faces.detectors import takes_crops
+    from leam.faces.people import read_dataset
+    from leam.study.engine import EngineOptions
+    from leam.study.run import plan_study, run_study
+
+    settings, local = request.settings, request.engine == "local"
+    dataset = read_dataset(request.source, request.faces, report)
+    samples, notes = drawn(
+        dataset, request.people, request.images, settings.seed, request.people_table
+    )
+    if local:
+        choose_device(request.device)
+    report("loading recognizers", 0, 1)
+    # Workers move them to their devices.
+    recognizers = load_models(
+        request.models,
+        request.cards,
+        report,
+        precision=request.precision,
+        batch_size=request.batch_size,
+        trust=request.trust,
+    )
+    report("loading recognizers", 1, 1)
+    if takes_crops(settings.detector):
+        find_detector(settings.detector, {one.name: one.crop for one in recognizers})
+    suggest_aligned(samples, settings.detector)
+    plan = plan_study(
+        str(request.source),
+        samples,
+        recognizers,
+        settings,
+        exclusions=dataset.exclusions,
+        notes=notes,
+        progress=report,
+    )
+    if local:
+        suggest_workers(request.workers, len(samples) * len(recognizers), request.device)
+    return run_study(
+        plan,
+        recognizers,
+        folder,
+        restart=request.restart,
+        exclude_changed=request.exclude_changed,
+        begin=state.beginning(recognizers, request.workers),
+        progress=report,
+        engine=request.engine,
+        options=EngineOptions(
+            workers=request.workers, address=request.address, device=request.device
+        ),
+    )
 
 
 def _check_keep(keep: str | None) -> None:
