@@ -54,7 +54,7 @@ FAULTS = {
     folder: "empty folder",
     pipe: "a pipe or a device, not a file",
     endless: "a pipe or a device, not a file",
-    dangling: "No such file or directory",
+    dangling: "a link to nothing",
     circle: "Too many levels of symbolic links",
     empty: "not a picture that can be read",
     noise: "picture",

@@ -34,7 +34,13 @@ def test_every_named_preset_can_be_written_and_read_back(read, name):
 
 
 def test_a_written_preset_states_everything_and_has_no_base():
-    settings = Settings(probes=2, second_parser="compact", layers=('a"é', "b"), groups=("gender",))
+    settings = Settings(
+        probes=2,
+        second_parser="compact",
+        layers=('a"é', "b"),
+        groups=("gender",),
+        threshold=0.5,
+    )
     lines = preset_lines(settings)
     assert [line.split(" = ")[0] for line in lines[1:]] == list(Settings.model_fields)
     assert 'layers = ["a\\"é", "b"]' in lines
@@ -42,7 +48,7 @@ def test_a_written_preset_states_everything_and_has_no_base():
     missing = set(Settings.model_fields) - {
         line.split(" = ")[0] for line in preset_lines(Settings())
     }
-    assert missing == {"probes", "second_parser"}
+    assert missing == {"probes", "second_parser", "threshold"}
 
 
 def test_a_file_changes_its_base(read):
@@ -65,7 +71,10 @@ def test_a_file_changes_its_base(read):
         ('person_maps = ["best"]', "person_maps: 'best': no such person map; available: mean"),
         ("curve = [0.1, 0.1]", "curve: a value is given twice"),
         ("layers = []", "layers: "),
-        ('target = "reference"', "target: Input should be 'self', 'template' or 'contrast'"),
+        (
+            'target = "reference"',
+            "target: 'reference' is not available; expected 'self', 'template' or 'contrast'",
+        ),
         ('weighting = "best"', "weighting: 'best': no such weighting; available: "),
         ('controls = ["moved", "a\\nb"]', r"controls: 'a\nb': no such control; available: "),
         ('second_parser = "best"', "second_parser: 'best': no such parser; available: "),

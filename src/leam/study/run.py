@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from leam.results.summary import Exclusion
 from leam.study.chips import PicturesLostError
 from leam.study.engine import ENGINES, Done, Engine, EngineOptions
 from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings, planned_images
-from leam.study.preparation import DETECT, PARSE, usable_images
+from leam.study.preparation import DETECT, PARSE, notes_of, usable_images
 from leam.study.schedule import SUMMARISE, Job, Kind, missing, steps
 from leam.study.stage import STAGES, stages_of
 from leam.study.store import CHANGED, LostPicture, RunFolder
@@ -149,12 +150,15 @@ def run_study(
         plan = folder.plan().model_copy(update={"exclusions": plan.exclusions, "notes": plan.notes})
         if is_finished(plan, folder):
             return False
-        if begin:
-            begin(plan)
         failed: dict[str, str] = {}
         while True:
             workers = make(plan, folder, recognizers, options or EngineOptions())
             try:
+                _check_pairs(plan)
+                if begin:
+                    begin(plan)
+                # Once is enough, also if pictures are lost.
+                begin = None
                 _do_all(plan, folder, workers, failed, progress)
                 break
             except PicturesLostError as error:
@@ -174,8 +178,13 @@ def is_finished(plan: Plan, folder: RunFolder) -> bool:
     """Whether all work of a study is done, its files are as they were written, and no recognizer failed."""
     try:
         folder.verify()
-        failed = json.loads((folder.path / "summary.json").read_bytes())["failed"]
+        summary = json.loads((folder.path / "summary.json").read_bytes())
+        failed, found = summary["failed"], (summary["exclusions"], summary["notes"])
+        exclusions = [one.model_dump() for one in usable_images(plan, folder)[1]]
     except (StudyError, OSError, ValueError, LookupError):
+        return False
+    # Other files may have come into the data set.
+    if found != (exclusions, notes_of(plan, folder)):
         return False
     steps_with_shards = (step for step in steps(plan) if step.kind != SUMMARISE)
     return not failed and not any(
@@ -302,6 +311,16 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
     if not positions:
         raise StudyError(
             f"{plan.source}: no person with two usable pictures; {folder.path}/log.txt says why"
+        )
+
+
+def _check_pairs(plan: Plan) -> None:
+    """Stop the study before it begins if nobody has two pictures."""
+    counts = Counter(image.person for image in plan.images)
+    if max(counts.values(), default=0) < 2:
+        raise StudyError(
+            f"{plan.source}: no person with two usable pictures; "
+            "similarities are those of pictures of the same person"
         )
 
 
