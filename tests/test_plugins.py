@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import small
 from leam import plugins
-from leam.errors import CardError, InputError, PluginError
+from leam.errors import CardError, InputError, LeamWarning, PluginError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.explainer import Explainer
 from leam.explain.methods import METHODS, create_method
@@ -198,7 +198,8 @@ def test_the_fill_the_control_the_parser_and_the_method(run):
     assert load_parser("oval").labels == ("background", "skin")
     black = np.zeros((24, 24, 3), dtype=np.uint8)
     darkness = create_method("darkness", small.recognizer())
-    maps = darkness.explain(np.stack([black, black + 255])).overall
+    with pytest.warns(LeamWarning, match=r"1 of 2 faces have no map: darkness found no pixel"):
+        maps = darkness.explain(np.stack([black, black + 255])).overall
     assert maps[0].sum() == pytest.approx(1)
     assert maps[1].sum() == 0
 

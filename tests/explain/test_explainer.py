@@ -326,7 +326,9 @@ class Several(TinyNet):
 
 
 def test_a_module_that_does_not_return_a_tensor_is_refused():
-    with pytest.raises(ModelError, match=r"^tiny: the module returns several tensors \(in a tuple\); "):
+    with pytest.raises(
+        ModelError, match=r"^tiny: the module returns several tensors \(in a tuple\); "
+    ):
         Explainer(wrap(Several()))
 
 

@@ -48,10 +48,14 @@ class _Layers(nn.Module):
     [
         (lambda x: torch.relu(x - 1e6), "two different pictures give one embedding"),
         (lambda x: x / x.new_zeros(1), "embeddings are not finite"),
+        (
+            lambda x: x * torch.arange(len(x)).view(-1, 1, 1, 1),
+            "the embedding of a picture is zero",
+        ),
         (lambda x: x + torch.rand(1) * x.std(), "one picture gives different embeddings"),
         (lambda x: x - x.mean(0), "the embedding of a picture depends on the others"),
     ],
-    ids=["dead", "not finite", "random", "mixing"],
+    ids=["dead", "not finite", "zero", "random", "mixing"],
 )
 def test_a_network_that_does_not_embed_each_picture_is_called_that(after, complaint):
     torch.manual_seed(0)

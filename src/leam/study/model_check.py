@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from leam.errors import FaceError, ImageError, InputError, ModelError
+from leam.errors import FaceError, ImageError, InputError, LeamWarning, ModelError
 from leam.explain.explainer import Explainer
 from leam.explain.layers import Layer
 from leam.faces.detection import Detector, find_face
@@ -86,12 +87,16 @@ def check_model(recognizer: Recognizer, verification: Verification | None = None
     """Check a loaded recognizer: embed pictures, compare batches with single pictures, and list the layers.
 
     Raises:
-        ModelError: The recognizer cannot embed, or its module cannot be explained. Or two different pictures give one
-            embedding, one picture gives two, or an embedding or a map depends on the other pictures of the batch.
+        ModelError: The recognizer cannot embed, or its module cannot be explained. Or an embedding is zero or not
+            finite, two different pictures give one embedding, one picture gives two, or an embedding or a map depends
+            on the other pictures of the batch.
         LayerError: The recognizer has no layer to explain.
     """
     pictures = _pictures(recognizer.card.input_size)
-    embeddings = _check_embeddings(recognizer, pictures)
+    with warnings.catch_warnings():
+        # What is warned of elsewhere is an error here.
+        warnings.simplefilter("ignore", LeamWarning)
+        embeddings = _check_embeddings(recognizer, pictures)
     seconds = []
     for _ in range(_RUNS):
         start = time.perf_counter()
@@ -130,6 +135,10 @@ def _check_embeddings(recognizer: Recognizer, pictures: NDArray[np.uint8]) -> Te
     if _difference(together[:1].expand_as(together), together) < _SAME:
         raise ModelError(
             f"{name}: two different pictures give one embedding; check the card's mean and std, and the weights"
+        )
+    if not together.any(dim=1).all():
+        raise ModelError(
+            f"{name}: the embedding of a picture is zero; check the card's mean and std, and the weights"
         )
     if _difference(together, recognizer.embed(pictures).cpu()) > tolerance:
         raise ModelError(
