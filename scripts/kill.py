@@ -1,4 +1,4 @@
-"""Kill studies without warning at random moments, and compare their results with those of undisturbed ones.
+"""Kill studies without warning in every phase, and compare their results with those of undisturbed ones.
 
     python scripts/kill.py                             # 60 kills
     python scripts/kill.py --kills 6 --seed 1
@@ -71,6 +71,7 @@ PHASES = {
     "parse": "shards/parse",
     "detect": "shards/detect",
 }
+ORDER = ["start", *reversed(PHASES)]
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,15 @@ class Runs:
         if self._answer() != "ready":
             raise RuntimeError("the server did not start")
 
-    def run(self, kind: Kind, out: str, waits: Iterable[float] = ()) -> tuple[int, list[str]]:
+    def run(
+        self, kind: Kind, out: str, moments: Iterable[tuple[str, float]] = ()
+    ) -> tuple[int, list[str]]:
         """Run a study to its end, and kill it or some of its workers on the way.
 
         Args:
             kind: The study.
             out: Its run folder.
-            waits: Seconds before each kill. A main process is killed only once.
+            moments: For each kill, the phase and the seconds after it was reached. A main process is killed only once.
 
         Returns:
             The exit status, and the phase of each kill.
@@ -120,20 +123,28 @@ class Runs:
         process = int(self._answer())
         # A process that has ended is not waited for before it is asked for, so that nobody else has its number.
         phases = []
-        for seconds in waits:
-            if phase := self._kill(kind, process, self.folder / out, seconds):
+        for begun, seconds in moments:
+            if phase := self._kill(kind, process, self.folder / out, begun, seconds):
                 phases.append(phase)
             if not kind.worker or has_ended(process):
                 break
         self._ask("wait")
         return int(self._answer()), phases
 
-    def _kill(self, kind: Kind, process: int, run: Path, after: float) -> str:
-        """Kill a process after some seconds. Returns the phase, or nothing if the study ended before."""
-        end = time.monotonic() + after
-        while time.monotonic() < end or (kind.worker and not any(workers_of(process))):
+    def _kill(self, kind: Kind, process: int, run: Path, begun: str, after: float) -> str:
+        """Kill a process some seconds after a phase has begun.
+
+        Returns:
+            The phase that was reached then, or nothing if the study ended before.
+        """
+        end = None
+        while (
+            end is None or time.monotonic() < end or (kind.worker and not any(workers_of(process)))
+        ):
             if has_ended(process):
                 return ""
+            if end is None and ORDER.index(phase_of(run)) >= ORDER.index(begun):
+                end = time.monotonic() + after
             time.sleep(0.01)
         victims = list(workers_of(process)) if kind.worker else [process]
         phase = phase_of(run)
@@ -230,19 +241,17 @@ def kill_studies(
     whole = time.monotonic() - began
     expected = digests(runs.folder / f"{name}-whole")
     phases, finished, status = Counter[str](), 0, 0
-    scale = whole
+    ahead = iter(ORDER)
     while (phases.total() < kills and time.monotonic() < end) or status != 0:
         out = f"{name}-{finished}"
-        # A study that is resumed is shorter: this reaches its tables, summary and report.
-        waits = (
-            generator.uniform(0, (0.25 if kind.worker else 0.7) * scale)
-            for _ in range(kills - phases.total())
+        # One kill in each phase, so that none is left out; a study that is resumed goes on with the next one.
+        moments = (
+            (phase, generator.uniform(0, whole / len(ORDER)))
+            for phase in ahead
             if time.monotonic() < end
         )
-        status, killed = runs.run(kind, out, waits)
+        status, killed = runs.run(kind, out, moments)
         phases.update(killed)
-        # The machine may have become faster since the study that nobody disturbed.
-        scale *= 1 if killed else 0.8
         # With one recognizer, a job whose worker is killed twice ends the study; the next run does it again.
         if status not in {0, -signal.SIGKILL} and not (kind.worker and killed):
             faults[f"exit status {status}"] += 1
@@ -252,6 +261,7 @@ def kill_studies(
             faults["temporary files"] += len(list(run.rglob(".part-*")))
             shutil.rmtree(run)
             finished += 1
+            ahead = iter(ORDER)
         print(f"{kind.name}: {phases.total()} of {kills} kills", file=sys.stderr, flush=True)
     return {
         "kills": phases.total(),

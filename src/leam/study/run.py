@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS, load_detector, takes_crops
-from leam.faces.people import Sample
+from leam.faces.people import Pair, Sample
 from leam.faces.reading import hash_picture
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
@@ -54,6 +53,7 @@ def plan_study(
     *,
     exclusions: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    pairs: Sequence[Pair] = (),
     progress: Progress = silent,
 ) -> Plan:
     """Create the plan of a study. Reads and hashes all its pictures.
@@ -65,6 +65,7 @@ def plan_study(
         settings: The settings; defaults if omitted.
         exclusions: Why other files of the source are not used, by name.
         notes: How the source was read.
+        pairs: The pictures that an audit compares; every two if omitted.
         progress: Progress callback.
 
     Raises:
@@ -95,8 +96,19 @@ def plan_study(
         images=planned_images(samples, _hashes(samples, progress)),
         exclusions=tuple(Exclusion(image=a, reason=b) for a, b in (exclusions or {}).items()),
         notes=tuple(notes),
+        pairs=_positions(pairs, samples),
     )
     return plan.model_copy(update={"plugins": _plugins(plan)})
+
+
+def _positions(pairs: Sequence[Pair], samples: Sequence[Sample]) -> tuple[tuple[int, int], ...]:
+    """The positions of pairs of pictures; pairs with a picture that is not part of the study are left out."""
+    position = {sample.image: number for number, sample in enumerate(samples)} if pairs else {}
+    return tuple(
+        (position[pair.left], position[pair.right])
+        for pair in pairs
+        if pair.left in position and pair.right in position
+    )
 
 
 def run_study(
@@ -316,8 +328,7 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
 
 def _check_pairs(plan: Plan) -> None:
     """Stop the study before it begins if nobody has two pictures."""
-    counts = Counter(image.person for image in plan.images)
-    if max(counts.values(), default=0) < 2:
+    if len({image.person for image in plan.images}) == len(plan.images):
         raise StudyError(
             f"{plan.source}: no person with two usable pictures; "
             "similarities are those of pictures of the same person"
