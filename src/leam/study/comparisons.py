@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from leam.metrics.error_rates import Comparisons, Indices
 from leam.recognizers.card import Similarity
 from leam.recognizers.recognizer import similarity
 from leam.study.explained import EXPLAIN, Explained
+from leam.study.plan import Plan
 from leam.study.run_data import RunData
 
 MOST_IMPOSTORS = 5_000_000
@@ -29,18 +30,37 @@ class Compared:
     Attributes:
         comparisons: Scores, and positions of people in ``people``.
         people: Names of the people.
-        pairs: Positions of both pictures in the plan, ``(N, 2)``.
+        position: Position of each picture in the plan, ``(n,)``, ascending.
+        embeddings: Their embeddings, ``(n, D)``.
+        rows: The two pictures of each comparison among these, ``(N, 2)``.
         drawn: Whether the impostor comparisons are a random sample of all.
     """
 
     comparisons: Comparisons
     people: list[str]
-    pairs: Indices
+    position: Indices
+    embeddings: NDArray[np.float32]
+    rows: Indices
     drawn: bool
+
+    @property
+    def pairs(self) -> Indices:
+        """Positions of both pictures in the plan, ``(N, 2)``."""
+        return self.position[self.rows]
+
+    def at(self, places: Indices) -> Compared:
+        """The comparisons at these places."""
+        some = self.comparisons
+        chosen = Comparisons(
+            some.scores[places], some.first[places], some.second[places], some.people
+        )
+        return replace(self, comparisons=chosen, rows=self.rows[places])
 
 
 def compared(run: RunData, recognizer: str) -> Compared | None:
-    """Compare a study's pictures: every two of one person, and of different people at most :data:`MOST_IMPOSTORS`.
+    """Compare a study's pictures: the pairs of its plan.
+
+    Without such pairs, every two pictures of one person, and at most :data:`MOST_IMPOSTORS` of different people.
 
     Args:
         run: A study with stored embeddings.
@@ -60,8 +80,11 @@ def _compared(run: RunData, recognizer: str) -> Compared | None:
     embeddings = np.concatenate([part.embedding for part in parts])
     names = [run.plan.images[place].person for place in position.tolist()]
     people, person = np.unique(names, return_inverse=True)
-    impostors, drawn = impostor_pairs(person, MOST_IMPOSTORS, run.settings.seed)
-    rows = np.concatenate([genuine_pairs(person), impostors])
+    if run.plan.pairs:
+        rows, drawn = _planned(run.plan, position), False
+    else:
+        impostors, drawn = impostor_pairs(person, MOST_IMPOSTORS, run.settings.seed)
+        rows = np.concatenate([genuine_pairs(person), impostors])
     kind = run.plan.model(recognizer).card.similarity
     return Compared(
         Comparisons(
@@ -71,9 +94,19 @@ def _compared(run: RunData, recognizer: str) -> Compared | None:
             len(people),
         ),
         people.tolist(),
-        position[rows],
+        position,
+        embeddings,
+        rows,
         drawn,
     )
+
+
+def _planned(plan: Plan, position: Indices) -> Indices:
+    """The rows of a plan's pairs among the pictures at these positions; pairs with another picture are left out."""
+    row = np.full(len(plan.images), -1)
+    row[position] = np.arange(len(position))
+    rows = row[np.array(plan.pairs)]
+    return np.asarray(rows[(rows >= 0).all(axis=1)])
 
 
 def genuine_pairs(person: Indices) -> Indices:

@@ -128,6 +128,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "subset": 100,
         "curve_controls": ("scattered", "moved_on_face", "population", "edges"),
     },
+    "audit": {"audit": True, "fill": "blur"},
     "reconstruction": {
         "target": "template",
         "layers": (STAGES,),
@@ -147,7 +148,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Presets: named settings.
 
-``quick`` is the default. ``paper`` measures everything that the paper's study measures. ``reconstruction`` is the
+``quick`` is the default. ``paper`` measures everything that the paper's study measures. ``audit`` is that of ``leam
+audit``; it blurs what it hides, since black patches in two pictures are alike. ``reconstruction`` is the
 variant whose figures come closest to the paper's, when read with ``specificity.pattern`` and the control ``moved``;
 ``docs/appendices/reconstruction.md`` gives the remaining distance. It is a fit to published figures, not the paper's
 formula. ``v0`` has the first defaults, for comparison: activations are taken at the convolutions' own outputs, before
@@ -201,6 +203,8 @@ class Plan(BaseModel):
     notes: tuple[str, ...] = ()
     """How the data set was read."""
     people_per_slice: int = Field(default=PEOPLE_PER_SLICE, gt=0)
+    pairs: tuple[tuple[int, int], ...] = ()
+    """Positions of the pictures that an audit compares; empty for every two pictures."""
 
     @cached_property
     def slices(self) -> tuple[range, ...]:

@@ -31,6 +31,7 @@ from leam.recognizers.card import Similarity
 from leam.recognizers.recognizer import Recognizer
 from leam.results.shards import S
 from leam.study.chips import ChipBatch, Chips, Subject
+from leam.study.comparisons import Compared
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.plan import Plan, Settings
 
@@ -84,6 +85,7 @@ class Scene:
             phase ``compare``.
         subset: Positions of the pictures of the subset.
         threshold: Verification threshold: pairs with at least this similarity are accepted as genuine.
+        compared: The comparisons of an audit; None without embeddings. Available in the phase ``compare``.
         recognizers: Names of the recognizers that have not failed.
     """
 
@@ -98,6 +100,7 @@ class Scene:
     maps_elsewhere: Callable[[], Population | None]
     subset: Callable[[], frozenset[int]]
     threshold: Callable[[], float]
+    compared: Callable[[], Compared | None]
     recognizers: Sequence[str]
 
     @property

@@ -25,6 +25,7 @@ from leam.recognizers.recognizer import Recognizer, similarity
 from leam.results.shards import S, Shard, axes, joined
 from leam.results.summary import RecognizerSummary
 from leam.study.chips import ChipBatch, ChipLoader
+from leam.study.comparisons import Compared, compared
 from leam.study.explained import EXPLAIN, TEMPLATES, Explained, PersonTemplates
 from leam.study.plan import Plan, Settings
 from leam.study.preparation import (
@@ -92,6 +93,7 @@ class Worker:
         self._density_sums: dict[str, NDArray[np.float64]] = {}
         self._populations: dict[tuple[str, int], Population | None] = {}
         self._thresholds: dict[str, float] = {}
+        self._compared: dict[str, Compared | None] = {}
 
     def do(self, job: Job) -> None:
         """Run a job and store its result.
@@ -206,6 +208,7 @@ class Worker:
             maps_elsewhere=lambda: self._maps_elsewhere(job),
             subset=lambda: self._subset,
             threshold=lambda: self._threshold(job.name),
+            compared=lambda: self._comparisons(job.name),
             recognizers=[model.card.name for model in self.plan.models],
         )
 
@@ -237,6 +240,12 @@ class Worker:
         if recognizer not in self._thresholds:
             self._thresholds[recognizer] = threshold_of(RunData(self.plan, self.folder), recognizer)
         return self._thresholds[recognizer]
+
+    def _comparisons(self, recognizer: str) -> Compared | None:
+        """The comparisons of one recognizer; only the last ones are kept, since they are large."""
+        if recognizer not in self._compared:
+            self._compared = {recognizer: compared(RunData(self.plan, self.folder), recognizer)}
+        return self._compared[recognizer]
 
     def _density_sum(self, recognizer: str) -> NDArray[np.float64]:
         """Sum of the overall maps of all faces, ``(h, w)``."""

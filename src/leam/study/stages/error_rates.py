@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from leam.metrics.error_rates import (
+    Comparisons,
     ErrorCurve,
     OperatingPoint,
     eer_estimate,
@@ -165,7 +166,7 @@ class ErrorRates(Stage[Shard]):
         curve = error_curve(scores)
         least = least_fmr(len(scores.impostors.scores))
         equal = equal_error_rate(curve)
-        threshold, source = operating_threshold(run, recognizer, found)
+        threshold, source = operating_threshold(run.plan, recognizer, found.comparisons)
         return ErrorRateFigures(
             people=len(found.people),
             genuine=len(scores.genuine.scores),
@@ -189,20 +190,20 @@ class ErrorRates(Stage[Shard]):
         )
 
 
-def operating_threshold(run: RunData, recognizer: str, found: Compared) -> tuple[float, str]:
+def operating_threshold(plan: Plan, recognizer: str, comparisons: Comparisons) -> tuple[float, str]:
     """The threshold at which a study decides, and where it comes from.
 
     The setting ``threshold``; else that of the recognizer's card; else the one at which these comparisons have the
     false match rate ``fmr``, or the least rate that their number supports.
     """
-    card = run.plan.model(recognizer).card
-    if run.settings.threshold is not None:
-        return run.settings.threshold, "given"
+    card = plan.model(recognizer).card
+    if plan.settings.threshold is not None:
+        return plan.settings.threshold, "given"
     if card.threshold is not None:
         return card.threshold, "the recognizer's card"
-    least = least_fmr(len(found.comparisons.impostors.scores)) or 0.1
-    rate = max(run.settings.fmr, least)
-    threshold = threshold_at_fmr(error_curve(found.comparisons), rate)
+    least = least_fmr(len(comparisons.impostors.scores)) or 0.1
+    rate = max(plan.settings.fmr, least)
+    threshold = threshold_at_fmr(error_curve(comparisons), rate)
     return threshold, f"set at a false match rate of {rate:g} on these comparisons"
 
 

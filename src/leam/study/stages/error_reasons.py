@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated
 
@@ -51,6 +51,9 @@ class HiddenRegions(Shard):
             doc="The embedding with the region hidden.",
             reveals="embedding",
         ),
+    ]
+    area: Annotated[
+        NDArray[np.float32], axes("face", "region", doc="Part of the chip that the region covers.")
     ]
 
 
@@ -127,16 +130,16 @@ class ErrorReasons(Stage[HiddenRegions]):
         parsed = np.stack([parsing.regions for parsing in scene.parsings])
         distinguished = regions_of(load_parser(scene.settings.parser).labels)
         names = [name for name in AUDITED if name in distinguished]
+        masks = [parsed == REGIONS.index(name) for name in names]
         embeddings = [
-            scene.recognizer.embed(
-                hide(scene.chips.images, parsed == REGIONS.index(name), scene.settings.fill)
-            )
-            for name in names
+            scene.recognizer.embed(hide(scene.chips.images, mask, scene.settings.fill))
+            for mask in masks
         ]
         return HiddenRegions(
             position=scene.positions,
             regions=np.array(names),
             embedding=np.stack([one.cpu().numpy() for one in embeddings], axis=1),
+            area=np.stack([mask.mean(axis=(1, 2), dtype=np.float32) for mask in masks], axis=1),
         )
 
     def summarise(self, run: RunData, recognizer: str) -> ErrorReasonFigures | None:
@@ -145,8 +148,8 @@ class ErrorReasons(Stage[HiddenRegions]):
         parts = list(run.shards(HiddenRegions, self.name, recognizer))
         if found is None or not parts or len(found.people) < 2:  # noqa: PLR2004  impostors need two
             return None
-        threshold, _ = operating_threshold(run, recognizer, found)
-        regions = _Regions.read(run, recognizer, parts)
+        threshold, _ = operating_threshold(run.plan, recognizer, found.comparisons)
+        regions = Regions.read(run, recognizer, parts)
         accepted = found.comparisons.scores >= threshold
         genuine = found.comparisons.first == found.comparisons.second
         seed = run.settings.seed
@@ -162,29 +165,33 @@ class ErrorReasons(Stage[HiddenRegions]):
 
 
 @dataclass(frozen=True)
-class _Regions:
-    """What is needed to compute the contributions of regions.
+class Regions:
+    """The embeddings of a study's faces with each region hidden.
 
     Attributes:
         names: The regions.
         embeddings: Embeddings with each region hidden, ``(n, R, D)``.
+        area: Mean part of the chip that each region covers, ``(R,)``.
         row: The row of each picture of the plan, ``(images,)``; -1 if it has none.
         kind: The recognizer's similarity.
     """
 
     names: list[str]
     embeddings: NDArray[np.float32]
+    area: Numbers
     row: Indices
     kind: Similarity
 
     @classmethod
-    def read(cls, run: RunData, recognizer: str, parts: Sequence[HiddenRegions]) -> _Regions:
+    def read(cls, run: RunData, recognizer: str, parts: Sequence[HiddenRegions]) -> Regions:
+        """Join the shards of a study."""
         position = np.concatenate([part.position for part in parts])
         row = np.full(len(run.plan.images), -1)
         row[position] = np.arange(len(position))
         return cls(
             parts[0].regions.tolist(),
             np.concatenate([part.embedding for part in parts]),
+            np.concatenate([part.area for part in parts]).mean(axis=0, dtype=np.float64),
             row,
             run.plan.model(recognizer).card.similarity,
         )
@@ -202,7 +209,7 @@ class _Regions:
 
 
 def _kind(
-    found: Compared, regions: _Regions, wrong: Flags, right: Flags, seed: int
+    found: Compared, regions: Regions, wrong: Flags, right: Flags, seed: int
 ) -> ErrorReasonFigures.Kind:
     """Errors beside correct comparisons of equal similarity."""
     errors = _drawn(found, wrong, seed)
@@ -243,18 +250,7 @@ def _drawn(found: Compared, kept: Flags, seed: int, most: int = _MOST) -> Compar
     places = np.flatnonzero(kept)
     if len(places) > most:
         places = np.sort(np.random.default_rng(seed).choice(places, most, replace=False))
-    return _at(found, places)
-
-
-def _at(found: Compared, places: Indices) -> Compared:
-    some = found.comparisons
-    return replace(
-        found,
-        comparisons=Comparisons(
-            some.scores[places], some.first[places], some.second[places], some.people
-        ),
-        pairs=found.pairs[places],
-    )
+    return found.at(places)
 
 
 def _like(found: Compared, errors: Compared) -> Compared:
@@ -266,11 +262,11 @@ def _like(found: Compared, errors: Compared) -> Compared:
     after = np.searchsorted(scores, wanted).clip(1, len(scores) - 1) if len(scores) > 1 else 0
     before = after - (len(scores) > 1)
     closer = np.abs(scores[before] - wanted) <= np.abs(scores[after] - wanted)
-    return _at(found, order[np.where(closer, before, after)])
+    return found.at(order[np.where(closer, before, after)])
 
 
 def _gaps(
-    run: RunData, found: Compared, regions: _Regions, column: str
+    run: RunData, found: Compared, regions: Regions, column: str
 ) -> list[ErrorReasonFigures.Gap]:
     """The gaps between groups in what regions contribute to genuine and to impostor comparisons."""
     group, seed = np.array(groups_of(run, found, column)), run.settings.seed
