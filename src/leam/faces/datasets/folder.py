@@ -59,8 +59,9 @@ def read_folder(
     names = _names(source, chosen, level)
     note = _describe(chosen, level, columns, names)
     samples = []
+    none: dict[str, str] = {}
     for parts, files in chosen.items():
-        groups = {column: normal(parts[at]) for column, at in columns.items()}
+        groups = {column: normal(parts[at]) for column, at in columns.items()} or none
         folder, above = source.joinpath(*parts), normal("/".join((*parts, "")))
         for name in files:
             person = _person(names[parts[:level]], name, level, files)
