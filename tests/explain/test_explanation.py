@@ -7,6 +7,8 @@ import hashlib
 import inspect
 import io
 import json
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -139,6 +141,9 @@ def test_regions_are_sorted_by_share_and_add_up(face, parser):
 def test_arrays_and_pictures_are_those_of_the_explanation(face, parser, tmp_path):
     explanation = explain(face, parser)
     explanation.save(tmp_path / "new" / "folder")
+    if os.name == "posix":
+        modes = {p: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "new").rglob("*")}
+        assert modes == {path: 0o700 if path.is_dir() else 0o600 for path in modes}
     with np.load(tmp_path / "new" / "folder" / "maps.npz") as arrays:
         assert set(arrays) == {
             "overall",

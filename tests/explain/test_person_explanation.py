@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from dataclasses import replace
 
 import numpy as np
@@ -49,8 +51,12 @@ def test_map_mask_and_regions(faces, explainer, tmp_path):
         found.critical[nose].sum() / found.critical.sum()
     )
     assert [one.sha256 for one in record.pictures] == [face.sha256 for face in faces[:3]]
-    found.save(tmp_path)
-    assert json.loads((tmp_path / "person.json").read_text()) == record.model_dump(mode="json")
+    folder = tmp_path / "new"
+    found.save(folder)
+    assert json.loads((folder / "person.json").read_text()) == record.model_dump(mode="json")
+    if os.name == "posix":
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_the_map_refuses_its_pictures(faces, explainer):

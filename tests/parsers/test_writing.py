@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 
 import numpy as np
 import pytest
@@ -28,6 +30,14 @@ def test_the_label_picture_holds_label_positions_in_their_colours(written):
     assert (labels == INDEX["nose"]).any()
     nose = np.asarray(image.convert("RGB"))[labels == INDEX["nose"]]
     assert (nose == LABELS[INDEX["nose"]].colour).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs modes of files")
+def test_only_the_user_can_read_a_parsing(written):
+    _, folder, _ = written
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    files = dict.fromkeys(("labels.png", "overlay.png", "areas.json"), 0o600)
+    assert modes == {folder.name: 0o700, **files}
 
 
 def test_the_overlay_is_as_large_as_the_picture(written):

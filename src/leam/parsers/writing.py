@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from leam.errors import FaceError
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
 from leam.faces.reading import Picture
-from leam.files import private_folder
+from leam.files import private_folder, write_private
 from leam.parsers.parsing import (
     BatchParser,
     Frame,
@@ -119,8 +120,8 @@ def _write(
     face: Face, parser: Parser, folder: Path, whole: Parsing, chip: Parsing
 ) -> ParsingRecord:
     private_folder(folder)
-    write_labels(whole, folder / "labels.png")
-    Image.fromarray(overlay(face.picture, whole)).save(folder / "overlay.png")
+    write_private(folder / "labels.png", _png(_labels_image(whole)))
+    write_private(folder / "overlay.png", _png(Image.fromarray(overlay(face.picture, whole))))
     record = ParsingRecord(
         image=str(face.source.path) if face.source else None,
         image_sha256=face.sha256,
@@ -134,7 +135,7 @@ def _write(
     )
     # Pydantic's own text cannot hold a path that is not UTF-8.
     text = json.dumps(record.model_dump(), indent=2, allow_nan=False)
-    (folder / "areas.json").write_text(text + "\n", encoding="utf-8")
+    write_private(folder / "areas.json", f"{text}\n".encode())
     return record
 
 
@@ -144,11 +145,17 @@ def overlay(picture: Picture, parsing: Parsing) -> Picture:
     return np.round(mixed).astype(np.uint8)
 
 
-def write_labels(parsing: Parsing, path: Path) -> None:
-    """Write a PNG whose pixels are positions in ``LABELS`` and whose palette has the labels' colours."""
+def _labels_image(parsing: Parsing) -> Image.Image:
+    """A picture whose pixels are positions in ``LABELS`` and whose palette has the labels' colours."""
     image = Image.fromarray(parsing.labels)
     image.putpalette(_COLOURS.ravel().tolist())
-    image.save(path)
+    return image
+
+
+def _png(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _areas(parsing: Parsing) -> dict[str, RegionArea]:
