@@ -8,6 +8,7 @@ those that make them different. All methods are our own implementations of the c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -143,33 +144,47 @@ class MethodSettings:
     calls: int | None = None
 
 
-@dataclass(frozen=True)
-class AttributionMethod:
-    """A way to explain recognizers; the entry points of ``leam.methods`` name such objects.
+@dataclass(frozen=True, kw_only=True)
+class MethodFactory(ABC):
+    """Creates a method for recognizers.
 
     Attributes:
-        build: From a recognizer to the function that computes the maps.
         needs: What the recognizer must give.
-        counted: The method calls the recognizer with changed pictures, and ``build`` also gets their number or None.
+        counted: The method calls the recognizer with changed pictures, as often as ``MethodSettings.calls`` allows.
         compares: The target must compare the face with another one; ``self`` cannot be explained.
     """
 
-    build: Callable[..., Attribution]
     needs: Needs = "gradients"
     counted: bool = False
     compares: bool = False
 
+    @abstractmethod
     def create(self, name: str, recognizer: Recognizer, settings: MethodSettings) -> Method:
         """The method for a recognizer.
 
         Raises:
             LeamError: The settings do not fit.
         """
+
+
+@dataclass(frozen=True)
+class AttributionMethod(MethodFactory):
+    """A method without layer maps; the entry points of ``leam.methods`` name such objects.
+
+    Attributes:
+        build: From a recognizer to the function that computes the maps; if the method is ``counted``, also from the
+            number of calls or None.
+    """
+
+    build: Callable[..., Attribution]
+
+    def create(self, name: str, recognizer: Recognizer, settings: MethodSettings) -> Method:
+        """The function's maps; see :meth:`MethodFactory.create`."""
         extra = (settings.calls,) if self.counted else ()
         return PixelMethod(name, recognizer, self.build(recognizer, *extra), settings.calls)
 
 
-METHODS: Registry[AttributionMethod] = Registry(
+METHODS: Registry[MethodFactory] = Registry(
     "attribution method", "leam.methods", package="leam.explain.methods", one_each=False
 )
 """The methods by name."""
@@ -180,10 +195,12 @@ def attribution(
 ) -> Callable[[Callable[..., Attribution]], AttributionMethod]:
     """Register the function that builds a method; see :class:`AttributionMethod`."""
     register: Callable[[AttributionMethod], AttributionMethod] = METHODS(name)
-    return lambda build: register(AttributionMethod(build, needs, counted, compares))
+    return lambda build: register(
+        AttributionMethod(build, needs=needs, counted=counted, compares=compares)
+    )
 
 
-def method_named(name: str) -> AttributionMethod:
+def method_named(name: str) -> MethodFactory:
     """The method of this name.
 
     Raises:
@@ -191,7 +208,7 @@ def method_named(name: str) -> AttributionMethod:
         PluginError: A plug-in's entry point names something else.
     """
     found: object = METHODS[name]
-    if not isinstance(found, AttributionMethod):
+    if not isinstance(found, MethodFactory):
         raise PluginError(
             f"{METHODS.origin(name)}: its attribution method {name} is not an AttributionMethod; update that package"
         )

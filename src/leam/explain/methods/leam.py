@@ -5,19 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leam.explain.explainer import Explainer
-from leam.explain.methods import (
-    LEAM,
-    METHODS,
-    Attribution,
-    AttributionMethod,
-    Method,
-    MethodSettings,
-)
+from leam.explain.methods import LEAM, METHODS, Method, MethodFactory, MethodSettings
 from leam.recognizers.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
-class _Leam(AttributionMethod):
+class _Leam(MethodFactory):
     """The explainer, which has layer maps."""
 
     def create(self, name: str, recognizer: Recognizer, settings: MethodSettings) -> Method:  # noqa: ARG002
@@ -31,10 +24,4 @@ class _Leam(AttributionMethod):
         )
 
 
-def _overall(recognizer: Recognizer) -> Attribution:
-    """The overall maps of the default explainer."""
-    explainer = Explainer(recognizer)
-    return lambda chips, target: explainer.explain(chips, target).overall
-
-
-METHODS(LEAM)(_Leam(_overall))
+METHODS(LEAM)(_Leam())
