@@ -8,7 +8,7 @@ import pytest
 
 from leam.faces.protections import PROTECTIONS, ProtectionInput
 
-HIDING = ("sunglasses", "face_mask", "hat", "cover")
+HIDING = ("sunglasses", "face_mask", "sunglasses_and_mask", "hat", "cover")
 
 
 def drawn(scale: int = 1, turned: float = 0.0) -> ProtectionInput:
@@ -58,6 +58,7 @@ def test_none_changes_nothing():
     [
         ("sunglasses", [36, 42], [8, 30, 57]),
         ("face_mask", [30, 33, 57], [17, 26, 36, 42]),
+        ("sunglasses_and_mask", [30, 33, 36, 42, 57], []),
         ("hat", [], [8, 30, 36, 42, 57]),
     ],
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -99,6 +99,12 @@ def face_mask(face: ProtectionInput) -> Picture:
     down = 0.04 * (points[8] - points[27])
     outline = np.concatenate([points[1:16] + down, points[28:29]])
     return _filled(picture, outline, _MASK)
+
+
+@PROTECTIONS("sunglasses_and_mask")
+def sunglasses_and_mask(face: ProtectionInput) -> Picture:
+    """Dark sunglasses and a surgical mask."""
+    return face_mask(replace(face, picture=sunglasses(face)))
 
 
 @PROTECTIONS("hat")

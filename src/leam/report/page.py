@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass, replace
 from importlib import resources
@@ -15,7 +16,7 @@ from markupsafe import Markup, escape
 
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
-from leam.report.section import SECTIONS, Context, sections_of
+from leam.report.section import SECTIONS, Box, Context, sections_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
@@ -54,11 +55,6 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
 
 def render_page(context: Context, progress: Progress = silent, names: Names | None = None) -> str:
     """The page's HTML; sections of plug-ins, which may read tables, without these names."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"prose": _prose, "svg": _svg, "data_uri": _data_uri}
-    source = (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
     sections = sections_of(context)
     pieces = []
     for done, section in enumerate(sections):
@@ -67,11 +63,43 @@ def render_page(context: Context, progress: Progress = silent, names: Names | No
         if names is not None and SECTIONS.origin(section.name) != "leam":
             boxes = _without(names, boxes)
         pieces.append((section.name, boxes))
-    page = environment.from_string(source).render(
-        recognizers=context.recognizers, method=context.settings.method, sections=pieces
+    names_of, method = context.recognizers, context.settings.method
+    several = len(names_of) > 1
+    rely = "s rely" if several else " relies"
+    what = (
+        "Layer Embedding Activation Mapping"
+        if method == "leam"
+        else f"Attribution maps by {method}"
+    )
+    page = html_page(
+        f"what {len(names_of)} face recognizer{rely} on",
+        f"What {'these' if several else 'this'} face recognizer{rely} on",
+        f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone.",
+        pieces,
     )
     progress("rendering the report", len(sections), len(sections))
     return page
+
+
+def html_page(
+    title: str, heading: str, lead: str, sections: Sequence[tuple[str, Sequence[Box]]]
+) -> str:
+    """An HTML page that needs no other file.
+
+    Args:
+        title: The title of the window, after ``LEAM:``.
+        heading: The heading.
+        lead: The sentence below it.
+        sections: The name and the boxes of each section.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"prose": _prose, "svg": _svg, "data_uri": _data_uri}
+    source = (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        title=title, heading=heading, lead=lead, sections=sections
+    )
 
 
 def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind
