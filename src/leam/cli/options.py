@@ -77,25 +77,15 @@ def _limit_memory(size: str | None) -> None:
 
 
 MODEL_HELP = "A recognizer: a name that `leam models` lists, or the path of a .toml card."
-METHOD_HELP = (
-    "How faces are explained: {leam.explain.methods:METHODS}. All but leam have no layer maps."
-)
-WEIGHTING_HELP = "How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}."
-AGGREGATE_HELP = "How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}."
 LAYERS_HELP = (
     "Layers to explain: {leam.explain.layers:CONVOLUTIONS}, {leam.explain.layers:STAGES}, or names and patterns "
     "separated by commas (see `leam models layers`)."
 )
+SET_BY_PRESET = "set by the preset"
 PRESET_HELP = (
     "Settings to start from: {leam.study.plan:PRESETS}, or the path of a .toml file that states them (see "
     "docs/paper.md)."
 )
-TOP_HELP = "Fraction of the pixels that count as critical, above 0 and up to 1."
-BACKEND_HELP = (
-    "Implementation that computes the maps: plain is the definition, fused is faster and agrees with plain to 1e-5, "
-    "auto chooses."
-)
-
 PicturesArgument = Annotated[
     list[Path],
     typer.Argument(
@@ -220,5 +210,134 @@ NoFacesOption = Annotated[
     typer.Option(
         "--no-faces",
         help="Write a report in which nobody can be recognised: no picture, name or file name of a person.",
+    ),
+]
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder with one subfolder of pictures per person, a CSV file with the columns image and person, or "
+        "a published data set; docs/howto/your-faces.md lists all layouts.",
+        show_default=False,
+    ),
+]
+FacesFolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="The folder that contains the pictures of a table or list; by default, the one of its file.",
+    ),
+]
+ModelsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Recognizers, separated by commas: names that `leam models` lists, paths of .toml cards, or all for "
+        "every recognizer whose weights are installed.",
+        show_default="{leam.recognizers.catalogue:DEFAULT}",
+    ),
+]
+CardOption = Annotated[
+    list[Path] | None,
+    typer.Option("--card", metavar="FILE", help="A .toml card of a recognizer. Can be repeated."),
+]
+PeopleOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="NUMBER", help="Draw this many people at random.", show_default="all"
+    ),
+]
+ImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        metavar="NUMBER",
+        help="Use at most this many pictures of each person.",
+        show_default="all",
+    ),
+]
+GroupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="COLUMN",
+        help="Compare the groups in this column of the table of people. Can be repeated.",
+    ),
+]
+PeopleTableOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="TABLE",
+        help="A CSV file with the column person and further columns, such as gender.",
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="NUMBER",
+        help="Number of processes, of one thread each; one per core is fastest, or one per GPU.",
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="NUMBER", help="Random seed.", show_default=SET_BY_PRESET),
+]
+RestartOption = Annotated[
+    bool,
+    typer.Option(
+        "--restart",
+        help="Remove the files that another study wrote in the output folder first. Other files stay.",
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="How faces are explained: {leam.explain.methods:METHODS}. All but leam have no layer maps.",
+        show_default=SET_BY_PRESET,
+        autocompletion=method_names,
+    ),
+]
+WeightingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weighting",
+        metavar="NAME",
+        help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}.",
+        show_default=SET_BY_PRESET,
+    ),
+]
+AggregateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--aggregate",
+        metavar="NAME",
+        help="How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}.",
+        show_default=SET_BY_PRESET,
+    ),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option("--layers", metavar="NAMES", help=LAYERS_HELP, show_default=SET_BY_PRESET),
+]
+TopOption = Annotated[
+    float | None,
+    typer.Option(
+        "--top",
+        metavar="FRACTION",
+        help="Fraction of the pixels that count as critical, above 0 and up to 1.",
+        show_default=SET_BY_PRESET,
+    ),
+]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Implementation that computes the maps: plain is the definition, fused is faster and agrees with plain to "
+        "1e-5, auto chooses.",
+        autocompletion=backend_names,
     ),
 ]

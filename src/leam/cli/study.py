@@ -27,28 +27,38 @@ from leam.cli.inputs import (
     suggest_aligned,
 )
 from leam.cli.options import (
-    AGGREGATE_HELP,
-    BACKEND_HELP,
-    LAYERS_HELP,
-    METHOD_HELP,
     PRESET_HELP,
-    TOP_HELP,
-    WEIGHTING_HELP,
+    SET_BY_PRESET,
+    AggregateOption,
     AlignedOption,
+    BackendOption,
     BatchSizeOption,
+    CardOption,
     CardsOption,
     DetectorOption,
     DeviceOption,
+    FacesFolderOption,
+    GroupOption,
+    ImagesOption,
     JsonOption,
+    LayersOption,
     MemoryLimitOption,
+    MethodOption,
+    ModelsOption,
     NoFacesOption,
     OutOption,
     ParserOption,
+    PeopleOption,
+    PeopleTableOption,
     PrecisionOption,
+    RestartOption,
     RotateOption,
+    SeedOption,
+    SourceArgument,
+    TopOption,
     TrustOption,
-    backend_names,
-    method_names,
+    WeightingOption,
+    WorkersOption,
     parser_names,
 )
 from leam.cli.printing import print_summary
@@ -61,7 +71,7 @@ if TYPE_CHECKING:
     from leam.study.plan import Plan, Settings
     from leam.study.store import Keep, RunFolder
 
-_PRESET = "set by the preset"
+
 _FINISHED = "this study is finished, nothing to do; `leam report` renders its report again, --restart runs it again"
 # As leam.study.store.Keep, which is slow to import.
 _KEEP = ("maps", "embeddings", "nothing")
@@ -70,54 +80,14 @@ _LONG = 200
 
 
 def study(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SOURCE",
-            help="A folder with one subfolder of pictures per person, a CSV file with the columns image and person, or "
-            "a published data set; docs/howto/your-faces.md lists all layouts.",
-            show_default=False,
-        ),
-    ],
+    source: SourceArgument,
     out_folder: OutOption,
-    faces: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="The folder that contains the pictures of a table or list; by default, the one of its file.",
-        ),
-    ] = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Recognizers, separated by commas: names that `leam models` lists, paths of .toml cards, or all for "
-            "every recognizer whose weights are installed.",
-            show_default="{leam.recognizers.catalogue:DEFAULT}",
-        ),
-    ] = None,
-    card: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--card", metavar="FILE", help="A .toml card of a recognizer. Can be repeated."
-        ),
-    ] = None,
+    faces: FacesFolderOption = None,
+    models: ModelsOption = None,
+    card: CardOption = None,
     cards: CardsOption = None,
-    people: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="NUMBER", help="Draw this many people at random.", show_default="all"
-        ),
-    ] = None,
-    images: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            metavar="NUMBER",
-            help="Use at most this many pictures of each person.",
-            show_default="all",
-        ),
-    ] = None,
+    people: PeopleOption = None,
+    images: ImagesOption = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -139,61 +109,32 @@ def study(
             min=0,
             metavar="NUMBER",
             help="Number of people for the costly metrics: occlusion curves, fills, verification, sanity checks.",
-            show_default=_PRESET,
+            show_default=SET_BY_PRESET,
         ),
     ] = None,
     panel: Annotated[int | None, typer.Option("--panel", min=0, hidden=True)] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--group",
-            metavar="COLUMN",
-            help="Compare the groups in this column of the table of people. Can be repeated.",
-        ),
-    ] = None,
-    people_table: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="TABLE",
-            help="A CSV file with the column person and further columns, such as gender.",
-        ),
-    ] = None,
+    group: GroupOption = None,
+    people_table: PeopleTableOption = None,
     target: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="What is explained: self (the embedding), template (the similarity with the person's other pictures), "
             "or contrast (that, minus the similarity with the nearest other people).",
-            show_default=_PRESET,
+            show_default=SET_BY_PRESET,
         ),
     ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=METHOD_HELP,
-            show_default=_PRESET,
-            autocompletion=method_names,
-        ),
-    ] = None,
-    weighting: Annotated[
-        str | None, typer.Option(metavar="NAME", help=WEIGHTING_HELP, show_default=_PRESET)
-    ] = None,
-    aggregate: Annotated[
-        str | None, typer.Option(metavar="NAME", help=AGGREGATE_HELP, show_default=_PRESET)
-    ] = None,
-    layers: Annotated[
-        str | None, typer.Option(metavar="NAMES", help=LAYERS_HELP, show_default=_PRESET)
-    ] = None,
-    top: Annotated[
-        float | None, typer.Option(metavar="FRACTION", help=TOP_HELP, show_default=_PRESET)
-    ] = None,
+    method: MethodOption = None,
+    weighting: WeightingOption = None,
+    aggregate: AggregateOption = None,
+    layers: LayersOption = None,
+    top: TopOption = None,
     fill: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="What replaces occluded pixels: {leam.metrics.fills:FILLS}.",
-            show_default=_PRESET,
+            show_default=SET_BY_PRESET,
         ),
     ] = None,
     parser: ParserOption = None,
@@ -208,22 +149,13 @@ def study(
     detector: DetectorOption = None,
     aligned: AlignedOption = None,
     rotate: RotateOption = "none",
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names)
-    ] = "auto",
+    backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
     precision: PrecisionOption = "float32",
     trust: TrustOption = False,
     _memory_limit: MemoryLimitOption = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="NUMBER",
-            help="Number of processes, of one thread each; one per core is fastest, or one per GPU.",
-        ),
-    ] = 1,
+    workers: WorkersOption = 1,
     engine: Annotated[
         str,
         typer.Option(metavar="NAME", help="Where the work is done: {leam.study.engine:ENGINES}."),
@@ -236,17 +168,8 @@ def study(
             show_default="RAY_ADDRESS, else a cluster on this machine",
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="NUMBER", help="Random seed.", show_default=_PRESET),
-    ] = None,
-    restart: Annotated[
-        bool,
-        typer.Option(
-            "--restart",
-            help="Remove the files that another study wrote in the output folder first. Other files stay.",
-        ),
-    ] = False,
+    seed: SeedOption = None,
+    restart: RestartOption = False,
     exclude_changed: Annotated[
         bool,
         typer.Option(
