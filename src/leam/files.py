@@ -1,10 +1,11 @@
-"""Files on disk: open regular files only, write private files, read TOML, find files inside packages, and hash them."""
+"""Files on disk: open regular files only, write private files, read JSON and TOML, find packaged files, and hash."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import importlib.util
+import json
 import os
 import secrets
 import stat
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from leam.limits import memory_limit, readable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,8 +29,11 @@ _BLOCK_BYTES = 1 << 18
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 # Prefix of temporary files, which a kill during writing leaves behind.
 PART = ".part-"
-# Cards and presets have a few kilobytes.
+# Cards and presets have a few kilobytes. The time of a key grows with the square of its dots.
 _MOST_TOML_BYTES = 1 << 20
+_MOST_DOTS = 200
+# A JSON text of three bytes, an empty object and a comma, becomes a Python object of so many times its size.
+_JSON_GROWTH = 25
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -120,18 +126,39 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file of at most 1 MiB.
+    """Read a TOML file of at most 1 MiB and 200 dots per line.
 
     Raises:
         OSError: As for :func:`open_regular`.
-        ValueError: The file is too large, not UTF-8, or not TOML.
+        ValueError: The file is too large, nested too deeply, not UTF-8, or not TOML.
     """
     with open_regular(path) as stream:
         content = stream.read(_MOST_TOML_BYTES + 1)
     if len(content) > _MOST_TOML_BYTES:
         raise ValueError(f"more than {_MOST_TOML_BYTES} bytes")
+    if any(line.count(b".") > _MOST_DOTS for line in content.splitlines()):
+        raise ValueError(f"a line with more than {_MOST_DOTS} dots")
     try:
         return tomllib.loads(content.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  any JSON value
+    """Read a JSON file whose values fit into :func:`leam.limits.memory_limit`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: As for :func:`open_regular`.
+        ValueError: The file is too large, nested too deeply, or not JSON.
+    """
+    most = memory_limit() // _JSON_GROWTH
+    with open_regular(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {readable(most)}; a larger --memory-limit allows more")
+    try:
+        return json.loads(content)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostile import FUZZ, damaged, endures, everything_in
+from leam.errors import StudyError
 from leam.report import render_report
+from leam.results.shards import digest
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
 from small import study, write_faces
@@ -18,8 +22,37 @@ from small import study, write_faces
 pytestmark = pytest.mark.slow
 
 WILD = st.sampled_from(
-    [None, True, 0, -1, 10**30, 1e308, "", "x" * 1000, "<b>", "$\\bad{$", "../../x", [], {}]
+    [
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        1e308,
+        "",
+        "x" * 1000,
+        "<b>",
+        "$\\bad{$",
+        "../../x",
+        [],
+        {},
+        [[]],
+        "\x1b[2J",
+    ]
 )
+DEEP = st.sampled_from(
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b"9" * 100_000,
+        b"null",
+        b"[]",
+        b"1",
+    ]
+)
+# Files of a run that LEAM reads again, though the study may not have written all of them.
+OPTIONAL = ("lost.json", "kept.json", "devices.json", "written.json", "manifest.json")
 
 
 @st.composite
@@ -45,10 +78,16 @@ def changed(draw: st.DrawFn, text: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def faces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    write_faces(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, faces) -> Path:
     """A run folder to be changed, alone in its own folder."""
-    faces, out = tmp_path_factory.mktemp("small"), tmp_path_factory.mktemp("hostile") / "run"
-    write_faces(faces)
+    out = tmp_path_factory.mktemp("hostile") / "run"
     study(faces, out)
     return out
 
@@ -66,11 +105,47 @@ def report(out: Path, name: str, content: bytes) -> None:
     assert {n: c for n, c in everything_in(out.parent).items() if n != "run/report.html"} == outside
 
 
+@st.composite
+def other_arrays(draw: st.DrawFn, path: Path) -> bytes:
+    """A shard whose hashes are right, but whose arrays are not those of its slice."""
+    with np.load(path) as found:
+        arrays = {name: found[name] for name in found.files}
+    of = json.loads(str(arrays.pop("of")))
+    kind = draw(st.sampled_from(["values", "shorter", "longer", "dtype", "axes", "fewer", "none"]))
+    names = draw(st.sets(st.sampled_from(sorted(arrays)), min_size=1)) if arrays else set()
+    number = draw(st.sampled_from([0, -1, 10**6]))
+    for name in names:
+        array = arrays[name]
+        if kind == "values":
+            arrays[name] = np.full_like(array, "x" if array.dtype.kind == "U" else number % 2**7)
+            if array.dtype.kind == "f":
+                arrays[name][...] = np.nan
+        elif kind == "dtype":
+            arrays[name] = np.zeros(array.shape, np.complex64)
+        elif kind == "axes":
+            arrays[name] = array[None]
+        elif kind == "fewer":
+            del arrays[name]
+    if kind in {"shorter", "longer"}:
+        # Of all arrays alike, so that they fit each other.
+        arrays = {
+            name: array[:-1] if kind == "shorter" else np.concatenate([array, array[-1:]])
+            for name, array in arrays.items()
+            if array.ndim
+        }
+    if kind == "none":
+        arrays = {}
+    of["sha256"] = {name: digest(array) for name, array in arrays.items()}
+    stream = io.BytesIO()
+    np.savez(stream, of=np.array(json.dumps(of)), **arrays)
+    return stream.getvalue()
+
+
 @FUZZ
 @given(data=st.data())
 def test_a_changed_plan(place, data):
     text = (place / "run.json").read_text()
-    content = data.draw(changed(text) | damaged(text.encode()))
+    content = data.draw(changed(text) | damaged(text.encode()) | DEEP)
     (place / "run.json").write_bytes(content)
     try:
         with endures():
@@ -95,5 +170,64 @@ def test_a_report_of_changed_files(place, data):
     whole = (place / name).read_bytes()
     kinds = damaged(whole)
     if name.endswith(".json"):
-        kinds = changed(whole.decode()) | kinds
+        kinds = changed(whole.decode()) | kinds | DEEP
+    if name.endswith(".npz"):
+        kinds = other_arrays(place / name) | kinds
     report(place, name, data.draw(kinds))
+
+
+def restored(out: Path, files: dict[str, bytes]) -> None:
+    """Put all files of a run back as they were."""
+    for name in everything_in(out).keys() - files.keys():
+        (out / name).unlink()
+    for name, content in files.items():
+        if not (out / name).exists() or (out / name).read_bytes() != content:
+            (out / name).write_bytes(content)
+
+
+@settings(FUZZ, max_examples=max(6, FUZZ.max_examples // 20))
+@given(data=st.data())
+def test_a_study_with_changed_files_is_resumed(place, faces, data):
+    """Each takes seconds: fewer examples."""
+    before = everything_in(place)
+    names = [name for name in before if name.endswith((".json", ".npz", ".parquet"))]
+    name = data.draw(st.sampled_from([*names, *OPTIONAL]))
+    whole = before.get(name, b"{}")
+    kinds = damaged(whole)
+    if name.endswith(".json"):
+        kinds = changed(whole.decode()) | kinds | DEEP
+    if name.endswith(".npz"):
+        kinds = other_arrays(place / name) | kinds
+    (place / name).write_bytes(data.draw(kinds))
+    try:
+        with endures():
+            study(faces, place)
+    finally:
+        restored(place, before)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"a":' * 100_000, b"[]", b"null", b"3", b'{"a": 3}', b'{"0": {}}']
+)
+@pytest.mark.parametrize("name", ["run.json", "summary.json", *OPTIONAL])
+def test_files_that_are_deep_or_of_other_types(place, faces, name, content):
+    before = everything_in(place)
+    (place / name).write_bytes(content)
+    try:
+        for act in (lambda: render_report(RunFolder(place)), lambda: study(faces, place)):
+            with endures():
+                act()
+    finally:
+        restored(place, before)
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json"])
+def test_files_that_are_too_large_are_not_parsed(place, monkeypatch, name):
+    before = (place / name).read_bytes()
+    monkeypatch.setenv("LEAM_MEMORY_LIMIT", "25MB")
+    (place / name).write_bytes(b" " * 2_000_000 + before)
+    try:
+        with pytest.raises(StudyError, match=name):
+            render_report(RunFolder(place))
+    finally:
+        (place / name).write_bytes(before)

@@ -134,6 +134,11 @@ class Summary(Model):
             loaded = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise StudyError(f"not JSON ({first_line(error)})") from None
+        return cls.of(loaded, kinds)
+
+    @classmethod
+    def of(cls, loaded: object, kinds: Kinds) -> Summary:
+        """As :meth:`from_json`, of what was read from JSON."""
         version = loaded.get("schema_version", 1) if isinstance(loaded, dict) else None
         if version != SCHEMA_VERSION:
             raise StudyError(

@@ -255,6 +255,8 @@ def usable_images(
     """
     reasons = _reasons(plan, folder, Detections, DETECT)
     for one in folder.lost():
+        if not 0 <= one.position < len(reasons):
+            raise StudyError(f"{folder.path}/lost.json: damaged; restore it from a copy")
         reasons[one.position] = reasons[one.position] or one.reason
     _exclude_single(plan, reasons)
     if parsed:

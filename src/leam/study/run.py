@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from leam.explain.weightings import WEIGHTINGS
 from leam.faces.detectors import DETECTORS, load_detector, takes_crops
 from leam.faces.people import Pair, Sample
 from leam.faces.reading import hash_picture
+from leam.files import read_json
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
 from leam.parsers import PARSERS
@@ -157,9 +157,10 @@ def run_study(
     for recognizer in recognizers:
         explainer_of(recognizer, plan.settings)
     with folder.locked(), _one_thread():
-        folder.start(plan, restart=restart, exclude_changed=exclude_changed)
         # A study that is resumed keeps its plan, also if its pictures have changed.
-        plan = folder.plan().model_copy(update={"exclusions": plan.exclusions, "notes": plan.notes})
+        plan = folder.start(plan, restart=restart, exclude_changed=exclude_changed).model_copy(
+            update={"exclusions": plan.exclusions, "notes": plan.notes}
+        )
         if is_finished(plan, folder):
             return False
         failed: dict[str, str] = {}
@@ -190,10 +191,10 @@ def is_finished(plan: Plan, folder: RunFolder) -> bool:
     """Whether all work of a study is done, its files are as they were written, and no recognizer failed."""
     try:
         folder.verify()
-        summary = json.loads((folder.path / "summary.json").read_bytes())
+        summary = read_json(folder.path / "summary.json")
         failed, found = summary["failed"], (summary["exclusions"], summary["notes"])
         exclusions = [one.model_dump() for one in usable_images(plan, folder)[1]]
-    except (StudyError, OSError, ValueError, LookupError):
+    except (StudyError, OSError, ValueError, LookupError, TypeError):
         return False
     # Other files may have come into the data set.
     if found != (exclusions, notes_of(plan, folder)):

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, cast
+from typing import BinaryIO, Final, Literal, cast
 
 import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
 from polars.io.plugins import register_io_source
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from leam.errors import StudyError
 from leam.files import (
@@ -26,6 +26,7 @@ from leam.files import (
     open_private,
     open_regular,
     private_folder,
+    read_json,
     replacing,
     sha256_of,
     write_private,
@@ -47,6 +48,9 @@ CHANGED = "changed since the study was planned"
 _WRITTEN = "written.json"
 _LOCK, _WRITTEN_LOCK = ".lock", ".written.lock"
 _PART = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}-.+")
+_NO_IMAGES = b'\n "images": []'
+_IMAGES = TypeAdapter(tuple[PlannedImage, ...])
+_IMAGES_AT_ONCE = 1000
 # The array that names a shard's stage, slice and study, and the SHA-256 of its other arrays.
 _OF = "of"
 # Rows of a table that are compressed together. Fixed here so that the bytes of a file depend only on its rows.
@@ -90,13 +94,17 @@ class RunFolder:
         self.path = Path(path)
         self._added: set[tuple[str, str]] = set()
 
-    def start(self, plan: Plan, *, restart: bool = False, exclude_changed: bool = False) -> None:
+    def start(self, plan: Plan, *, restart: bool = False, exclude_changed: bool = False) -> Plan:
         """Start a study in this folder, or resume it if the plan is the same.
 
         Args:
             plan: The plan of the study.
             restart: Discard the work of another study in this folder; see :meth:`clear`.
             exclude_changed: Exclude pictures of the study that have changed or vanished since it began.
+
+        Returns:
+            The plan of the study in the folder. A study that is resumed keeps its plan, also if other files have come
+            into the folder of faces: shards name its hash.
 
         Raises:
             StudyError: The folder holds a study with another plan, or whose pictures have changed.
@@ -111,15 +119,16 @@ class RunFolder:
                     f"{self.path}: finished, and of each face {GONE[kept]}; there is nothing to resume. "
                     "`leam report` still works; --restart runs the study again"
                 )
-            elif (
-                difference := self._difference(plan, exclude_changed=exclude_changed)
-            ) is not None:
-                raise StudyError(f"{self.path}: {difference}")
             else:
-                # The plan stays as it is, also if other files have come into the folder of faces: shards name its hash.
-                return
-        self.write_text(_PLAN, plan.model_dump_json(indent=1))
+                old = self.plan()
+                difference = self._difference(old, plan, exclude_changed=exclude_changed)
+                if difference is not None:
+                    raise StudyError(f"{self.path}: {difference}")
+                return old
+        with self._replacing(self.path / _PLAN) as stream:
+            stream.writelines(_plan_parts(plan))
         self.forget()
+        return plan
 
     def plan(self) -> Plan:
         """The plan of the study in this folder.
@@ -129,16 +138,14 @@ class RunFolder:
         """
         path = self.path / _PLAN
         try:
-            text = path.read_bytes()
+            found = read_json(path)
+            versions, schema = found["versions"], found.get("schema_version", 1)
+            wrote = str(versions["leam"]) if versions else __version__
         except FileNotFoundError:
             raise StudyError(f"{self.path}: holds no study ({_PLAN} is missing)") from None
         except OSError as error:
             raise StudyError(f"{path}: cannot be read ({error.strerror})") from None
-        try:
-            found = json.loads(text)
-            versions, schema = found["versions"], found.get("schema_version", 1)
-            wrote = str(versions["leam"]) if versions else __version__
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise StudyError(
                 f"{path}: damaged, or not a file of LEAM; nothing in this folder was changed; choose another folder"
             ) from None
@@ -338,11 +345,18 @@ class RunFolder:
     @cached_property
     def _lost(self) -> dict[int, dict[str, str | int | None]]:
         try:
-            found = json.loads((self.path / _LOST).read_bytes())
-            return {int(position): one for position, one in found.items()}
+            found = read_json(self.path / _LOST)
+            return {
+                int(position): {
+                    "image": one["image"],
+                    "slice": one["slice"],
+                    "reason": one["reason"],
+                }
+                for position, one in found.items()
+            }
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
             raise StudyError(f"{self.path / _LOST}: damaged; restore it from a copy") from None
 
     def forget(self) -> None:
@@ -369,10 +383,10 @@ class RunFolder:
     def devices(self) -> dict[str, list[str]]:
         """The devices that computed the shards of each recognizer, by name."""
         try:
-            found: dict[str, list[str]] = json.loads((self.path / _DEVICES).read_bytes())
-        except (OSError, ValueError):
+            found = read_json(self.path / _DEVICES)
+            return {str(name): list(map(str, devices)) for name, devices in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}
-        return found
 
     def add_device(self, recognizer: str, device: str) -> None:
         """Record that a device computed shards of a recognizer."""
@@ -390,13 +404,15 @@ class RunFolder:
         """
         path = self.path / _KEPT
         try:
-            found = json.loads(path.read_bytes())["keep"]
+            found = read_json(path)["keep"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, LookupError):
             found = None
-        if found not in GONE:
-            raise StudyError(f"{path}: damaged; expected what was kept: {', '.join(GONE)}")
+        if not isinstance(found, str) or found not in GONE:
+            raise StudyError(
+                f"{path}: damaged; expected what was kept: {', '.join(GONE)}; restore it from a copy"
+            )
         return cast("Keep", found)
 
     def keep(self, what: Keep) -> None:
@@ -421,7 +437,7 @@ class RunFolder:
         """
         again = "run the study again with the same `leam study` command"
         try:
-            listed = json.loads((self.path / _MANIFEST).read_bytes())
+            listed = read_json(self.path / _MANIFEST)
             known = {name: listed[name] for name in [_PLAN, "summary.json", *listed]}
         except (OSError, ValueError, TypeError, LookupError):
             raise StudyError(f"{self.path}: the study is not finished; {again}") from None
@@ -512,7 +528,7 @@ class RunFolder:
     def _written(self) -> dict[str, list[str]]:
         """The hashes of the files that the study wrote, by name; of each file the last two."""
         try:
-            found: Any = json.loads((self.path / _WRITTEN).read_bytes())
+            found = read_json(self.path / _WRITTEN)
         except (OSError, ValueError):
             return {}
         sound = isinstance(found, dict) and all(
@@ -573,9 +589,8 @@ class RunFolder:
         except Exception:  # noqa: BLE001  a damaged or hostile archive raises nearly anything
             return False
 
-    def _difference(self, new: Plan, *, exclude_changed: bool) -> str | None:
+    def _difference(self, old: Plan, new: Plan, *, exclude_changed: bool) -> str | None:
         """What keeps a study from being resumed with a plan; None if nothing does."""
-        old = self.plan()
         if (difference := _difference(old, new)) is None:
             return None
         if difference == _PICTURES and (changed := _changed(old, new)) is not None:
@@ -596,6 +611,19 @@ class RunFolder:
             f"holds a study with another {difference}; "
             "choose another --out, or discard its work with --restart"
         )
+
+
+def _plan_parts(plan: Plan) -> Iterator[bytes]:
+    """The text of a plan, part by part: all of it would take half a gigabyte for 100,000 people."""
+    rest = plan.model_copy(update={"images": ()}).model_dump_json(indent=1).encode()
+    # Quotes inside of texts are escaped, and only names of the top level are indented by one.
+    head, tail = rest.split(_NO_IMAGES) if plan.images else (rest, b"")
+    yield head
+    for start in range(0, len(plan.images), _IMAGES_AT_ONCE):
+        some = plan.images[start : start + _IMAGES_AT_ONCE]
+        text = _IMAGES.dump_json(some, indent=1).removeprefix(b"[").removesuffix(b"\n]")
+        yield (b"," if start else _NO_IMAGES[:-1]) + text.replace(b"\n", b"\n ")
+    yield b"\n ]" + tail if plan.images else tail
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:

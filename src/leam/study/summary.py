@@ -8,7 +8,8 @@ from pathlib import Path
 
 import polars as pl
 
-from leam.errors import StudyError
+from leam.errors import StudyError, first_line
+from leam.files import read_json
 from leam.metrics.fairness import head_pose
 from leam.progress import Progress
 from leam.results.figures import Figures
@@ -108,13 +109,15 @@ def read_summary(folder: RunFolder) -> Summary:
     """
     path = folder.path / "summary.json"
     try:
-        text = path.read_bytes()
+        loaded = read_json(path)
     except OSError:
         raise StudyError(
             f"{path}: missing; finish the study with the same `leam study` command"
         ) from None
+    except ValueError as error:
+        raise StudyError(f"{path}: not JSON ({first_line(error)})") from None
     try:
-        summary = Summary.from_json(text, {**recognizer_kinds(), **study_kinds()})
+        summary = Summary.of(loaded, {**recognizer_kinds(), **study_kinds()})
     except StudyError as error:
         raise StudyError(f"{path}: {error}") from None
     _check_study(path, summary, folder.plan())
