@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leam.metrics.error_rates import Comparisons, fmr_estimate
+from leam.metrics.error_rates import Comparisons, fmr_estimate, mean_estimate
 from leam.metrics.group_rates import (
+    PERMUTATIONS,
     difference,
     fairness_discrepancy_rate,
     garbe,
+    group_gap,
     group_rates,
+    permutation_p,
     rate_gaps,
     ratio,
     worst_to_best,
@@ -114,3 +117,71 @@ def test_summary_measures():
     assert garbe({"a": 1.0, "b": 0.0}, fnmr, alpha=1) == pytest.approx(1)
     assert fairness_discrepancy_rate(fmr, fnmr) == pytest.approx(1 - 0.5 * 0.02)
     assert fairness_discrepancy_rate(fnmr, fnmr) == 1
+
+
+def test_the_gap_of_a_mean_is_that_within_groups():
+    comparisons, group = compared(0.7)
+    first = np.array(group) == "f"
+    genuine, impostors = comparisons.genuine, comparisons.impostors
+    gap, p = group_gap(genuine, genuine.scores, first, 0)
+    odd = genuine.first % 2 == 1
+    means = [
+        mean_estimate(genuine.where(chosen), genuine.scores[chosen], 0) for chosen in (odd, ~odd)
+    ]
+    assert gap == difference(*means)
+    assert gap.mean == pytest.approx(genuine.scores[odd].mean() - genuine.scores[~odd].mean())
+    assert gap.mean == pytest.approx(-0.7, abs=0.3)
+    assert gap.n == PEOPLE
+    assert p < 0.01
+    # Comparisons of a woman with a man are in neither mean.
+    across = impostors.first % 2 != impostors.second % 2
+    values = np.where(across, 100.0, impostors.scores)
+    moved, _ = group_gap(impostors, values, first, 0)
+    assert moved == group_gap(impostors, impostors.scores, first, 0)[0]
+
+
+def test_exchanged_labels_give_the_same_p_value():
+    comparisons, group = compared(0.3)
+    first = np.array(group) == "f"
+    for some in (comparisons.genuine, comparisons.impostors):
+        p = permutation_p(some, some.scores, first, 0)
+        assert p == permutation_p(some, -some.scores, first, 0)
+        assert p == pytest.approx(permutation_p(some, some.scores, ~first, 0), abs=0.05)
+
+
+def test_p_values_of_means_are_uniform_without_a_gap():
+    found = []
+    for seed in range(40):
+        comparisons, group = compared(0, seed)
+        first = np.array(group) == "f"
+        for some in (comparisons.genuine, comparisons.impostors):
+            found.append(permutation_p(some, some.scores, first, seed))
+    assert 0.35 < np.mean(found) < 0.65
+    assert np.mean(np.array(found) < 0.05) < 0.15
+
+
+def test_the_observed_labels_count_as_one_permutation():
+    comparisons, group = compared(20.0)
+    genuine = comparisons.genuine
+    p = permutation_p(genuine, genuine.scores, np.array(group) == "f", 0)
+    assert p == pytest.approx(1 / (PERMUTATIONS + 1))
+
+
+def test_equal_values_have_no_gap():
+    comparisons, group = compared(0)
+    genuine, first = comparisons.genuine, np.array(group) == "f"
+    gap, p = group_gap(genuine, np.full(len(genuine.scores), 0.1), first, 0)
+    assert gap.mean == pytest.approx(0)
+    assert p == 1
+
+
+def test_a_mean_of_few_people_has_neither_interval_nor_p_value():
+    comparisons, _ = compared(0)
+    genuine = comparisons.genuine
+    few = np.arange(PEOPLE) < 9
+    gap, p = group_gap(genuine, genuine.scores, few, 0)
+    assert gap.mean is not None
+    assert (gap.low, gap.high) == (None, None)
+    assert np.isnan(p)
+    nothing = genuine.where(np.zeros(len(genuine.scores), dtype=bool))
+    assert np.isnan(permutation_p(nothing, nothing.scores, few, 0))
