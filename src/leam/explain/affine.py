@@ -66,13 +66,22 @@ class _Read:
         number: The number of the tensor that it returned; None if it returned something else.
         version: The version of this tensor.
         run: The function of the tensor that it read alone; None if it cannot be an affine one with frozen constants.
-        like: A tensor like the one that was read, with memory for one element.
+        shape: The shape of the tensor that was read.
+        dtype: Its type.
+        device: Its device.
     """
 
     number: int | None
     version: int
     run: Callable[[Tensor], Tensor] | None
-    like: Tensor
+    shape: torch.Size
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor like the one that was read, with memory for one element."""
+        return torch.empty((), dtype=self.dtype, device=self.device).expand(self.shape)
 
 
 class AffineTrace(TorchFunctionMode):
@@ -124,10 +133,10 @@ class AffineTrace(TorchFunctionMode):
         given = _tensors([*args, *kwargs.values()])
         others = [other for other in given if other is not tensor]
         frozen = not any(self.number(t) in self._varying or t.grad_fn is not None for t in others)
-        like = torch.empty((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
+        like = (tensor.shape, tensor.dtype, tensor.device)
         if not isinstance(result, Tensor):
-            return _Read(None, 0, None, like)
-        same = (result.shape, result.dtype) == (tensor.shape, tensor.dtype)
+            return _Read(None, 0, None, *like)
+        same = (result.shape, result.dtype) == like[:2]
         # A convolution of one pixel and one channel is a layer of its own.
         affine = same and frozen and len(others) == len(given) - 1 and func is not torch.conv2d
         place = object()
@@ -138,7 +147,7 @@ class AffineTrace(TorchFunctionMode):
             output: Tensor = func(*own, **named)
             return output
 
-        return _Read(self.number(result), version_of(result), run if affine else None, like)
+        return _Read(self.number(result), version_of(result), run if affine else None, *like)
 
     def follow(self, number: int, version: int) -> Iterator[Step]:
         """The frozen affine operations after a tensor ``(B, C, h, w)``, as long as nothing else reads their inputs.

@@ -82,6 +82,11 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not self._held[key][0]:
                 self._live -= self._held.pop(key)[1]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch imports its compiler, which takes 2 s and 90 MB.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
@@ -171,6 +176,8 @@ def _computable(func: Any, given: list[Tensor], made: list[Tensor]) -> bool:  # 
 
 def _predicted(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
     """The result on tensors without memory; None where the shape depends on values, and cannot be known."""
+    if torch.Tag.pointwise in func.tags and not _shares(func) and "device" not in kwargs:
+        return _elementwise(func, args, kwargs)
     args, kwargs = tree_map_only(Tensor, _without_memory, (args, kwargs))
     if "device" in kwargs or not any(isinstance(leaf, Tensor) for leaf in tree_leaves(args)):
         kwargs = {**kwargs, "device": META}
@@ -178,6 +185,29 @@ def _predicted(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: AN
         return func(*args, **kwargs)
     except (NotImplementedError, RuntimeError, TypeError):
         return None
+
+
+def _elementwise(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+    """The result of an operation on each element alone: its type is found on one element.
+
+    torch would compile many of these for the meta device, which takes long.
+    """
+    given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    args, kwargs = tree_map_only(Tensor, _one_element, (args, kwargs))
+    try:
+        shape = torch.broadcast_shapes(*(value.shape for value in given))
+        kind = func(*args, **kwargs).dtype
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return None
+    for value in given:
+        if value.shape == shape:
+            return torch.empty_like(value, dtype=kind, device=META)
+    return torch.empty(shape, dtype=kind, device=META)
+
+
+def _one_element(value: Tensor) -> Tensor:
+    """A tensor of one element, whose type counts as much as this tensor's does."""
+    return torch.ones((1,) * value.ndim, dtype=value.dtype)
 
 
 def _key(value: Any) -> Any:  # noqa: ANN401

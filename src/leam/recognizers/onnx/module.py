@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.graph import saved_tensors_hooks
 
 from leam.recognizers.onnx.operators.declaration import Operator
 
@@ -98,6 +99,39 @@ class Operation(nn.Module):
         return ", ".join([self.operator, *(f"{k}={v!r}" for k, v in self.attributes.items())])
 
 
+class _Recomputed:
+    """A function whose values are computed again in the backward pass, instead of being kept for it.
+
+    ``torch.utils.checkpoint`` does the same, but imports torch's compiler, which takes 1 s and 60 MB.
+    """
+
+    def __init__(self, run: Callable[[], dict[str, Tensor]], device: str) -> None:
+        self._run = run
+        self._count = 0
+        self._again: dict[int, Tensor] = {}
+        cast = torch.is_autocast_enabled(device)
+        self._autocast = partial(torch.autocast, device, torch.get_autocast_dtype(device), cast)
+
+    def first(self) -> dict[str, Tensor]:
+        """The results, of which a gradient can be computed."""
+
+        def pack(_: Tensor) -> int:
+            self._count += 1
+            return self._count - 1
+
+        with saved_tensors_hooks(pack, self._unpack):
+            return self._run()
+
+    def _unpack(self, place: int) -> Tensor:
+        if place not in self._again:
+            kept: list[Tensor] = []
+            keep = saved_tensors_hooks(lambda value: kept.append(value.detach()), lambda _: None)
+            with torch.enable_grad(), self._autocast(), keep:
+                self._run()
+            self._again = dict(enumerate(kept))
+        return self._again.pop(place)
+
+
 class Graph(nn.Module):
     """A network from an ONNX file: ``(B, 3, h, w)`` to ``(B, D)``, for any batch size.
 
@@ -125,13 +159,8 @@ class Graph(nn.Module):
         values: dict[str, Tensor] = self.start(x)
         large = torch.is_grad_enabled() and len(x) * self.face_bytes > _MOST_KEPT
         for steps in self._stretches() if large else [self.steps]:
-            if large and len(steps) > 1:
-                # The values inside are computed again in the backward pass, instead of being kept for it.
-                values = checkpoint(
-                    self._through, steps, values, x.device, use_reentrant=False, preserve_rng_state=False
-                )  # fmt: skip
-            else:
-                values = self._through(steps, values, x.device)
+            run = partial(self._through, steps, values, x.device)
+            values = _Recomputed(run, x.device.type).first() if large and len(steps) > 1 else run()
         # A graph that was written for one face may have dropped the batch axis.
         return values[self.target].reshape(len(x), -1)
 
