@@ -25,41 +25,38 @@ from leam.cli.inputs import (
     check_names,
     check_out,
     check_pictures,
-    choose_device,
     detector_name,
     find_detector,
     find_faces,
     folders_for,
-    load_models,
+    load_model,
     settings_of,
     split_layers,
 )
 from leam.cli.options import (
-    AGGREGATE_HELP,
-    BACKEND_HELP,
-    LAYERS_HELP,
-    METHOD_HELP,
     PRESET_HELP,
-    TOP_HELP,
-    WEIGHTING_HELP,
+    AggregateOption,
     AlignedOption,
+    BackendOption,
     BatchSizeOption,
     CardsOption,
     DetectorOption,
     DeviceOption,
     ForceOption,
     JsonOption,
+    LayersOption,
     MemoryLimitOption,
+    MethodOption,
     ModelOption,
     OutOption,
     ParserOption,
     PicturesArgument,
     PrecisionOption,
     RotateOption,
+    TopOption,
     TrustOption,
-    backend_names,
+    WeightingOption,
     face_names,
-    method_names,
 )
 from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
@@ -104,15 +101,7 @@ def explain(
         ),
     ] = None,
     preset: Annotated[str, typer.Option(metavar="NAME", help=PRESET_HELP)] = "quick",
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=METHOD_HELP,
-            show_default="leam, or hierarchical for a black box",
-            autocompletion=method_names,
-        ),
-    ] = None,
+    method: MethodOption = None,
     black_box: Annotated[
         str | None,
         typer.Option(
@@ -120,7 +109,7 @@ def explain(
             metavar="MODULE:FUNCTION",
             help="Explain this Python function instead of a model: it is called with aligned faces, RGB (n, h, w, 3) "
             "uint8, and returns embeddings (n, D). To state its input size and crop, write a card (see "
-            "docs/howto/your-black-box.md) and name it with --model.",
+            "docs/howto/your-black-box.md) and name it with --model. The default method is then hierarchical.",
         ),
     ] = None,
     returns: Annotated[
@@ -142,31 +131,10 @@ def explain(
             show_default="the method's own",
         ),
     ] = None,
-    weighting: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=WEIGHTING_HELP,
-            show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
-        ),
-    ] = None,
-    aggregate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=AGGREGATE_HELP,
-            show_default="{leam.explain.explainer:DEFAULT_AGGREGATE}",
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES", help=LAYERS_HELP, show_default="{leam.explain.layers:CONVOLUTIONS}"
-        ),
-    ] = None,
-    top: Annotated[
-        float | None, typer.Option(metavar="FRACTION", help=TOP_HELP, show_default="0.01")
-    ] = None,
+    weighting: WeightingOption = None,
+    aggregate: AggregateOption = None,
+    layers: LayersOption = None,
+    top: TopOption = None,
     parser: ParserOption = None,
     detector: DetectorOption = None,
     aligned: AlignedOption = None,
@@ -181,10 +149,7 @@ def explain(
         ),
     ] = "main",
     rotate: RotateOption = "none",
-    backend: Annotated[
-        str,
-        typer.Option(metavar="NAME", help=BACKEND_HELP, autocompletion=backend_names),
-    ] = "auto",
+    backend: BackendOption = "auto",
     person: Annotated[
         bool,
         typer.Option(
@@ -276,14 +241,8 @@ def explain(
         if black_box:
             recognizer = load_black_box(black_box, returns, batch_size)
         else:
-            (recognizer,) = load_models(
-                [model],
-                cards,
-                report,
-                device=choose_device(device),
-                precision=precision,
-                batch_size=batch_size,
-                trust=trust,
+            recognizer = load_model(
+                model, cards, report, device, precision, batch_size, trust=trust
             )
         if isinstance(recognizer, BlackBox):
             settings = settings.model_copy(update={"method": method or METHOD})

@@ -287,3 +287,30 @@ def load_models(
         entry.load(device, report, precision=known, batch_size=batch_size, trust=trust)
         for entry in choose(catalogue, [name or DEFAULT for name in names])
     ]
+
+
+def load_model(
+    name: str | None,
+    cards: Sequence[Path] | None,
+    report: Progress,
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    *,
+    trust: bool,
+) -> Recognizer:
+    """Load one recognizer onto the device of this name, as the options of a command state it; see :func:`load_models`.
+
+    Raises:
+        LeamError: This machine has no such device, or as for :func:`load_models`.
+    """
+    (recognizer,) = load_models(
+        [name],
+        cards,
+        report,
+        device=choose_device(device),
+        precision=precision,
+        batch_size=batch_size,
+        trust=trust,
+    )
+    return recognizer

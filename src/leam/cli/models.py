@@ -11,9 +11,9 @@ import typer
 from leam.cli.commands import Entry, LazyGroup
 from leam.cli.console import progress, show_json, show_table
 from leam.cli.inputs import (
-    choose_device,
     detector_name,
     find_detector,
+    load_model,
     load_models,
     split_layers,
     suggest_aligned,
@@ -175,15 +175,7 @@ def check(
     from leam.study.model_check import check_model, read_pairs, verify
 
     with progress() as report:
-        (recognizer,) = load_models(
-            [model],
-            cards,
-            report,
-            device=choose_device(device),
-            precision=precision,
-            batch_size=batch_size,
-            trust=trust,
-        )
+        recognizer = load_model(model, cards, report, device, precision, batch_size, trust=trust)
         verification = None
         if pairs:
             dataset = read_pairs(pairs, faces, report)

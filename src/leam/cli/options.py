@@ -84,7 +84,7 @@ LAYERS_HELP = (
 SET_BY_PRESET = "set by the preset"
 PRESET_HELP = (
     "Settings to start from: {leam.study.plan:PRESETS}, or the path of a .toml file that states them (see "
-    "docs/paper.md)."
+    "docs/paper.md). The defaults of other options are those of quick."
 )
 PicturesArgument = Annotated[
     list[Path],
@@ -296,7 +296,7 @@ MethodOption = Annotated[
         "--method",
         metavar="NAME",
         help="How faces are explained: {leam.explain.methods:METHODS}. All but leam have no layer maps.",
-        show_default=SET_BY_PRESET,
+        show_default="{leam.explain.methods:LEAM}",
         autocompletion=method_names,
     ),
 ]
@@ -306,7 +306,7 @@ WeightingOption = Annotated[
         "--weighting",
         metavar="NAME",
         help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}.",
-        show_default=SET_BY_PRESET,
+        show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
     ),
 ]
 AggregateOption = Annotated[
@@ -315,12 +315,17 @@ AggregateOption = Annotated[
         "--aggregate",
         metavar="NAME",
         help="How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}.",
-        show_default=SET_BY_PRESET,
+        show_default="{leam.explain.explainer:DEFAULT_AGGREGATE}",
     ),
 ]
 LayersOption = Annotated[
     str | None,
-    typer.Option("--layers", metavar="NAMES", help=LAYERS_HELP, show_default=SET_BY_PRESET),
+    typer.Option(
+        "--layers",
+        metavar="NAMES",
+        help=LAYERS_HELP,
+        show_default="{leam.explain.layers:CONVOLUTIONS}",
+    ),
 ]
 TopOption = Annotated[
     float | None,
@@ -328,7 +333,7 @@ TopOption = Annotated[
         "--top",
         metavar="FRACTION",
         help="Fraction of the pixels that count as critical, above 0 and up to 1.",
-        show_default=SET_BY_PRESET,
+        show_default="0.01",
     ),
 ]
 BackendOption = Annotated[

@@ -311,10 +311,30 @@ def conduct(
 
 def _run(request: Request, folder: RunFolder, state: State, report: Progress) -> bool:
     """Plan a study and run it; False if it was finished already."""
+    from leam.study.engine import EngineOptions
+    from leam.study.run import run_study
+
+    plan, recognizers = _planned(request, report)
+    return run_study(
+        plan,
+        recognizers,
+        folder,
+        restart=request.restart,
+        exclude_changed=request.exclude_changed,
+        begin=state.beginning(recognizers, request.workers),
+        progress=report,
+        engine=request.engine,
+        options=EngineOptions(
+            workers=request.workers, address=request.address, device=request.device
+        ),
+    )
+
+
+def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]]:
+    """The plan of a study and its recognizers. The data set, which may be large, is not kept."""
     from leam.faces.detectors import takes_crops
     from leam.faces.people import read_dataset
-    from leam.study.engine import EngineOptions
-    from leam.study.run import plan_study, run_study
+    from leam.study.run import plan_study
 
     settings, local = request.settings, request.engine == "local"
     dataset = read_dataset(request.source, request.faces, report)
@@ -348,19 +368,7 @@ def _run(request: Request, folder: RunFolder, state: State, report: Progress) ->
     )
     if local:
         suggest_workers(request.workers, len(samples) * len(recognizers), request.device)
-    return run_study(
-        plan,
-        recognizers,
-        folder,
-        restart=request.restart,
-        exclude_changed=request.exclude_changed,
-        begin=state.beginning(recognizers, request.workers),
-        progress=report,
-        engine=request.engine,
-        options=EngineOptions(
-            workers=request.workers, address=request.address, device=request.device
-        ),
-    )
+    return plan, recognizers
 
 
 def _check_keep(keep: str | None) -> None:
