@@ -12,9 +12,16 @@ import pytest
 
 from handmade import LAYERS, NAMES, grey_of, margins
 from leam.errors import StudyError
-from leam.report.parts import Cards, Fold, Heading, Picture
-from leam.report.pictures import gallery, layer_pictures, overall_picture
+from leam.report.parts import Cards, ColourBar, Fold, Heading, Picture
+from leam.report.pictures import (
+    colour_bar,
+    gallery,
+    layer_pictures,
+    overall_picture,
+    scale_end,
+)
 from leam.report.section import SECTIONS, Context
+from leam.study.explained import Explained
 from leam.study.means import mean_maps
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
@@ -68,6 +75,51 @@ def test_layers_stand_from_early_to_late(context):
     assert brightest == [0, 1, 2]
 
 
+def test_a_flat_map_does_not_look_like_a_peaked_one(context):
+    means = context.means["alpha"]
+    peaked, flat = np.full((8, 8), 0.1), np.full((8, 8), 0.9)
+    peaked[:2], flat[:2] = 1, 1
+    highest = scale_end([peaked, flat])
+    assert highest == pytest.approx(1 / peaked.mean())
+    drawn = [
+        colourful(overall_picture(dataclasses.replace(means, overall=one), "alpha", None, highest))
+        for one in (peaked, flat, 100 * flat)
+    ]
+    tops = [sheet[:4, 18:].mean() for sheet in drawn]
+    assert tops[1] == tops[2]
+    assert tops[0] > 1.5 * tops[1]
+
+
+def test_all_maps_of_a_section_share_the_scale_that_it_shows(context):
+    means = context.means
+    ends = {
+        "support": scale_end(one.overall for one in means.values()),
+        "layers": scale_end(layer for one in means.values() for layer in one.layers),
+    }
+    for name, end in ends.items():
+        parts = list(SECTIONS[name]().parts(context))
+        assert [part for part in parts if isinstance(part, ColourBar)] == [colour_bar(end)]
+        shown = [one for part in parts if isinstance(part, Cards) for one in part.pictures]
+        drawn = [
+            picture
+            for recognizer in NAMES
+            for picture in (
+                [overall_picture(means[recognizer], recognizer, None, end)]
+                if name == "support"
+                else layer_pictures(means[recognizer], recognizer, None, end)
+            )
+        ]
+        assert shown == drawn
+
+
+def test_all_maps_of_galleries_share_a_scale(plan, folder, tmp_path):
+    copied = _copy(plan, folder, tmp_path)
+    found = gallery(copied, "alpha")
+    shards = [copied.folder.read_shard(Explained, "explain/alpha", i) for i in range(2)]
+    maps = (values.astype(float) for part in shards for values in part.density)
+    assert found.highest == pytest.approx(scale_end(maps))
+
+
 def test_many_layers_are_thinned_out_from_the_first_to_the_last(context):
     means = context.means["alpha"]
     many = dataclasses.replace(means, layers=np.ones((100, 4, 4)))
@@ -102,7 +154,8 @@ def test_galleries_have_their_headings(context):
     ]
     for name, fold in zip(NAMES, folds, strict=True):
         found = gallery(context.run, name)
-        _, most, one, least, other = fold.parts
+        _, bar, most, one, least, other = fold.parts
+        assert bar == colour_bar(found.highest)
         assert (most, least) == (Heading("Most person-specific"), Heading("Least person-specific"))
         assert isinstance(one, Cards)
         assert isinstance(other, Cards)

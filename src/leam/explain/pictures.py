@@ -122,25 +122,40 @@ def layer_strip(face: Picture, titles: Sequence[str], maps: Sequence[Map], overa
     return figure
 
 
-def overlay(face: Picture, values: Map, colours: str = HEAT) -> Picture:
-    """A map ``(h, w)`` over a greyed face ``(h, w, 3)``; higher values hide more of the face."""
+def overlay(
+    face: Picture, values: Map, colours: str = HEAT, highest: float | None = None
+) -> Picture:
+    """A map ``(h, w)`` over a greyed face ``(h, w, 3)``; higher values hide more of the face.
+
+    Args:
+        face: The face.
+        values: The map.
+        colours: Name of a colour map of matplotlib.
+        highest: The value at the end of the colours, for maps that are compared; see :func:`bright_end`.
+    """
     grey = cv2.cvtColor(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) * 0.75
-    strength = brightness(values)[:, :, None] ** 0.6 * 0.9
-    return np.round(grey * (1 - strength) + heat(values, colours) * strength).astype(np.uint8)
+    strength = brightness(values, highest)[:, :, None] ** 0.6 * 0.9
+    painted = heat(values, colours, highest)
+    return np.round(grey * (1 - strength) + painted * strength).astype(np.uint8)
 
 
-def heat(values: Map, colours: str = HEAT) -> Picture:
+def heat(values: Map, colours: str = HEAT, highest: float | None = None) -> Picture:
     """A map ``(h, w)`` as colours ``(h, w, 3)`` uint8, dark for low values; the name is that of a map of matplotlib."""
     from matplotlib import colormaps  # noqa: PLC0415
 
-    painted = colormaps[colours](brightness(values))[:, :, :3]
+    painted = colormaps[colours](brightness(values, highest))[:, :, :3]
     return np.round(painted * 255).astype(np.uint8)
 
 
-def brightness(values: Map) -> NDArray[np.float64]:
-    """A map scaled to [0, 1], its brightest 0.5 % clipped."""
-    top = np.quantile(values, 1 - _CLIPPED) or values.max() or 1.0
+def brightness(values: Map, highest: float | None = None) -> NDArray[np.float64]:
+    """A map scaled to [0, 1] with 1 at ``highest``, by default at its :func:`bright_end`."""
+    top = bright_end(values) if highest is None else highest
     return np.clip(np.asarray(values, dtype=np.float64) / top, 0, 1)
+
+
+def bright_end(values: Map) -> float:
+    """The value that is drawn at full brightness, with all above it: the brightest 0.5 % of a map."""
+    return float(np.quantile(values, 1 - _CLIPPED) or values.max() or 1.0)
 
 
 def spotlight(

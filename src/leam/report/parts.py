@@ -104,6 +104,22 @@ class Cards(Part):
 
 
 @dataclass(frozen=True)
+class ColourBar(Part):
+    """The scale that maps share.
+
+    Attributes:
+        colours: From low to high values, as hexadecimal codes.
+        highest: The value at the end.
+        unit: What the values are.
+    """
+
+    kind = "colour_bar"
+    colours: Sequence[str]
+    highest: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """A cell of a table with a style: a class of the page, such as ``supported``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leam.errors import ImageError, StudyError
-from leam.explain.pictures import enlarge, overlay
+from leam.explain.pictures import bright_end, enlarge, overlay
 from leam.faces.alignment import Crop
 from leam.faces.reading import Picture as Pixels
-from leam.report.parts import Picture
+from leam.report.charts import shared_highest
+from leam.report.parts import ColourBar, Picture
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.means import MeanMaps
 from leam.study.preparation import read_detections
@@ -27,35 +28,68 @@ _GALLERY_SIDE = 112
 _MOST_LAYERS = 36
 _GAP = 4
 _GREY = 128
+# Colours of a colour bar.
+_STEPS = 12
+_RAMP = np.linspace(0, 1, _STEPS)[None]
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """People with the most, or the least, person-specific maps; the most extreme first."""
+    """People with the most, or the least, person-specific maps; the most extreme first.
+
+    Attributes:
+        most: The most person-specific.
+        least: The least.
+        highest: The end of the colour scale of all maps.
+    """
 
     most: list[Picture]
     least: list[Picture]
+    highest: float = 1.0
 
 
-def overall_picture(means: MeanMaps, recognizer: str, crop: Crop | None = None) -> Picture:
-    """The mean face, and the mean overall map on it; without a face, the map with lines through the crop's points."""
-    shown = _on_face(means, means.overall, crop)
+def scale_end(maps: Iterable[NDArray[np.float64]]) -> float:
+    """The end of the colour scale that several maps share, in multiples of a map's mean."""
+    return shared_highest(bright_end(_relative(one)) for one in maps)
+
+
+def colour_bar(highest: float) -> ColourBar:
+    """The scale of maps that are drawn with this end."""
+    strip = overlay(np.full((1, _STEPS, 3), _GREY, np.uint8), _RAMP * highest, highest=highest)
+    colours = ["#" + bytes(colour).hex() for colour in strip[0]]
+    return ColourBar(colours, f"{highest:.1f}", "or more times the mean of the map")
+
+
+def overall_picture(
+    means: MeanMaps, recognizer: str, crop: Crop | None = None, highest: float | None = None
+) -> Picture:
+    """The mean face, and the mean overall map on it; without a face, the map with lines through the crop's points.
+
+    Args:
+        means: Of the recognizer.
+        recognizer: Its name.
+        crop: Its crop.
+        highest: The end of the colour scale, from :func:`scale_end`; that of this map by default.
+    """
+    shown = _on_face(means, means.overall, crop, highest)
     sides = [means.face, shown] if means.face.size else [shown]
     what = "Mean face and mean map" if means.face.size else "Mean map"
     picture = np.hstack([enlarge(one, 2) for one in sides])
     return Picture(jpeg(picture), f"{what} of {recognizer}", recognizer)
 
 
-def layer_pictures(means: MeanMaps, recognizer: str, crop: Crop | None = None) -> list[Picture]:
+def layer_pictures(
+    means: MeanMaps, recognizer: str, crop: Crop | None = None, highest: float | None = None
+) -> list[Picture]:
     """The mean maps of up to 36 layers on the mean face, from early to late, with the layer's number below each.
 
-    Without a face, lines go through the crop's points.
+    Without a face, lines go through the crop's points. The arguments are those of :func:`overall_picture`.
     """
     count = len(means.layers)
     chosen = np.unique(np.linspace(0, count - 1, min(_MOST_LAYERS, count)).round().astype(int))
     return [
         Picture(
-            jpeg(enlarge(_on_face(means, means.layers[place], crop), 2)),
+            jpeg(enlarge(_on_face(means, means.layers[place], crop, highest), 2)),
             f"Mean map of layer {place + 1} of {recognizer}",
             str(place + 1),
         )
@@ -63,16 +97,19 @@ def layer_pictures(means: MeanMaps, recognizer: str, crop: Crop | None = None) -
     ]
 
 
-def _on_face(means: MeanMaps, values: NDArray[np.float64], crop: Crop | None) -> Pixels:
+def _on_face(
+    means: MeanMaps, values: NDArray[np.float64], crop: Crop | None, highest: float | None
+) -> Pixels:
     """A mean map ``(h, w)`` on the mean face; without one on plain grey, with lines through the points of the crop.
 
     With other marks, such as circles, or without any, a map can look like a face, also to detectors.
     """
-    size = values.shape
+    size, values = values.shape, _relative(values)
     if means.face.size:
         same = means.face.shape[:2] == size
-        return overlay(means.face if same else _resized(means.face, size), values)
-    drawn = overlay(np.full((*size, 3), _GREY, dtype=np.uint8), values)
+        face = means.face if same else _resized(means.face, size)
+        return overlay(face, values, highest=highest)
+    drawn = overlay(np.full((*size, 3), _GREY, dtype=np.uint8), values, highest=highest)
     points = crop.input_points() if crop else None
     if points is None or crop is None:
         return drawn
@@ -99,25 +136,34 @@ def gallery(run: RunData, recognizer: str) -> Gallery:
         .sort("margin", "person", descending=[True, False])
     )
     least = table.sort("margin", "person").head(GALLERY_PEOPLE)
+    if table.height < 2 * GALLERY_PEOPLE:
+        least = least.clear()
+    shown = [table.head(GALLERY_PEOPLE), least]
     try:
-        return Gallery(
-            most=list(_people(run, recognizer, table.head(GALLERY_PEOPLE))),
-            least=list(_people(run, recognizer, least))
-            if table.height >= 2 * GALLERY_PEOPLE
-            else [],
-        )
+        faces = {
+            person: list(_explained_faces(run, recognizer, person))
+            for rows in shown
+            for person in rows["person"].to_list()
+        }
     except ImageError:
         return Gallery([], [])
+    highest = scale_end(values for found in faces.values() for _, values in found)
+    most, least_specific = (list(_people(rows, faces, highest)) for rows in shown)
+    return Gallery(most, least_specific, highest)
 
 
-def _people(run: RunData, recognizer: str, rows: pl.DataFrame) -> Iterator[Picture]:
+def _people(
+    rows: pl.DataFrame,
+    faces: Mapping[str, list[tuple[Pixels, NDArray[np.float64]]]],
+    highest: float,
+) -> Iterator[Picture]:
     for person, genuine, impostor in rows.select(
         "person", "critical_genuine", "critical_impostor"
     ).iter_rows():
         cells = [
             _resized(cell, (_GALLERY_SIDE, _GALLERY_SIDE))
-            for face, values in _explained_faces(run, recognizer, person)
-            for cell in (face, overlay(face, values))
+            for face, values in faces[person]
+            for cell in (face, overlay(face, _relative(values), highest=highest))
         ]
         if cells:
             yield Picture(
@@ -165,6 +211,11 @@ def _beside(pictures: list[Pixels]) -> Pixels:
     gap = np.full((pictures[0].shape[0], _GAP, 3), 255, dtype=np.uint8)
     cells = [part for picture in pictures for part in (gap, picture)]
     return np.hstack(cells[1:])
+
+
+def _relative(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A map in multiples of its mean, so that maps of any size and unit can be compared."""
+    return values / (values.mean() or 1.0)
 
 
 def _resized(picture: Pixels, size: tuple[int, ...]) -> Pixels:

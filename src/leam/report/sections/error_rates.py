@@ -19,11 +19,11 @@ from leam.report.parts import (
     plain,
 )
 from leam.report.section import SECTIONS, Context, Section
-from leam.study.stages.error_rates import ErrorRateFigures
+from leam.study.audit import RATES
+from leam.study.stages.error_rates import ErrorRateFigures, conclusion
 
 Found = Mapping[str, ErrorRateFigures]
 
-RATES = {"fmr": "false match rate", "fnmr": "false non-match rate"}
 _TEXT = (
     "Comparisons of two pictures of one person (genuine) and of two people (impostor). A comparison is accepted if its "
     "similarity reaches the threshold. False match rate (FMR): accepted impostor comparisons. False non-match rate "
@@ -34,8 +34,6 @@ _GROUPS = (
     "tested by exchanging the group labels of people, and its p-value is corrected for the number of gaps. A wide "
     "interval around no difference does not show that there is none."
 )
-# Level of a conclusion about a gap.
-_LEVEL = 0.05
 # Ticks of the error curves.
 _TICKS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -200,18 +198,6 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
         ],
         folded="Summary measures",
     )
-
-
-def conclusion(gap: ErrorRateFigures.Gap) -> str:
-    """What can be said about a gap: which group has more errors, or that this cannot be said with these numbers."""
-    difference = gap.difference
-    if gap.p_adjusted is None or difference.low is None or difference.high is None:
-        return f"cannot be said with these numbers (n = {difference.n})"
-    if gap.p_adjusted < _LEVEL and difference.low > 0:
-        return f"more for {gap.first}"
-    if gap.p_adjusted < _LEVEL and difference.high < 0:
-        return f"more for {gap.second}"
-    return f"inconclusive (n = {difference.n})"
 
 
 def group_chart(found: Mapping[str, ErrorRateFigures.Column]) -> Rows:

@@ -10,7 +10,7 @@ import numpy as np
 from leam.metrics.statistics import FEWEST, verdict
 from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series, shared_highest
 from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plain, plural
-from leam.report.pictures import layer_pictures
+from leam.report.pictures import colour_bar, layer_pictures, scale_end
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.layers import LayerFigures
@@ -44,15 +44,18 @@ class Layers(Section):
             for name, figures in found.items()
             if figures.layers and name in regions
         }
-        # One colour scale for all recognizers.
+        # One colour scale for all recognizers, and one for their maps.
         highest = shared_highest(
             value for one in charts.values() for row in one.values for value in row
         )
+        brightest = scale_end(layer for name in found for layer in context.means[name].layers)
+        yield colour_bar(brightest)
         for name in found:
             means = context.means[name]
             yield Heading(f"{name}, {plural(len(means.layers), 'layer')}")
             yield Cards(
-                layer_pictures(means, name, context.plan.model(name).card.crop), size="small"
+                layer_pictures(means, name, context.plan.model(name).card.crop, brightest),
+                size="small",
             )
             if name in charts:
                 yield Drawing(

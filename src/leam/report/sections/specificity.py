@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from leam.metrics.statistics import verdict
 from leam.report.charts import MUTED, SERIES, Histogram, Histograms, Panel, Rows, Series
 from leam.report.parts import Cards, Drawing, Fold, Heading, Part, Table, Text, number, plain
-from leam.report.pictures import gallery
+from leam.report.pictures import colour_bar, gallery
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.stages.specificity import SpecificityFigures
 
@@ -128,7 +128,8 @@ class PersonSpecificity(Section):
                     parts += [Heading(heading), Cards(pictures, size="medium")]
             if parts:
                 about = Text(_GALLERY, style="muted")
-                yield Fold(f"People, {name}", [about, *parts], unfolded=place == 0)
+                bar = colour_bar(people.highest)
+                yield Fold(f"People, {name}", [about, bar, *parts], unfolded=place == 0)
 
 
 def _control_rows(found: Found) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from leam.explain.methods import LEAM
 from leam.report.parts import Cards, Part, Text
-from leam.report.pictures import overall_picture
+from leam.report.pictures import colour_bar, overall_picture, scale_end
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.means import FEWEST_SHOWN
 
@@ -40,9 +40,11 @@ class Support(Section):
                 "were aligned, such as the corners of the eyes and the tip of the nose.",
                 style="muted",
             )
+        highest = scale_end(means.overall for means in context.means.values())
         yield Cards(
             [
-                overall_picture(means, name, context.plan.model(name).card.crop)
+                overall_picture(means, name, context.plan.model(name).card.crop, highest)
                 for name, means in context.means.items()
             ]
         )
+        yield colour_bar(highest)
