@@ -17,9 +17,11 @@ from leam.metrics.error_rates import (
     fnmr_at_fmr,
     fnmr_estimate,
     least_fmr,
+    mean_estimate,
     pair_counts,
     threshold_at_fmr,
 )
+from leam.metrics.statistics import NOTHING
 
 D = 12
 
@@ -172,3 +174,63 @@ def test_the_interval_of_an_equal_error_rate_surrounds_it():
 def test_wrong_arrays_are_refused(scores, first):
     with pytest.raises(InputError):
         Comparisons(np.array(scores), np.array(first), np.array([0, 1]), 2)
+
+
+def test_a_mean_is_that_of_all_comparisons_and_has_an_interval_over_people():
+    some = simulated(30, 3, 0)
+    for one in (some.genuine, some.impostors):
+        found = mean_estimate(one, one.scores, 0)
+        assert found.mean == pytest.approx(one.scores.mean())
+        assert found.low < found.mean < found.high
+        assert found.n == 30
+        assert found == mean_estimate(one, one.scores, 0)
+        # A scale and a place change the interval alike.
+        moved = mean_estimate(one, 3 * one.scores - 2, 0)
+        assert (moved.low, moved.mean, moved.high) == pytest.approx(
+            tuple(3 * end - 2 for end in (found.low, found.mean, found.high))
+        )
+
+
+def test_comparisons_of_one_person_count_as_one():
+    """Copies of a person's comparisons do not narrow the interval."""
+    genuine = simulated(20, 2, 0).genuine
+    often = Comparisons(
+        *(np.repeat(x, 50) for x in (genuine.scores, genuine.first)),
+        np.repeat(genuine.second, 50),
+        20,
+    )
+    few, many = (mean_estimate(one, one.scores, 0) for one in (genuine, often))
+    assert (many.low, many.high) == pytest.approx((few.low, few.high))
+
+
+def test_people_who_are_not_compared_do_not_count():
+    genuine = simulated(30, 3, 0).genuine
+    some = genuine.where(genuine.first < 12)
+    assert mean_estimate(some, some.scores, 0).n == 12
+    few = genuine.where(genuine.first < 9)
+    found = mean_estimate(few, few.scores, 0)
+    assert found.mean == pytest.approx(few.scores.mean())
+    assert (found.low, found.high, found.n) == (None, None, 9)
+
+
+def test_means_without_comparisons_or_without_spread():
+    genuine = simulated(12, 3, 0).genuine
+    nothing = genuine.where(np.zeros(len(genuine.scores), dtype=bool))
+    assert mean_estimate(nothing, nothing.scores, 0) == NOTHING
+    found = mean_estimate(genuine, np.zeros(len(genuine.scores)), 0)
+    assert (found.mean, found.low, found.high) == (0, None, None)
+
+
+@pytest.mark.slow
+def test_intervals_of_means_contain_the_true_mean():
+    """A rough check, with as many people as a small audit has."""
+    true = [
+        np.mean([getattr(simulated(1000, 2, seed), kind).scores.mean() for seed in (100, 101)])
+        for kind in ("genuine", "impostors")
+    ]
+    hits = np.zeros(2)
+    for seed in range(40):
+        some = simulated(30, 3, seed)
+        found = [mean_estimate(one, one.scores, seed) for one in (some.genuine, some.impostors)]
+        hits += [one.low <= value <= one.high for one, value in zip(found, true, strict=True)]
+    assert (hits >= 34).all()

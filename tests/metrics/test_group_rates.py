@@ -154,8 +154,10 @@ def test_p_values_of_means_are_uniform_without_a_gap():
     for seed in range(40):
         comparisons, group = compared(0, seed)
         first = np.array(group) == "f"
-        for some in (comparisons.genuine, comparisons.impostors):
-            found.append(permutation_p(some, some.scores, first, seed))
+        found += [
+            permutation_p(some, some.scores, first, seed)
+            for some in (comparisons.genuine, comparisons.impostors)
+        ]
     assert 0.35 < np.mean(found) < 0.65
     assert np.mean(np.array(found) < 0.05) < 0.15
 
