@@ -24,6 +24,7 @@ FLOORS = [
     {"planted"},
     {"results"},
     {"study"},
+    {"protect"},
     {"report"},
     {"demo"},
     {"cli"},

@@ -29,7 +29,15 @@ class _Leam(LazyGroup):
         "study": Entry(
             "leam.cli.study:study", "Explain many people and write tables, a summary and a report."
         ),
+        "audit": Entry(
+            "leam.cli.audit:audit",
+            "Measure the errors of recognizers, for which people they differ, and why.",
+        ),
         "parse": Entry("leam.cli.parse:parse", "Label the part of the face at each pixel."),
+        "protect": Entry(
+            "leam.cli.protect:protect",
+            "Test whether changes of your pictures keep recognizers from linking them.",
+        ),
         "report": Entry("leam.cli.report:report", "Render the report of a finished study again."),
         "redact": Entry(
             "leam.cli.redact:redact", "Remove faces, names and embeddings from a finished study."

@@ -1,0 +1,1 @@
+"""Whether changes of a person's pictures keep recognizers from linking them."""
