@@ -13,7 +13,9 @@ from leam.metrics.group_rates import (
     garbe,
     group_gap,
     group_rates,
+    largest_gaps,
     permutation_p,
+    permuted_gaps,
     rate_gaps,
     ratio,
     worst_to_best,
@@ -123,7 +125,7 @@ def test_the_gap_of_a_mean_is_that_within_groups():
     comparisons, group = compared(0.7)
     first = np.array(group) == "f"
     genuine, impostors = comparisons.genuine, comparisons.impostors
-    gap, p = group_gap(genuine, genuine.scores, first, 0)
+    gap = group_gap(genuine, genuine.scores, first, 0)
     odd = genuine.first % 2 == 1
     means = [
         mean_estimate(genuine.where(chosen), genuine.scores[chosen], 0) for chosen in (odd, ~odd)
@@ -132,12 +134,13 @@ def test_the_gap_of_a_mean_is_that_within_groups():
     assert gap.mean == pytest.approx(genuine.scores[odd].mean() - genuine.scores[~odd].mean())
     assert gap.mean == pytest.approx(-0.7, abs=0.3)
     assert gap.n == PEOPLE
-    assert p < 0.01
+    assert permutation_p(genuine, genuine.scores, first, 0) < 0.01
     # Comparisons of a woman with a man are in neither mean.
     across = impostors.first % 2 != impostors.second % 2
     values = np.where(across, 100.0, impostors.scores)
-    moved, _ = group_gap(impostors, values, first, 0)
-    assert moved == group_gap(impostors, impostors.scores, first, 0)[0]
+    assert group_gap(impostors, values, first, 0) == group_gap(
+        impostors, impostors.scores, first, 0
+    )
 
 
 def test_exchanged_labels_give_the_same_p_value():
@@ -172,18 +175,64 @@ def test_the_observed_labels_count_as_one_permutation():
 def test_equal_values_have_no_gap():
     comparisons, group = compared(0)
     genuine, first = comparisons.genuine, np.array(group) == "f"
-    gap, p = group_gap(genuine, np.full(len(genuine.scores), 0.1), first, 0)
-    assert gap.mean == pytest.approx(0)
-    assert p == 1
+    values = np.full(len(genuine.scores), 0.1)
+    assert group_gap(genuine, values, first, 0).mean == pytest.approx(0)
+    assert permutation_p(genuine, values, first, 0) == 1
 
 
 def test_a_mean_of_few_people_has_neither_interval_nor_p_value():
     comparisons, _ = compared(0)
     genuine = comparisons.genuine
     few = np.arange(PEOPLE) < 9
-    gap, p = group_gap(genuine, genuine.scores, few, 0)
+    gap = group_gap(genuine, genuine.scores, few, 0)
     assert gap.mean is not None
     assert (gap.low, gap.high) == (None, None)
-    assert np.isnan(p)
+    assert np.isnan(permutation_p(genuine, genuine.scores, few, 0))
     nothing = genuine.where(np.zeros(len(genuine.scores), dtype=bool))
-    assert np.isnan(permutation_p(nothing, nothing.scores, few, 0))
+    first = np.arange(PEOPLE) < 30
+    assert np.isnan(permutation_p(nothing, nothing.scores, first, 0))
+    assert np.isnan(permuted_gaps(nothing, nothing.scores, first, 0)).all()
+
+
+def test_permuted_gaps_begin_with_the_observed_one():
+    comparisons, group = compared(0.7)
+    first = np.array(group) == "f"
+    for some in (comparisons.genuine, comparisons.impostors):
+        gaps = permuted_gaps(some, some.scores, first, 3)
+        assert gaps.shape == (PERMUTATIONS + 1,)
+        assert gaps[0] == pytest.approx(group_gap(some, some.scores, first, 0).mean)
+        # The same labels are exchanged for every value.
+        np.testing.assert_allclose(permuted_gaps(some, -2 * some.scores, first, 3), -2 * gaps)
+
+
+def test_corrected_p_values_are_those_of_the_largest_gap():
+    gaps = np.array(
+        [[3.0, -2, 0.5, np.nan], *[[a, b, 0.1, np.nan] for a in (-1, 1) for b in (-2, 2)]]
+    )
+    standardised, p = largest_gaps(gaps)
+    spread = gaps[:, :3].std(axis=0)
+    np.testing.assert_allclose(standardised, [*(gaps[0, :3] / spread), np.nan])
+    largest = np.abs(gaps[1:, :3] / spread).max(axis=1)
+    expected = [(1 + (largest >= abs(one)).sum()) / 5 for one in standardised[:3]]
+    np.testing.assert_allclose(p, [*expected, np.nan])
+    assert expected[0] == 1 / 5
+    assert expected[1] == 1
+
+
+def test_a_value_without_spread_is_not_the_largest():
+    standardised, p = largest_gaps(np.zeros((5, 2)))
+    assert (standardised == 0).all()
+    assert (p == 1).all()
+    assert np.isnan(largest_gaps(np.full((5, 2), np.nan))).all()
+
+
+def test_false_conclusions_about_many_values_are_as_rare_as_the_level():
+    smallest = []
+    for seed in range(60):
+        comparisons, group = compared(0, seed)
+        genuine, first = comparisons.genuine, np.array(group) == "f"
+        generator = np.random.default_rng(seed)
+        values = generator.normal(size=(8, len(genuine.scores)))
+        gaps = [permuted_gaps(genuine, one, first, seed) for one in values]
+        smallest.append(largest_gaps(np.stack(gaps, axis=1))[1].min())
+    assert np.mean(np.array(smallest) < 0.2) == pytest.approx(0.2, abs=0.13)

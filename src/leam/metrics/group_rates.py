@@ -249,23 +249,51 @@ def _permutation_p(
 
 def group_gap(
     comparisons: Comparisons, values: Numbers, first: NDArray[np.bool_], seed: int
-) -> tuple[Estimate, float]:
-    """How the mean of a value of comparisons differs between two groups, and its p-value.
+) -> Estimate:
+    """How the mean of a value of comparisons differs between two groups.
 
     Args:
-        comparisons: Genuine comparisons only, or impostor comparisons only; those across groups are used to permute.
+        comparisons: Genuine comparisons only, or impostor comparisons only; those across groups are not used.
         values: The value of each comparison, ``(N,)``.
         first: Whether each person belongs to the first group, ``(P,)``; the others belong to the second.
         seed: Random seed.
 
     Returns:
-        First group minus second group, and the p-value of :func:`permutation_p`.
+        First group minus second group.
     """
     means = []
     for members in (first, ~first):
         within = members[comparisons.first] & members[comparisons.second]
         means.append(mean_estimate(comparisons.where(within), values[within], seed))
-    return difference(*means), permutation_p(comparisons, values, first, seed)
+    return difference(*means)
+
+
+def permuted_gaps(
+    comparisons: Comparisons,
+    values: Numbers | NDArray[np.bool_],
+    first: NDArray[np.bool_],
+    seed: int,
+) -> Numbers:
+    """The differences of two groups' means if group labels of people are exchanged at random.
+
+    Args:
+        comparisons: As for :func:`group_gap`, but comparisons across groups are used.
+        values: As for :func:`group_gap`.
+        first: As for :func:`group_gap`.
+        seed: Random seed; calls with the same seed and labels exchange them alike.
+
+    Returns:
+        ``(1 + PERMUTATIONS,)``, the observed difference first; all NaN if a group has fewer than :data:`FEWEST` people,
+        or no comparison.
+    """
+    nothing = np.full(1 + PERMUTATIONS, np.nan)
+    if min(first.sum(), (~first).sum()) < FEWEST or not len(values):
+        return nothing
+    counts = counts_of(comparisons, values)
+    generator = np.random.default_rng(seed)
+    chosen = np.stack([first, *(generator.permutation(first) for _ in range(PERMUTATIONS))])
+    gaps = counts.rates(chosen + 0.0) - counts.rates(1.0 - chosen)
+    return gaps if np.isfinite(gaps[0]) else nothing
 
 
 def permutation_p(
@@ -277,22 +305,48 @@ def permutation_p(
     """The two-sided p-value of a difference of two groups' means if group labels of people are exchanged.
 
     Args:
-        comparisons: As for :func:`group_gap`.
-        values: As for :func:`group_gap`.
-        first: As for :func:`group_gap`.
+        comparisons: As for :func:`permuted_gaps`.
+        values: As for :func:`permuted_gaps`.
+        first: As for :func:`permuted_gaps`.
         seed: Random seed.
 
     Returns:
         NaN if a group has fewer than :data:`FEWEST` people, or no comparison.
     """
-    if min(first.sum(), (~first).sum()) < FEWEST or not len(values):
-        return np.nan
-    counts = counts_of(comparisons, values)
-    generator = np.random.default_rng(seed)
-    # The observed labels count as one permutation.
-    chosen = np.stack([first, *(generator.permutation(first) for _ in range(PERMUTATIONS))])
-    gaps = np.abs(counts.rates(chosen + 0.0) - counts.rates(1.0 - chosen))
-    if not np.isfinite(gaps[0]):
+    return exceeded(np.abs(permuted_gaps(comparisons, values, first, seed)))
+
+
+def exceeded(values: Numbers) -> float:
+    """The part of values that reach the first, the observed one, which counts as well; NaN if it is NaN.
+
+    Args:
+        values: The observed value and those of permutations, ``(1 + PERMUTATIONS,)``.
+    """
+    if np.isnan(values[0]):
         return np.nan
     # Equal sums may differ by rounding.
-    return float((gaps[np.isfinite(gaps)] >= gaps[0] * (1 - 1e-9)).mean())
+    return float((values[np.isfinite(values)] >= values[0] * (1 - 1e-9)).mean())
+
+
+def largest_gaps(gaps: Numbers) -> tuple[Numbers, Numbers]:
+    """Standardised differences of several values, and their p-values corrected for the number of values.
+
+    A difference is divided by its standard deviation under exchanged labels. Its p-value is the part of permutations
+    whose largest standardised difference of all values reaches it (single-step maxT of Westfall and Young,
+    "Resampling-based multiple testing", 1993), so that the probability of any false conclusion is the level.
+
+    Args:
+        gaps: Columns of :func:`permuted_gaps` with the same exchanged labels, ``(1 + PERMUTATIONS, K)``.
+
+    Returns:
+        Standardised differences and corrected p-values, each ``(K,)``; NaN for columns of NaN.
+    """
+    known = ~np.isnan(gaps[0])
+    standardised, p = np.full((2, gaps.shape[1]), np.nan)
+    if known.any():
+        spread = np.nanstd(gaps[:, known], axis=0)
+        relative = gaps[:, known] / np.where(spread > 0, spread, 1)
+        largest = np.nan_to_num(np.abs(relative)).max(axis=1)
+        standardised[known] = relative[0]
+        p[known] = [exceeded(np.append(abs(one), largest[1:])) for one in relative[0]]
+    return standardised, p

@@ -11,9 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.metrics.error_rates import Comparisons, Indices, mean_estimate
-from leam.metrics.group_rates import difference, group_gap
+from leam.metrics.group_rates import (
+    difference,
+    exceeded,
+    group_gap,
+    largest_gaps,
+    permuted_gaps,
+)
 from leam.metrics.occlusion import hide
-from leam.metrics.statistics import Estimate, Numbers, benjamini_hochberg, finite
+from leam.metrics.statistics import Estimate, Numbers, finite
 from leam.parsers import load_parser
 from leam.parsers.regions import REGIONS, regions_of
 from leam.recognizers.card import Similarity
@@ -93,10 +99,13 @@ class ErrorReasonFigures(Figures):
         """The region."""
         difference: Estimate
         """First group minus second group."""
+        standardised: float | None
+        """The difference divided by its standard deviation under permuted group labels; null without a p-value."""
         p: float | None
         """Two-sided p-value of permuted group labels; null for groups of fewer than ten people."""
         p_adjusted: float | None
-        """The p-value after Benjamini-Hochberg correction over all gaps of the column."""
+        """The p-value corrected for all gaps of the column, by the largest gap of each permutation (Westfall and Young)
+        and the number of pairs of groups (Bonferroni)."""
 
     threshold: float | None
     """The operating threshold."""
@@ -160,7 +169,10 @@ class ErrorReasons(Stage[HiddenRegions]):
             false_non_matches=_kind(
                 found, regions, ~accepted & genuine, ~accepted & ~genuine, seed
             ),
-            columns={column: _gaps(run, found, regions, column) for column in run.settings.groups},
+            columns={
+                column: region_gaps(found, regions, groups_of(run, found, column), seed)
+                for column in run.settings.groups
+            },
         )
 
 
@@ -265,25 +277,44 @@ def _like(found: Compared, errors: Compared) -> Compared:
     return found.at(order[np.where(closer, before, after)])
 
 
-def _gaps(
-    run: RunData, found: Compared, regions: Regions, column: str
+def region_gaps(
+    found: Compared, regions: Regions, group: Sequence[str], seed: int
 ) -> list[ErrorReasonFigures.Gap]:
-    """The gaps between groups in what regions contribute to genuine and to impostor comparisons."""
-    group, seed = np.array(groups_of(run, found, column)), run.settings.seed
-    names = sorted({value for value in group.tolist() if value})
+    """The gaps between every two groups in what regions contribute to genuine and to impostor comparisons.
+
+    Args:
+        found: The comparisons.
+        regions: The embeddings with each region hidden.
+        group: The group of each compared person; "" for people who are left out.
+        seed: Random seed.
+    """
+    pairs = list(combinations(sorted({value for value in group if value}), 2))
+    return [
+        gap.model_copy(
+            update={"p_adjusted": gap.p_adjusted and min(1.0, gap.p_adjusted * len(pairs))}
+        )
+        for first, second in pairs
+        for gap in _gaps(found, regions, np.asarray(group), first, second, seed)
+    ]
+
+
+def _gaps(
+    found: Compared, regions: Regions, group: NDArray[np.str_], first: str, second: str, seed: int
+) -> list[ErrorReasonFigures.Gap]:
+    """The gaps between two groups; p-values are corrected for these."""
+    members = np.isin(group, [first, second])
+    label = group[members] == first
+    of_both = members[found.comparisons.first] & members[found.comparisons.second]
     genuine = found.comparisons.first == found.comparisons.second
-    rows: list[tuple[str, str, str, str, Estimate, float]] = []
-    for first, second in combinations(names, 2):
-        members = np.isin(group, [first, second])
-        of_both = members[found.comparisons.first] & members[found.comparisons.second]
-        label = group[members] == first
-        for kind, kept in (("genuine", genuine), ("impostor", ~genuine)):
-            some = _drawn(found, kept & of_both, seed, _MOST_OF_GROUPS)
-            values, within = regions.contributions(some), some.comparisons.among(members)
-            for region, column_values in zip(regions.names, values.T, strict=True):
-                gap = group_gap(within, column_values, label, seed)
-                rows.append((kind, first, second, region, *gap))
-    adjusted = benjamini_hochberg(np.array([row[-1] for row in rows]))
+    rows: list[tuple[str, str, Estimate]] = []
+    permuted: list[Numbers] = []
+    for kind, kept in (("genuine", genuine), ("impostor", ~genuine)):
+        some = _drawn(found, kept & of_both, seed, _MOST_OF_GROUPS)
+        values, within = regions.contributions(some), some.comparisons.among(members)
+        for region, column in zip(regions.names, values.T, strict=True):
+            rows.append((kind, region, group_gap(within, column, label, seed)))
+            permuted.append(permuted_gaps(within, column, label, seed))
+    standardised, adjusted = largest_gaps(np.stack(permuted, axis=1))
     return [
         ErrorReasonFigures.Gap(
             comparisons=kind,
@@ -291,8 +322,11 @@ def _gaps(
             second=second,
             region=region,
             difference=gap,
-            p=finite(p),
+            standardised=finite(size),
+            p=finite(exceeded(np.abs(gaps))),
             p_adjusted=finite(corrected),
         )
-        for (kind, first, second, region, gap, p), corrected in zip(rows, adjusted, strict=True)
+        for (kind, region, gap), gaps, size, corrected in zip(
+            rows, permuted, standardised.tolist(), adjusted.tolist(), strict=True
+        )
     ]
