@@ -14,6 +14,7 @@ Names are imported from their modules when they are first used, so that ``import
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -117,3 +118,8 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULES})
+
+
+# Before other packages are imported, which read their own variables then.
+if os.environ.get("LEAM_OFFLINE"):
+    import_module("leam.weights.fetching").pass_offline_on()

@@ -93,16 +93,19 @@ def place(tmp_path_factory, faces) -> Path:
 
 
 def report(out: Path, name: str, content: bytes) -> None:
-    """Report a run with one file changed, and put the file back."""
-    before = (out / name).read_bytes()
-    outside = {n: c for n, c in everything_in(out.parent).items() if n != "run/report.html"}
+    """Report a run with one file changed, and put the files back."""
+    before = everything_in(out)
     (out / name).write_bytes(content)
     try:
         with endures():
             render_report(RunFolder(out))
+        after = everything_in(out)
+        # The list of what was written has the hash of the new report.
+        changed = {one for one in after if after[one] != before.get(one)}
+        assert changed <= {name, "report.html", "written.json"}
     finally:
-        (out / name).write_bytes(before)
-    assert {n: c for n, c in everything_in(out.parent).items() if n != "run/report.html"} == outside
+        restored(out, before)
+    assert [entry.name for entry in out.parent.iterdir()] == ["run"]
 
 
 @st.composite

@@ -11,7 +11,7 @@ from leam.faces.alignment import Crop, transform_points
 from leam.faces.face import Face
 from leam.parsers import load_parser, network
 from leam.parsers.network import HeadParser, head_matrix, inverse, weights_of
-from leam.parsers.parsing import Frame
+from leam.parsers.parsing import Frame, unchecked_weights
 from leam.parsers.regions import INDEX
 from serving import DATA, SHA, serving
 
@@ -164,10 +164,21 @@ def test_the_public_file_is_fetched_once_and_checked_each_time(cache):
         weights_of("facer", url, SHA)
 
 
-def test_a_named_file_comes_first(tmp_path, monkeypatch):
+def test_a_named_file_comes_first(tmp_path, monkeypatch, caplog):
     (tmp_path / "mine.pt").write_bytes(b"mine")
     monkeypatch.setenv("LEAM_FACER", str(tmp_path / "mine.pt"))
     assert weights_of("facer", "http://127.0.0.1:1/model.bin", SHA) == tmp_path / "mine.pt"
+    assert caplog.messages == ["parser facer: no checksum of what LEAM_FACER names"]
+
+
+def test_weights_without_a_published_checksum_are_named(monkeypatch):
+    monkeypatch.delenv("LEAM_SEGFORMER", raising=False)
+    assert unchecked_weights("facer") == ()
+    assert "of the first use" in unchecked_weights("segformer")[0]
+    monkeypatch.setenv("LEAM_SEGFORMER", "folder")
+    assert unchecked_weights("segformer") == (
+        "parser segformer: no checksum of what LEAM_SEGFORMER names",
+    )
 
 
 @pytest.mark.parametrize("parser", ["bisenet", "facer", "mediapipe"])

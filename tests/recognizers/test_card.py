@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import endures
 from leam.errors import CardError, LeamError
 from leam.recognizers.card import Card, read_card
 
@@ -94,3 +95,45 @@ def test_a_wrong_field_is_told_with_its_form(tmp_path, line, message):
         read_card(tmp_path / "card.toml")
     assert message in str(caught.value)
     assert ".float" not in str(caught.value)
+
+
+SECRET = "https://ann:Pa55word@example.org/m.onnx?token=T0ken#frag"
+
+
+def test_no_output_has_the_secrets_of_an_address():
+    card = Card(name="mine", url=SECRET)
+    shown = "https://example.org/m.onnx?..."
+    assert card.url == SECRET
+    assert card.public.url == card.public.public.url == shown
+    assert card.model_dump()["url"] == card.model_dump(mode="json")["url"] == shown
+    assert '"url":"https://example.org/m.onnx?..."' in card.model_dump_json()
+    assert Card(name="mine", url="hf://o/n/f.onnx@main").public.url == "hf://o/n/f.onnx@main"
+    assert Card(name="mine").public == Card(name="mine")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"file": "m.onnx"}, ("mine: no sha256 in its card",)),
+        ({"url": SECRET}, ("mine: no sha256 in its card",)),
+        ({"file": "m.onnx", "sha256": "0" * 64}, ()),
+        ({}, ()),
+    ],
+)
+def test_a_file_without_a_checksum_is_named(fields, expected):
+    assert Card(name="mine", **fields).unchecked == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "options = " + "{a=" * 50_000,
+        "mean = " + "[" * 100_000,
+        ".".join("a" * 400_000) + " = 1",
+        "[" + ".".join("a" * 400_000) + "]",
+    ],
+    ids=["tables", "arrays", "dots", "header"],
+)
+def test_a_card_that_is_deep_is_refused_at_once(read, text):
+    with endures(5), pytest.raises(CardError, match="not a readable card"):
+        read(text)

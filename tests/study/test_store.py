@@ -161,3 +161,10 @@ def test_a_shard_of_another_plan_is_not_taken(tmp_path):
     assert one.has_shard(Focus, "layers/one", 0)
     one.shard("layers/one", 0).write_bytes(other.shard("layers/one", 0).read_bytes())
     assert not one.has_shard(Focus, "layers/one", 0)
+
+
+def test_control_characters_and_names_that_are_not_utf8_are_escaped_in_the_log(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.log("a\x1b[2J\udcffb\nc")
+    (line,) = (tmp_path / "log.txt").read_text().splitlines()
+    assert line.endswith(r"a\x1b[2J\udcffb c")

@@ -4,6 +4,7 @@ import http.server
 import logging
 import multiprocessing
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -361,3 +362,26 @@ def test_offline_nothing_is_asked(target, monkeypatch, value, expected):
             ):
                 fetch(server.url, target, SHA)
             assert not server.asked
+
+
+def test_offline_holds_for_other_packages(monkeypatch):
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "RAY_USAGE_STATS_ENABLED")
+    code = f"import leam, os; print([os.environ.get(name) for name in {names}])"
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+
+    def seen(value: str) -> str:
+        monkeypatch.setenv("LEAM_OFFLINE", value)
+        return subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    assert seen("1") == "['1', '1', '0']"
+    assert seen("0") == "[None, None, None]"
+
+
+@pytest.mark.parametrize("url", ["\n", "a\x1b[2J", "\u2028", "ftp://a/\x7f"])
+def test_control_characters_of_addresses_are_escaped(target, url):
+    with pytest.raises(WeightsError) as caught:
+        fetch(url, target)
+    assert str(caught.value).isprintable()

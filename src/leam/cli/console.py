@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from leam.errors import printable
 from leam.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -79,11 +80,6 @@ def note(message: object) -> None:
     """Print one line that helps but is not a result, unless the user wants quiet."""
     if not VERBOSITY.quiet:
         typer.echo(printable(f"leam: {message}"), err=True)
-
-
-def printable(text: str) -> str:
-    """The text in one line, control characters of file names and messages escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
@@ -152,7 +148,7 @@ def _bars() -> Iterator[Progress]:
 
     def report(what: str, done: int, total: int | None) -> None:
         if what not in tasks:
-            tasks[what] = bars.add_task(escape(what), total=total)
+            tasks[what] = bars.add_task(escape(printable(what)), total=total)
         bars.update(tasks[what], completed=done, total=total)
 
     timer = threading.Timer(DELAY, bars.start)

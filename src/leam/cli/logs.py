@@ -11,7 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
-from leam.cli.console import complain, note, printable
+from leam.cli.console import complain, note
+from leam.errors import printable
 
 LOGGER = logging.getLogger("leam")
 # The warnings of Python and of other packages. They are for developers: in the file, and shown with --verbose.

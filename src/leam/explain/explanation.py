@@ -40,7 +40,7 @@ from leam.explain.targets import (
 from leam.faces.alignment import Chip
 from leam.faces.face import Box, Face
 from leam.files import write_private
-from leam.parsers.parsing import Parser, Parsing, weights_sha256
+from leam.parsers.parsing import Parser, Parsing, unchecked_weights, weights_sha256
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
 from leam.recognizers.card import Similarity
@@ -177,6 +177,8 @@ class Provenance(Record):
     """The face parser's name."""
     parser_sha256: str | None
     """SHA-256 of the parser's weights file; null for a parser without one."""
+    unchecked: list[str] = []
+    """Models whose weights were not compared with a published checksum, in sentences."""
 
 
 class ExplanationRecord(Provenance):
@@ -635,6 +637,7 @@ def _provenance(
         top=top,
         parser=parser.name,
         parser_sha256=weights_sha256(parser),
+        unchecked=[*card.unchecked, *unchecked_weights(parser.name)],
     )
 
 

@@ -104,6 +104,8 @@ class PersonRecord(Record):
     """The face parser's name."""
     parser_sha256: str | None
     """SHA-256 of the parser's weights file; null for a parser without one."""
+    unchecked: list[str]
+    """Models whose weights were not compared with a published checksum, in sentences."""
     critical_pixels: int
     """Number of critical pixels."""
     regions: dict[str, RegionRecord]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -20,9 +21,11 @@ from leam.faces.alignment import Crop, Matrix, similarity_transform, transform_p
 from leam.faces.face import Face, Points
 from leam.faces.reading import Picture
 from leam.files import sha256_of
-from leam.parsers.parsing import Parsing
+from leam.parsers.parsing import Parsing, unchecked_weights, variable_of
 from leam.parsers.regions import INDEX, label_values
 from leam.weights.fetching import cached_path, fetch
+
+_LOGGER = logging.getLogger(__name__)
 
 Network = Callable[[Tensor], Tensor]
 """From RGB pictures ``(n, 3, side, side)``, 0-255, to class scores ``(n, classes, h, w)``; a module can be moved to a
@@ -52,11 +55,13 @@ def weights_of(parser: str, url: str, sha256: str) -> Path:
         WeightsError: The variable's file does not exist, or the public file cannot be downloaded or has another
             checksum.
     """
-    variable = f"LEAM_{parser.upper()}"
+    variable = variable_of(parser)
     if named := os.environ.get(variable):
         path = Path(named)
         if not path.is_file():
             raise WeightsError(f"{parser}: {path}, named by {variable}, does not exist")
+        for text in unchecked_weights(parser):
+            _LOGGER.warning("%s", text)
         return path
     path = cached_path(parser, url)
     try:

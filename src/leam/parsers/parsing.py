@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -15,6 +16,9 @@ from leam.parsers.regions import LABELS, REGION_OF, REGIONS
 
 Counts = NDArray[np.int64]
 """Numbers of pixels by their labels in two maps, ``(labels, labels)``: rows for one map, columns for the other."""
+
+# Parsers whose weights are compared with those of the first use, since no checksum was published.
+_FIRST_USE = ("segformer",)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,24 @@ class BatchParser(Protocol):
     ) -> list[list[Parsing]]:
         """The parsings of several faces, each in its own crops."""
         ...
+
+
+def variable_of(parser: str) -> str:
+    """The environment variable that names a parser's weights."""
+    return f"LEAM_{parser.upper()}"
+
+
+def unchecked_weights(parser: str) -> tuple[str, ...]:
+    """A sentence if the weights of a parser are not compared with a published checksum.
+
+    Args:
+        parser: The parser's name.
+    """
+    if os.environ.get(variable := variable_of(parser)):
+        return (f"parser {parser}: no checksum of what {variable} names",)
+    if parser in _FIRST_USE:
+        return (f"parser {parser}: no published checksum; compared with the one of the first use",)
+    return ()
 
 
 def weights_sha256(parser: Parser) -> str | None:

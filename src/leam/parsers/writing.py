@@ -24,6 +24,7 @@ from leam.parsers.parsing import (
     Parser,
     Parsing,
     region_table,
+    unchecked_weights,
     weights_sha256,
 )
 from leam.parsers.regions import LABELS
@@ -57,6 +58,8 @@ class ParsingRecord(_Record):
     """The face parser's name."""
     parser_sha256: str | None
     """SHA-256 of the parser's weights; null if it has none."""
+    unchecked: list[str]
+    """Models whose weights were not compared with a published checksum, in sentences."""
     device: str
     """The device that the parser's network ran on; ``cpu`` for a parser without one."""
     precision: str
@@ -127,6 +130,7 @@ def _write(
         image_sha256=face.sha256,
         parser=parser.name,
         parser_sha256=weights_sha256(parser),
+        unchecked=[*unchecked_weights(parser.name)],
         device=description(getattr(parser, "device", CPU)),
         precision=getattr(parser, "precision", "float32"),
         labels=[label.name for label in LABELS],

@@ -13,12 +13,14 @@ from pydantic import (
     Field,
     StrictInt,
     ValidationError,
+    field_serializer,
     model_validator,
 )
 
 from leam.errors import CardError, WeightsError, did_you_mean, first_line
 from leam.faces.alignment import Crop, FivePoints, Margin, TemplateName
 from leam.files import read_toml, sha256_of
+from leam.weights.addresses import shown
 
 Similarity = Literal["cosine", "euclidean"]
 Positive = Annotated[int, Field(gt=0)]
@@ -151,6 +153,22 @@ class Card(BaseModel):
             self.square,
             self.points,
         )
+
+    @field_serializer("url")
+    def _url_without_secrets(self, url: str | None) -> str | None:
+        """Every output shows the address without name, password and query."""
+        return url if url is None else shown(url)
+
+    @property
+    def public(self) -> Card:
+        """The card without what may be secret in its ``url``, for outputs."""
+        return self.model_copy(update={"url": self.url and shown(self.url)})
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """A sentence if the card names a weights file, but no checksum of it."""
+        checked = self.sha256 or not (self.file or self.url)
+        return () if checked else (f"{self.name}: no sha256 in its card",)
 
     @property
     def warnings(self) -> tuple[str, ...]:

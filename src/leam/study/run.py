@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -23,6 +25,7 @@ from leam.files import read_json
 from leam.metrics.controls import CONTROLS
 from leam.metrics.fills import FILLS
 from leam.parsers import PARSERS
+from leam.parsers.parsing import unchecked_weights
 from leam.plugins import Registry
 from leam.progress import Progress, silent
 from leam.recognizers.architectures import ARCHITECTURES
@@ -60,7 +63,8 @@ def plan_study(
 
     Args:
         source: The folder or table of the pictures, as named in outputs.
-        samples: The pictures.
+        samples: The pictures. A deque is emptied while the plan is made, since a large data set takes as much memory as
+            its plan.
         recognizers: The recognizers, each with a unique name.
         settings: The settings; defaults if omitted.
         exclusions: Why other files of the source are not used, by name.
@@ -86,24 +90,41 @@ def plan_study(
             raise InputError(
                 f"group {column}: no such column; available: {', '.join(sorted(columns)) or 'none'}"
             )
+    hashes = _hashes(samples, progress)
+    images = planned_images(_emptied(samples) if isinstance(samples, deque) else samples, hashes)
     plan = Plan(
         versions=installed_versions(),
         source=source,
         settings=settings,
         models=tuple(
-            PlannedModel(card=r.card, sha256=r.sha256, precision=r.precision) for r in recognizers
+            PlannedModel(card=r.card.public, sha256=r.sha256, precision=r.precision)
+            for r in recognizers
         ),
-        images=planned_images(samples, _hashes(samples, progress)),
+        images=images,
         exclusions=tuple(Exclusion(image=a, reason=b) for a, b in (exclusions or {}).items()),
-        notes=tuple(notes),
-        pairs=_positions(pairs, samples),
+        notes=(*notes, *_unchecked(recognizers, settings)),
+        pairs=_positions(pairs, images),
     )
     return plan.model_copy(update={"plugins": _plugins(plan)})
 
 
-def _positions(pairs: Sequence[Pair], samples: Sequence[Sample]) -> tuple[tuple[int, int], ...]:
+def _unchecked(recognizers: Sequence[Recognizer], settings: Settings) -> list[str]:
+    """The models whose weights are not compared with a published checksum, in sentences."""
+    parsers = filter(None, (settings.parser, settings.second_parser))
+    cards = [text for one in recognizers for text in one.card.unchecked]
+    return [*cards, *(text for name in parsers for text in unchecked_weights(name))]
+
+
+def _emptied(samples: deque[Sample]) -> Iterator[Sample]:
+    while samples:
+        yield samples.popleft()
+
+
+def _positions(
+    pairs: Sequence[Pair], images: Sequence[PlannedImage]
+) -> tuple[tuple[int, int], ...]:
     """The positions of pairs of pictures; pairs with a picture that is not part of the study are left out."""
-    position = {sample.image: number for number, sample in enumerate(samples)} if pairs else {}
+    position = {image.image: number for number, image in enumerate(images)} if pairs else {}
     return tuple(
         (position[pair.left], position[pair.right])
         for pair in pairs
@@ -224,7 +245,7 @@ def _check_recognizers(plan: Plan, recognizers: Sequence[Recognizer]) -> None:
             f"{', '.join(model.card.name for model in plan.models)}, in this order"
         )
     for recognizer, model in zip(recognizers, plan.models, strict=True):
-        if recognizer.card != model.card:
+        if recognizer.card.public != model.card:
             raise InputError(
                 f"{recognizer.name}: its card differs from the plan; plan the study again"
             )
@@ -378,7 +399,8 @@ def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Regist
 
 def _hashes(samples: Sequence[Sample | PlannedImage], progress: Progress) -> list[str | None]:
     """The SHA-256 of each picture; None for those that cannot be read. Reading is faster in several threads."""
-    blocks = [samples[start : start + _BLOCK] for start in range(0, len(samples), _BLOCK)]
+    each = iter(samples)
+    blocks = [list(islice(each, _BLOCK)) for _ in range(0, len(samples), _BLOCK)]
     hashes: list[str | None] = []
     threads = ThreadPoolExecutor(_THREADS)
     try:

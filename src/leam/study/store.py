@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from polars.io.plugins import register_io_source
 from pydantic import TypeAdapter, ValidationError
 
-from leam.errors import StudyError
+from leam.errors import StudyError, printable
 from leam.files import (
     PART,
     open_private,
@@ -374,7 +374,7 @@ class RunFolder:
                 encoding="utf-8",
                 opener=open_private,
             ) as stream:
-                stream.write(f"{now} {' '.join(line.split())}\n")
+                stream.write(f"{now} {printable(' '.join(line.split()))}\n")
         except OSError as error:
             raise StudyError(
                 f"{self.path}/log.txt: cannot be written ({error.strerror}); finished work is kept"

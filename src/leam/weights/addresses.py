@@ -17,7 +17,7 @@ from urllib.request import (
     build_opener,
 )
 
-from leam.errors import WeightsError
+from leam.errors import WeightsError, printable
 
 ALLOW_LOCAL_VARIABLE = "LEAM_ALLOW_LOCAL"
 """The environment variable that ``--allow-local`` sets."""
@@ -34,7 +34,7 @@ def shown(url: str) -> str:
         return "the address"
     host = parts.netloc.rpartition("@")[2]
     secret = "?..." if parts.query or parts.fragment else ""
-    return urlunsplit((parts.scheme, host, parts.path, "", "")) + secret
+    return printable(urlunsplit((parts.scheme, host, parts.path, "", ""))) + secret
 
 
 def check_address(url: str, *, hashed: bool) -> None:

@@ -24,6 +24,11 @@ from leam.weights.addresses import ALLOW_LOCAL_VARIABLE, Connections, check_addr
 
 CACHE_VARIABLE = "LEAM_CACHE"
 OFFLINE_VARIABLE = "LEAM_OFFLINE"
+_OFFLINE_OTHERS = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 # File systems allow 255 bytes, some of which ``.part`` and ``.lock`` need.
 _MAX_NAME = 120
@@ -43,6 +48,15 @@ _RANGE_NOT_SATISFIABLE = 416
 def offline() -> bool:
     """Whether ``LEAM_OFFLINE`` forbids every network contact."""
     return os.environ.get(OFFLINE_VARIABLE, "0").casefold() not in {"", "0", "false", "no", "off"}
+
+
+def pass_offline_on() -> None:
+    """If ``LEAM_OFFLINE`` forbids it, also keep other packages from the network: here and in processes started later.
+
+    The packages of Hugging Face read their variables when they are imported.
+    """
+    if offline():
+        os.environ.update(_OFFLINE_OTHERS)
 
 
 def cache_folder() -> Path:

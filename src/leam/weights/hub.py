@@ -15,7 +15,7 @@ from urllib.request import getproxies
 
 from leam.errors import WeightsError, first_line
 from leam.weights.addresses import shown
-from leam.weights.fetching import OFFLINE_VARIABLE, offline
+from leam.weights.fetching import OFFLINE_VARIABLE, offline, pass_offline_on
 
 _LOGGER = logging.getLogger(__name__)
 _SCHEME = "hf://"
@@ -144,6 +144,7 @@ def _check_size(hub: Any, file: HubFile, size: int) -> None:  # noqa: ANN401  se
 
 
 def _package() -> Any:  # noqa: ANN401  an untyped, optional module
+    pass_offline_on()
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError:
