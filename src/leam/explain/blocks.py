@@ -15,6 +15,9 @@ def block_ends(sums: Sequence[Value]) -> dict[Value, set[Value]]:
     convolutions. Other branches with a convolution are left to the convolutions. A branch that mixes places, such as
     attention, and the next one, if it neither mixes places nor convolves (a multilayer perceptron), are one block.
 
+    If only a ReLU reads the sum at the end of a block, the block ends after the ReLU. The gradient is zero where the
+    ReLU gives zero, so the products of activations and gradients are the same.
+
     Args:
         sums: The sums of two tensors of one shape in a forward pass.
 
@@ -41,8 +44,14 @@ def block_ends(sums: Sequence[Value]) -> dict[Value, set[Value]]:
             if steps is not None and not any(step.mixes or step.convolves for step in steps):
                 end = after
         if end is value or not any(step.convolves for step in branches[end]):
-            ends.setdefault(end, set()).update(own)
+            ends.setdefault(_rectified(end), set()).update(own)
     return ends
+
+
+def _rectified(value: Value) -> Value:
+    """The ReLU of a value if nothing else reads it, else the value itself."""
+    alone = len(value.readers) == 1 and value.readers[0].rectifies
+    return value.readers[0] if alone else value
 
 
 def _branch(value: Value) -> set[Value] | None:

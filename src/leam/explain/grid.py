@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any
 
@@ -45,6 +45,7 @@ _PRODUCTS = {"bmm": 0, "linear": 0, "mm": 0, "mv": 0} | dict.fromkeys(
     ["_addmm_activation", "addmm", "addmv", "baddbmm"], 1
 )
 _SUMS = frozenset({"add", "add_", "addcmul", "addcmul_"})
+_RECTIFIERS = frozenset({"relu", "relu_"})
 _ATTENTION = "_scaled_dot_product"
 # Operations whose results have the shape of an input, but not its places.
 _OPAQUE = (
@@ -97,6 +98,8 @@ class Value:
         convolves: Whether it was a convolution.
         attends: Whether it was attention, or a product of two tensors from the picture that mixes places.
         summands: The two values of a sum of tensors of one shape.
+        rectifies: Whether it was a ReLU.
+        readers: The values that were computed from it.
     """
 
     number: int
@@ -105,6 +108,8 @@ class Value:
     convolves: bool = False
     attends: bool = False
     summands: tuple[Value, Value] | None = None
+    rectifies: bool = False
+    readers: list[Value] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -179,8 +184,16 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             summands = (marks[0].value, marks[1].value) if same else None
         sources = tuple(dict.fromkeys(mark.value for mark in marks))
         value = Value(
-            self._count, sources, call.mixes, "convolution" in call.name, call.attends, summands
+            self._count,
+            sources,
+            call.mixes,
+            "convolution" in call.name,
+            call.attends,
+            summands,
+            call.name in _RECTIFIERS,
         )
+        for source in sources:
+            source.readers.append(value)
         if summands:
             self.sums.append(value)
         return value
