@@ -9,12 +9,11 @@ from leam.report.drawing import chart_svg
 from leam.report.parts import Drawing, Heading, Table, Text
 from leam.report.sections.error_rates import (
     ErrorRates,
-    conclusion,
     error_chart,
     group_chart,
 )
 from leam.results.summary import RecognizerSummary
-from leam.study.stages.error_rates import ErrorRateFigures
+from leam.study.stages.error_rates import ErrorRateFigures, conclusion
 
 
 def some(mean: float, n: int = 30) -> Estimate:

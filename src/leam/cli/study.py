@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -333,14 +334,17 @@ def _run(request: Request, folder: RunFolder, state: State, report: Progress) ->
 def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]]:
     """The plan of a study and its recognizers. The data set, which may be large, is not kept."""
     from leam.faces.detectors import takes_crops
-    from leam.faces.people import read_dataset
+    from leam.faces.people import crossed, read_dataset
     from leam.study.run import plan_study
 
     settings, local = request.settings, request.engine == "local"
     dataset = read_dataset(request.source, request.faces, report)
-    samples, notes = drawn(
+    found, notes = drawn(
         dataset, request.people, request.images, settings.seed, request.people_table
     )
+    exclusions, pairs = dataset.exclusions, dataset.pairs if settings.audit else ()
+    samples = deque(crossed(found, settings.groups))
+    del dataset, found
     if local:
         choose_device(request.device)
     report("loading recognizers", 0, 1)
@@ -362,12 +366,13 @@ def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]
         samples,
         recognizers,
         settings,
-        exclusions=dataset.exclusions,
+        exclusions=exclusions,
         notes=notes,
+        pairs=pairs,
         progress=report,
     )
     if local:
-        suggest_workers(request.workers, len(samples) * len(recognizers), request.device)
+        suggest_workers(request.workers, len(plan.images) * len(recognizers), request.device)
     return plan, recognizers
 
 

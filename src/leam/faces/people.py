@@ -212,6 +212,30 @@ def add_groups(
     ]
 
 
+def crossed(samples: Sequence[Sample], columns: Iterable[str]) -> list[Sample]:
+    """Add the intersections of columns that are named ``first+second`` to each picture's groups.
+
+    Args:
+        samples: The pictures.
+        columns: Names of columns; those without ``+`` are not changed. A picture without one of the values has none.
+    """
+    parts = {column: column.split("+") for column in columns if "+" in column}
+    if not parts:
+        return list(samples)
+    return [
+        replace(
+            sample,
+            groups=sample.groups
+            | {
+                column: " + ".join(sample.groups[name] for name in names)
+                for column, names in parts.items()
+                if all(name in sample.groups for name in names)
+            },
+        )
+        for sample in samples
+    ]
+
+
 def _check_names(table: Path, lines: Mapping[str, int], people: Collection[str]) -> None:
     """Refuse a table that names none of the people, or one of them in another way than the pictures do."""
     without = {_loose(person): person for person in people if person not in lines}

@@ -17,11 +17,16 @@ from markupsafe import Markup, escape
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
 from leam.report.section import SECTIONS, Box, Context, sections_of
+from leam.study.audit import audit_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
 from leam.study.summary import read_summary
 
+_AUDIT = (
+    "Error rates, for whom they differ, and which regions of the face carry the errors. It measures recognizers; it "
+    "does not identify anyone."
+)
 _CODE = re.compile(r"``(.+?)``")
 
 
@@ -50,12 +55,28 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
         plan, summary = redacted_plan(plan, names), redacted_summary(summary, whole, names)
     context = Context(plan, summary, run, faces)
     folder.write_text("report.html", render_page(context, progress, names))
+    if plan.settings.audit:
+        folder.write_text("audit.json", audit_of(plan, summary).to_json())
+        folder.write_text("audit.html", render_page(context, progress, names, audit=True))
     return folder.path / "report.html"
 
 
-def render_page(context: Context, progress: Progress = silent, names: Names | None = None) -> str:
-    """The page's HTML; sections of plug-ins, which may read tables, without these names."""
-    sections = sections_of(context)
+def render_page(
+    context: Context,
+    progress: Progress = silent,
+    names: Names | None = None,
+    *,
+    audit: bool = False,
+) -> str:
+    """The page's HTML.
+
+    Args:
+        context: What the page may show.
+        progress: Progress callback.
+        names: Names that sections of plug-ins, which may read tables, must not show.
+        audit: Render the document of an audit instead of the report of a study.
+    """
+    sections = sections_of(context, audit=audit)
     pieces = []
     for done, section in enumerate(sections):
         progress("rendering the report", done, len(sections))
@@ -63,6 +84,9 @@ def render_page(context: Context, progress: Progress = silent, names: Names | No
         if names is not None and SECTIONS.origin(section.name) != "leam":
             boxes = _without(names, boxes)
         pieces.append((section.name, boxes))
+    progress("rendering the report", len(sections), len(sections))
+    if audit:
+        return html_page("audit", "Audit of face recognizers", _AUDIT, pieces)
     names_of, method = context.recognizers, context.settings.method
     several = len(names_of) > 1
     rely = "s rely" if several else " relies"
@@ -71,14 +95,12 @@ def render_page(context: Context, progress: Progress = silent, names: Names | No
         if method == "leam"
         else f"Attribution maps by {method}"
     )
-    page = html_page(
+    return html_page(
         f"what {len(names_of)} face recognizer{rely} on",
         f"What {'these' if several else 'this'} face recognizer{rely} on",
         f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone.",
         pieces,
     )
-    progress("rendering the report", len(sections), len(sections))
-    return page
 
 
 def html_page(

@@ -37,6 +37,14 @@ class Text(Part):
 
 
 @dataclass(frozen=True)
+class Code(Part):
+    """Text to copy, as it stands."""
+
+    kind = "code"
+    text: str
+
+
+@dataclass(frozen=True)
 class Heading(Part):
     """A heading within a section."""
 

@@ -107,12 +107,14 @@ class Section:
         title: Its title.
         order: Sections are shown by this number; the built-in ones use 0, 10, 20, ...
         shows: The types of figures that it shows; it applies where any of them were measured.
+        in_audit: Whether it is part of the document of an audit, too.
     """
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
     order: ClassVar[float]
     shows: ClassVar[tuple[type[Figures], ...]] = ()
+    in_audit: ClassVar[bool] = False
 
     def applies(self, context: Context) -> bool:
         """Whether the section is part of a report."""
@@ -133,8 +135,8 @@ SECTIONS: Registry[type[Section]] = Registry(
 """The sections by name."""
 
 
-def sections_of(context: Context) -> list[Section]:
-    """The sections of a report in their order."""
+def sections_of(context: Context, *, audit: bool = False) -> list[Section]:
+    """The sections of a report, or of the document of an audit, in their order."""
     found = [SECTIONS[name]() for name in SECTIONS]
-    shown = [section for section in found if section.applies(context)]
+    shown = [one for one in found if (one.in_audit or not audit) and one.applies(context)]
     return sorted(shown, key=lambda section: (section.order, section.name))

@@ -45,6 +45,7 @@ class ErrorRates(Section):
     name = "error_rates"
     title = "Error rates"
     order = 5
+    in_audit = True
     shows = (ErrorRateFigures,)
 
     def parts(self, context: Context) -> Iterator[Part]:

@@ -17,6 +17,7 @@ class Exclusions(Section):
     name = "exclusions"
     title = "Excluded pictures"
     order = 180
+    in_audit = True
 
     def applies(self, context: Context) -> bool:
         """Where a picture was excluded."""

@@ -19,6 +19,7 @@ class Size(Section):
 
     name = "facts"
     order = 0
+    in_audit = True
 
     def parts(self, context: Context) -> Iterator[Part]:
         """The counts, and a warning where there are few people."""

@@ -15,6 +15,7 @@ class Failures(Section):
     name = "failures"
     title = "Recognizers that failed"
     order = 170
+    in_audit = True
 
     def applies(self, context: Context) -> bool:
         """Where a recognizer failed."""

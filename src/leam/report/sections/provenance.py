@@ -15,6 +15,7 @@ class Provenance(Section):
     name = "provenance"
     title = "Provenance"
     order = 190
+    in_audit = True
 
     def parts(self, context: Context) -> Iterator[Part]:
         """Versions and plug-ins, settings, recognizers with licence, hash and device, and how to share the page."""

@@ -40,6 +40,8 @@ from leam.study.stage import STAGES, Stage
 # Points of the error curve that are kept for charts.
 _POINTS = 200
 _RATES = ("fmr", "fnmr")
+# Level of a conclusion about a gap.
+_LEVEL = 0.05
 
 
 class ErrorRateFigures(Figures):
@@ -205,6 +207,18 @@ def operating_threshold(plan: Plan, recognizer: str, comparisons: Comparisons) -
     rate = max(plan.settings.fmr, least)
     threshold = threshold_at_fmr(error_curve(comparisons), rate)
     return threshold, f"set at a false match rate of {rate:g} on these comparisons"
+
+
+def conclusion(gap: ErrorRateFigures.Gap) -> str:
+    """What can be said about a gap: which group has more errors, or that this cannot be said with these numbers."""
+    difference = gap.difference
+    if gap.p_adjusted is None or difference.low is None or difference.high is None:
+        return f"cannot be said with these numbers (n = {difference.n})"
+    if gap.p_adjusted < _LEVEL and difference.low > 0:
+        return f"more for {gap.first}"
+    if gap.p_adjusted < _LEVEL and difference.high < 0:
+        return f"more for {gap.second}"
+    return f"inconclusive (n = {difference.n})"
 
 
 def values_of(run: RunData, found: Compared, column: str) -> list[str]:

@@ -1,0 +1,251 @@
+"""``audit.json``: the document of an audit, in the order of reports of ISO/IEC 19795."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from leam.metrics.error_rates import RULE_OF_30
+from leam.metrics.statistics import FEWEST, Estimate
+from leam.results.figures import Model
+from leam.results.summary import Summary, rounded
+from leam.study.plan import Plan
+from leam.study.stages.error_rates import ErrorRateFigures, conclusion
+from leam.study.stages.error_reasons import ErrorReasonFigures
+from leam.study.stages.worst_comparisons import WorstFigures
+
+AUDIT_VERSION = 1
+"""Version of ``audit.json``; increased when a field changes its name or meaning."""
+
+RATES = {"fmr": "false match rate", "fnmr": "false non-match rate"}
+"""The error rates by field."""
+
+SCOPE = (
+    "This audit measures how often face recognizers decide wrongly on the pictures of one data set, for which groups "
+    "of people, and which regions of the face carry the errors. It is a technology evaluation: it compares stored "
+    "pictures, and says nothing of other pictures, cameras, people or uses. It does not state that a recognizer meets "
+    "a law or a standard."
+)
+
+
+class AuditData(Model):
+    """The data of an audit."""
+
+    source: str
+    """The folder, table or list of pairs."""
+    people: int
+    """People with at least two usable pictures; others are left out."""
+    pictures: int
+    """Usable pictures."""
+    exclusions: dict[str, int]
+    """Pictures and files that were not used, by reason: failures to acquire and to enrol."""
+    notes: list[str]
+    """How the data set was read."""
+
+
+class AuditedRecognizer(Model):
+    """One recognizer."""
+
+    licence: str | None
+    """Licence of the weights, as its card states it."""
+    sha256: str
+    """SHA-256 of the weights."""
+    similarity: str
+    """``cosine``, or ``euclidean`` for the negative Euclidean distance."""
+    rates: ErrorRateFigures
+    """Error rates, overall and by group."""
+    reasons: ErrorReasonFigures | None
+    """Which regions carry the errors and the gaps."""
+    worst: WorstFigures | None
+    """The worst errors."""
+
+
+class AuditDocument(Model):
+    """An audit."""
+
+    audit_version: int = AUDIT_VERSION
+    """Version of the file format."""
+    findings: list[str]
+    """What was found, in sentences that follow from the figures by fixed rules."""
+    scope: str
+    """What is measured."""
+    data: AuditData
+    """The data."""
+    protocol: list[str]
+    """How comparisons were drawn and decided."""
+    recognizers: dict[str, AuditedRecognizer]
+    """The recognizers by name; those that failed are left out."""
+    failed: dict[str, str]
+    """Why each other recognizer failed."""
+    limits: list[str]
+    """What these numbers cannot say."""
+    model_card: dict[str, str]
+    """By recognizer: a section to paste into its model card (Markdown)."""
+    versions: dict[str, str]
+    """Versions of LEAM, Python and the packages that affect the figures."""
+    settings: dict[str, object]
+    """The settings, see ``run.json``."""
+
+    def to_json(self) -> str:
+        """The content of ``audit.json``."""
+        return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
+
+
+def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
+    """The document of a finished audit.
+
+    Args:
+        plan: The plan.
+        summary: Its summary.
+    """
+    rates = summary.each(ErrorRateFigures)
+    return AuditDocument(
+        findings=[
+            line
+            for name, one in rates.items()
+            for line in findings(name, one, summary.recognizers[name].similarity)
+        ],
+        scope=SCOPE,
+        data=AuditData(
+            source=plan.source,
+            people=summary.people,
+            pictures=summary.images,
+            exclusions=dict(Counter(one.reason for one in summary.exclusions).most_common()),
+            notes=summary.notes,
+        ),
+        protocol=list(_protocol(plan, rates)),
+        recognizers={
+            name: AuditedRecognizer(
+                licence=plan.model(name).card.license,
+                sha256=summary.recognizers[name].sha256,
+                similarity=summary.recognizers[name].similarity,
+                rates=one,
+                reasons=summary.recognizers[name].get(ErrorReasonFigures),
+                worst=summary.recognizers[name].get(WorstFigures),
+            )
+            for name, one in rates.items()
+        },
+        failed={one.recognizer: one.reason for one in summary.failed},
+        limits=list(_limits(rates)),
+        model_card={name: _model_card(name, one, plan) for name, one in rates.items()},
+        versions=summary.versions,
+        settings=summary.settings,
+    )
+
+
+def findings(name: str, found: ErrorRateFigures, similarity: str) -> Iterator[str]:
+    """What was found about one recognizer: its rates at the operating threshold, and the gaps that are shown.
+
+    Args:
+        name: Name of the recognizer.
+        found: Its error rates.
+        similarity: ``cosine`` or ``euclidean``.
+    """
+    point = found.operating
+    yield (
+        f"{name}: at the threshold ({_decision(point.threshold, similarity)}, {found.threshold_source}), "
+        f"{_percent(point.fmr)} of the comparisons of different people match falsely, and {_percent(point.fnmr)} of "
+        f"those of one person do not match ({found.people} people)."
+    )
+    for column, one in found.columns.items():
+        shown = [gap for gap in one.gaps if conclusion(gap).startswith("more")]
+        for gap in shown:
+            ratio = f", {_number(gap.ratio)} times" if gap.ratio.mean is not None else ""
+            yield (
+                f"{name}: the {RATES[gap.rate]} of {gap.first} differs from that of {gap.second} by "
+                f"{_percent(gap.difference, signed=True)}{ratio} (corrected p {gap.p_adjusted:.3g})."
+            )
+        if not shown and len(one.groups) > 1:
+            yield f"{name}: no difference between the groups of {column} is shown with these numbers."
+        for value, people in one.too_few.items():
+            yield (
+                f"{name}: nothing can be said about {column} {value} with these numbers "
+                f"(n = {people}, fewer than {FEWEST})."
+            )
+
+
+def _protocol(plan: Plan, rates: Mapping[str, ErrorRateFigures]) -> Iterator[str]:
+    if plan.pairs:
+        yield f"The comparisons are the {len(plan.pairs)} pairs of {plan.source}, as far as both pictures are usable."
+    else:
+        drawn = any(one.drawn for one in rates.values())
+        impostors = "a random sample of those" if drawn else "every two"
+        yield (
+            f"Genuine comparisons: every two pictures of one person. Impostor comparisons: {impostors} of different "
+            "people, within and across groups; groups are compared by the impostors within them."
+        )
+    yield "A comparison is accepted if its similarity reaches the threshold. One threshold holds for all groups."
+    yield (
+        "Intervals (95 %) resample people, since comparisons share people. A rate is stated only where at least "
+        f"{RULE_OF_30} errors are expected; a group needs {FEWEST} people."
+    )
+    yield (
+        "Gaps between groups are tested by exchanging the group labels of people, corrected for the number of gaps "
+        "(Benjamini and Hochberg)."
+    )
+
+
+def _limits(rates: Mapping[str, ErrorRateFigures]) -> Iterator[str]:
+    for name, one in rates.items():
+        if one.least_fmr is None:
+            yield f"{name}: {one.impostors} impostor comparisons support no false match rate."
+        else:
+            yield (
+                f"{name}: false match rates below {one.least_fmr:g} cannot be said with {one.impostors} impostor "
+                "comparisons."
+            )
+        if one.threshold_source.startswith("set"):
+            yield (
+                f"{name}: the threshold was set on these comparisons, so the false match rate there is not a forecast."
+            )
+    yield "Pictures of one data set share cameras, light and editors; rates on other pictures differ."
+    yield "A difference between groups can come from their pictures (age, pose, light) rather than from the recognizer."
+    yield "People with one usable picture are left out."
+
+
+def _model_card(name: str, found: ErrorRateFigures, plan: Plan) -> str:
+    point = found.operating
+    threshold = _decision(point.threshold, plan.model(name).card.similarity)
+    about = (
+        f"Data: {plan.source}; {found.people} people, {found.genuine} genuine and {found.impostors} impostor "
+        f"comparisons. Threshold: {threshold} ({found.threshold_source})."
+    )
+    rows = [("all", found.people, point.fmr, point.fnmr)]
+    for column, one in found.columns.items():
+        rows += [(f"{column}: {v}", g.people, g.fmr, g.fnmr) for v, g in one.groups.items()]
+    lines = [
+        f"## Evaluation of {name}",
+        "",
+        about,
+        "",
+        "| group | people | FMR | FNMR |",
+        "|---|---|---|---|",
+        *(f"| {who} | {n} | {_percent(fmr)} | {_percent(fnmr)} |" for who, n, fmr, fnmr in rows),
+        "",
+        "FMR: false match rate; FNMR: false non-match rate; 95 % intervals over people.",
+    ]
+    return "\n".join(lines)
+
+
+def _percent(found: Estimate, *, signed: bool = False) -> str:
+    if found.mean is None or found.low is None or found.high is None:
+        return "an unknown part"
+    sign = "+" if signed else ""
+    mean, low, high = (f"{100 * end:{sign}.3g}" for end in (found.mean, found.low, found.high))
+    return f"{mean} % [{low}, {high}]"
+
+
+def _number(found: Estimate) -> str:
+    ends = (found.low, found.high)
+    low, high = ("?" if end is None else f"{end:.3g}" for end in ends)
+    return f"{found.mean:.3g} [{low}, {high}]"
+
+
+def _decision(threshold: float | None, similarity: str) -> str:
+    """A threshold in words: similarities are negative distances for recognizers that compare by distance."""
+    if threshold is None:
+        return "none, all comparisons are rejected"
+    if similarity == "euclidean":
+        return f"distance {-threshold:.4g}"
+    return f"similarity {threshold:.4g}"
