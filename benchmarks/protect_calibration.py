@@ -9,8 +9,8 @@ The rules, stated before the measurement. 100 people: those of lfw/many with eig
 lfw/people with four, drawn at random. Each person's pictures are drawn into two halves. A cell is a person, a change
 and a recognizer. The forecast of a cell is the part of the pairs of a changed and an unchanged picture of the first
 half that are no longer linked; the outcome is the same part of the second half. Thresholds are set at FMR 1e-3 on
-other people. Calibration error: cells are sorted into ten bins of equal width by forecast, and the mean over bins, weighted
-by their cells, of |mean forecast - mean outcome| is taken. The aim is below 5 percentage points. Three forecasts:
+other people. Calibration error: cells are sorted into ten bins of equal width by forecast, and the mean over bins,
+weighted by their cells, of |mean forecast - mean outcome| is taken. The aim is below 5 percentage points. Forecasts:
 
 - own: as `leam protect` prints it;
 - shrunk: drawn towards the mean of the other people for this change and recognizer, by the weight of a beta-binomial
@@ -281,15 +281,12 @@ def compared(
         ),
         "shrunk": calibration(drawn.ravel(), outcome.ravel()),
     }
-    for name, one in zip(RECOGNIZERS, range(len(RECOGNIZERS)), strict=True):
-        rest = np.delete(own, one, axis=0)
-        forecasts[f"left out: {name}, mean of the others"] = calibration(
-            rest.mean(axis=0).ravel(), outcome[one].ravel()
-        )
-        forecasts[f"left out: {name}, strongest of the others"] = calibration(
-            rest.min(axis=0).ravel(), outcome[one].ravel()
-        )
-        forecasts[f"own: {name}"] = calibration(own[one].ravel(), outcome[one].ravel())
+    for place, name in enumerate(RECOGNIZERS):
+        rest, true = np.delete(own, place, axis=0), outcome[place].ravel()
+        mean, strongest = rest.mean(axis=0).ravel(), rest.min(axis=0).ravel()
+        forecasts[f"left out: {name}, mean of the others"] = calibration(mean, true)
+        forecasts[f"left out: {name}, strongest of the others"] = calibration(strongest, true)
+        forecasts[f"own: {name}"] = calibration(own[place].ravel(), true)
     return {
         "rule": f"calibration error below {AIM:g} percentage points",
         "people": len(people),
