@@ -6,8 +6,12 @@ refuses those that need more than :func:`memory_limit`.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,6 +28,10 @@ _CONTAINER = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+
+_MANY_MODULES = 2000
+# mallopt's number of the size from which on a block has pages of its own, that size, and glibc's largest one.
+_MMAP_THRESHOLD, _OWN_PAGES, _LARGEST = -3, 64 << 10, 32 << 20
 
 
 def memory_limit() -> int:
@@ -77,6 +85,24 @@ def readable(size: float) -> str:
             break
         size /= 1000
     return f"{size:.3g} {unit}"
+
+
+@contextmanager
+def own_pages(modules: Iterable[object]) -> Iterator[None]:
+    """Let glibc give back the memory of a tensor as soon as it is freed, if a network has very many modules.
+
+    Between the tensors of a traced pass lie small objects that stay. With 10,000 modules they split the freed memory
+    so that 290 MB became 1 to 2 GB. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None or sum(1 for _ in modules) < _MANY_MODULES:
+        yield
+        return
+    mallopt(_MMAP_THRESHOLD, _OWN_PAGES)
+    try:
+        yield
+    finally:
+        mallopt(_MMAP_THRESHOLD, _LARGEST)
 
 
 def _total_memory() -> int:

@@ -19,7 +19,7 @@ from leam.errors import LayerError, ModelError
 from leam.explain.affine import AffineTrace, version_of
 from leam.explain.blocks import ancestors, block_ends
 from leam.explain.grid import GridTrace, Mark, Value
-from leam.explain.identity import connections_only, own_pages, shell
+from leam.explain.identity import Shell, connections_only
 from leam.explain.layers import (
     CONVOLUTIONS,
     INPUT,
@@ -30,6 +30,7 @@ from leam.explain.layers import (
     grid_in,
 )
 from leam.explain.layouts import BCHW, Layout, find_layout
+from leam.limits import own_pages
 from leam.recognizers.recognizer import Recognizer
 
 # The modules whose output is a linear map of their input, ``(B, C, h, w)``.
@@ -47,8 +48,8 @@ class _Output:
     Attributes:
         module: The module's name.
         call: The number of the call.
-        value: What it is; of a container with a grid, the tensor that :func:`leam.explain.layers.grid_in` gives. Of a
-            tensor, its :func:`leam.explain.identity.shell`.
+        kept: What it is; of a container with a grid, the tensor that :func:`leam.explain.layers.grid_in` gives. Of a
+            tensor, its :class:`leam.explain.identity.Shell`.
         number: The tensor's number in the trace of functions.
         edge: Where the tensor is in the graph of gradients; None if it has none.
         version: How often it had been written to if it is a tensor.
@@ -58,7 +59,7 @@ class _Output:
 
     module: str
     call: int
-    value: object
+    kept: object
     number: int
     edge: GradientEdge | None
     version: int
@@ -227,7 +228,7 @@ def _run(
             return
         edge = get_gradient_edge(value) if value.requires_grad else None
         number, version, mark = functions.number(value), version_of(value), grid.mark(value)
-        known = _Output(name, next(calls), shell(value), number, edge, version, mark, at_input)
+        known = _Output(name, next(calls), Shell.of(value), number, edge, version, mark, at_input)
         outputs.append(known)
         if at_input:
             entered.append((known, value))
@@ -250,7 +251,7 @@ def _run(
                 hooks.enter_context(child.register_forward_pre_hook(hook))
             if name:
                 hooks.enter_context(child.register_forward_hook(partial(leave, name, count())))
-        with own_pages(module), grid, functions, connections_only():
+        with own_pages(module.modules()), grid, functions, connections_only():
             found = embedding(module(given))
     # What was overwritten later cannot be recorded at a module's input.
     unchanged = {id(known) for known, value in entered if version_of(value) == known.version}
@@ -268,8 +269,8 @@ def _connected(run: _Pass, layers: Sequence[Layer], named: Mapping[str, _Output]
     mark = run.grid.mark(run.embedding)
     reached = ancestors(mark.value) if mark else set()
     for name, output in values.items():
-        assert isinstance(output.value, Tensor)  # noqa: S101  it has a grid
-        if not output.value.requires_grad and output.mark and output.mark.value in reached:
+        assert isinstance(output.kept, Shell)  # noqa: S101  it has a grid
+        if not output.kept.requires_grad and output.mark and output.mark.value in reached:
             raise LayerError(f"layer {name}: has no gradient; {_without_gradients(run)}")
     edges = {name: output.edge for name, output in values.items() if output.edge}
     if not edges or not run.embedding.requires_grad:
@@ -321,9 +322,9 @@ def _named(run: _Pass, ends: Collection[Value]) -> dict[str, _Output]:
 
 def _layer(module: nn.Module, name: str, output: _Output) -> Layer | None:
     """The layer of an output whose layout is known, else None."""
-    if not isinstance(output.value, Tensor):
+    if not isinstance(output.kept, Shell):
         return None
-    shape = tuple(output.value.shape)
+    shape = tuple(output.kept.shape)
     places = output.mark.places if output.mark else None
     found = find_layout(places, shape) if places else None
     if not found and isinstance(module.get_submodule(output.module), _LINEAR_MAPS):
@@ -336,8 +337,8 @@ def _layer(module: nn.Module, name: str, output: _Output) -> Layer | None:
 
 
 def _layer_of(name: str, output: _Output, layout: Layout, size: tuple[int, int]) -> Layer:
-    assert isinstance(output.value, Tensor)  # noqa: S101  it has a layout
-    channels = layout.arranged(output.value.detach(), size).shape[1]
+    assert isinstance(output.kept, Shell)  # noqa: S101  it has a layout
+    channels = layout.arranged(output.kept.tensor.detach(), size).shape[1]
     return Layer(name, output.module, output.call, channels, size, layout, output.at_input)
 
 
@@ -427,12 +428,12 @@ def _matching(
 
 def _no_layout(name: str, output: _Output) -> str:
     """Why an output cannot be a layer."""
-    if not isinstance(output.value, Tensor):
+    if not isinstance(output.kept, Shell):
         return (
-            f"layer {name}: returns {type(output.value).__name__} without a tensor that has a grid; name a module "
+            f"layer {name}: returns {type(output.kept).__name__} without a tensor that has a grid; name a module "
             "inside it"
         )
-    shape = tuple(output.value.shape)
+    shape = tuple(output.kept.shape)
     if sum(size > 1 for size in shape[1:]) < 2:  # noqa: PLR2004
         return f"layer {name}: has no spatial extent"
     return (
@@ -446,7 +447,7 @@ def _as_told(name: str, output: _Output, text: str, aspect: float) -> Layer:
     layout = Layout.parse(text)
     if layout is None:
         raise LayerError(f"layer {name}: {text} is no layout; write {_LAYOUT_HELP}")
-    shape = tuple(output.value.shape) if isinstance(output.value, Tensor) else ()
+    shape = tuple(output.kept.shape) if isinstance(output.kept, Shell) else ()
     size = layout.size(shape, aspect)
     if size is None or shape[layout.axes.index("B")] != 1:
         raise LayerError(f"layer {name}: an output of shape {shape} has not the layout {layout}")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 
 import torch
-from torch import Tensor, nn
-
-_MANY_MODULES = 2000
-# mallopt's number of the size from which on a block has pages of its own, that size, and glibc's largest one.
-_MMAP_THRESHOLD, _OWN_PAGES, _LARGEST = -3, 64 << 10, 32 << 20
+from torch import Tensor
 
 
 class Identities:
@@ -32,12 +27,27 @@ class Identities:
         return known[1]
 
 
-def shell(tensor: Tensor) -> Tensor:
-    """A tensor of the same shape, type and ``requires_grad`` on the meta device, without values."""
-    found = torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device=torch.device("meta")
-    )
-    return found.requires_grad_() if tensor.requires_grad else found
+@dataclass(frozen=True)
+class Shell:
+    """What stays of a tensor whose values are gone."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    requires_grad: bool
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Shell:
+        """The shell of a tensor."""
+        return cls(tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad)
+
+    @property
+    def tensor(self) -> Tensor:
+        """A tensor like the one that is gone, on the meta device."""
+        found = torch.empty_strided(
+            self.shape, self.stride, dtype=self.dtype, device=torch.device("meta")
+        )
+        return found.requires_grad_() if self.requires_grad else found
 
 
 @contextmanager
@@ -64,21 +74,3 @@ def tensors_in(value: object) -> list[Tensor]:
     if isinstance(value, list | tuple):
         return [tensor for each in value for tensor in tensors_in(each)]
     return []
-
-
-@contextmanager
-def own_pages(module: nn.Module) -> Iterator[None]:
-    """Let glibc give back the memory of a tensor as soon as it is freed, if a network has very many modules.
-
-    Between the tensors of a traced pass lie small objects that stay. With 10,000 modules they split the freed memory
-    so that 290 MB became 1 to 2 GB. Other C libraries are left alone.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None or sum(1 for _ in module.modules()) < _MANY_MODULES:
-        yield
-        return
-    mallopt(_MMAP_THRESHOLD, _OWN_PAGES)
-    try:
-        yield
-    finally:
-        mallopt(_MMAP_THRESHOLD, _LARGEST)

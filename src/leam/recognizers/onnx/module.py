@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from leam.limits import own_pages
 from leam.recognizers.onnx.operators.declaration import Operator
 
 # A gradient keeps at most so many bytes of values, if many steps in a row are not explained.
@@ -125,7 +127,7 @@ class _Recomputed:
     def _unpack(self, place: int) -> Tensor:
         if place not in self._again:
             kept: list[Tensor] = []
-            keep = saved_tensors_hooks(lambda value: kept.append(value.detach()), lambda _: None)
+            keep = saved_tensors_hooks(lambda v: kept.append(v.detach()), lambda _: torch.empty(0))
             with torch.enable_grad(), self._autocast(), keep:
                 self._run()
             self._again = dict(enumerate(kept))
@@ -158,9 +160,11 @@ class Graph(nn.Module):
         """Embeddings ``(B, D)`` of ``(B, 3, h, w)``."""
         values: dict[str, Tensor] = self.start(x)
         large = torch.is_grad_enabled() and len(x) * self.face_bytes > _MOST_KEPT
-        for steps in self._stretches() if large else [self.steps]:
-            run = partial(self._through, steps, values, x.device)
-            values = _Recomputed(run, x.device.type).first() if large and len(steps) > 1 else run()
+        with own_pages(self.steps) if large else nullcontext():
+            for steps in self._stretches() if large else [self.steps]:
+                run = partial(self._through, steps, values, x.device)
+                again = large and len(steps) > 1
+                values = _Recomputed(run, x.device.type).first() if again else run()
         # A graph that was written for one face may have dropped the batch axis.
         return values[self.target].reshape(len(x), -1)
 
