@@ -35,6 +35,8 @@ from leam.study.stages.error_rates import groups_of, operating_threshold
 
 AUDITED = ("nose", "eyes", "brows", "lips", "skin", "forehead", "hair")
 """Regions that are hidden, if the parser distinguishes them."""
+LEVEL = 0.01
+"""Level of a conclusion about a gap, of the corrected p-value."""
 # Comparisons of a kind that are analysed, and of two groups; more are drawn at random.
 _MOST = 5000
 _MOST_OF_GROUPS = 20_000
@@ -296,6 +298,16 @@ def region_gaps(
         for first, second in pairs
         for gap in _gaps(found, regions, np.asarray(group), first, second, seed)
     ]
+
+
+def leading(gaps: Sequence[ErrorReasonFigures.Gap]) -> ErrorReasonFigures.Gap | None:
+    """The gap whose standardised difference is largest among those with a corrected p-value below :data:`LEVEL`.
+
+    Hiding one region also changes what its neighbours contribute, so only the largest gap says where groups differ
+    (measured by ``benchmarks/planted_faults.py``). None if there is no such gap.
+    """
+    known = [gap for gap in gaps if gap.p_adjusted is not None and gap.p_adjusted < LEVEL]
+    return max(known, key=lambda gap: abs(gap.standardised or 0), default=None)
 
 
 def _gaps(
