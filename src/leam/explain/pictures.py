@@ -21,8 +21,8 @@ Map = NDArray[np.floating]
 INK = "#1d2733"
 MUTED = "#67727e"
 HEAT = "inferno"
-# What makes two faces alike is drawn in warm colours, what makes them different in cold ones.
-_PAIR = {"alike": (HEAT, (255, 196, 61)), "different": ("GnBu_r", (92, 200, 255))}
+PAIR = {"alike": (HEAT, (255, 196, 61)), "different": ("GnBu_r", (92, 200, 255))}
+"""Colour map, and colour of outlines, of what makes two faces alike (warm) and of what makes them different (cold)."""
 
 # The brightest part of a map's pixels is drawn at full brightness, so that a single peak does not darken the rest.
 _CLIPPED = 0.005
@@ -85,7 +85,7 @@ def pair_figure(
         axis.imshow(enlarge(picture, factor))
         axis.set_title(title, fontsize=9, color=MUTED)
     for row, (kind, (values, critical)) in zip(axes, maps.items(), strict=False):
-        colours, marked = _PAIR[kind]
+        colours, marked = PAIR[kind]
         drawn = {
             f"what makes them {kind}": overlay(faces[0], values, colours),
             f"{kind}: the critical pixels": spotlight(faces[0], critical, marked),

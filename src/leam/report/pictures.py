@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from leam.errors import ImageError, StudyError
-from leam.explain.pictures import bright_end, enlarge, overlay
+from leam.explain.pictures import PAIR, bright_end, enlarge, overlay
 from leam.faces.alignment import Crop
 from leam.faces.reading import Picture as Pixels
 from leam.report.charts import shared_highest
@@ -161,7 +161,7 @@ def _people(
         "person", "critical_genuine", "critical_impostor"
     ).iter_rows():
         cells = [
-            _resized(cell, (_GALLERY_SIDE, _GALLERY_SIDE))
+            _tile(cell)
             for face, values in faces[person]
             for cell in (face, overlay(face, _relative(values), highest=highest))
         ]
@@ -187,17 +187,57 @@ def _explained_faces(
         raise StudyError(
             f"{run.folder.path}: the maps of {recognizer} disappeared; run the study again"
         )
-    detections = read_detections(run.folder, index)
-    crop = plan.model(recognizer).card.crop
     rows = [
         row
         for row, position in enumerate(part.position.tolist())
         if plan.images[position].person == person
     ]
     for row in rows[:_GALLERY_IMAGES]:
-        position = int(part.position[row])
-        face = detections.face(plan.images[position], position - plan.slices[index].start)
-        yield crop.align(face).image, part.density[row].astype(np.float64)
+        face = aligned_face(run, recognizer, int(part.position[row]))
+        yield face, part.density[row].astype(np.float64)
+
+
+def aligned_face(run: RunData, recognizer: str, position: int) -> Pixels:
+    """The face of the picture at this position of the plan, as a recognizer sees it.
+
+    Raises:
+        ImageError: The picture can no longer be read.
+    """
+    plan = run.plan
+    index = next(i for i, part in enumerate(plan.slices) if position in part)
+    face = read_detections(run.folder, index).face(
+        plan.images[position], position - plan.slices[index].start
+    )
+    return plan.model(recognizer).card.crop.align(face).image
+
+
+def pair_picture(
+    faces: Sequence[Pixels],
+    maps: Mapping[str, Sequence[NDArray[np.float64]]],
+    alt: str,
+    caption: str,
+) -> Picture:
+    """Two faces side by side; below them, each with a map of every kind.
+
+    Args:
+        faces: The aligned faces.
+        maps: By kind, ``alike`` or ``different``: the map of each face; all maps share one scale.
+        alt: What the picture shows.
+        caption: What stands below it.
+    """
+    highest = scale_end(values for kind in maps.values() for values in kind)
+    rows = [_beside([_tile(face) for face in faces])]
+    for kind, both in maps.items():
+        drawn = [
+            overlay(face, _relative(values), PAIR[kind][0], highest)
+            for face, values in zip(faces, both, strict=True)
+        ]
+        rows.append(_beside([_tile(one) for one in drawn]))
+    return Picture(jpeg(np.vstack(rows)), alt, caption)
+
+
+def _tile(picture: Pixels) -> Pixels:
+    return _resized(picture, (_GALLERY_SIDE, _GALLERY_SIDE))
 
 
 def jpeg(picture: Pixels) -> bytes:
