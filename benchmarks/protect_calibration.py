@@ -48,6 +48,7 @@ from leam.protect.linking import (
     population_scores,
     threshold_from,
 )
+from leam.recognizers.card import Similarity
 from leam.recognizers.catalogue import choose, read_catalogue
 from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import Settings
@@ -137,19 +138,16 @@ def not_linked(
     name: str,
     change: str,
     threshold: Threshold,
-    kind: str,
+    kind: Similarity,
     rows: slice,
 ) -> tuple[int, int]:
     """Pairs of some of a person's pictures that are not linked, and all pairs."""
     before = person[f"{name}/none"][rows]
-    similarity = "euclidean" if kind == "euclidean" else "cosine"
     if change == "none":
-        links = links_among(before, similarity, threshold.value, 0)
+        links = links_among(before, kind, threshold.value, 0)
     else:
         after = person[f"{name}/{change}"][rows]
-        links, _ = links_between(
-            before, after, np.arange(len(after)), similarity, threshold.value, 0
-        )
+        links, _ = links_between(before, after, np.arange(len(after)), kind, threshold.value, 0)
     return links.pairs - links.linked, links.pairs
 
 
@@ -235,7 +233,7 @@ def main() -> None:
 def compared(
     people: Mapping[str, Mapping[str, NDArray[np.float32]]],
     thresholds: Mapping[str, Threshold],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, Similarity],
 ) -> dict[str, object]:
     """All figures."""
     changes = CHANGES[1:]

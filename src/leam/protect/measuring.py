@@ -347,7 +347,12 @@ def _regions(
     progress("hiding regions", step[0] + 1, step[1])
     return {
         one.region: RegionRecord(
-            drop=one.drop, others=one.others, low=one.low, high=one.high, whose=one.whose
+            area=one.area,
+            drop=one.drop,
+            others=one.others,
+            low=one.low,
+            high=one.high,
+            whose=one.whose,
         )
         for one in found
     }

@@ -80,6 +80,8 @@ class ThresholdRecord(Record):
 class RegionRecord(Record):
     """How much a region links the person's pictures."""
 
+    area: float
+    """The part of the aligned face that the region covers, in [0, 1]: a large region usually links more."""
     drop: Estimate
     """Mean fall of the similarity with the person's other pictures when the region is hidden in one; interval over
     pictures for ten or more."""

@@ -26,6 +26,7 @@ class RegionLink:
 
     Attributes:
         region: Its name.
+        area: The part of the aligned face that it covers, in [0, 1], in the mean of the pictures.
         drop: Mean fall of the similarity with the person's other pictures when the region is hidden, with its interval
             over pictures, which is given for ten or more.
         others: The mean of the population's people, with its interval over people; None without a population.
@@ -36,6 +37,7 @@ class RegionLink:
     """
 
     region: str
+    area: float
     drop: Estimate
     others: Estimate | None = None
     low: float | None = None
@@ -43,9 +45,22 @@ class RegionLink:
     whose: Whose | None = None
 
 
+@dataclass(frozen=True)
+class Drops:
+    """How far the similarity with a person's other pictures falls when a region is hidden.
+
+    Attributes:
+        values: The mean fall of each face, ``(n,)``; NaN where the face does not show the region.
+        area: The part of the aligned faces that the region covers, in [0, 1].
+    """
+
+    values: Numbers
+    area: float
+
+
 def region_drops(
     faces: Sequence[Face], people: Sequence[str], recognizer: Recognizer, parser: Parser
-) -> dict[str, Numbers]:
+) -> dict[str, Drops]:
     """Hide each region in each picture, and measure the similarity with the person's other pictures.
 
     Args:
@@ -55,7 +70,7 @@ def region_drops(
         parser: Finds the regions.
 
     Returns:
-        By region, the mean fall of the similarity of each face, ``(n,)``; NaN where the face does not show it.
+        By region; without the background.
     """
     crop, kind = recognizer.crop, recognizer.card.similarity
     chips = np.stack([crop.align(face).image for face in faces])
@@ -68,7 +83,8 @@ def region_drops(
         scores = similarity(embeddings[:, None], clean[None], kind).cpu()
         return (scores * mates[rows]).sum(dim=1) / mates[rows].sum(dim=1)
 
-    before, found = with_mates(torch.arange(len(faces)), clean), {}
+    before = with_mates(torch.arange(len(faces)), clean)
+    found: dict[str, Drops] = {}
     for region in regions_of(parser.labels):
         masks = regions == REGIONS.index(region)
         rows = np.flatnonzero(masks.any(axis=(1, 2)))
@@ -78,13 +94,13 @@ def region_drops(
         values = np.full(len(faces), np.nan)
         places = torch.from_numpy(rows)
         values[rows] = (before[places] - with_mates(places, hidden)).double().numpy()
-        found[region] = values
+        found[region] = Drops(values, float(masks.mean()))
     return found
 
 
 def region_links(
-    own: dict[str, Numbers],
-    others: tuple[dict[str, Numbers], Sequence[str]] | None,
+    own: dict[str, Drops],
+    others: tuple[dict[str, Drops], Sequence[str]] | None,
     seed: int,
 ) -> list[RegionLink]:
     """The regions of a person, the one that links most first.
@@ -98,36 +114,38 @@ def region_links(
         seed: Random seed.
     """
     shown = {
-        name: values for name, values in own.items() if np.isfinite(values).sum() > len(values) / 2
+        name: one
+        for name, one in own.items()
+        if np.isfinite(one.values).sum() > len(one.values) / 2
     }
-    found = [_compared(name, values, others, len(shown), seed) for name, values in shown.items()]
+    found = [_compared(name, one, others, len(shown), seed) for name, one in shown.items()]
     return sorted(found, key=lambda one: -(one.drop.mean or 0.0))
 
 
 def _compared(
     region: str,
-    values: Numbers,
-    others: tuple[dict[str, Numbers], Sequence[str]] | None,
+    own: Drops,
+    others: tuple[dict[str, Drops], Sequence[str]] | None,
     regions: int,
     seed: int,
 ) -> RegionLink:
     from scipy.stats import t  # noqa: PLC0415  slow to import
 
-    present = np.isfinite(values)
-    drop = bootstrap_mean(values[present], np.flatnonzero(present), seed)
+    present = np.isfinite(own.values)
+    drop = bootstrap_mean(own.values[present], np.flatnonzero(present), seed)
     if drop.n < FEWEST:
         drop = Estimate(drop.mean, None, None, drop.n)
     if others is None or region not in others[0]:
-        return RegionLink(region, drop)
-    of_pictures, people = others
+        return RegionLink(region, own.area, drop)
+    of_pictures, people = others[0][region].values, others[1]
     names, owner = np.unique(people, return_inverse=True)
-    known = np.isfinite(of_pictures[region])
+    known = np.isfinite(of_pictures)
     counts = np.bincount(owner[known], minlength=len(names))
-    sums = np.bincount(owner[known], of_pictures[region][known], minlength=len(names))
+    sums = np.bincount(owner[known], of_pictures[known], minlength=len(names))
     means = sums[counts > 0] / counts[counts > 0]
     average = bootstrap_mean(means, np.arange(len(means)), seed)
     if average.n < FEWEST or drop.mean is None or average.mean is None:
-        return RegionLink(region, drop, average, whose="inconclusive")
+        return RegionLink(region, own.area, drop, average, whose="inconclusive")
     width = float(
         t.ppf(1 - (1 - LEVEL) / (2 * regions), average.n - 1)
         * means.std(ddof=1)
@@ -141,4 +159,4 @@ def _compared(
         whose = "less than others"
     elif average.low is not None and average.low > 0:
         whose = "everybody's"
-    return RegionLink(region, drop, average, low, high, whose)
+    return RegionLink(region, own.area, drop, average, low, high, whose)

@@ -28,7 +28,7 @@ from leam.report.parts import (
     plural,
 )
 from leam.report.pictures import jpeg
-from leam.report.section import Box
+from leam.report.section import DROP_AXES, Box
 
 _LEAD = (
     "Which pairs of one person's pictures recognizers still link after ordinary changes. It measures and warns: "
@@ -50,7 +50,7 @@ _PIXELS = (
 )
 _REGIONS = (
     "Each region is hidden in one picture of a pair; the more the similarity falls, the more the region links the "
-    "pictures."
+    "pictures. A large region usually links more than a small one."
 )
 _WHOSE = (
     "own: the fall lies above the range of 95 % of other people, for all regions of a recognizer together; "
@@ -143,11 +143,12 @@ CHANGE_COLUMNS = (
 
 
 def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
-    """The row of a region: name, fall, that of others, their range, and whose."""
+    """The row of a region: name, area, fall, that of others, their range, and whose."""
     drop, others = found.drop, found.others
     interval = "" if drop.low is None else f" [{drop.low:.3f}, {drop.high:.3f}]"
     return (
         name,
+        _percent(found.area),
         MISSING if drop.mean is None else f"{drop.mean:.3f}{interval}",
         MISSING
         if others is None or others.mean is None or others.low is None
@@ -157,7 +158,7 @@ def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
     )
 
 
-REGION_COLUMNS = ("region", "fall", "other people", "range of people", "whose")
+REGION_COLUMNS = ("region", "area", "fall", "other people", "range of people", "whose")
 """What :func:`region_row` contains."""
 
 
@@ -172,11 +173,15 @@ def _summary(record: ProtectRecord) -> Iterator[Part]:
     before = record.changes[UNCHANGED]
     facts = [
         (str(len(record.pictures)), "pictures of one person"),
-        (str(len(record.recognizers)), "recognizers tested"),
-        (share(before), "pairs linked without a change"),
+        (
+            str(len(record.recognizers)),
+            "recognizers" if len(record.recognizers) > 1 else "recognizer",
+        ),
+        (_percent(strongest_part(before)), "of the pairs linked without a change"),
     ]
     if record.best:
-        facts.append((share(record.changes[record.best]), f"still linked after {record.best}"))
+        left = strongest_part(record.changes[record.best])
+        facts.append((_percent(left), f"still linked after {record.best}"))
     yield Facts(facts)
     yield Text(" ".join(sentences(record)))
     yield Text(record.limits[-1], "note")
@@ -210,22 +215,24 @@ def _links(record: ProtectRecord) -> Iterator[Part]:
     yield Table(CHANGE_COLUMNS, [change_row(name, one) for name, one in changes.items()], folded="")
     yield Text(_PIXELS, "muted")
     yield Text(_NOT_FOUND, "muted")
+    if len(names) > 1:
+        yield _every(record)
+    if record.untested:
+        reasons = listed(f"{name} ({reason})" for name, reason in record.untested.items())
+        yield Text(f"Not tested: {reasons}.", "note")
+
+
+def _every(record: ProtectRecord) -> Fold:
+    names = list(record.recognizers)
     rows = [
         (name, *(links_text(one.recognizers[model].with_unchanged) for model in names))
-        for name, one in changes.items()
+        for name, one in record.changes.items()
     ]
-    yield Fold(
+    return Fold(
         "Every recognizer",
         [Table(("linked with unchanged", *names), rows, folded="")],
         unfolded=True,
     )
-    if record.untested:
-        yield Text(
-            "Not tested: "
-            + listed(f"{name} ({reason})" for name, reason in record.untested.items())
-            + ".",
-            "note",
-        )
 
 
 def _examples(measured: Measured) -> Iterator[Part]:
@@ -255,11 +262,10 @@ def _regions(record: ProtectRecord) -> Iterator[Part]:
     else:
         yield Text(_WHOSE, "muted")
     for done, (name, one) in enumerate(record.recognizers.items()):
-        columns = len(REGION_COLUMNS) if record.population else 2
+        columns = len(REGION_COLUMNS) if record.population else 3
         rows = [region_row(region, found)[:columns] for region, found in one.regions.items()]
         table = Table(REGION_COLUMNS[:columns], rows, folded="")
-        kind = "cosine similarity" if one.similarity == "cosine" else "distance, with its sign"
-        yield Fold(f"{name} ({kind})", [table], unfolded=done == 0)
+        yield Fold(f"{name}: {DROP_AXES[one.similarity]}", [table], unfolded=done == 0)
 
 
 def _provenance(record: ProtectRecord) -> Iterator[Part]:
