@@ -9,7 +9,7 @@ import pytest
 
 from leam import limits
 from leam.errors import InputError
-from leam.limits import memory_limit, parse_size, readable, set_memory_limit
+from leam.limits import memory_limit, parse_size, readable, set_memory_limit, values_limit
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +50,17 @@ def test_sizes(text, size, monkeypatch):
     assert parse_size(text, "x") == size
     monkeypatch.setenv(limits.VARIABLE, text)
     assert memory_limit() == size
+
+
+def test_values_take_a_gigabyte_and_eight_times_the_weights_by_default(monkeypatch):
+    monkeypatch.setattr(limits, "_total_memory", lambda: 64 * 10**9)
+    assert values_limit() == 10**9
+    assert values_limit(10**8) == 10**9 + 8 * 10**8
+    assert values_limit(15 * 10**9) == 10**9  # a quarter of the memory without the weights
+    monkeypatch.setattr(limits, "_total_memory", lambda: 2 * 10**9)
+    assert values_limit(10**8) == 4 * 10**8
+    set_memory_limit("5GB")
+    assert values_limit(10**9) == 4 * 10**9
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1GB", "much", "1e9", "2GB2", "nan", "0.1", "2PB"])

@@ -21,6 +21,7 @@ from leam.errors import InputError
 VARIABLE = "LEAM_MEMORY_LIMIT"
 """The environment variable with the limit, which worker processes inherit."""
 _SHARE = 4
+_VALUES, _GROWTH = 10**9, 8
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(I?)B?", re.IGNORECASE)
 # The limit of a container, in version 2 and 1 of Linux's control groups.
@@ -44,6 +45,23 @@ def memory_limit() -> int:
     """
     given = os.environ.get(VARIABLE)
     return parse_size(given, VARIABLE) if given else _total_memory() // _SHARE
+
+
+def values_limit(stored: int = 0) -> int:
+    """The bytes that a network's values for the pictures that run at once may take, beside its weights.
+
+    It is what :func:`memory_limit` leaves. By default it is also at most 1 GB and eight times the weights. The values
+    of the largest networks for faces take 50 MB a face; weights of 8 bits become four times as large, and a batch of
+    two faces is planned for.
+
+    Args:
+        stored: The bytes of the weights.
+
+    Raises:
+        InputError: The variable is not a size.
+    """
+    room = memory_limit() - stored
+    return room if os.environ.get(VARIABLE) else min(room, _VALUES + _GROWTH * stored)
 
 
 def set_memory_limit(size: int | str) -> None:

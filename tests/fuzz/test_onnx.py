@@ -52,8 +52,8 @@ CARD = Card(name="tiny", architecture="onnx", file="tiny.onnx", input_size=(SIDE
 
 
 @pytest.fixture(autouse=True)
-def limit(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "1GB")
+def default_limit(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
 
 
 def use(folder, data: bytes) -> None:

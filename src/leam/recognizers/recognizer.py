@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from leam.devices import CPU, Precision, check_precision, full_float32, resolve
 from leam.errors import InputError, ModelError, WeightsError, first_line, warn
 from leam.faces.alignment import Crop
-from leam.limits import memory_limit
+from leam.limits import memory_limit, values_limit
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.card import Card, Similarity
 from leam.recognizers.chips import Chips, Layout, Range, as_chips
@@ -367,7 +367,8 @@ class Recognizer:
         face = getattr(self.module, "face_bytes" if gradients else "peak_bytes", 0)
         if self.device.type != "cpu" or not isinstance(face, int) or face < 1:
             return count
-        return max(1, min(count, memory_limit() // face))
+        limit = memory_limit() if gradients else values_limit()
+        return max(1, min(count, limit // face))
 
     def _embed(self, faces: Tensor, size: int) -> Tensor:
         with evaluating(self.module), torch.inference_mode():

@@ -233,7 +233,7 @@ def test_too_many_operations_are_refused_by_the_shapes(load, monkeypatch):
     with (
         endures(10),
         pytest.raises(
-            ModelError, match=r"node Cos\d+.*(operations; the limit is 2e\+11|a gradient needs)"
+            ModelError, match=r"node Cos\d+.*(operations; the limit is 1e\+11|a gradient needs)"
         ),
     ):
         load(flattened(nodes, "s"), size=np.array([1, 1, 80, 80]))

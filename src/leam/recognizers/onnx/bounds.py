@@ -17,14 +17,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from leam.errors import ModelError
-from leam.limits import memory_limit, readable
+from leam.limits import memory_limit, readable, values_limit
 
-OPERATIONS = 2 * 10**11
+OPERATIONS = 10**11
 """Most operations for one face, in multiplications of matrices and convolutions.
 
-The largest networks for faces (ResNet-200, ViT-L at 112x112) have 2 to 5 * 10**10. A processor does some 10**10 a
-second, and reading a file takes about seven passes of a face.
+The largest networks for faces have 2 to 8 * 10**10 (ResNet-200 at 112x112, ViT-L at 224x224). A processor does some
+10**10 a second, and reading a file takes about seven passes of a face.
 """
+SECONDS = 60
+"""Most time for the first pass of a face while a file is read; what operations take is estimated, and may be wrong."""
 # An element that is read or written takes as long as this many multiplications of a matrix product.
 _ELEMENT = 64
 # Values of at most so many elements that depend on constants and shapes alone are computed while a graph is measured.
@@ -54,8 +56,10 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, constants: Iterable[Tensor], *, dry: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._limit, self._dry = memory_limit(), dry
+        self._dry = dry
         self._stored = sum(value.numel() * value.element_size() for value in constants)
+        # For gradients, and for the weights and the values of two faces.
+        self._limits = memory_limit(), self._stored + values_limit(self._stored)
         # Bytes of the storages that are held, by their address, and how many values share each.
         self._held: dict[int, list[int]] = {}
         self._known: dict[Any, Tensor] = {}
@@ -72,7 +76,9 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._live += entry[1]
                 self.total += entry[1] if counts else 0
             entry[0] += 1
-        self._check(self.total, "a gradient needs all values of a face up to here:")
+        self._check(
+            self.total, self._limits[0], "a gradient needs all values of a face up to here:"
+        )
 
     def release(self, value: Tensor) -> None:
         """A value that was held is read no more."""
@@ -126,17 +132,18 @@ class Budget(TorchDispatchMode):  # type: ignore[no-untyped-call]
         live = self._live + self._node
         self.peak = max(self.peak, live)
         # A batch of two faces is checked.
-        self._check(self._stored + 2 * live, "the values of two faces and the weights take")
+        needed = self._stored + 2 * live
+        self._check(needed, self._limits[1], "the values of two faces and the weights take")
         if self._operations > OPERATIONS:
             raise TooLargeError(
                 f"up to here, one face takes {self._operations:.1e} operations; the limit is {OPERATIONS:.0e}; "
                 "use a smaller input or network"
             )
 
-    def _check(self, size: int, what: str) -> None:
-        if size > self._limit:
+    def _check(self, size: int, limit: int, what: str) -> None:
+        if size > limit:
             raise TooLargeError(
-                f"{what} {readable(size)} of memory; the limit is {readable(self._limit)}; "
+                f"{what} {readable(size)} of memory; the limit is {readable(limit)}; "
                 "raise it with --memory-limit (in Python, leam.set_memory_limit)"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,7 +12,7 @@ import onnx
 from torch import Tensor, nn
 
 from leam.errors import LeamError, ModelError, WeightsError, first_line
-from leam.recognizers.onnx.bounds import META, Budget, TooLargeError
+from leam.recognizers.onnx.bounds import META, SECONDS, Budget, TooLargeError
 from leam.recognizers.onnx.layers import LAYERS, PER_BATCH
 from leam.recognizers.onnx.module import Graph, Node, Operation, needed, without_trailing
 from leam.recognizers.onnx.operators import OPERATORS
@@ -48,6 +49,7 @@ class Importer:
         self._counts: dict[str, int] = {}
         self._steps: list[tuple[Node, nn.Module]] = []
         self._budget = budget
+        self._end = time.monotonic() + SECONDS
         self._dry = any(value.is_meta for value in given.values())
         # Names of the constants that steps read.
         self._read_later: set[str] = set()
@@ -102,6 +104,10 @@ class Importer:
     def _add(self, node: Node) -> None:
         inputs = [self._read(node, name) for name in node.inputs]
         with blaming(self._name, node):
+            if time.monotonic() > self._end:
+                raise TooLargeError(
+                    f"up to here, one face takes more than {SECONDS} s; use a smaller input or network"
+                )
             module, arguments = self._build(node, inputs)
             module.eval()
             with self._budget or nullcontext():
