@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import field
 from functools import cached_property
 from itertools import pairwise
@@ -235,7 +235,7 @@ class Plan(BaseModel):
 
 
 def planned_images(
-    samples: Sequence[Sample], hashes: Sequence[str | None]
+    hashed: Iterable[tuple[Sample, str | None]],
 ) -> tuple[PlannedImage, ...]:
     """The study's pictures with their hashes."""
     here = Path.cwd()
@@ -248,5 +248,5 @@ def planned_images(
             groups=sample.groups,
             member=sample.member,
         )
-        for sample, digest in zip(samples, hashes, strict=True)
+        for sample, digest in hashed
     )

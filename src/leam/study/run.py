@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -43,9 +43,10 @@ from leam.study.worker import explainer_of
 from leam.version import installed_versions
 
 T = TypeVar("T")
+S = TypeVar("S", Sample, PlannedImage)
 
-# Pictures are hashed in blocks by several threads, which wait for the disk in turn.
-_THREADS, _BLOCK = 4, 50
+# Pictures are hashed in blocks by several threads, which wait for the disk in turn. So many blocks are in work.
+_THREADS, _BLOCK, _BLOCKS = 4, 50, 16
 
 
 def plan_study(
@@ -90,8 +91,8 @@ def plan_study(
             raise InputError(
                 f"group {column}: no such column; available: {', '.join(sorted(columns)) or 'none'}"
             )
-    hashes = _hashes(samples, progress)
-    images = planned_images(_emptied(samples) if isinstance(samples, deque) else samples, hashes)
+    each = _emptied(samples) if isinstance(samples, deque) else samples
+    images = planned_images(_hashed(each, len(samples), progress))
     plan = Plan(
         versions=installed_versions(),
         source=source,
@@ -302,8 +303,8 @@ def _exclude(
 ) -> None:
     """Exclude lost pictures. All others are checked too, so that work is not repeated for each of many lost ones."""
     lost = {one.position: one for one in pictures}
-    found = _hashes(plan.images, progress)
-    for position, (image, digest) in enumerate(zip(plan.images, found, strict=True)):
+    found = _hashed(plan.images, len(plan.images), progress)
+    for position, (image, digest) in enumerate(found):
         if digest != image.sha256:
             reason = "vanished, or can no longer be read" if digest is None else CHANGED
             lost.setdefault(position, LostPicture(position, reason))
@@ -397,20 +398,24 @@ def _named(registry: Registry[T], names: Iterable[str]) -> Iterator[tuple[Regist
         yield cast("Registry[object]", registry), name
 
 
-def _hashes(samples: Sequence[Sample | PlannedImage], progress: Progress) -> list[str | None]:
-    """The SHA-256 of each picture; None for those that cannot be read. Reading is faster in several threads."""
-    each = iter(samples)
-    blocks = [list(islice(each, _BLOCK)) for _ in range(0, len(samples), _BLOCK)]
-    hashes: list[str | None] = []
+def _hashed(samples: Iterable[S], total: int, progress: Progress) -> Iterator[tuple[S, str | None]]:
+    """Pictures with their SHA-256; None for those that cannot be read. Reading is faster in several threads."""
+    each, done = iter(samples), 0
+    waiting: deque[tuple[list[S], Future[list[str | None]]]] = deque()
     threads = ThreadPoolExecutor(_THREADS)
     try:
-        for block in threads.map(_hash, blocks):
-            hashes += block
-            progress("reading pictures", len(hashes), len(samples))
+        while True:
+            while len(waiting) < _BLOCKS and (block := list(islice(each, _BLOCK))):
+                waiting.append((block, threads.submit(_hash, block)))
+            if not waiting:
+                return
+            block, hashes = waiting.popleft()
+            yield from zip(block, hashes.result(), strict=True)
+            done += len(block)
+            progress("reading pictures", done, total)
     finally:
         # Nobody waits for the other blocks if the user interrupts.
         threads.shutdown(cancel_futures=True)
-    return hashes
 
 
 def _hash(samples: Sequence[Sample | PlannedImage]) -> list[str | None]:

@@ -49,11 +49,10 @@ def read_folder(
         InputError: A file name is not valid Unicode, or two differ only in their Unicode form.
     """
     exclusions: dict[str, str] = {}
-    folders = dict(_walk(source, exclusions, progress))
-    level = _level_of_people(folders.keys())
-    chosen = {parts: names for parts, names in folders.items() if len(parts) >= level}
-    for parts in folders.keys() - chosen.keys():
-        for name in folders[parts]:
+    chosen = dict(_walk(source, exclusions, progress))
+    level = _level_of_people(chosen.keys())
+    for parts in [parts for parts in chosen if len(parts) < level]:
+        for name in chosen.pop(parts):
             exclusions["/".join((*parts, name))] = "above the folders of people"
     columns = _columns(chosen, level, column)
     names = _names(source, chosen, level)
@@ -171,10 +170,11 @@ def _level_of_people(folders: Collection[Parts]) -> int:
 
 
 def _are_groups(here: Collection[Parts], below: Collection[Parts]) -> bool:
+    if len(here) > _MOST_GROUPS:
+        return False
     counts = Counter(parts[-1] for parts in below)
     repeated = sum(count > 1 for count in counts.values())
-    sessions = 2 * repeated >= len(counts)
-    return len(here) <= _MOST_GROUPS and (not sessions or len(below) > _MOST_SESSIONS * len(here))
+    return 2 * repeated < len(counts) or len(below) > _MOST_SESSIONS * len(here)
 
 
 def _columns(folders: Collection[Parts], level: int, column: str) -> dict[str, int]:
@@ -189,11 +189,14 @@ def _names(source: Path, folders: Collection[Parts], level: int) -> dict[Parts, 
         return {(): normal(source.resolve().name)}
     people = {parts[:level] for parts in folders}
     # Two ways to write one name are one person, but one name in two groups is two people.
-    groups: dict[str, set[Parts]] = {}
+    group: dict[str, Parts] = {}
+    doubled: set[str] = set()
     for parts in people:
-        groups.setdefault(normal(parts[-1]), set()).add(parts[:-1])
+        name = normal(parts[-1])
+        if group.setdefault(name, parts[:-1]) != parts[:-1]:
+            doubled.add(name)
     return {
-        parts: normal(parts[-1] if len(groups[normal(parts[-1])]) == 1 else "/".join(parts))
+        parts: normal("/".join(parts) if normal(parts[-1]) in doubled else parts[-1])
         for parts in people
     }
 
