@@ -285,9 +285,9 @@ def main() -> None:
     for name in options.cards.split(","):
         found[name] = measure(name, [folders[place] for place in chosen])
         print(name, {key: value for key, value in found[name].items() if type(value) is not list})
-    if options.out:
-        content = {"recognizers": found, "versions": installed_versions()}
-        options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        if options.out:
+            content = {"recognizers": found, "versions": installed_versions()}
+            options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
