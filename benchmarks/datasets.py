@@ -1,5 +1,7 @@
 """Time and memory of planning large data sets: a folder of people, and a draw from a training set in RecordIO.
 
+The folder is also planned by ``leam study``, up to the end of ``run.json``, with imports and the default recognizer.
+
     python benchmarks/datasets.py FOLDER --people 100000 --out benchmarks/datasets.json
 
 Each is measured in a process of its own. The data are made in the folder unless they are there. The pictures are small;
@@ -18,6 +20,7 @@ import resource
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -103,6 +106,31 @@ def plan(source: Path, people: int | None) -> None:
     print(json.dumps(found))
 
 
+def command(source: Path) -> dict[str, Any]:
+    """Start ``leam study``, and stop it when it has planned and says what it is going to do. Linux only."""
+    with tempfile.TemporaryDirectory() as out:
+        call = [sys.executable, "-m", "leam", "study", str(source), "--out", out + "/run"]
+        load, start = os.getloadavg()[0], time.perf_counter()
+        with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as study:  # noqa: S603  our own command
+            if not any("people:" in line for line in study.stderr or ()):
+                raise RuntimeError("leam study ended before it had planned")
+            seconds = time.perf_counter() - start
+            place = Path("/proc", str(study.pid))
+            peak = next(
+                int(line.split()[1])
+                for line in (place / "status").read_text().splitlines()
+                if line.startswith("VmHWM")
+            )
+            ticks = sum(map(int, (place / "stat").read_text().split()[13:15]))
+            study.kill()
+    return {
+        "seconds": round(seconds, 1),
+        "seconds_of_processor": round(ticks / os.sysconf("SC_CLK_TCK"), 1),
+        "mebibytes": round(peak / 1024),
+        "load": [round(load, 1), round(os.getloadavg()[0], 1)],
+    }
+
+
 def measure(source: Path, people: int | None) -> dict[str, Any]:
     """Plan in a process of its own."""
     command = [sys.executable, __file__, str(source), "--plan", "--draw", str(people or 0)]
@@ -132,6 +160,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         f"folder of {given.people} people": measure(faces, None),
+        f"leam study with {given.people} people": command(faces),
         "100 people of train.rec": measure(records, 100),
     }
     text = json.dumps(results, indent=1)

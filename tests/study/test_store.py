@@ -13,6 +13,7 @@ import pytest
 import shards
 from leam.errors import StudyError
 from leam.study.stages.layers import Focus
+from leam.study.plan import Plan, PlannedImage, Settings
 from leam.study.store import RunFolder, _sink
 
 
@@ -168,3 +169,17 @@ def test_control_characters_and_names_that_are_not_utf8_are_escaped_in_the_log(t
     folder.log("a\x1b[2J\udcffb\nc")
     (line,) = (tmp_path / "log.txt").read_text().splitlines()
     assert line.endswith(r"a\x1b[2J\udcffb c")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2500])
+def test_a_plan_is_written_part_by_part_as_its_own_text(tmp_path, count):
+    images = tuple(
+        PlannedImage(f"p{n}/1.jpg", f"p{n}", f'/a "images": [] {n}', None, {"a": "b"} if n else {})
+        for n in range(count)
+    )
+    plan = Plan(versions={}, source='"images": []', settings=Settings(), models=(), images=images)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.start(plan) is plan
+    assert (tmp_path / "run/run.json").read_text() == plan.model_dump_json(indent=1)
+    assert folder.plan() == plan
+    assert folder.start(plan) == plan

@@ -292,14 +292,15 @@ def conduct(
         The run folder, and the path of the report.
     """
     # The library is imported here, so that help and mistakes are quick.
-    from leam.report.page import render_report
-    from leam.study.redaction import keep_only
     from leam.study.store import RunFolder
 
     folder, state = RunFolder(request.out_folder), State()
     with interruptible(lambda: state.interruption(folder.path)), progress() as shown:
         report = state.following(shown)
         worked = _run(request, folder, state, report)
+        from leam.report.page import render_report
+        from leam.study.redaction import keep_only
+
         if keep is not None:
             keep_only(folder, cast("Keep", keep), report)
         page = folder.path / "report.html"
