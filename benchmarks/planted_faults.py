@@ -40,7 +40,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leam.errors import ImageError
+from leam.errors import InputError
 from leam.faces.detection import find_face
 from leam.faces.detectors import load_detector
 from leam.metrics.error_rates import Comparisons, error_curve, threshold_at_fmr
@@ -87,7 +87,7 @@ class Faces:
             for path in sorted(folder.glob("*.jpg"))[:PICTURES]:
                 try:
                     face = find_face(path, detector)
-                except ImageError:
+                except InputError:
                     continue
                 chips.append(crop.align(face).image)
                 parsed.append(parser.parse(face, crop).regions)
