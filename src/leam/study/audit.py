@@ -35,7 +35,7 @@ class AuditData(Model):
     source: str
     """The folder, table or list of pairs."""
     people: int
-    """People with at least two usable pictures; others are left out."""
+    """People with a usable picture; those with a single one are compared with others only."""
     pictures: int
     """Usable pictures."""
     exclusions: dict[str, int]
@@ -201,7 +201,6 @@ def _limits(rates: Mapping[str, ErrorRateFigures]) -> Iterator[str]:
             )
     yield "Pictures of one data set share cameras, light and editors; rates on other pictures differ."
     yield "A difference between groups can come from their pictures (age, pose, light) rather than from the recognizer."
-    yield "People with one usable picture are left out."
 
 
 def _model_card(name: str, found: ErrorRateFigures, plan: Plan) -> str:

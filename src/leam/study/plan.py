@@ -90,7 +90,7 @@ class Settings(BaseModel):
     groups: tuple[str, ...] = ()
     """Columns of the people table whose groups are compared."""
     audit: bool = False
-    """Also compute error rates from comparisons of the study's pictures, overall and by group."""
+    """Compute error rates from comparisons of the study's pictures, and their reasons, instead of the other metrics."""
     threshold: float | None = None
     """Similarity at or above which an audit accepts a comparison. By default, the threshold of the recognizer's card,
     or the one that gives the false match rate ``fmr``."""

@@ -306,7 +306,9 @@ def _values(
 
 
 def _exclude_single(plan: Plan, reasons: list[str]) -> None:
-    """Exclude people with a single usable picture, since there is nothing to compare it with."""
+    """Exclude people with a single usable picture, which only an audit can compare with something."""
+    if plan.settings.audit:
+        return
     counts: dict[str, int] = {}
     for image, reason in zip(plan.images, reasons, strict=True):
         counts[image.person] = counts.get(image.person, 0) + (not reason)

@@ -85,6 +85,8 @@ def plan_study(
         )
     if takes_crops(settings.detector):
         load_detector(settings.detector, {one.name: one.crop for one in recognizers})
+    if settings.audit and settings.target != "self":
+        raise InputError(f"target {settings.target}: an audit explains only the target self")
     columns = {column for sample in samples for column in sample.groups}
     for column in settings.groups:
         if column not in columns:

@@ -60,6 +60,7 @@ class Stage(Generic[S]):
         figures: Type of its figures; None if it has none.
         needs: Names of the stages whose shards or tables it reads.
         columns: Descriptions of the columns of its table, by column; empty if it has no table.
+        in_audit: Whether an audit runs it; an audit may have people with a single picture.
     """
 
     name: ClassVar[str]
@@ -69,6 +70,7 @@ class Stage(Generic[S]):
     figures: ClassVar[type[Figures] | None] = None
     needs: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[Mapping[str, str]] = {}
+    in_audit: ClassVar[bool] = False
 
     def applies(self, plan: Plan) -> bool:  # noqa: ARG002  for subclasses
         """Whether the stage is part of a study."""
@@ -164,7 +166,7 @@ def stages_of(plan: Plan) -> list[Stage[Shard]]:
     for name in sorted(STAGES):
         with blaming(name):
             stage = _checked(name, STAGES[name])()
-            if stage.applies(plan):
+            if stage.applies(plan) and (stage.in_audit or not plan.settings.audit):
                 found.append(stage)
     phases = {stage.name: list(PHASES).index(stage.phase) for stage in found}
     for stage in found:

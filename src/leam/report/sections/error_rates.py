@@ -67,7 +67,9 @@ class ErrorRates(Section):
             [_operating_row(name, one) for name, one in found.items()],
             folded="",
         )
-        yield Drawing(error_chart(found), "False non-match rate over false match rate")
+        chart = error_chart(found)
+        if any(line.x for line in chart.panels[0].lines):
+            yield Drawing(chart, "False non-match rate over false match rate")
         yield from _limits(found)
         yield Table(
             ("recognizer", "stated FMR", "threshold", "FMR", "FNMR"),

@@ -151,6 +151,7 @@ class ErrorRates(Stage[Shard]):
 
     name = "error_rates"
     title = "error rates"
+    in_audit = True
     phase = "compare"
     needs = (EXPLAIN,)
     figures = ErrorRateFigures

@@ -127,6 +127,7 @@ class ErrorReasons(Stage[HiddenRegions]):
 
     name = "error_reasons"
     title = "reasons of errors"
+    in_audit = True
     phase = "compare"
     needs = (EXPLAIN,)
     shard = HiddenRegions

@@ -23,6 +23,7 @@ class Explain(Stage[Explained]):
 
     name = EXPLAIN
     title = "maps, critical masks and embeddings"
+    in_audit = True
     shard = Explained
 
     def of_maps(self, batch: MapBatch) -> Explained:

@@ -89,6 +89,7 @@ class WorstComparisons(Stage[PairMaps]):
 
     name = "worst_comparisons"
     title = "worst comparisons"
+    in_audit = True
     phase = "compare"
     needs = (EXPLAIN,)
     shard = PairMaps
