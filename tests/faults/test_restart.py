@@ -110,6 +110,20 @@ def test_a_run_of_an_older_format_is_called_that(faces, whole, tmp_path, again):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")} == before
 
 
+def test_a_run_with_other_settings_is_called_that(whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    for name in ("run.json", "summary.json"):
+        found = json.loads((out / name).read_text())
+        found["versions"]["leam"] = "0.1.9"
+        del found["settings"]["top"]
+        (out / name).write_text(json.dumps(found))
+    why = r"written by another version of LEAM \(0\.1\.9, this is .*\) with other settings \(top\)"
+    with pytest.raises(StudyError, match=why) as refused:
+        render_report(RunFolder(out))
+    assert "its report.html stays valid" in str(refused.value)
+
+
 def test_a_plan_that_was_edited_is_not_cleared(faces, whole, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(whole, out)

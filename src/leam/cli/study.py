@@ -323,7 +323,7 @@ def _run(request: Request, folder: RunFolder, state: State, report: Progress) ->
         folder,
         restart=request.restart,
         exclude_changed=request.exclude_changed,
-        begin=state.beginning(recognizers, request.workers),
+        begin=state.beginning(recognizers, request.workers, folder),
         progress=report,
         engine=request.engine,
         options=EngineOptions(
@@ -415,14 +415,16 @@ class State:
 
         return report
 
-    def beginning(self, recognizers: Sequence[Recognizer], workers: int) -> Callable[[Plan], None]:
+    def beginning(
+        self, recognizers: Sequence[Recognizer], workers: int, folder: RunFolder
+    ) -> Callable[[Plan], None]:
         """A callback that says what a study is going to do."""
         from leam.study.estimate import estimate, outline
 
         def begin(plan: Plan) -> None:
             self.begun = True
             note(outline(plan))
-            note(estimate(plan, recognizers, workers))
+            note(estimate(plan, recognizers, workers, folder))
 
         return begin
 

@@ -12,7 +12,10 @@ from leam.errors import LeamError
 from leam.explain.methods import LEAM
 from leam.recognizers.recognizer import Recognizer
 from leam.study.plan import Plan
+from leam.study.preparation import DETECT, PARSE
+from leam.study.schedule import SUMMARISE, steps
 from leam.study.stage import stages_of
+from leam.study.store import RunFolder
 
 # Measured in studies of 2 and 6 people with 2 pictures each (0.2 megapixels) by dlib_resnet, on one core: seconds to
 # find and parse a face, and to write tables, figures and the report.
@@ -36,23 +39,29 @@ def outline(plan: Plan) -> str:
     )
 
 
-def estimate(plan: Plan, recognizers: Sequence[Recognizer], processes: int) -> str:
-    """One line that says roughly how long a study takes from its start and how much it writes.
+def estimate(
+    plan: Plan, recognizers: Sequence[Recognizer], processes: int, folder: RunFolder
+) -> str:
+    """One line that says roughly how long the rest of a study takes and how much it writes.
 
     Each network is timed on one blank face; the number of passes of each picture and the size of shards are constants
-    that were measured once. The study may well take three times as long, or a third.
+    that were measured once. The study may well take three times as long, or a third. Of a study that is resumed, the
+    shards that are missing count, each as much as any other.
 
     Args:
         plan: The plan of the study.
         recognizers: Its recognizers.
         processes: Number of processes that share the work.
+        folder: The run folder.
     """
-    pixels = sum(prod(one.crop.size) for one in recognizers) * len(plan.images)
+    found, work = part_left(plan, folder, faces=True), part_left(plan, folder, faces=False)
+    pixels = work * sum(prod(one.crop.size) for one in recognizers) * len(plan.images)
     disk = f"{(_PIXEL_BYTES * pixels + _OTHER_BYTES) / 1e6:.0f} MB"
     if plan.settings.method != LEAM:
         return f"estimate: {disk} of disk space; no estimate of the time for {plan.settings.method}"
     try:
-        seconds = _seconds(plan, sum(_pass_seconds(one) for one in recognizers), processes)
+        of_one_pass = sum(_pass_seconds(one) for one in recognizers)
+        seconds = _seconds(plan, found, work * of_one_pass, processes)
     except (LeamError, RuntimeError):
         # It will be recorded as failed.
         return f"estimate: {disk} of disk space; no estimate of the time, since a recognizer failed"
@@ -62,13 +71,32 @@ def estimate(plan: Plan, recognizers: Sequence[Recognizer], processes: int) -> s
     )
 
 
-def _seconds(plan: Plan, of_one_pass: float, processes: int) -> float:
+def part_left(plan: Plan, folder: RunFolder, *, faces: bool) -> float:
+    """The part of a study's shards that are missing, 0-1.
+
+    Args:
+        plan: The plan of the study.
+        folder: The run folder.
+        faces: Of the shards of finding and parsing faces, instead of those of recognizers.
+    """
+    shards = [
+        folder.shard(name, job.index).exists()
+        for step in steps(plan)
+        if step.kind != SUMMARISE and (step.kind in {DETECT, PARSE}) == faces
+        for job in step.jobs
+        for name in ([job.shard] if faces else [f"{stage}/{job.name}" for stage in job.stages])
+    ]
+    return 1 - sum(shards) / len(shards)
+
+
+def _seconds(plan: Plan, faces: float, of_one_pass: float, processes: int) -> float:
     settings = plan.settings
     people = len({image.person for image in plan.images})
     passes = _PICTURE_PASSES + (_EFFECT_PASSES if settings.effect else 0)
     passes = passes * len(plan.images) + _SUBSET_PASSES * min(settings.subset, people)
     shared = min(processes, len(plan.slices))
-    return (_FACE_SECONDS * len(plan.images) + passes * of_one_pass) / shared + _END_SECONDS
+    finding = faces * _FACE_SECONDS * len(plan.images)
+    return (finding + passes * of_one_pass) / shared + _END_SECONDS
 
 
 def _pass_seconds(recognizer: Recognizer) -> float:

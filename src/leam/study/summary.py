@@ -27,6 +27,7 @@ from leam.study.schedule import SUMMARISE
 from leam.study.stage import blaming, recognizer_kinds, stages_of, study_kinds
 from leam.study.store import RunFolder
 from leam.study.worker import StoredFigures
+from leam.version import __version__
 
 FACES_COLUMNS = {
     "person": "Name of the person.",
@@ -126,6 +127,13 @@ def read_summary(folder: RunFolder) -> Summary:
 
 def _check_study(path: Path, summary: Summary, plan: Plan) -> None:
     """Reject a summary that contradicts the plan beside it, since the report shows both."""
+    if other := sorted(summary.settings.keys() ^ type(plan.settings).model_fields.keys()):
+        wrote = summary.versions.get("leam", "unknown")
+        raise StudyError(
+            f"{path}: written by another version of LEAM ({wrote}, this is {__version__}) with other settings "
+            f"({', '.join(other)}); its report.html stays valid, but cannot be rendered again; install that version, "
+            "or run the study again with another --out"
+        )
     planned = {model.card.name: model.sha256 for model in plan.models}
     pairs = {
         "versions": (summary.versions, plan.versions),
