@@ -18,6 +18,7 @@ COMMANDS = [
     "explain",
     "study",
     "parse",
+    "protect",
     "report",
     "demo",
     "models",

@@ -75,7 +75,7 @@ def changed_face(face: Face, picture: Picture, detector: Detector) -> Changed:
 def areas_of(faces: Sequence[Face], methods: Sequence[Method]) -> list[NDArray[np.bool_]]:
     """What the protection ``cover`` hides in each picture: the areas that recognizers rely on most.
 
-    The maps of all recognizers count the same. The mask has :data:`COVERED` of the pixels of the face's box.
+    The maps of all recognizers count the same. The mask has at most :data:`COVERED` of the pixels of the face's box.
 
     Args:
         faces: The faces.
@@ -100,7 +100,8 @@ def areas_of(faces: Sequence[Face], methods: Sequence[Method]) -> list[NDArray[n
         box[ProtectionInput.of(face).box] = True
         total[~box] = 0
         fraction = COVERED * float(box.mean())
-        found.append(critical_mask(torch.from_numpy(total), fraction).numpy())
+        mask = critical_mask(torch.from_numpy(total), fraction).numpy()
+        found.append(mask & (total > 0))
     return found
 
 
