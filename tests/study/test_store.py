@@ -12,8 +12,8 @@ import pytest
 
 import shards
 from leam.errors import StudyError
-from leam.study.stages.layers import Focus
 from leam.study.plan import Plan, PlannedImage, Settings
+from leam.study.stages.layers import Focus
 from leam.study.store import RunFolder, _sink
 
 
