@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -346,8 +346,10 @@ def _check_people(plan: Plan, folder: RunFolder, kind: Kind) -> None:
         for one in exclusions:
             folder.log(f"picture {one.image}: {one.reason}")
     if not positions:
+        reason, count = Counter(one.reason for one in exclusions).most_common(1)[0]
         raise StudyError(
-            f"{plan.source}: no person with two usable pictures; {folder.path}/log.txt says why"
+            f"{plan.source}: no person with two usable pictures; {count} of {len(exclusions)}: {reason}; "
+            f"{folder.path}/log.txt says why of each"
         )
 
 

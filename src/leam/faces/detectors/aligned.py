@@ -54,8 +54,13 @@ class AlignedDetector:
             if picture.shape[:2] == kind.size:
                 return [self._face(picture, kind)]
         sizes = " or ".join(dict.fromkeys(_size(kind.size) for kind in self._kinds))
+        height, width = picture.shape[:2]
+        # The size does not say where the eyes are: 96x96, 112x96 and 160x160 have other templates than 112x112.
+        alike = any(height * kind.size[1] == width * kind.size[0] for kind in self._kinds)
+        resize = "resize them if they have the same alignment, or " if alike else ""
         raise FaceError(
-            f"{_size(picture.shape)} pixels; expected aligned faces of {sizes} (leave out --aligned to detect faces)"
+            f"{_size(picture.shape)} pixels; expected aligned faces of {sizes}; {resize}leave out --aligned to detect "
+            "faces"
         )
 
     @property
