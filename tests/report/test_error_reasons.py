@@ -116,7 +116,8 @@ def test_contributions_are_in_their_places(parts):
 
 def test_differences_of_few_people_cannot_be_said(parts):
     few = kind(0.1)
-    few.difference["nose"] = Estimate(0.1, None, None, 5)
+    few.contribution["nose"] = Estimate(0.1, None, None, 5)
+    few.difference["nose"] = Estimate(0.1, None, None, 35)
     rows = tables(parts(false_matches=few))["Contributions"].rows
     assert rows[0][4] == "cannot be said with these numbers (n = 5)"
 

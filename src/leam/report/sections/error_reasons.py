@@ -22,8 +22,9 @@ _TEXT = (
 _LIMITS = (
     "A contribution says where the recognizer finds two pictures alike, not why: faces, light, pose, glasses and "
     "the quality of pictures act alike. Contributions do not add up to the similarity, because regions overlap in what "
-    "they show and hiding a region changes its neighbours' effect; large regions contribute more. Each interval is for "
-    "one region alone."
+    "they show and hiding a region changes its neighbours' effect; large regions contribute more. Hiding a region makes both "
+    "pictures alike there, so contributions can be negative throughout: compare errors with correct comparisons rather "
+    "than with zero. Each interval is for one region alone."
 )
 _GAPS = (
     "The group labels of people are exchanged at random to test each gap, and p-values are corrected for all gaps of "
@@ -86,19 +87,22 @@ def _contributions(found: ErrorReasonFigures) -> Table:
                 region,
                 number(kind.contribution[region]),
                 number(kind.matched[region]),
-                _said(kind.difference[region]),
+                _difference(kind, region),
                 str(kind.contribution[region].n),
             )
             for region in found.regions
         ]
-    header = ("errors", "region", "errors", "correct", "difference", "people")
+    header = ("comparisons", "region", "in errors", "in correct ones", "difference", "people")
     return Table(header, rows, folded="Contributions")
 
 
-def _said(found: Estimate) -> str:
-    return (
-        f"cannot be said with these numbers (n = {found.n})" if found.low is None else number(found)
-    )
+def _difference(kind: Kind, region: str) -> str:
+    """Errors minus correct comparisons, or that this cannot be said with these numbers."""
+    found = kind.difference[region]
+    if found.low is None:
+        fewest = min(kind.contribution[region].n, kind.matched[region].n)
+        return f"cannot be said with these numbers (n = {fewest})"
+    return number(found)
 
 
 def contribution_chart(found: ErrorReasonFigures, axis: str) -> Rows:
