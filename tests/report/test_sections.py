@@ -40,7 +40,8 @@ def test_facts(boxes):
 def test_support(boxes):
     found = boxes["support"]
     assert "the mean overall map of all 26 faces" in found.texts[0]
-    assert found.texts[1:] == ["alpha", "beta", "gamma"]
+    scale = "One scale for all maps: 0 43.8 times the mean of the map, or more"
+    assert found.texts[1:] == ["alpha", "beta", "gamma", scale]
     assert len(found.pictures) == 3
 
 
@@ -512,7 +513,8 @@ def test_groups_that_are_left_out_are_named():
 def test_layers(boxes):
     found = boxes["layers"]
     assert "Layers are taken at 10 equal steps of relative depth." in found.texts[0]
-    assert found.texts[2:] == [
+    assert found.texts[2] == "One scale for all maps: 0 4.0 times the mean of the map, or more"
+    assert found.texts[3:] == [
         line for name in NAMES for line in (f"{name}, 3 layers", "1", "2", "3")
     ]
     header = (

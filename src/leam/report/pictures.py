@@ -57,7 +57,7 @@ def colour_bar(highest: float) -> ColourBar:
     """The scale of maps that are drawn with this end."""
     strip = overlay(np.full((1, _STEPS, 3), _GREY, np.uint8), _RAMP * highest, highest=highest)
     colours = ["#" + bytes(colour).hex() for colour in strip[0]]
-    return ColourBar(colours, f"{highest:.1f}", "or more times the mean of the map")
+    return ColourBar(colours, f"{highest:.1f}", "times the mean of the map, or more")
 
 
 def overall_picture(
