@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leam.metrics.statistics import FEWEST, Estimate
+from leam.metrics.statistics import FEWEST
 from leam.report.charts import Panel, Rows, Series, colours
 from leam.report.parts import Drawing, Fold, Heading, Part, Table, Text, number, plain
 from leam.report.section import DROP_AXES, SECTIONS, Context, Section
@@ -21,10 +21,10 @@ _TEXT = (
 )
 _LIMITS = (
     "A contribution says where the recognizer finds two pictures alike, not why: faces, light, pose, glasses and "
-    "the quality of pictures act alike. Contributions do not add up to the similarity, because regions overlap in what "
-    "they show and hiding a region changes its neighbours' effect; large regions contribute more. Hiding a region makes both "
-    "pictures alike there, so contributions can be negative throughout: compare errors with correct comparisons rather "
-    "than with zero. Each interval is for one region alone."
+    "the quality of pictures act alike. Contributions do not add up to the similarity, because hiding a region also "
+    "changes what its neighbours contribute; large regions contribute more. Hiding a region makes both pictures alike "
+    "there, so contributions can be negative throughout: compare errors with correct comparisons rather than with "
+    "zero. Each interval is for one region alone."
 )
 _GAPS = (
     "The group labels of people are exchanged at random to test each gap, and p-values are corrected for all gaps of "
