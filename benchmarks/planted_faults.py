@@ -107,11 +107,8 @@ class Faces:
 def planted(chip: Chips, mask: NDArray[np.bool_], change: str) -> Chips:
     """A face ``(h, w, 3)`` whose pixels in the mask are blurred, darkened or covered."""
     values = chip.astype(np.float32)
-    new = {
-        "blur": lambda: cv2.GaussianBlur(values, (0, 0), 0.05 * len(chip)),
-        "darken": lambda: values * 0.4,
-        "cover": lambda: np.zeros_like(values),
-    }[change]()
+    blurred = cv2.GaussianBlur(values, (0, 0), 0.05 * len(chip))
+    new = {"blur": blurred, "darken": values * 0.4, "cover": values * 0}[change]
     return np.rint(np.where(mask[:, :, None], new, values)).astype(np.uint8)
 
 
@@ -183,7 +180,8 @@ class Audit:
 
 def groups(seed: int) -> list[str]:
     """Two groups of equal size at random."""
-    return np.random.default_rng(seed).permutation(["A", "B"] * (PEOPLE // 2)).tolist()
+    order = np.random.default_rng(seed).permutation(PEOPLE).tolist()
+    return ["AB"[place % 2] for place in order]
 
 
 def with_planting(
