@@ -77,7 +77,10 @@ def with_margins(summary: Summary, *margins: dict[str, PairedDifference]) -> Sum
 def test_a_claim_has_the_verdict_of_most_families(summary, margins, verdict, counts):
     found = with_margins(summary, *({"edges": one} for one in margins))
     row = claim(found, "similarity drop, most")
-    assert (row.verdict, row.here) == (verdict, "0.1000 – 0.1660")
+    assert (row.verdict, row.here) == (
+        verdict,
+        "0.1000 – 0.1330 (cosine); 0.1660 (Euclidean distance)",
+    )
     assert row.reason.startswith(f"supported on {counts}; ")
 
 
@@ -94,9 +97,14 @@ def test_the_strongest_control_stands_beside_a_claim(summary):
     margins = {"scattered": ABOVE, "edges": AROUND, "population": BELOW, "other_person": BELOW}
     row = claim(with_margins(summary, margins, margins, margins), "similarity drop, most")
     # Masks of the same method on other faces are no controls of this claim.
-    assert (row.control, row.verdict) == ("edges: 0.0000", "inconclusive (n = 30)")
+    assert (row.control, row.verdict) == (
+        "edges: 0.0000 (cosine); 0.0000 (Euclidean distance)",
+        "inconclusive (n = 30)",
+    )
     both = with_margins(summary, {"edges": AROUND}, {"edges": ABOVE}, {"centre": BELOW})
-    assert claim(both, "similarity drop, most").control == "edges (2), centre (1): -0.2000 – 0.2000"
+    assert claim(both, "similarity drop, most").control == (
+        "edges (2), centre (1): 0.0000 – 0.2000 (cosine); -0.2000 (Euclidean distance)"
+    )
 
 
 def test_without_a_control_nothing_is_concluded(summary):
@@ -146,7 +154,7 @@ def without(summary: Summary, stage: str) -> Summary:
 def test_the_effect_of_person_maps_is_that_of_the_most_pictures(summary):
     row = claim(summary, "masks are specific", {})
     assert "other pictures in each mask: 3;" in row.reason
-    assert row.control == "other: 2.1000 – 2.1660"
+    assert row.control == "other: 2.1000 – 2.1330 (cosine); 2.1660 (Euclidean distance)"
     fewer = changed(
         summary,
         "person_maps",
@@ -184,7 +192,10 @@ def test_the_effect_on_a_persons_other_picture_is_compared_with_three_controls(s
         return figures.model_copy(update={"fills": {"mean": changed_one}})
 
     row = claim(changed(summary, "effect", change), "masks are specific", {})
-    assert (row.control, row.verdict) == ("population: 0.0100 – 0.2000", "supported")
+    assert (row.control, row.verdict) == (
+        "population: 0.0100 – 0.2000 (cosine); 0.2000 (Euclidean distance)",
+        "supported",
+    )
     assert row.reason.startswith("supported on 2 of 3 recognizers, 2 of 3 families; ")
 
 

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
     from leam.metrics.statistics import Estimate
     from leam.parsers.writing import ParsingRecord
-    from leam.results.summary import RecognizerSummary
+    from leam.results.summary import RecognizerSummary, Summary
     from leam.study.model_check import ModelCheck
     from leam.study.store import RunFolder
+
+_UNITS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
 def print_explanation(record: ExplanationRecord, folder: Path) -> None:
@@ -94,8 +96,20 @@ def print_summary(folder: RunFolder) -> None:
     say(
         "drop: similarity drop when the critical pixels are hidden; scattered, moved: under control masks"
     )
+    say(f"unit of drops: {_units(summary)}")
     for failure in summary.failed:
         say(f"failed: {failure.recognizer}: {failure.reason}")
+
+
+def _units(summary: Summary) -> str:
+    """What similarities are measured in; distances and cosines cannot be compared."""
+    kinds: dict[str, list[str]] = {}
+    for name, one in summary.recognizers.items():
+        kinds.setdefault(_UNITS.get(one.similarity, one.similarity), []).append(name)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    parts = [f"{unit} for {', '.join(names)}" for unit, names in kinds.items()]
+    return f"{'; '.join(parts)}. Compare drops within a row only"
 
 
 def _main_figures(one: RecognizerSummary) -> list[Estimate | None]:

@@ -31,6 +31,7 @@ _NO_CONTROL = "none measured"
 _PAPERS_NOSE = (0.189, 0.297)
 # The fill under which edges have least to gain.
 _FILL = "mean"
+_UNITS = {"cosine": "cosine", "euclidean": "Euclidean distance"}
 # The estimate of person maps that the claim on persons uses.
 _ESTIMATE = "mean"
 
@@ -283,17 +284,18 @@ def _impostor(summary: Summary) -> Row:
 
 
 def _person(summary: Summary, families: Mapping[str, str]) -> Row:
-    effects = _person_effects(summary)
+    effects, units = _person_effects(summary), units_of(summary)
     counts = sorted({count for _, _, count in effects.values()}, key=int)
     return _row(
         "masks are specific to the person, by their effect on new pictures",
         MISSING,
-        f"similarity drop {_span(_means(drop for drop, _, _ in effects.values()), 4)}",
+        f"similarity drop {_by_unit({name: one for name, (one, _, _) in effects.items()}, units)}",
         person_margins(summary),
         families,
         f"other pictures in each mask: {', '.join(counts)}; fill {_FILL}"
         if effects
         else "not measured",
+        units,
     )
 
 
@@ -313,59 +315,64 @@ def _nose(summary: Summary, families: Mapping[str, str]) -> Row:
 
 
 def _drop(summary: Summary, families: Mapping[str, str]) -> Row:
-    figures = list(summary.each(OcclusionFigures).values())
+    figures, units = summary.each(OcclusionFigures), units_of(summary)
     ratios = [
         one.drop.mean / control.mean
-        for one in figures
+        for one in figures.values()
         if (control := one.controls.get("scattered")) and control.mean and one.drop.mean is not None
     ]
     return _row(
         "similarity drop, most relevant 1 % hidden",
         "0.1148",
-        _span(_means(one.drop for one in figures), 4),
+        _by_unit({name: one.drop for name, one in figures.items()}, units),
         drop_margins(summary),
         families,
         f"{_span(ratios, 1)} times that of scattered pixels (paper: 4.0)",
+        units,
     )
 
 
 def _fills(summary: Summary, families: Mapping[str, str]) -> Iterator[Row]:
     """The same claim under other fills: it holds only if no fill decides."""
-    figures = summary.each(CurveFigures)
+    figures, units = summary.each(CurveFigures), units_of(summary)
     for fill in dict.fromkeys(fill for found in figures.values() for fill in found.margins):
         if fill == summary.settings["fill"]:
             continue
-        points = [
-            min(found.curves[fill][CRITICAL], key=lambda p: abs(p.fraction - found.fraction))
-            for found in figures.values()
-        ]
+        drops = {
+            name: min(
+                found.curves[fill][CRITICAL], key=lambda p: abs(p.fraction - found.fraction)
+            ).value
+            for name, found in figures.items()
+        }
         yield _row(
             f"similarity drop under the fill {fill}",
             MISSING,
-            _span(_means(point.value for point in points), 4),
+            _by_unit(drops, units),
             fill_margins(summary, fill),
             families,
             "people of the subset",
+            units,
         )
 
 
 def _random(summary: Summary) -> Row:
+    units = units_of(summary)
     found = {
-        control: [
-            one.controls[control]
-            for one in summary.each(OcclusionFigures).values()
+        control: {
+            name: one.controls[control]
+            for name, one in summary.each(OcclusionFigures).items()
             if control in one.controls
-        ]
+        }
         for control in ("scattered", "moved")
     }
     return Row(
         "similarity drop, random pixels hidden",
         "0.0286",
-        _span(_means(found["scattered"]), 4),
+        _by_unit(found["scattered"], units),
         MISSING,
         MISSING,
         "scattered pixels, which act like noise; the pieces of the mask moved elsewhere: "
-        f"{_span(_means(found['moved']), 4)}",
+        f"{_by_unit(found['moved'], units)}",
     )
 
 
@@ -386,6 +393,7 @@ def _transfer(summary: Summary, families: Mapping[str, str]) -> Row:
         "other recognizers' masks; only random ones are compared"
         if targets
         else "needs --preset paper and several recognizers",
+        units_of(summary),
     )
 
 
@@ -419,23 +427,46 @@ def _gender(summary: Summary, families: Mapping[str, str]) -> Row:
 
 
 def _row(
-    claim: str, paper: str, here: str, margins: Margins, families: Mapping[str, str], reason: str
+    claim: str,
+    paper: str,
+    here: str,
+    margins: Margins,
+    families: Mapping[str, str],
+    reason: str,
+    units: Mapping[str, str] | None = None,
 ) -> Row:
-    """A claim with its strongest control and its verdict."""
+    """A claim with its strongest control and its verdict; margins of similarities have units."""
     verdicts = {name: verdict(one) for name, one in margins.items()}
     found: Tally = tally(verdicts, families)
     counts = f"{found.counts}; " if verdicts else ""
-    return Row(claim, paper, here, _control(verdicts.values()), str(found), counts + reason)
+    return Row(claim, paper, here, _control(verdicts, units or {}), str(found), counts + reason)
 
 
-def _control(verdicts: Iterable[Verdict]) -> str:
+def _control(verdicts: Mapping[str, Verdict], units: Mapping[str, str]) -> str:
     """The strongest controls and for how many recognizers each is, and the range of the margins over them."""
-    known = [(one.control, one.margin) for one in verdicts if one.control is not None]
+    known = {name: one for name, one in verdicts.items() if one.control is not None}
     if not known:
         return _NO_CONTROL
-    counts = Counter(control for control, _ in known).most_common()
-    names = [name if len(counts) == 1 else f"{name} ({count})" for name, count in counts]
-    return f"{', '.join(names)}: {_span(_means(margin for _, margin in known), 4)}"
+    counts = Counter(one.control for one in known.values()).most_common()
+    names = [f"{name}" if len(counts) == 1 else f"{name} ({count})" for name, count in counts]
+    return (
+        f"{', '.join(names)}: {_by_unit({name: one.margin for name, one in known.items()}, units)}"
+    )
+
+
+def units_of(summary: Summary) -> dict[str, str]:
+    """What the similarities of each recognizer are, in a word or two."""
+    return {name: _UNITS[one.similarity] for name, one in summary.recognizers.items()}
+
+
+def _by_unit(found: Mapping[str, Estimate], units: Mapping[str, str]) -> str:
+    """The range over recognizers: one for cosines and one for distances, which cannot be compared."""
+    kinds: dict[str, list[float]] = {}
+    for name, one in found.items():
+        if one.mean is not None:
+            kinds.setdefault(units.get(name, ""), []).append(one.mean)
+    spans = [f"{_span(means, 4)}{unit and f' ({unit})'}" for unit, means in kinds.items()]
+    return "; ".join(spans) or MISSING
 
 
 def _less(found: Estimate, constant: float) -> Estimate:
