@@ -25,6 +25,8 @@ from leam.metrics.statistics import (
 
 PERMUTATIONS = 2000
 """Random permutations of group labels."""
+# Permutations at once, so that memory does not grow with all of them.
+_BLOCK = 100
 
 
 @dataclass(frozen=True)
@@ -292,7 +294,8 @@ def permuted_gaps(
     counts = counts_of(comparisons, values)
     generator = np.random.default_rng(seed)
     chosen = np.stack([first, *(generator.permutation(first) for _ in range(PERMUTATIONS))])
-    gaps = counts.rates(chosen + 0.0) - counts.rates(1.0 - chosen)
+    blocks = np.split(chosen, range(_BLOCK, len(chosen), _BLOCK))
+    gaps = np.concatenate([counts.rates(one + 0.0) - counts.rates(1.0 - one) for one in blocks])
     return gaps if np.isfinite(gaps[0]) else nothing
 
 
