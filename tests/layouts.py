@@ -371,6 +371,72 @@ class Tupled(Vit):
         return self.head(x.transpose(1, 2).reshape(len(x), 24, *self.grid))
 
 
+class BottleneckBlock(nn.Module):
+    """A bottleneck with attention between its convolutions, and a ReLU without a module after its sum; as BoTNet's."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduce, self.attn, self.expand = (
+            nn.Conv2d(dim, 8, 1),
+            Attention(8),
+            nn.Conv2d(8, dim, 1),
+        )
+        self.norm1, self.norm2, self.norm3 = (
+            nn.BatchNorm2d(8),
+            nn.BatchNorm2d(8),
+            nn.BatchNorm2d(dim),
+        )
+
+    def forward(self, x):
+        y = functional.relu(self.norm1(self.reduce(x)))
+        b, c, h, w = y.shape
+        y = self.attn(y.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(b, c, h, w)
+        y = self.norm3(self.expand(functional.relu(self.norm2(y))))
+        return functional.relu(x + y)
+
+
+class BotNet(nn.Module):
+    def __init__(self, corner) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 4, 4), nn.ReLU(), nn.Conv2d(12, 16, 2, 2))
+        self.blocks = nn.Sequential(*(BottleneckBlock(16) for _ in range(3)))
+        self.head = Corner(16, corner)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x)))
+
+
+class Unfolding(nn.Module):
+    """Attention between the pixels at one place of 2x2 patches, around it convolutions; as MobileViT's block."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.local, self.project = nn.Conv2d(dim, dim, 3, 1, 1), nn.Conv2d(dim, 24, 1)
+        self.transformer = nn.Sequential(Block(24, fused=False), Block(24, fused=False))
+        self.back, self.fuse = nn.Conv2d(24, dim, 1), nn.Conv2d(2 * dim, dim, 3, 1, 1)
+
+    def forward(self, x):
+        y = self.project(functional.silu(self.local(x)))
+        b, c, h, w = y.shape
+        y = y.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 2, 4, 1)
+        y = self.transformer(y.reshape(b * 4, h * w // 4, c))
+        y = y.reshape(b, 2, 2, h // 2, w // 2, c).permute(0, 5, 3, 1, 4, 2).reshape(b, c, h, w)
+        return self.fuse(torch.cat([x, functional.silu(self.back(y))], dim=1))
+
+
+class MobileVit(nn.Module):
+    """Its grid is fine, so that convolutions bring little from beyond the quadrant."""
+
+    def __init__(self, corner) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 2, 2), nn.SiLU(), nn.Conv2d(12, 16, 2, 2))
+        self.blocks = nn.Sequential(Unfolding(16), Unfolding(16))
+        self.head = Corner(16, corner)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x)))
+
+
 NETWORKS = {
     "vit": Vit,
     "vit, class token": lambda corner: Vit(corner, before=1, fused=False),
@@ -384,6 +450,8 @@ NETWORKS = {
     "davit": Davit,
     "cvt": Cvt,
     "hybrid": Hybrid,
+    "botnet": BotNet,
+    "mobilevit": MobileVit,
     "vit, tuples": Tupled,
 }
 

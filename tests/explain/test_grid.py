@@ -192,6 +192,9 @@ def chips():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_planted_evidence_is_found_in_every_corner(chips, name, corner):
     recognizer = Recognizer(network(name, corner), CARD)
+    faces = recognizer.preprocess(chips).requires_grad_()
+    (gradient,) = torch.autograd.grad(recognizer.forward(faces).square().sum(), faces)
+    assert (mass(gradient.abs().sum(dim=1), corner) >= 0.7).all()  # the evidence is there
     maps = Explainer(recognizer).explain(chips)
     assert (mass(maps.overall, corner) >= 0.7).all()
     if name.startswith(("vit", "swin", "davit")):
@@ -244,6 +247,8 @@ def test_convolutions_inside_attention_are_not_layers_and_their_blocks_are():
     # A perceptron of convolutions is left to them, so that the attention alone is a block.
     blocks = [f"blocks.{i}.{name}" for i in range(3) for name in ("norm2:input", "fc1", "fc2")]
     assert names("hybrid") == ["stem.0", "stem.2", *blocks]
+    # The ReLU after the sum has no module of its own.
+    assert names("botnet") == ["stem.0", "stem.2", "blocks.0", "blocks.1", "blocks.2"]
 
 
 class Inner(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -28,6 +28,7 @@ from leam.explain.layers import (
     Layer,
     differentiable,
     grid_in,
+    hooked,
 )
 from leam.explain.layouts import BCHW, Layout, find_layout
 from leam.limits import own_pages
@@ -150,13 +151,15 @@ def choose_layers(
     with differentiable(module):
         run = _run(module, inputs, embedding)
         ends = block_ends(run.grid.sums)
-        if not {end.number for end in ends} <= {o.mark.value.number for o in run.outputs if o.mark}:
+        if not {end.number for end in ends} <= set(_numbers(module, run)):
             run = _run(module, inputs, embedding, entries=True)
             ends = block_ends(run.grid.sums)
         aspect = inputs.shape[2] / inputs.shape[3]
         named = _named(run, ends)
         found = {name: _layer(module, name, output) for name, output in named.items()}
         layers = {name: layer for name, layer in found.items() if layer}
+        for name in _without_faces(module, inputs, layers.values()):
+            del layers[name]
         blocks = _blocks(module, ends, named, layers)
         layers = {
             name: layer for name, layer in layers.items() if name in blocks or not layer.at_input
@@ -188,6 +191,32 @@ def choose_layers(
         if wanted == RAW_CONVOLUTIONS:
             return tuple(chosen)
         return tuple(_merged(module, layer, run) for layer in chosen)
+
+
+def _numbers(module: nn.Module, run: _Pass) -> Iterator[int]:
+    """The numbers of the values that an output holds in a known layout."""
+    for output in run.outputs:
+        if output.mark and _layer(module, output.module, output):
+            yield output.mark.value.number
+
+
+def _without_faces(module: nn.Module, inputs: Tensor, layers: Iterable[Layer]) -> list[str]:
+    """The names of the layers that do not have the faces where their layout says.
+
+    With a single face, places of a face that were moved into the axis of the faces look like tokens.
+    """
+    doubtful = [layer for layer in layers if not layer.layout.axes.startswith("B")]
+    sizes: dict[str, int] = {}
+
+    def note(name: str, output: Tensor) -> None:
+        layout = {layer.name: layer.layout for layer in doubtful}[name]
+        sizes[name] = output.shape[layout.axes.index("B")]
+
+    # A network may take one face only.
+    with suppress(RuntimeError, AssertionError), torch.no_grad(), hooked(module, doubtful, note):
+        if doubtful:
+            module(torch.cat([inputs, inputs]))
+    return [name for name, size in sizes.items() if size != 2]  # noqa: PLR2004
 
 
 def _merged(module: nn.Module, layer: Layer, run: _Pass) -> Layer:
