@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -190,3 +191,10 @@ def test_exclusions_are_counted_by_reason():
 def test_genuine_pairs_link_pictures():
     pairs = [Pair("a", "b", same=True), Pair("c", "b", same=True), Pair("c", "d", same=False)]
     assert linked_people("abcd", pairs) == {"a": "a", "b": "a", "c": "a", "d": "d"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_refused_with_a_way_out(tmp_path):
+    os.mkfifo(tmp_path / "pairs")
+    with pytest.raises(InputError, match=r"pairs: is a pipe or a device, .* write it to a file"):
+        read_dataset(tmp_path / "pairs")

@@ -308,3 +308,30 @@ def test_a_frame_of_a_video(tmp_path):
     picture, file = read_picture_file(path, "frame=20")
     assert abs(int(picture.mean()) - 160) < 6
     assert hash_picture(path, "frame=20") == file.sha256 != hash_picture(path, "frame=21")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "note"),
+    [
+        ("tif", "the first of several pages is used"),
+        ("gif", "the first frame of an animation is used"),
+        ("webp", "the first frame of an animation is used"),
+        ("png", "the first frame of an animation is used"),
+    ],
+)
+def test_the_first_of_several_pictures_is_used_and_this_is_said(tmp_path, suffix, note):
+    path = tmp_path / f"one.{suffix}"
+    first, second = (Image.new("RGB", (40, 40), colour) for colour in ("red", "blue"))
+    first.save(path, save_all=True, append_images=[second])
+    picture, file = read_picture_file(path)
+    assert file.note == note
+    assert picture[20, 20, 0] > 200
+    assert picture[20, 20, 2] < 50
+    first.save(path)
+    assert read_picture_file(path)[1].note == ""
+
+
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "one.jpg").touch()
+    with pytest.raises(ImageError, match=r"one\.jpg: is empty"):
+        read_picture(tmp_path / "one.jpg")

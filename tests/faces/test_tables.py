@@ -66,3 +66,17 @@ def test_lines_and_names(tmp_path):
     assert normal("Jose\u0301") == "Jos\u00e9"
     assert slashed("a\\b c\\1.jpg") == "a/b c/1.jpg"
     assert slashed("a/b") == "a/b"
+
+
+def test_blank_lines_before_the_columns_are_passed_over(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("\n\r\n \nimage;person\na.png;ann\n", encoding="utf-8", newline="")
+    assert list(rows_of(table, ("image",))) == [(5, {"image": "a.png", "person": "ann"})]
+    assert columns_of(table) == ["image", "person"]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_an_empty_table_is_called_empty(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=r"t\.csv: is empty; the column 'image' is missing"):
+        list(rows_of(tmp_path / "t.csv", ("image", "person")))

@@ -147,6 +147,10 @@ def read_dataset(
     source = Path(source)
     if not source.exists():
         raise InputError(f"{source}: no such folder or file")
+    if not source.is_dir() and not source.is_file():
+        raise InputError(
+            f"{source}: is a pipe or a device, which can be read only once; write it to a file first"
+        )
     dataset = _layout_of(source).read(source, Path(folder) if folder else None, progress)
     if not dataset.people:
         raise InputError(

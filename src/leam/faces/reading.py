@@ -60,6 +60,8 @@ _MAX_SCANS = 100
 _SCAN = b"\xff\xda"
 _END = b"\xff\xd9"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+# A JPEG of several pictures has other sizes or depths of the same one.
+_ANIMATED = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
 _GREY_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _LAYERED_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _TIFF = (b"II*\0", b"MM\0*")
@@ -318,6 +320,8 @@ def _decode(data: bytes) -> tuple[Picture, str]:
 
 
 def _decode_known(data: bytes) -> tuple[Picture, str]:
+    if not data:
+        raise ImageError("is empty, not a picture")
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         # Before Pillow opens it and takes memory for the canvas.
         _check_size(*_webp_size(data))
@@ -334,10 +338,11 @@ def _decode_known(data: bytes) -> tuple[Picture, str]:
     if _is_deep_colour(opened, data) or (
         opened.format == "WEBP" and opened.width * opened.height > _MAX_WEBP
     ):
-        orientation = opened.getexif().get(_ORIENTATION, 1)
+        orientation, note = opened.getexif().get(_ORIENTATION, 1), _first_of(opened)
         # What Pillow holds would take memory while OpenCV decodes.
         del opened
-        return _decode_deep(data, orientation)
+        picture, other = _decode_deep(data, orientation)
+        return picture, _joined(note, other)
     size, start = opened.size, stream.tell()
     note = _reduce(opened)
     if opened.format in {"JPEG", "MPO"}:
@@ -346,8 +351,20 @@ def _decode_known(data: bytes) -> tuple[Picture, str]:
     # TIFFs are turned by Pillow as they are loaded, and then say so.
     orientation = opened.getexif().get(_ORIENTATION, 1)
     picture, other = _to_rgb(opened, opened.format)
+    first = _first_of(opened)
     del opened
-    return _turned(picture, orientation), _joined(note, other)
+    return _turned(picture, orientation), _joined(first, note, other)
+
+
+def _first_of(image: Image.Image) -> str:
+    """A note if a file has several pictures, of which the first is read."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return "the first of several pages is used" if image.tag_v2.next else ""
+    try:
+        several = image.format in _ANIMATED and getattr(image, "is_animated", False)
+    except Exception:  # noqa: BLE001  the first frame is sound, the second is damaged
+        several = True
+    return "the first frame of an animation is used" if several else ""
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -20,6 +20,7 @@ _BOMS = {
 }
 # Longer lines are not those of a table.
 _MAX_HEADER = 1 << 16
+_MAX_BLANK = 1000
 _MAX_LINE = 1 << 20
 
 
@@ -116,7 +117,7 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
     missing = [name for name in required if name not in columns]
     if missing:
         raise InputError(
-            f"{path}: the column {missing[0]!r} is missing; required: {', '.join(required)}"
+            f"{path}: {'' if columns else 'is empty; '}the column {missing[0]!r} is missing; required: {', '.join(required)}"
         )
     doubled = next((name for name in columns if name and columns.count(name) > 1), None)
     if doubled:
@@ -148,6 +149,8 @@ def _encoding(head: bytes) -> str:
 def _header(text: io.TextIOWrapper) -> tuple[list[str], str, int]:
     """The column names, the delimiter, and the number of lines before the rows."""
     line, before = text.readline(_MAX_HEADER), 1
+    while line and not line.strip(" \r\n") and before < _MAX_BLANK:
+        line, before = text.readline(_MAX_HEADER), before + 1
     # Spreadsheets may name the delimiter in a line of its own.
     if line.casefold().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
         delimiter = line[4]
