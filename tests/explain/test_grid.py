@@ -364,3 +364,34 @@ def test_blocks_without_modules_are_taken_where_a_module_reads_them(chips):
 def test_an_input_that_is_overwritten_is_not_a_layer(chips):
     explainer = Explainer(Recognizer(Listed(inplace=True), CARD))
     assert [layer.name for layer in explainer.layers] == ["norm"]
+
+
+class OnePatch(nn.Module):
+    """Tokens ``(4 B, 1, C)``: each place of a 2x2 patch beside the faces, as in MobileViT's last stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.tokens, self.fc = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = self.tokens(x.permute(0, 2, 3, 1).reshape(-1, 1, 8))
+        return self.fc(x.reshape(-1, 4, 8).mean(dim=1))
+
+
+def test_places_beside_the_faces_are_not_tokens():
+    layers = choose_layers(OnePatch(), torch.zeros(1, 3, 8, 8), "*")
+    assert [layer.name for layer in layers] == ["conv"]
+
+
+def test_tokens_before_the_faces_are_tokens():
+    class Before(OnePatch):
+        def forward(self, x):
+            x = self.tokens(self.conv(x).flatten(2).permute(2, 0, 1))
+            return self.fc(x.mean(dim=0))
+
+    layers = choose_layers(Before(), torch.zeros(1, 3, 8, 8), "*")
+    assert [(layer.name, str(layer.layout)) for layer in layers] == [
+        ("conv", "BCHW"),
+        ("tokens", "NBC"),
+    ]
