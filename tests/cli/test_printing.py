@@ -9,7 +9,10 @@ from leam.cli.printing import print_summary
 from leam.study.plan import Settings
 from leam.study.store import RunFolder
 
-MIXED = "unit of drops: cosine similarity for alpha, beta; Euclidean distance for gamma. Compare drops within a row only"
+MIXED = (
+    "unit of drops: cosine similarity for alpha, beta; Euclidean distance for gamma. "
+    "Compare drops within a row only"
+)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,9 @@ def test_claims(boxes):
     assert reasons["similarity drop, mos"].endswith(
         "2.0 times that of scattered pixels (paper: 4.0)"
     )
-    assert reasons["similarity drop, ran"].endswith("0.0250 – 0.0415")
+    assert reasons["similarity drop, ran"].endswith(
+        "0.0250 – 0.0333 (cosine); 0.0415 (Euclidean distance)"
+    )
     assert "d 0.22 – 0.62 (pairs: 11)" in reasons["occlusion is more ef"]
 
 
