@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from leam.errors import InputError
 from leam.limits import memory_limit, readable
 
 if sys.version_info >= (3, 11):
@@ -32,8 +33,8 @@ PART = ".part-"
 # Cards and presets have a few kilobytes. The time of a key grows with the square of its dots.
 _MOST_TOML_BYTES = 1 << 20
 _MOST_DOTS = 200
-# A JSON text of three bytes, an empty object and a comma, becomes a Python object of so many times its size.
-_JSON_GROWTH = 25
+# The memory of a value of a JSON text and of its place in a list or dictionary, beside its characters.
+_JSON_VALUE_BYTES = 120
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -150,13 +151,17 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  any JSON value
     Raises:
         FileNotFoundError: There is no such file.
         OSError: As for :func:`open_regular`.
-        ValueError: The file is too large, nested too deeply, or not JSON.
+        ValueError: The file is nested too deeply, or not JSON.
+        InputError: It needs too much memory.
     """
-    most = memory_limit() // _JSON_GROWTH
+    limit = memory_limit()
     with open_regular(path) as stream:
-        content = stream.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"more than {readable(most)}; a larger --memory-limit allows more")
+        content = stream.read(limit + 1)
+    values = sum(content.count(mark) for mark in (b",", b"[", b"{"))
+    if 3 * len(content) + _JSON_VALUE_BYTES * values > limit:
+        raise InputError(
+            f"{path}: needs more than {readable(limit)} of memory; a larger --memory-limit allows it"
+        )
     try:
         return json.loads(content)
     except RecursionError:

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from leam.errors import printable
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
 from leam.report.section import SECTIONS, Box, Context, sections_of
@@ -28,6 +29,8 @@ _AUDIT = (
     "does not identify anyone."
 )
 _CODE = re.compile(r"``(.+?)``")
+# Control characters of names, and halves of surrogate pairs: names that are not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress = silent) -> Path:
@@ -119,9 +122,10 @@ def html_page(
     )
     environment.filters |= {"prose": _prose, "svg": _svg, "data_uri": _data_uri}
     source = (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    page = environment.from_string(source).render(
         title=title, heading=heading, lead=lead, sections=sections
     )
+    return _CONTROL.sub(lambda found: printable(found[0]), page)
 
 
 def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from leam.contained import ContainedError, contained
+from leam.files import open_regular
 from leam.limits import memory_limit
 
 # Also large tables of honest studies must be readable.
@@ -52,11 +53,14 @@ def read_for_parent(
     path: str, columns: list[str] | None, condition: str | None
 ) -> tuple[None, memoryview]:
     """The rows in the format of Arrow's streams: called in the helper process."""
-    rows = pl.scan_parquet(path, glob=False)
-    if condition is not None:
-        rows = rows.filter(pl.Expr.deserialize(base64.b64decode(condition)))
-    if columns is not None:
-        rows = rows.select(columns)
-    stream = io.BytesIO()
-    rows.collect(engine="streaming").write_ipc_stream(stream)
+    with open_regular(Path(path)) as table:
+        # Polars takes no path that is not UTF-8.
+        readable = path.encode(errors="replace").decode() == path
+        rows = pl.scan_parquet(path if readable else f"/dev/fd/{table.fileno()}", glob=False)
+        if condition is not None:
+            rows = rows.filter(pl.Expr.deserialize(base64.b64decode(condition)))
+        if columns is not None:
+            rows = rows.select(columns)
+        stream = io.BytesIO()
+        rows.collect(engine="streaming").write_ipc_stream(stream)
     return None, stream.getbuffer()

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, cast
+from typing import Any, BinaryIO, Final, Literal, cast
 
 import numpy as np
 import polars as pl
 from filelock import FileLock, Timeout
 from polars.io.plugins import register_io_source
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from leam.errors import StudyError, printable
 from leam.files import (
@@ -49,7 +50,7 @@ _WRITTEN = "written.json"
 _LOCK, _WRITTEN_LOCK = ".lock", ".written.lock"
 _PART = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}-.+")
 _NO_IMAGES = b'\n "images": []'
-_IMAGES = TypeAdapter(tuple[PlannedImage, ...])
+_PLANS, _IMAGES = TypeAdapter(Plan), TypeAdapter(tuple[PlannedImage, ...])
 _IMAGES_AT_ONCE = 1000
 # The array that names a shard's stage, slice and study, and the SHA-256 of its other arrays.
 _OF = "of"
@@ -615,15 +616,23 @@ class RunFolder:
 
 def _plan_parts(plan: Plan) -> Iterator[bytes]:
     """The text of a plan, part by part: all of it would take half a gigabyte for 100,000 people."""
-    rest = plan.model_copy(update={"images": ()}).model_dump_json(indent=1).encode()
+    rest = _json(_PLANS, plan.model_copy(update={"images": ()}))
     # Quotes inside of texts are escaped, and only names of the top level are indented by one.
     head, tail = rest.split(_NO_IMAGES) if plan.images else (rest, b"")
     yield head
     for start in range(0, len(plan.images), _IMAGES_AT_ONCE):
         some = plan.images[start : start + _IMAGES_AT_ONCE]
-        text = _IMAGES.dump_json(some, indent=1).removeprefix(b"[").removesuffix(b"\n]")
+        text = _json(_IMAGES, some).removeprefix(b"[").removesuffix(b"\n]")
         yield (b"," if start else _NO_IMAGES[:-1]) + text.replace(b"\n", b"\n ")
     yield b"\n ]" + tail if plan.images else tail
+
+
+def _json(kind: TypeAdapter[Any], value: object) -> bytes:
+    try:
+        return kind.dump_json(value, indent=1)
+    except PydanticSerializationError:
+        # Pydantic's own text cannot hold a path that is not UTF-8.
+        return json.dumps(kind.dump_python(value, mode="json"), indent=1).encode()
 
 
 def _unwritable(path: Path, error: OSError) -> StudyError:
