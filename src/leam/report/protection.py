@@ -93,6 +93,9 @@ def sentences(record: ProtectRecord) -> Iterator[str]:
         yield (
             f"After {record.best}, which helps most, the strongest, {best.strongest}, still links {share(best)}."
         )
+        among = best.recognizers[best.strongest].among_changed
+        if among.pairs:
+            yield f"Of two pictures that are both changed this way, {links_text(among)} are linked."
         if record.best_per_pixel not in {None, record.best}:
             other = record.changes[record.best_per_pixel or ""]
             yield (
@@ -115,29 +118,29 @@ def links_text(found: LinkRecord) -> str:
 
 
 def change_row(name: str, change: ChangeRecord) -> tuple[str, ...]:
-    """The row of a change: name, strongest recognizer, both linked parts, faces found, pixels, gain and per pixel."""
+    """The row of a change: name, both linked parts, faces found, pixels, gain, per pixel, strongest recognizer."""
     links = change.recognizers[change.strongest]
     return (
         name,
-        change.strongest,
         links_text(links.with_unchanged),
         MISSING if name == UNCHANGED else links_text(links.among_changed),
         f"{change.found} of {change.pictures}",
         MISSING if name == UNCHANGED else _percent(change.pixels),
         _signed(change.gain, 100),
         _signed(change.gain_per_pixel, 100),
+        change.strongest,
     )
 
 
 CHANGE_COLUMNS = (
     "change",
-    "strongest",
     "linked with unchanged",
     "linked among changed",
     "face found",
     "pixels",
     "gain",
     "per pixel",
+    "strongest",
 )
 """What :func:`change_row` contains."""
 
@@ -183,7 +186,7 @@ def _summary(record: ProtectRecord) -> Iterator[Part]:
         left = strongest_part(record.changes[record.best])
         facts.append((_percent(left), f"still linked after {record.best}"))
     yield Facts(facts)
-    yield Text(" ".join(sentences(record)))
+    yield Text(" ".join(sentences(record)).replace(" %", "\N{NO-BREAK SPACE}%"))
     yield Text(record.limits[-1], "note")
 
 
@@ -212,7 +215,8 @@ def _links(record: ProtectRecord) -> Iterator[Part]:
             f"{plural(len(record.pictures), 'picture')}.",
             "muted",
         )
-    yield Table(CHANGE_COLUMNS, [change_row(name, one) for name, one in changes.items()], folded="")
+    rows = [_unbroken(change_row(name, one)) for name, one in changes.items()]
+    yield Table(CHANGE_COLUMNS, rows, folded="")
     yield Text(_PIXELS, "muted")
     yield Text(_NOT_FOUND, "muted")
     if len(names) > 1:
@@ -263,7 +267,9 @@ def _regions(record: ProtectRecord) -> Iterator[Part]:
         yield Text(_WHOSE, "muted")
     for done, (name, one) in enumerate(record.recognizers.items()):
         columns = len(REGION_COLUMNS) if record.population else 3
-        rows = [region_row(region, found)[:columns] for region, found in one.regions.items()]
+        rows = [
+            _unbroken(region_row(region, found)[:columns]) for region, found in one.regions.items()
+        ]
         table = Table(REGION_COLUMNS[:columns], rows, folded="")
         yield Fold(f"{name}: {DROP_AXES[one.similarity]}", [table], unfolded=done == 0)
 
@@ -300,6 +306,11 @@ def _provenance(record: ProtectRecord) -> Iterator[Part]:
         for one in record.pictures
     ]
     yield Table(("picture", "changed file", "sha256"), files, folded="Pictures")
+
+
+def _unbroken(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Cells that are not wrapped."""
+    return tuple(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in row)
 
 
 def _percent(value: float | None) -> str:
