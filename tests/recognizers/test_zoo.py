@@ -1,7 +1,9 @@
 """The eleven recognizers give the embeddings that were recorded from their original files."""
 
 import json
+import pickle
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,15 @@ def test_reproduces_recorded_embeddings(assets, reference, name):
     recognizer = read_catalogue(folders=[CARDS])[name].load()
     embeddings = recognizer.embed(inputs(recognizer, reference)).numpy()
     assert relative_error(embeddings, reference[f"embedding_{name}"]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["dlib_resnet", *NAMES])
+def test_is_sent_to_another_process(assets, reference, name):
+    """A worker of a study is a new process, which gets the recognizer as bytes."""
+    recognizer = read_catalogue(folders=[CARDS])[name].load()
+    sent = pickle.loads(bytes(ForkingPickler.dumps(recognizer)))
+    face = inputs(recognizer, reference)[:1]
+    assert torch.equal(sent.embed(face), recognizer.embed(face))
 
 
 @pytest.mark.parametrize("name", ONNX)

@@ -160,9 +160,9 @@ class Importer:
             if value is None and parameter.default is parameter.empty:
                 raise ValueError(f"input {parameter.name} is missing")
         if self._dry:
-            return Operation(node.operator, declaration.function, attributes), inputs
+            return Operation(declaration, attributes), inputs
         if node.operator in PER_BATCH:
-            operation = PER_BATCH[node.operator](node.operator, declaration.function, attributes)
+            operation = PER_BATCH[node.operator](declaration, attributes)
             return operation, inputs
         varying = [name in self.values for name in node.inputs]
         if node.operator in LAYERS and varying[:1] == [True] and not any(varying[1:]):
@@ -171,7 +171,7 @@ class Importer:
                 layer = LAYERS[node.operator](attributes, *inputs)
             if layer is not None:
                 return layer, inputs[:1]
-        return Operation(node.operator, declaration.function, attributes), inputs
+        return Operation(declaration, attributes), inputs
 
     def _add_branch(self, node: Node) -> None:
         """Replace a condition that does not depend on the picture by the branch that it chooses."""

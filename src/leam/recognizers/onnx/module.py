@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from leam.limits import own_pages
-from leam.recognizers.onnx.operators.declaration import Operator
+from leam.recognizers.onnx.operators.declaration import Declaration, declared
 
 # A gradient keeps at most so many bytes of values, if many steps in a row are not explained.
 _MOST_KEPT = 256 << 20
@@ -86,11 +86,21 @@ def needed(nodes: Iterable[Node], targets: Iterable[str]) -> list[Node]:
 class Operation(nn.Module):
     """A node without a corresponding torch layer."""
 
-    def __init__(self, operator: str, function: Operator, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, declaration: Declaration, attributes: Mapping[str, Any]) -> None:
         super().__init__()
-        self.operator = operator
-        self.function = function
+        self.operator = declaration.name
+        self.function = declaration.function
         self.attributes = attributes
+        self._since = declaration.since
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the function, which has no name that another process could find it by."""
+        return {name: value for name, value in vars(self).items() if name != "function"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the function from the operator."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.function = declared(self.operator, self._since).function
 
     def forward(self, *inputs: Tensor | None) -> Any:  # noqa: ANN401  one tensor or several
         """From the node's inputs to its output or outputs."""

@@ -32,13 +32,14 @@ class Declaration:
     """An operator's function from an opset on.
 
     Attributes:
+        name: The ONNX name of the operator.
         function: Computes the operator.
         since: The opset of the standard operators from which on the function is valid.
         leading: The number of parameters before the inputs.
     """
 
-    def __init__(self, function: Operator, since: int, leading: int = 0) -> None:
-        self.function, self.since, self.leading = function, since, leading
+    def __init__(self, name: str, function: Operator, since: int, leading: int = 0) -> None:
+        self.name, self.function, self.since, self.leading = name, function, since, leading
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
@@ -131,7 +132,7 @@ class Operators(dict[str, list[Declaration]]):
 
         def register(function: F) -> F:
             for name in names:
-                versions = [*self.get(name, []), Declaration(function, since, self._leading)]
+                versions = [*self.get(name, []), Declaration(name, function, since, self._leading)]
                 self[name] = sorted(versions, key=lambda each: each.since, reverse=True)
             return function
 
@@ -154,6 +155,11 @@ class Operators(dict[str, list[Declaration]]):
 OPERATORS = Operators()
 """The operators that are computed, by their ONNX name."""
 implements = OPERATORS.implements
+
+
+def declared(operator: str, opset: int) -> Declaration:
+    """The declaration of an operator that is computed; modules are sent to other processes with its name."""
+    return OPERATORS.find(operator, opset)
 
 
 def together(*tensors: Tensor) -> tuple[Tensor, ...]:
