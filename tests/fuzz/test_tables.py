@@ -51,6 +51,28 @@ def test_odd_cells(tmp_path_factory, head, rows):
     read(path)
 
 
+GIANT = {
+    "columns": "image,person," + ",".join(map(str, range(1_000_000))) + "\na.png,Ann\n",
+    "equal columns": "image,person" + ",a" * 30_000 + "\na.png,Ann\n",
+    "columns that fit": "image,person," + ",".join(map(str, range(11_000))) + "\na.png,Ann\n",
+    "values": "image,person\n" + "a," * 1_000_000 + "\n",
+    "field": "image,person\n" + "a" * 10_000_000 + ",Ann\n",
+    "quotes": 'image,person\n"' + "a\n" * 5_000_000,
+    "lines": "image,person\n" + "\n" * 5_000_000,
+    "header": "x" * 50_000_000,
+}
+
+
+@pytest.mark.parametrize("kind", GIANT)
+def test_giant_tables_are_refused_in_one_line(tmp_path, kind):
+    path = tmp_path / "giant.csv"
+    path.write_text(GIANT[kind])
+    read(path)
+    if kind != "lines":
+        with pytest.raises(InputError, match=r"giant.csv"):
+            read_people(path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1", "utf-8-sig"])
 def test_encodings(tmp_path, encoding):
     path = tmp_path / "encoded.csv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -117,9 +118,10 @@ def _check_columns(path: Path, columns: Sequence[str], required: Sequence[str]) 
     missing = [name for name in required if name not in columns]
     if missing:
         raise InputError(
-            f"{path}: {'' if columns else 'is empty; '}the column {missing[0]!r} is missing; required: {', '.join(required)}"
+            f"{path}: {'' if columns else 'is empty; '}the column {missing[0]!r} is missing; "
+            f"required: {', '.join(required)}"
         )
-    doubled = next((name for name in columns if name and columns.count(name) > 1), None)
+    doubled = next((name for name, n in Counter(columns).items() if name and n > 1), None)
     if doubled:
         raise InputError(f"{path}: has two columns {doubled!r}; rename one of them")
 
@@ -148,15 +150,22 @@ def _encoding(head: bytes) -> str:
 
 def _header(text: io.TextIOWrapper) -> tuple[list[str], str, int]:
     """The column names, the delimiter, and the number of lines before the rows."""
-    line, before = text.readline(_MAX_HEADER), 1
+    line, before = _first_line(text), 1
     while line and not line.strip(" \r\n") and before < _MAX_BLANK:
         line, before = text.readline(_MAX_HEADER), before + 1
     # Spreadsheets may name the delimiter in a line of its own.
     if line.casefold().startswith("sep=") and len(line.rstrip("\r\n")) == len("sep=;"):
         delimiter = line[4]
-        return _split(text.readline(_MAX_HEADER), delimiter), delimiter, before + 1
+        return _split(_first_line(text), delimiter), delimiter, before + 1
     delimiter = max(_DELIMITERS, key=lambda one: len(_split(line, one)))
     return _split(line, delimiter), delimiter, before
+
+
+def _first_line(text: io.TextIOWrapper) -> str:
+    line = text.readline(_MAX_HEADER)
+    if len(line) == _MAX_HEADER:
+        raise csv.Error(f"column names of more than {_MAX_HEADER} characters")
+    return line
 
 
 def _split(line: str, delimiter: str) -> list[str]:
