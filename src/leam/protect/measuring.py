@@ -295,7 +295,9 @@ def _change(
             with_unchanged=_link_record(between), among_changed=_link_record(among)
         )
     pixels = [item.pixels for item in changed.values() if item.pixels is not None]
-    doc = "The files that another tool changed." if name == FILES else PROTECTIONS[name].__doc__ or ""
+    doc = (
+        "The files that another tool changed." if name == FILES else PROTECTIONS[name].__doc__ or ""
+    )
     return ChangeRecord(
         description=doc.strip().split("\n")[0],
         pictures=len(changed),
