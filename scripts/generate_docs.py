@@ -78,6 +78,12 @@ people behind any margin that it rests on, or in one of two groups; charts draw 
 number. `schema_version` is checked on reading: an older summary is
 refused with one line.
 
+Before a study begins, it prints an estimate of its time and of the disk space. Each network is timed on one blank face.
+The number of passes of each picture, of each person of the subset and for `effect`, the time to find and parse a face
+and the bytes of shards for each pixel are constants that were measured in studies of 2 and 6 people on one core. Of a
+study that is resumed, only the shards that are missing count. The time may be three times as long, or a third; there is
+none for other attribution methods.
+
 Recognizers that share a crop share one parsing. Tables and `summary.json` have the same bytes however often a study was
 stopped, and on however many processes it ran.
 

@@ -10,10 +10,21 @@ import pytest
 from matplotlib.figure import Figure
 
 from handmade import NAMES, e
-from leam.report.charts import INK, MASK_COLOURS, MUTED, SERIES, Panel, Rows, Series
+from leam.report.charts import (
+    INK,
+    MASK_COLOURS,
+    MUTED,
+    SERIES,
+    Panel,
+    Rows,
+    Series,
+    fewest_people,
+)
 from leam.report.drawing import draw
 from leam.report.parts import Drawing, Fold, Part
 from leam.report.section import SECTIONS, Context
+from leam.report.sections.person_maps import effect_chart, overlap_chart
+from leam.study.stages.person_maps import PersonMapFigures
 from leam.study.stages.regions import RegionFigures
 from reading import (
     cells_of,
@@ -381,6 +392,25 @@ def test_layers_of_one_recognizer_stand_beside_those_of_two(charts):
         }
     )
     assert {text.get_text() for text in axis.texts} == {"n = 14"}
+
+
+def test_lines_of_person_maps_know_how_few_people_they_are_of(context):
+    found = context.summary.each(PersonMapFigures)
+    few = {
+        name: PersonMapFigures.model_validate(fewer(one.model_dump()))
+        for name, one in found.items()
+    }
+    for chart in (effect_chart, overlap_chart):
+        assert fewest_people(chart(found)) > 4
+        assert fewest_people(chart(few)) == 4
+        assert "n = 4" in Drawing(chart(few), "").note
+
+
+def fewer(part: object) -> object:
+    """Figures with four people behind each estimate."""
+    if not isinstance(part, dict):
+        return part
+    return {key: 4 if key == "n" else fewer(value) for key, value in part.items()}
 
 
 def test_densities_by_region_and_layer(charts):

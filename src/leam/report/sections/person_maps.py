@@ -157,14 +157,16 @@ def _line(
 ) -> Line:
     """The mean of a figure over the recognizers, for each number of pictures."""
     counts = sorted({int(count) for figures in found.values() for count in figures.counts})
-    rows = []
+    rows, people = [], []
     for figures in found.values():
         given = [figures.counts.get(str(count)) for count in counts]
         estimates = [None if one is None else value(one) for one in given]
         rows.append([np.nan if e is None or e.mean is None else e.mean for e in estimates])
+        people += [e.n for e in estimates if e is not None and e.mean is not None]
     means = mean_of_known(np.array(rows), axis=0)
     points = [float(mean) if np.isfinite(mean) else None for mean in means]
-    return Line(label, [float(count) for count in counts], points, colour, width)
+    places = [float(count) for count in counts]
+    return Line(label, places, points, colour, width, people=min(people, default=None))
 
 
 def _kinds(found: Found) -> list[str]:
