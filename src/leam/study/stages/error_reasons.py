@@ -35,8 +35,8 @@ from leam.study.stages.error_rates import groups_of, operating_threshold
 
 AUDITED = ("nose", "eyes", "brows", "lips", "skin", "forehead", "hair")
 """Regions that are hidden, if the parser distinguishes them."""
-LEVEL = 0.01
-"""Level of a conclusion about a gap, of the corrected p-value."""
+LEVEL = 0.001
+"""Level of a conclusion about a gap, of the corrected p-value; an audit has many gaps, and a cause is easily believed."""
 # Comparisons of a kind that are analysed, and of two groups; more are drawn at random.
 _MOST = 5000
 _MOST_OF_GROUPS = 20_000
