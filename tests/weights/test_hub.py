@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -192,6 +193,16 @@ def test_without_a_network_it_fails_within_seconds(tmp_path, endpoint):
     assert "\n" not in said
 
 
+def test_a_hub_that_does_not_answer_is_one_line_within_seconds(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        start = time.monotonic()
+        said = located(tmp_path, endpoint, "hf://o/n/a/m.onnx@main")[1]
+    assert time.monotonic() - start < 20  # 5 s, and the start of a process
+    assert "cannot be downloaded (timed out)" in said
+    assert "\n" not in said
+
+
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert hub_cached(HubFile("o/n", "m.onnx")) is None
@@ -209,7 +220,7 @@ def test_the_revision_is_passed_on(monkeypatch, tmp_path, caplog):
         return str(tmp_path / "snapshots" / COMMIT / name)
 
     monkeypatch.setattr(hub, "_package", lambda: SimpleNamespace(hf_hub_download=download))
-    monkeypatch.setattr(hub, "_check_connection", lambda _: None)
+    monkeypatch.setattr(hub, "_check_connection", lambda: None)
     with caplog.at_level(logging.WARNING, "leam"):
         hub_fetch(HubFile("o/n", "m.onnx", COMMIT))
         assert not caplog.messages

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import logging
 import os
 import re
-import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def hub_fetch(file: HubFile, size: int | None = None) -> Path:
             "or download the file and name it as `file` in the card"
         )
     try:
-        _check_connection(hub)
+        _check_connection()
         if size is not None:
             _check_size(hub, file, size)
         path = Path(hub.hf_hub_download(file.repo, file.name, revision=file.revision))
@@ -123,17 +124,26 @@ def commit_of(path: Path) -> str | None:
     return commit if _COMMIT.fullmatch(commit) else None
 
 
-def _check_connection(hub: Any) -> None:  # noqa: ANN401  see _package
-    """Fail soon where no network is; a proxy is left to the hub's client.
+def _check_connection() -> None:
+    """Fail soon where no network is, or where it does not answer; a proxy is left to the hub's client.
 
     Raises:
-        OSError: The hub cannot be reached.
+        OSError: The hub does not answer.
     """
-    if getattr(hub.constants, "HF_HUB_OFFLINE", False) or getproxies():
+    constants = importlib.import_module("huggingface_hub.constants")
+    if getattr(constants, "HF_HUB_OFFLINE", False) or getproxies():
         return
     place = urlsplit(os.environ.get("HF_ENDPOINT") or _ENDPOINT)
-    port = place.port or (80 if place.scheme == "http" else 443)
-    socket.create_connection((place.hostname or "", port), _CONNECT_SECONDS).close()
+    kind = http.client.HTTPConnection if place.scheme == "http" else http.client.HTTPSConnection
+    connection = kind(place.hostname or "", place.port, timeout=_CONNECT_SECONDS)
+    try:
+        connection.request("HEAD", "/")
+        connection.getresponse()
+    except ssl.SSLError:
+        # It answers; the hub's client may know other certificates.
+        return
+    finally:
+        connection.close()
 
 
 def _check_size(hub: Any, file: HubFile, size: int) -> None:  # noqa: ANN401  see _package
