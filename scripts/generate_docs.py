@@ -1,6 +1,6 @@
-"""Write docs/outputs.md and docs/summary.schema.json from the models of what is written.
+"""Write docs/outputs.md, docs/summary.schema.json and docs/audit.schema.json from the models of what is written.
 
-python scripts/generate_docs.py           # write both
+python scripts/generate_docs.py           # write all
 python scripts/generate_docs.py --check   # compare, and exit with 1 where one is out of date
 """
 
@@ -20,6 +20,7 @@ from leam.explain.person_explanation import PersonRecord
 from leam.metrics.statistics import Estimate
 from leam.results.shards import REVEALS, Shard, specs
 from leam.results.summary import RecognizerSummary, Summary
+from leam.study.audit import AuditDocument
 from leam.study.means import FEWEST_SHOWN, MOST_OF_ONE, MeanMaps
 from leam.study.preparation import Detections, Parsings
 from leam.study.redaction import KEPT
@@ -69,6 +70,8 @@ below |
 | `summary.json` | every figure, typed; its JSON Schema is `summary.schema.json` beside it, and \
 [summary.schema.json](summary.schema.json) for the built-in stages |
 | `report.html` | one file that needs no network |
+| `audit.html`, `audit.json` | by `leam audit`: the document of the audit, and the same for machines, by \
+[audit.schema.json](audit.schema.json); see [audit.md](audit.md) |
 | `kept.json` | what of each face was kept, if not everything |
 | `log.txt` | a line with the time for every excluded picture, failed recognizer and damaged shard |
 
@@ -136,7 +139,12 @@ def documents() -> dict[str, str]:
     """The generated files by name, with the built-in stages alone."""
     names = [name for name in sorted(STAGES) if STAGES.origin(name) == "leam"]
     schema = json.dumps(summary_schema(names), indent=1) + "\n"
-    return {"outputs.md": _outputs(names), "summary.schema.json": schema}
+    audit = json.dumps(AuditDocument.model_json_schema(), indent=1) + "\n"
+    return {
+        "outputs.md": _outputs(names),
+        "summary.schema.json": schema,
+        "audit.schema.json": audit,
+    }
 
 
 def _outputs(names: list[str]) -> str:

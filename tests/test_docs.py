@@ -17,7 +17,7 @@ def _script(name: str):
     return module
 
 
-@pytest.mark.parametrize("name", ["outputs.md", "summary.schema.json"])
+@pytest.mark.parametrize("name", ["outputs.md", "summary.schema.json", "audit.schema.json"])
 def test_a_generated_document_is_current(name):
     text = _script("generate_docs").documents()[name]
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, (

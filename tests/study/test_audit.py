@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -20,6 +22,8 @@ from leam.study.stages.error_reasons import HiddenRegions
 from leam.study.stages.worst_comparisons import WorstComparisons, WorstFigures, worst
 from leam.study.store import RunFolder
 from planned import planned
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "audit.schema.json"
 
 
 def some(mean: float, n: int = 30) -> Estimate:
@@ -104,6 +108,7 @@ def test_the_document_counts_exclusions_by_reason_and_says_what_it_cannot():
     assert "every two of different people" in found.protocol[0]
     assert "| gender: f | 20 | 1 % [0.8, 1.2] | 2 % [1.6, 2.4] |" in found.model_card["one"]
     assert json.loads(found.to_json())["audit_version"] == AUDIT_VERSION
+    jsonschema.validate(json.loads(found.to_json()), json.loads(SCHEMA.read_text()))
     assert AuditDocument.model_validate_json(found.to_json()) is not None
 
 
