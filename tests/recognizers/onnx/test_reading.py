@@ -153,6 +153,24 @@ def test_functions_that_call_each_other_are_counted_before_they_are_written_out(
         read_onnx(write(tmp_path, with_functions(20, 2, 1)))
 
 
+def test_functions_that_are_nested_deeply_are_refused_in_one_line(tmp_path):
+    with pytest.raises(WeightsError, match=r"damaged functions \(Function call chain depth"):
+        read_onnx(write(tmp_path, with_functions(300, 1, 1)))
+    with pytest.raises(WeightsError, match="its functions are nested too deeply"):
+        read_onnx(write(tmp_path, with_functions(2000, 1, 1)))
+
+
+@pytest.mark.parametrize(("part", "name"), [("node", "nodes"), ("initializer", "stored tensors")])
+def test_very_many_parts_are_counted_before_they_are_read(tmp_path, monkeypatch, part, name):
+    """Two bytes each, and empty."""
+    monkeypatch.setattr("leam.recognizers.onnx.reading._names", None)
+    made = model()
+    for _ in range(50_001):
+        getattr(made.graph, part).add()
+    with pytest.raises(WeightsError, match=rf"\d+ {name}; the limit is 50000"):
+        read_onnx(write(tmp_path, made))
+
+
 def test_what_functions_store_is_counted_before_it_is_copied(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "1MB")
     path = write(tmp_path, with_functions(3, 8, 1000))

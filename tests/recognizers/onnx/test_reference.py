@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from leam.errors import ModelError
 from leam.recognizers.onnx import reference
@@ -64,6 +66,21 @@ def test_a_crash_of_onnxruntime_is_noted(load, monkeypatch, program, reason):
     monkeypatch.setattr(reference, "_PROGRAM", program)
     monkeypatch.setattr(reference, "_SECONDS", 1)
     assert reason in load(TANH, trust=False).reference
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit this memory")
+def test_onnxruntime_gets_a_limit_of_memory():
+    """Values of 1.5 GB each, which the import would have refused."""
+    nodes = [node("Expand", ["x", "size"], ["e"]), node("Cos", ["e"], ["c"])]
+    nodes.append(node("ReduceSum", ["c"], ["y"], keepdims=0))
+    size = numpy_helper.from_array(np.array([2_000_000, 3, 8, 8]), "size")
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    target = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "large", [source], [target], [size])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = reference._run(model, "y", {"x": np.zeros((1, 3, 8, 8), np.float32)}, "x")
+    assert isinstance(found, str)
+    assert "while running Expand node" in found
 
 
 def test_without_onnxruntime_nothing_is_compared(load, monkeypatch):

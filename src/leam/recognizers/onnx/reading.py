@@ -35,8 +35,8 @@ _WIDE = {
     *(onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32),
     *(onnx.TensorProto.INT64, onnx.TensorProto.UINT8, onnx.TensorProto.BOOL),
 }
-# Largest number of nodes after model-local functions are written out. Each takes about a millisecond to read and test;
-# networks have a few thousand.
+# Largest number of nodes after model-local functions are written out, and of stored tensors. A node takes about a
+# millisecond to read and test; networks have a few thousand.
 _MOST_NODES = 50_000
 STANDARD_DOMAINS = {"", "ai.onnx"}
 # Nodes that onnxruntime writes for one kind of processor at its highest level of optimisation.
@@ -57,9 +57,6 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     if model.functions:
         model = _without_functions(model, path)
     graphs = list(_graphs(model.graph))
-    count = sum(len(graph.node) for graph in graphs)
-    if count > _MOST_NODES:
-        raise WeightsError(f"{path}: {count} nodes; the limit is {_MOST_NODES}")
     room = memory_limit() - sum(_loaded_bytes(each) for graph in graphs for each in _tensors(graph))
     if room < 0:
         raise _too_large(path, "what it stores")
@@ -81,6 +78,7 @@ def _parsed(path: Path) -> onnx.ModelProto:
         raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
     if not model.graph.node:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
+    _count(model, path)
     if not all(isinstance(name, str) and name.isprintable() for name in _names(model)):
         raise WeightsError(f"{path}: damaged: a name in its graph is not text")
     for_processor = sorted({node.domain for node in model.graph.node} & _PROCESSOR_DOMAINS)
@@ -96,6 +94,18 @@ def _parsed(path: Path) -> onnx.ModelProto:
             f"{path}: opset {opset} is {limit}; convert it with onnx.version_converter"
         )
     return model
+
+
+def _count(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse a model of very many parts before each of them becomes an object of Python."""
+    nodes = tensors = 0
+    for body in (model.graph, *model.functions):
+        for graph in _graphs(body):
+            nodes += len(graph.node)
+            tensors += len(graph.initializer) if isinstance(graph, onnx.GraphProto) else 0
+            if nodes > _MOST_NODES or tensors > _MOST_NODES:
+                what = f"{nodes} nodes" if nodes > _MOST_NODES else f"{tensors} stored tensors"
+                raise WeightsError(f"{path}: {what}; the limit is {_MOST_NODES}")
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -197,7 +207,7 @@ def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         return inline_local_functions(model)
     except RecursionError:
         raise WeightsError(f"{path}: damaged: its functions are nested too deeply") from None
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
         raise WeightsError(f"{path}: damaged functions ({first_line(error)})") from None
 
 

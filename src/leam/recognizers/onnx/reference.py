@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from leam.errors import ModelError
+from leam.limits import values_limit
 from leam.recognizers.card import Card
 from leam.recognizers.onnx.graph import examples, extra_inputs, image_input
 from leam.recognizers.onnx.module import Graph
@@ -34,15 +35,22 @@ HALF_COSINE, QUANTISED_COSINE = 0.99, 0.8
 A difference of one rounding grows through the layers: a MobileFaceNet of 8 bits gave 0.92 to 1, and 0.99 between runs
 of onnxruntime with and without its optimiser. A wrong operator gives far less.
 """
-_SECONDS, _LONGEST = 120, 200
+_SECONDS, _LONGEST = 60, 200
+# What onnxruntime and its copies of the file take beside the values.
+_IMPORTS, _COPIES = 500 << 20, 3
 _HALF = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
 _QUANTISED = re.compile("^QuantizeLinear|^Dynamic|^Q(Linear|Gemm)|Integer")
 # Reads the model and the inputs, and writes the outputs, one row for each face.
 _PROGRAM = """
 import io, sys
+target, source, size, threads, limit = sys.argv[1:]
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
+except (ImportError, OSError, ValueError):
+    pass  # another system
 import numpy as np
 import onnxruntime
-target, source, size, threads = sys.argv[1:]
 model = sys.stdin.buffer.read(int(size))
 feeds = dict(np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False))
 options = onnxruntime.SessionOptions()
@@ -128,7 +136,9 @@ def _run(
         return "it is larger than 2 GB"
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **feeds)
-    arguments = [target, source, str(len(content)), str(torch.get_num_threads())]
+    limit = _IMPORTS + _COPIES * len(content) + max(0, values_limit(len(content)))
+    numbers = (len(content), torch.get_num_threads(), limit)
+    arguments = [target, source, *map(str, numbers)]
     try:
         done = subprocess.run(  # noqa: S603  our own program, in a folder without modules of others
             [sys.executable, "-c", _PROGRAM, *arguments],
