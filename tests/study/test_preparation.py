@@ -16,6 +16,7 @@ from leam.study.plan import PlannedImage
 from leam.study.preparation import detect_faces, usable_images
 from leam.study.store import RunFolder
 from planned import planned
+from small import study, write_faces
 
 CROP = "arcface-4x4"
 
@@ -79,3 +80,22 @@ def test_a_turned_picture_is_read_upright_again(tmp_path, portrait, detector):
     face = found.face(images[1], 1)
     assert (face.picture == upright).all()
     assert (face.turned, face.source.path) == (90, Path(images[1].path))
+
+
+@pytest.mark.slow
+def test_a_study_turns_pictures_and_gives_the_figures_of_upright_ones(tmp_path):
+    write_faces(tmp_path / "faces")
+    upright = study(tmp_path / "faces", tmp_path / "upright")
+    for path in (tmp_path / "faces").glob("*/1.png"):
+        with Image.open(path) as opened:
+            turned = opened.transpose(Image.Transpose.ROTATE_180)
+        turned.save(path)
+    found = study(tmp_path / "faces", tmp_path / "turned", rotate="auto")
+    assert found["recognizers"] == upright["recognizers"]
+    assert (upright["notes"], found["notes"]) == ([], ["turned by 180 degrees (pictures: 2)"])
+    table = RunFolder(tmp_path / "turned").read_table("faces")
+    assert table.select("image", "note").sort("image")["note"].to_list() == [
+        "", "turned by 180 degrees", "", "turned by 180 degrees",
+    ]  # fmt: skip
+    with pytest.raises(StudyError, match=r"no person with two usable pictures; 2 of 4: "):
+        study(tmp_path / "faces", tmp_path / "lost")
