@@ -60,6 +60,10 @@ def test_mistakes(leam, complaint, tmp_path, mine):
     one.mkdir()
     (one / "0.png").write_bytes((mine / "0.png").read_bytes())
     assert "contains one picture" in complaint(leam("protect", one, *out))
+    Image.new("RGB", (64, 64)).save(one / "1.png")
+    unusable = leam("protect", one, *out).stderr.splitlines()
+    assert "1.png: no face found" in unusable[-2]
+    assert "one usable picture" in unusable[-1]
     assert "not a folder" in complaint(leam("protect", mine / "0.png", *out))
     assert "no such file or folder" in complaint(leam("protect", tmp_path / "nothing", *out))
     wrong = complaint(leam("protect", mine, *out, "--changes", "sunglases"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leam.cli.console import note, progress, say, show_json, show_table
+from leam.cli.console import complain, note, progress, say, show_json, show_table
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_out,
@@ -181,6 +181,10 @@ def protect(
             )
         finder = find_detector(settings.detector, {one.name: one.crop for one in recognizers})
         faces, errors = find_faces(own, finder)
+        if len(faces) < 2:  # noqa: PLR2004
+            for error in errors:
+                complain(error)
+            raise InputError(f"{mine}: one usable picture; expected two or more of one person")
         others = find_others(population, people, seed, finder) if population else None
         thresholds, untested = find_thresholds(
             recognizers, value=threshold, fmr=fmr, others=others, seed=seed
