@@ -48,6 +48,27 @@ def test_wild_values(tmp_path_factory, fields, data):
             load_recognizer(str(path))
 
 
+DEEP = st.recursive(
+    st.sampled_from(["1", "x", "[", "]", "{", "}", "=", ".", '"', "[[", "]]", ", ", "a = 1"]),
+    lambda inner: st.builds(
+        lambda text, around, times: around[0] * times + text + around[1] * times,
+        inner,
+        st.sampled_from([("[", "]"), ("{a = ", "}"), ("a.", ""), ("[[", "]]"), (", ")]),
+        st.sampled_from([1, 3, 50, 500, 5000, 100_000]),
+    ),
+    max_leaves=3,
+)
+
+
+@FUZZ
+@given(head=st.sampled_from(["inputs = ", "a = ", "[", "inputs.", ""]), text=DEEP)
+def test_deep_toml(tmp_path_factory, head, text):
+    path = tmp_path_factory.getbasetemp() / "deep.toml"
+    path.write_text(f"{CARD}{head}{text}")
+    with endures():
+        read_card(path)
+
+
 @pytest.mark.parametrize(
     "content", ["a = " + "[" * 100_000, "bytes = " + "1" * 5000, CARD.replace("[1, 2, 50, 60]", "[200, 200, 9, 9]"),
                 CARD.replace("[1, 2, 50, 60]", "[100, 100, 100, 100]"), CARD.replace("[16, 16]", "[1000000000000, 16]"),

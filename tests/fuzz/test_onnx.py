@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -203,6 +205,119 @@ def test_graphs_that_grow(tmp_path_factory, data):
     target = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])
     graph = helper.make_graph(nodes, "growing", [source], [target], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    use(tmp_path_factory.getbasetemp(), model.SerializeToString())
+
+
+FIELDS = {
+    "location": ["tiny.onnx", "data", "fifo", ".", "..", "/dev/zero", "../x", "a" * 300, "d\0ta"],
+    "offset": ["0", "4", "-4", "4096", "1e3", "many", str(1 << 62), str(1 << 70)],
+    "length": ["0", "432", "433", "-1", "", str(1 << 62), str(1 << 70)],
+    "checksum": ["0", "x"],
+}
+
+
+@FUZZ
+@given(data=st.data())
+def test_fields_of_external_data(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "data").write_bytes(bytes(432))
+    if hasattr(os, "mkfifo") and not (folder / "fifo").exists():
+        os.mkfifo(folder / "fifo")
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    tensor = data.draw(st.sampled_from(list(model.graph.initializer)))
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for _ in range(data.draw(st.integers(0, 4))):
+        key = data.draw(st.sampled_from(list(FIELDS)))
+        tensor.external_data.add(key=key, value=data.draw(st.sampled_from(FIELDS[key])))
+    use(folder, model.SerializeToString())
+
+
+KINDS = st.sampled_from([np.int8, np.uint8, np.int32, np.int64, np.float32, np.float16, np.bool_])
+
+
+@FUZZ
+@given(data=st.data())
+def test_quantised_graphs(tmp_path_factory, data):
+    """Scales and zero points of any type, shape and value."""
+    stored = []
+
+    def constant(shape, kind, low=-3, high=130):
+        values = np.full(shape, data.draw(st.integers(low, high)), dtype=np.float64)
+        stored.append(numpy_helper.from_array(values.astype(kind), f"q{len(stored)}"))
+        return stored[-1].name
+
+    def parameters(count=1):
+        shape = data.draw(st.sampled_from([(), (1,), (count,), (7,), (0,), (2, 2)]))
+        scale = constant(shape, data.draw(KINDS | st.just(np.float32)))
+        return [scale, constant(shape, data.draw(KINDS))]
+
+    weight = constant((4, 3, 3, 3), data.draw(KINDS))
+    axis = data.draw(st.sampled_from([{}, {"axis": 0}, {"axis": 9}, {"axis": -(1 << 62)}]))
+    quantised = parameters()
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *quantised], ["xq"], **axis),
+        helper.make_node("DequantizeLinear", ["xq", *quantised], ["xd"]),
+        helper.make_node("DequantizeLinear", [weight, *parameters(4)], ["wd"], **axis),
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["dq", "ds", "dz"]),
+        data.draw(
+            st.sampled_from(
+                [
+                    helper.make_node("Conv", ["xd", "wd"], ["c"]),
+                    helper.make_node("ConvInteger", ["dq", weight, "dz"], ["c"]),
+                    helper.make_node("ConvInteger", ["xq", weight], ["c"]),
+                    helper.make_node("MatMulInteger", ["dq", "dq", "dz", "dz"], ["c"]),
+                    helper.make_node(
+                        "QLinearConv",
+                        ["xq", *quantised, weight, *parameters(4), *parameters()],
+                        ["c"],
+                    ),
+                    helper.make_node(
+                        "QLinearMatMul", ["xq", *quantised, "xq", *quantised, *quantised], ["c"]
+                    ),
+                ]
+            )
+        ),
+        helper.make_node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["f"], ["y"]),
+    ]
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    target = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "quantised", [source], [target], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    use(tmp_path_factory.getbasetemp(), model.SerializeToString())
+
+
+@FUZZ
+@given(data=st.data())
+def test_functions_that_call_others(tmp_path_factory, data):
+    """Calls of oneself, of nothing, in circles, with too few and too many values, and many at a time."""
+    names = [f"f{number}" for number in range(data.draw(st.integers(1, 6)))]
+    called = st.sampled_from([*names, "Relu", "Missing"])
+    inputs, outputs = st.lists(st.just("a"), max_size=3), st.lists(st.just("b"), max_size=2)
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+
+    def call(name, given, made):
+        domain = "own" if name in {*names, "Missing"} else ""
+        return helper.make_node(name, given, made, domain=domain)
+
+    functions = [
+        helper.make_function(
+            "own", name, data.draw(inputs), data.draw(outputs),
+            [
+                call(data.draw(called), data.draw(inputs), data.draw(outputs))
+                for _ in range(data.draw(st.sampled_from([0, 1, 2, 30])))
+            ],
+            opsets, data.draw(st.sampled_from([[], ["alpha"]])),
+        )
+        for name in names
+    ]  # fmt: skip
+    nodes = [call(data.draw(called), ["x"], ["c"]), helper.make_node("Flatten", ["c"], ["y"])]
+    source = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    target = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "functions", [source], [target])
+    model = helper.make_model(graph, opset_imports=opsets, functions=functions)
     use(tmp_path_factory.getbasetemp(), model.SerializeToString())
 
 
