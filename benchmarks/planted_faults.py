@@ -4,8 +4,8 @@ r"""Whether an audit finds faults that were planted on purpose: in which group, 
     python benchmarks/planted_faults.py FACES --people development
 
 FACES is a folder of people with at least three pictures each. They are divided at random into sets of 100: on the set
-``development`` the statistic was developed, on ``first`` and ``second`` it is measured. For each planting, they are divided
-at random into two groups A and B of 50 people, so that nothing else differs between the groups, and one region is
+``development`` the statistic was developed, on ``first`` and ``second`` it is measured. For each planting, the people
+are divided at random into two groups A and B of 50, so that nothing else differs between the groups, and one region is
 blurred (standard deviation 5 % of the chip's side), darkened (to 40 %) or covered (black) in all pictures of one group,
 drawn at random. Each of six regions is changed in each of the three ways, and blurring, the weakest change, is planted
 again in the nose and the lips with other groups: 20 plantings. In 20 more runs nothing is planted. The audit only sees

@@ -24,7 +24,7 @@ def some(mean: float, n: int = 30) -> Estimate:
 
 
 def gap(
-    mean: float = 0.1, p: float | None = 0.001, kind: str = "impostor", region: str = "nose"
+    mean: float = 0.1, p: float | None = 0.0005, kind: str = "impostor", region: str = "nose"
 ) -> ErrorReasonFigures.Gap:
     return ErrorReasonFigures.Gap(
         comparisons=kind,
@@ -58,8 +58,8 @@ def figures(**changes: object) -> ErrorReasonFigures:
     gaps = [
         gap(0.02, 0.4, "genuine"),
         gap(0.03, 0.002, "genuine", "eyes"),
-        gap(0.1, 0.001),
-        gap(-0.04, 0.001, region="eyes"),
+        gap(0.1, 0.0005),
+        gap(-0.04, 0.0005, region="eyes"),
     ]
     values = {
         "threshold": 0.3,
@@ -134,13 +134,13 @@ def test_the_largest_gap_comes_first(parts):
         "eyes",
         "-0.040 [-0.050, -0.030]",
         "-2.0",
-        "0.0010",
+        "0.0005",
         "more for m",
     )
 
 
 def test_without_a_gap_none_is_named(parts):
-    gaps = [one.model_copy(update={"p_adjusted": 0.01}) for one in figures().columns["gender"]]
+    gaps = [one.model_copy(update={"p_adjusted": 0.001}) for one in figures().columns["gender"]]
     found = text(parts(columns={"gender": gaps}))
     assert "No gap can be concluded" in found
     assert "Largest gap" not in found
@@ -150,10 +150,10 @@ def test_without_a_gap_none_is_named(parts):
 @pytest.mark.parametrize(
     ("mean", "p", "said"),
     [
-        (0.1, 0.009, "more for f"),
-        (-0.1, 0.009, "more for m"),
-        (0.1, 0.01, "inconclusive (n = 40)"),
-        (0.005, 0.001, "inconclusive (n = 40)"),
+        (0.1, 0.0009, "more for f"),
+        (-0.1, 0.0009, "more for m"),
+        (0.1, 0.001, "inconclusive (n = 40)"),
+        (0.005, 0.0005, "inconclusive (n = 40)"),
         (0.1, None, "cannot be said with these numbers (n = 40)"),
     ],
 )

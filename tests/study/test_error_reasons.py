@@ -33,7 +33,7 @@ from small import plan_of as small_plan
 from small import recognizer, study, write_faces
 
 NAMES = ["nose", "eyes"]
-PEOPLE = "abcdefghijklmnopqrstuvwxyz"
+PEOPLE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR"
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_only_audits_have_reasons():
     assert not ErrorReasons().applies(planned("aabb"))
 
 
-def grouped(fault: float, people: str = PEOPLE, **settings: object) -> tuple[Plan, np.ndarray]:
+def grouped(fault: float, people: str = PEOPLE[:26], **settings: object) -> tuple[Plan, np.ndarray]:
     """People in two groups, and embeddings: those of ``x`` share a direction, which hiding the eyes removes."""
     plan = planned("".join(p * 3 for p in people), 5, audit=True, groups=("kind",), **settings)
     images = [
@@ -210,21 +210,29 @@ def test_small_groups_are_not_compared(folder):
 
 
 def test_more_groups_are_corrected_for_their_pairs(folder):
-    plan, embeddings = grouped(1.5)
+    plan, embeddings = grouped(0.3, PEOPLE)
     write(folder, plan, embeddings[:, 0], embeddings[:, 1:])
     run = RunData(plan, folder)
     found = compared(run, "one")
     regions = Regions.read(run, "one", list(run.shards(HiddenRegions, "error_reasons", "one")))
-    # Four people in the third group are too few for a p-value.
-    three = region_gaps(found, regions, ["yx"[n % 2] if n < 22 else "z" for n in range(26)], 0)
-    assert len(three) == 12
-    assert [gap.p for gap in three if gap.second == "z"] == [None] * 8
-    assert {gap.standardised for gap in three if gap.second == "z"} == {None}
-    alone = region_gaps(found, regions, ["yx"[n % 2] if n < 22 else "" for n in range(26)], 0)
-    pair = [gap for gap in three if gap.second == "y"]
-    assert [gap.p_adjusted for gap in pair] == pytest.approx(
-        [min(1, 3 * gap.p_adjusted) for gap in alone]
-    )
+    places = [PEOPLE.index(person) for person in found.people]
+
+    def gaps_of(names: str) -> list[ErrorReasonFigures.Gap]:
+        kinds = ["yx"[place % 2] if place < 22 else "zw"[place > 37] for place in places]
+        return region_gaps(found, regions, [kind if kind in names else "" for kind in kinds], 0)
+
+    three, alone = gaps_of("xyz"), gaps_of("xy")
+    assert [(gap.first, gap.second) for gap in three[::4]] == [("x", "y"), ("x", "z"), ("y", "z")]
+    # The largest gap of every permutation is that of all pairs of groups.
+    assert [gap.p for gap in three[:4]] == [gap.p for gap in alone]
+    ours, theirs = (np.array([gap.p_adjusted for gap in gaps]) for gaps in (three[:4], alone))
+    assert (ours >= theirs).all()
+    assert (ours > theirs).any()
+    # Six people in the fourth group are too few for a p-value.
+    few = gaps_of("xw")
+    assert [(gap.p, gap.standardised) for gap in few] == [(None, None)] * 4
+    assert all(gap.difference.mean is not None for gap in few)
+    assert gaps_of("x") == []
 
 
 def test_the_regions_of_a_study_are_joined_by_position(folder):
@@ -254,7 +262,7 @@ def gap(standardised: float | None, p: float | None) -> ErrorReasonFigures.Gap:
 
 
 def test_the_leading_gap_is_the_largest_of_those_that_can_be_concluded():
-    found = [gap(9.0, 0.02), gap(4.0, 0.001), gap(-5.0, 0.002), gap(None, None)]
+    found = [gap(9.0, LEVEL), gap(4.0, LEVEL / 2), gap(-5.0, LEVEL / 3), gap(None, None)]
     assert leading(found) is found[2]
     assert leading(found[:1]) is None
     assert leading([]) is None

@@ -36,7 +36,7 @@ from leam.study.stages.error_rates import groups_of, operating_threshold
 AUDITED = ("nose", "eyes", "brows", "lips", "skin", "forehead", "hair")
 """Regions that are hidden, if the parser distinguishes them."""
 LEVEL = 0.001
-"""Level of a conclusion about a gap, of the corrected p-value; an audit has many gaps, and a cause is easily believed."""
+"""Level of a conclusion about a gap, of the corrected p-value."""
 # Comparisons of a kind that are analysed, and of two groups; more are drawn at random.
 _MOST = 5000
 _MOST_OF_GROUPS = 20_000
@@ -106,8 +106,8 @@ class ErrorReasonFigures(Figures):
         p: float | None
         """Two-sided p-value of permuted group labels; null for groups of fewer than ten people."""
         p_adjusted: float | None
-        """The p-value corrected for all gaps of the column, by the largest gap of each permutation (Westfall and Young)
-        and the number of pairs of groups (Bonferroni)."""
+        """The p-value corrected for all gaps of the column, by the largest gap of each permutation (Westfall and
+        Young)."""
 
     threshold: float | None
     """The operating threshold."""
@@ -291,42 +291,19 @@ def region_gaps(
         group: The group of each compared person; "" for people who are left out.
         seed: Random seed.
     """
-    pairs = list(combinations(sorted({value for value in group if value}), 2))
-    return [
-        gap.model_copy(
-            update={"p_adjusted": gap.p_adjusted and min(1.0, gap.p_adjusted * len(pairs))}
-        )
-        for first, second in pairs
-        for gap in _gaps(found, regions, np.asarray(group), first, second, seed)
-    ]
-
-
-def leading(gaps: Sequence[ErrorReasonFigures.Gap]) -> ErrorReasonFigures.Gap | None:
-    """The gap whose standardised difference is largest among those with a corrected p-value below :data:`LEVEL`.
-
-    Hiding one region also changes what its neighbours contribute, so only the largest gap says where groups differ
-    (measured by ``benchmarks/planted_faults.py``). None if there is no such gap.
-    """
-    known = [gap for gap in gaps if gap.p_adjusted is not None and gap.p_adjusted < LEVEL]
-    return max(known, key=lambda gap: abs(gap.standardised or 0), default=None)
-
-
-def _gaps(
-    found: Compared, regions: Regions, group: NDArray[np.str_], first: str, second: str, seed: int
-) -> list[ErrorReasonFigures.Gap]:
-    """The gaps between two groups; p-values are corrected for these."""
-    members = np.isin(group, [first, second])
-    label = group[members] == first
-    of_both = members[found.comparisons.first] & members[found.comparisons.second]
-    genuine = found.comparisons.first == found.comparisons.second
-    rows: list[tuple[str, str, Estimate]] = []
+    rows: list[tuple[str, str, str, str, Estimate]] = []
     permuted: list[Numbers] = []
-    for kind, kept in (("genuine", genuine), ("impostor", ~genuine)):
-        some = _drawn(found, kept & of_both, seed, _MOST_OF_GROUPS)
-        values, within = regions.contributions(some), some.comparisons.among(members)
-        for region, column in zip(regions.names, values.T, strict=True):
-            rows.append((kind, region, group_gap(within, column, label, seed)))
-            permuted.append(permuted_gaps(within, column, label, seed))
+    pairs = combinations(sorted({value for value in group if value}), 2)
+    for number, (first, second) in enumerate(pairs):
+        members = np.isin(group, [first, second])
+        label = np.asarray(group)[members] == first
+        for kind, some in _kinds_of(found, members, seed).items():
+            values, within = regions.contributions(some), some.comparisons.among(members)
+            for region, column in zip(regions.names, values.T, strict=True):
+                rows.append((kind, first, second, region, group_gap(within, column, label, seed)))
+                permuted.append(permuted_gaps(within, column, label, seed + number))
+    if not rows:
+        return []
     standardised, adjusted = largest_gaps(np.stack(permuted, axis=1))
     return [
         ErrorReasonFigures.Gap(
@@ -339,7 +316,27 @@ def _gaps(
             p=finite(exceeded(np.abs(gaps))),
             p_adjusted=finite(corrected),
         )
-        for (kind, region, gap), gaps, size, corrected in zip(
+        for (kind, first, second, region, gap), gaps, size, corrected in zip(
             rows, permuted, standardised.tolist(), adjusted.tolist(), strict=True
         )
     ]
+
+
+def _kinds_of(found: Compared, members: Flags, seed: int) -> dict[str, Compared]:
+    """The genuine and the impostor comparisons of some people, or a random sample of them."""
+    within = members[found.comparisons.first] & members[found.comparisons.second]
+    genuine = found.comparisons.first == found.comparisons.second
+    return {
+        "genuine": _drawn(found, within & genuine, seed, _MOST_OF_GROUPS),
+        "impostor": _drawn(found, within & ~genuine, seed, _MOST_OF_GROUPS),
+    }
+
+
+def leading(gaps: Sequence[ErrorReasonFigures.Gap]) -> ErrorReasonFigures.Gap | None:
+    """The gap whose standardised difference is largest among those with a corrected p-value below :data:`LEVEL`.
+
+    Hiding one region also changes what its neighbours contribute, so only the largest gap says where groups differ
+    (measured by ``benchmarks/planted_faults.py``). None if there is no such gap.
+    """
+    known = [gap for gap in gaps if gap.p_adjusted is not None and gap.p_adjusted < LEVEL]
+    return max(known, key=lambda gap: abs(gap.standardised or 0), default=None)
