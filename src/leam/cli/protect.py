@@ -153,7 +153,9 @@ def protect(
             f"leave out --threshold {threshold}" if threshold is not None else "add --population"
         )
         raise InputError(f"--fmr {fmr:g}: needs the pictures of other people alone; {other}")
-    own = own_pictures(mine)
+    own, names = own_pictures(mine), chosen_changes(changes)
+    if not names and protected is None:
+        raise InputError("--changes none: nothing to test; add --protected, or name changes")
     # The library is imported here, so that help and mistakes are quick.
     from leam.files import write_private
     from leam.parsers import load_parser
@@ -161,9 +163,6 @@ def protect(
     from leam.report.protection import protection_page
     from leam.study.worker import explainer_of
 
-    names = chosen_changes(changes)
-    if not names and protected is None:
-        raise InputError("--changes none: nothing to test; add --protected, or name changes")
     settings = settings_of("quick", parser=parser, detector=detector)
     with progress() as report:
         recognizers = load_models(

@@ -203,7 +203,10 @@ def measure(
         seed=tools.seed,
         detector=tools.detector.name,
         parser=tools.parser.name,
-        pictures=[_picture(face, (files or {}).get(place)) for place, face in enumerate(faces)],
+        pictures=[
+            _picture(face, files[place] if files and place in by_tool else None)
+            for place, face in enumerate(faces)
+        ],
         population=others
         and PopulationRecord(
             people=len(set(others.people)), pictures=sorted(face.sha256 for face in others.faces)
