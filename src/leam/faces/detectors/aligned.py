@@ -99,7 +99,7 @@ class AlignedDetector:
             if chip != CHIPS[self.template]:
                 raise InputError(
                     f"{name}: its faces are aligned by {crop.name}, not by {self.template}; leave out "
-                    f"--aligned {self.template}"
+                    f"--aligned {self.template}, or choose another recognizer"
                 )
             return [chip]
         own = [crop] if _keeps(crop) else []
