@@ -344,6 +344,25 @@ def test_scores_of_two_pictures_are_explained(leam, tmp_path, api):
     assert first["similarity"] == second["similarity"] < 0
     assert first["decision"] is None
     assert first["difference"]["critical_pixels"] == first["critical_pixels"]
+    options = options[:-1]  # in words
+    said = leam("explain", one, "--with", two, *options, "--out", tmp_path / "out").stdout
+    assert said.count("decision: none, since the recognizer's card states no threshold") == 2
+
+
+def test_a_black_box_decides_by_the_threshold_of_its_card(leam, tmp_path, api):
+    one, two = portraits().values()
+    card = tmp_path / "api.toml"
+    text = 'name = "api"\narchitecture = "black_box"\noptions = {{ function = "my_api:embed" }}\nthreshold = {}\n'
+    decisions = {
+        0.999: "different people (threshold 0.999)",
+        -0.9: "same person (threshold -0.900)",
+    }
+    for threshold, decision in decisions.items():
+        card.write_text(text.format(threshold))
+        options = ("--model", card, "--calls", 30, "--force", "--out", tmp_path / "out")
+        result = leam("explain", one, "--with", two, *options)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count(f"decision: {decision}") == 2
 
 
 def test_mistakes_of_methods_and_black_boxes(leam, complaint, tmp_path, api, portrait):
