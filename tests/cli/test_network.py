@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def watch(event, arguments):
                 stream.write(f"{event} {where}\\n")
 sys.addaudithook(watch)
 """
+# Also the numbers of the loopback device, and names that stand for this machine.
+LOOPBACK = re.compile(r"127\.0\.0\.\d|::1|localhost")
+# A cluster that Ray starts asks which cloud it is in, also with its usage statistics off, and has no switch for it.
+RAYS_CLOUD = re.compile(r"169\.254\.169\.254|metadata\.google\.internal")
+TRIED = {"explain", "study", "parse", "report", "redact", "demo", "models"} | {"audit", "protect"}
 HTTPS = """
 name = "far"
 architecture = "onnx"
@@ -101,6 +107,7 @@ def test_offline_silences_the_segformer_parser(calls, faces_folder):
         ("models", "--cards", "cards"),
         ("models", "layers", "dlib_resnet"),
         ("models", "check", "dlib_resnet"),
+        ("models", "check", "--help"),
     ],
     ids=" ".join,
 )
@@ -118,14 +125,40 @@ def test_commands_about_faces_contact_nobody(calls, faces_folder):
     one, two = sorted(faces_folder.rglob("*.png"))[:2]
     assert calls("explain", one, two, "--out", "explained") == []
     assert calls("explain", one, "--method", "grad-cam", "--out", "by_method") == []
+    assert calls("explain", one.parent, "--person", "--out", "person") == []
     assert calls("parse", one, "--out", "parsed") == []
+    assert calls("parse", one, "--parser", "compact", "--out", "compact") == []
 
 
 def test_studies_contact_nobody(calls, faces_folder):
     assert calls("study", faces_folder, "--out", "run", "--workers", 2) == []
     assert calls("study", faces_folder, "--out", "run") == []
     assert calls("report", "run") == []
+    assert calls("report", "run", "--no-faces") == []
     assert calls("redact", "run", "--out", "public") == []
+
+
+def test_audits_and_protections_contact_nobody(calls, faces_folder):
+    mine = min(faces_folder.iterdir())
+    assert calls("audit", faces_folder, "--threshold", "-0.6", "--out", "audit") == []
+    seen = calls("protect", mine, "--against", "dlib_resnet", "--threshold", "-0.6",
+                 "--changes", "jpeg", "--out", "protect")  # fmt: skip
+    assert seen == []
+
+
+def test_ray_contacts_this_machine_only(calls, faces_folder):
+    pytest.importorskip("ray")
+    seen = calls("study", faces_folder, "--out", "run", "--engine", "ray", RAY_ADDRESS="")
+    assert seen
+    seen = [line for line in seen if not RAYS_CLOUD.search(line)]
+    assert [line for line in seen if not LOOPBACK.search(line)] == []
+
+
+def test_every_command_is_tried():
+    """A new command needs a test here."""
+    from leam.cli.app import _Leam
+
+    assert set(_Leam.table) <= TRIED
 
 
 def test_the_demo_contacts_nobody(calls):
