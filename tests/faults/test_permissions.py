@@ -56,7 +56,7 @@ FAULTS = {
     endless: "a pipe or a device, not a file",
     dangling: "a link to nothing",
     circle: "Too many levels of symbolic links",
-    empty: "not a picture that can be read",
+    empty: "is empty, not a picture",
     noise: "picture",
     forbidden: "permission denied",
 }
