@@ -63,9 +63,7 @@ def test_chips_of_the_template_are_resampled_for_inputs_of_another_size(portrait
 @pytest.mark.parametrize("size", [(96, 96), (112, 96), (128, 128), (160, 160), (224, 224)])
 def test_pictures_of_another_size_are_refused_with_a_way_out(size):
     resize = "resize them if they have the same alignment, or " if size[0] == size[1] else ""
-    message = (
-        f"{size[0]}x{size[1]} pixels; expected aligned faces of 112x112; {resize}leave out --aligned"
-    )
+    message = f"{size[0]}x{size[1]} pixels; expected aligned faces of 112x112; {resize}leave out --aligned"
     with pytest.raises(FaceError, match=message):
         find_face(np.zeros((*size, 3), np.uint8), load_detector("aligned", {"net": ARCFACE}))
 
