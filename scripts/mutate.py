@@ -190,7 +190,7 @@ FAULTS = [
     Fault("gallery: least under the heading of most", section("specificity"),
           '("Most person-specific", people.most)', '("Most person-specific", people.least)', PICTURES),
     Fault("layer pictures: late layers first", "report/pictures.py",
-          "_on_face(means, means.layers[place], crop)", "_on_face(means, means.layers[-1 - place], crop)", PICTURES),
+          "_on_face(means, means.layers[place], crop", "_on_face(means, means.layers[-1 - place], crop", PICTURES),
     Fault("mean map of one slice only", "study/means.py",
           "overall = density if overall is None else overall + density", "overall = density", PICTURES),
     # Claims.
