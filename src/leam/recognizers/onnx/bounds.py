@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -202,9 +203,9 @@ def _elementwise(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:  # noqa: 
     given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     args, kwargs = tree_map_only(Tensor, _one_element, (args, kwargs))
     try:
-        shape = torch.broadcast_shapes(*(value.shape for value in given))
+        shape = torch.Size(np.broadcast_shapes(*(tuple(value.shape) for value in given)))
         kind = func(*args, **kwargs).dtype
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
     for value in given:
         if value.shape == shape:

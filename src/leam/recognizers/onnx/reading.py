@@ -102,7 +102,8 @@ def _count(model: onnx.ModelProto, path: Path) -> None:
     for body in (model.graph, *model.functions):
         for graph in _graphs(body):
             nodes += len(graph.node)
-            tensors += len(graph.initializer) if isinstance(graph, onnx.GraphProto) else 0
+            # Functions store none.
+            tensors += len(getattr(graph, "initializer", ()))
             if nodes > _MOST_NODES or tensors > _MOST_NODES:
                 what = f"{nodes} nodes" if nodes > _MOST_NODES else f"{tensors} stored tensors"
                 raise WeightsError(f"{path}: {what}; the limit is {_MOST_NODES}")
