@@ -24,7 +24,7 @@ The rule, stated before the measurement on other people:
 
 On the set ``first``, with LEVEL = 0.01, 19 of 20 plantings were recovered, all with the least possible p-value, but one
 of the 20 runs without a planting had a finding (p = 0.008). LEVEL was then set to 0.001, and this rule measured on the
-set ``second``, of which nothing had been looked at.
+set ``second``, of which nothing had been looked at: 19 of 20 and none in 20. Missed on both sets: blurred lips.
 
 Beside it, the gap in false match rates: at the threshold at which all comparisons of the run have a rate of 0.01, how
 often the audit concludes (corrected p-value below 0.05) that the planted group has more false matches, or fewer.
