@@ -20,7 +20,9 @@ MOST_IMPOSTORS = 5_000_000
 # Pairs are drawn from all pairs, or from this many times as many as needed: some repeat, or are of one person.
 _MANY = 2
 # Comparisons whose embeddings are in memory at once.
-_BLOCK = 100_000
+_BLOCK = 20_000
+# Among at most so many pictures, all similarities are computed if there are more pairs than pictures.
+_MOST_IN_A_TABLE = 8000
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,14 @@ def scores_of(
 ) -> NDArray[np.float64]:
     """Similarities of pairs of rows of embeddings ``(n, D)``, in blocks; ``(N,)``."""
     values = torch.from_numpy(embeddings)
-    blocks = np.split(pairs, range(_BLOCK, len(pairs), _BLOCK))
-    scores = [similarity(values[block[:, 0]], values[block[:, 1]], kind) for block in blocks]
-    return torch.cat(scores).double().numpy()
+    # Results are written in place: small ones that stay between large temporary ones would keep gigabytes.
+    if len(values) <= _MOST_IN_A_TABLE < len(pairs):
+        table = np.empty((len(values), len(values)), dtype=np.float32)
+        for row, one in enumerate(values):
+            table[row] = similarity(one, values, kind).numpy()
+        return table[pairs[:, 0], pairs[:, 1]].astype(np.float64)
+    scores = np.empty(len(pairs))
+    for start in range(0, len(pairs), _BLOCK):
+        first, second = pairs[start : start + _BLOCK].T
+        scores[start : start + _BLOCK] = similarity(values[first], values[second], kind).numpy()
+    return scores

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,12 +32,25 @@ from leam.recognizers.card import Similarity
 from leam.recognizers.recognizer import Recognizer
 from leam.results.shards import S
 from leam.study.chips import ChipBatch, Chips, Subject
-from leam.study.comparisons import Compared
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.plan import Plan, Settings
+from leam.study.run_data import RunData
+
+T = TypeVar("T")
 
 BATCH = 32
 """Faces that are explained at once."""
+
+
+class OverRun(Protocol):
+    """Calls a function of the whole run once for each name and recognizer in a process, and keeps the result.
+
+    Results should be small: they stay until the study is finished.
+    """
+
+    def __call__(self, name: str, function: Callable[[RunData], T]) -> T:
+        """The function's result."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class Scene:
             phase ``compare``.
         subset: Positions of the pictures of the subset.
         threshold: Verification threshold: pairs with at least this similarity are accepted as genuine.
-        compared: The comparisons of an audit; None without embeddings. Available in the phase ``compare``.
+        over_run: Results of functions of the whole run. Available in the phase ``compare``.
         recognizers: Names of the recognizers that have not failed.
     """
 
@@ -100,7 +114,7 @@ class Scene:
     maps_elsewhere: Callable[[], Population | None]
     subset: Callable[[], frozenset[int]]
     threshold: Callable[[], float]
-    compared: Callable[[], Compared | None]
+    over_run: OverRun
     recognizers: Sequence[str]
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Annotated
+from typing import Annotated, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from leam.recognizers.recognizer import Recognizer, similarity
 from leam.results.shards import S, Shard, axes, joined
 from leam.results.summary import RecognizerSummary
 from leam.study.chips import ChipBatch, ChipLoader
-from leam.study.comparisons import Compared, compared
 from leam.study.explained import EXPLAIN, TEMPLATES, Explained, PersonTemplates
 from leam.study.plan import Plan, Settings
 from leam.study.preparation import (
@@ -45,6 +44,8 @@ from leam.study.store import RunFolder
 
 # People whose maps show how maps vary. More would change little, but take longer.
 _POPULATION = 100
+T = TypeVar("T")
+
 # Number of slices whose embeddings determine the verification threshold.
 _THRESHOLD_SLICES = 64
 
@@ -93,7 +94,7 @@ class Worker:
         self._density_sums: dict[str, NDArray[np.float64]] = {}
         self._populations: dict[tuple[str, int], Population | None] = {}
         self._thresholds: dict[str, float] = {}
-        self._compared: dict[str, Compared | None] = {}
+        self._of_run: dict[tuple[str, str], object] = {}
 
     def do(self, job: Job) -> None:
         """Run a job and store its result.
@@ -208,7 +209,7 @@ class Worker:
             maps_elsewhere=lambda: self._maps_elsewhere(job),
             subset=lambda: self._subset,
             threshold=lambda: self._threshold(job.name),
-            compared=lambda: self._comparisons(job.name),
+            over_run=lambda name, function: self._over_run(job.name, name, function),
             recognizers=[model.card.name for model in self.plan.models],
         )
 
@@ -241,11 +242,12 @@ class Worker:
             self._thresholds[recognizer] = threshold_of(RunData(self.plan, self.folder), recognizer)
         return self._thresholds[recognizer]
 
-    def _comparisons(self, recognizer: str) -> Compared | None:
-        """The comparisons of one recognizer; only the last ones are kept, since they are large."""
-        if recognizer not in self._compared:
-            self._compared = {recognizer: compared(RunData(self.plan, self.folder), recognizer)}
-        return self._compared[recognizer]
+    def _over_run(self, recognizer: str, name: str, function: Callable[[RunData], T]) -> T:
+        """The result of a function of the whole run for a recognizer; it is computed once."""
+        key = recognizer, name
+        if key not in self._of_run:
+            self._of_run[key] = function(RunData(self.plan, self.folder))
+        return cast("T", self._of_run[key])
 
     def _density_sum(self, recognizer: str) -> NDArray[np.float64]:
         """Sum of the overall maps of all faces, ``(h, w)``."""

@@ -101,18 +101,14 @@ class WorstComparisons(Stage[PairMaps]):
 
     def of_slice(self, scene: Scene) -> PairMaps | None:
         """The maps of a slice's faces for the faces that they are compared with; None if there are none."""
-        found = scene.compared()
-        if found is None:
-            return None
         name = scene.recognizer.name
-        threshold, _ = operating_threshold(scene.plan, name, found.comparisons)
-        pairs = np.concatenate([found.pairs[places] for places in worst(found, threshold)])
-        sides = np.concatenate([pairs, pairs[:, ::-1]])
-        here = sides[np.isin(sides[:, 0], scene.positions)]
-        if not len(here):
+        sides, embeddings = scene.over_run(self.name, lambda run: _sides(run, name))
+        chosen = np.isin(sides[:, 0], scene.positions)
+        if not chosen.any():
             return None
+        here = sides[chosen]
         rows = np.searchsorted(scene.positions, here[:, 0])
-        mates = torch.from_numpy(found.embeddings[np.searchsorted(found.position, here[:, 1])])
+        mates = torch.from_numpy(embeddings[chosen])
         images, alike = scene.chips.images[rows], reference_target(mates, scene.kind)
         return PairMaps(
             position=here[:, 0],
@@ -136,6 +132,17 @@ class WorstComparisons(Stage[PairMaps]):
         return WorstFigures(
             threshold=threshold, false_matches=matches, false_non_matches=non_matches
         )
+
+
+def _sides(run: RunData, recognizer: str) -> tuple[Indices, NDArray[np.float32]]:
+    """Both pictures of each of the worst errors with the other one, ``(2 N, 2)``, and the embeddings of the latter."""
+    found = compared(run, recognizer)
+    if found is None or len(found.people) < 2:  # noqa: PLR2004  impostors need two
+        return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
+    threshold, _ = operating_threshold(run.plan, recognizer, found.comparisons)
+    rows = np.concatenate([found.rows[places] for places in worst(found, threshold)])
+    sides = np.concatenate([rows, rows[:, ::-1]])
+    return found.position[sides], found.embeddings[sides[:, 1]]
 
 
 def worst(found: Compared, threshold: float) -> tuple[Indices, Indices]:
