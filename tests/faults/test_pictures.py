@@ -26,6 +26,9 @@ def change(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b" ")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def many(tmp_path) -> Path:
     """Four people, in fact two under two names each, three pictures of each, one of which is going to be lost."""

@@ -60,8 +60,9 @@ def test_a_gap_that_a_covariate_makes_goes_when_it_is_matched():
 
 
 def test_a_gap_that_stays_is_found_between_the_matched():
-    covariates = RANDOM.normal(size=(2, 150, 2))
-    first, second = RANDOM.normal(1, 1, 150), RANDOM.normal(0, 1, 150)
+    random = np.random.default_rng(3)
+    covariates = random.normal(size=(2, 150, 2))
+    first, second = random.normal(1, 1, 150), random.normal(0, 1, 150)
     first[0] = np.nan
     found = matched_on(first, second, covariates[0], covariates[1])
     assert found.difference.low > 0.5

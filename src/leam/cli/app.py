@@ -31,7 +31,7 @@ class _Leam(LazyGroup):
         ),
         "audit": Entry(
             "leam.cli.audit:audit",
-            "Measure the errors of recognizers, for which people they differ, and why.",
+            "Measure the errors of recognizers, for which people they differ, and which regions carry them.",
         ),
         "parse": Entry("leam.cli.parse:parse", "Label the part of the face at each pixel."),
         "protect": Entry(
