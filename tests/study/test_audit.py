@@ -14,11 +14,17 @@ import shards
 from leam.metrics.error_rates import Comparisons
 from leam.metrics.statistics import NOTHING, Estimate
 from leam.results.summary import Exclusion, RecognizerSummary, Summary
-from leam.study.audit import AUDIT_VERSION, AuditDocument, audit_of, findings
+from leam.study.audit import (
+    AUDIT_VERSION,
+    AuditDocument,
+    audit_of,
+    findings,
+    region_finding,
+)
 from leam.study.comparisons import Compared
 from leam.study.run_data import RunData
 from leam.study.stages.error_rates import ErrorRateFigures
-from leam.study.stages.error_reasons import HiddenRegions
+from leam.study.stages.error_reasons import ErrorReasonFigures, HiddenRegions
 from leam.study.stages.worst_comparisons import WorstComparisons, WorstFigures, worst
 from leam.study.store import RunFolder
 from planned import planned
@@ -85,6 +91,18 @@ def test_a_gap_is_stated_only_where_it_is_shown(p, said):
     assert second == said
     assert third == (
         "one: nothing can be said about gender x with these numbers (n = 3, fewer than 10)."
+    )
+
+
+@pytest.mark.parametrize(("mean", "word"), [(0.1, "more"), (-0.1, "less")])
+def test_the_region_with_the_largest_gap_is_named(mean, word):
+    gap = ErrorReasonFigures.Gap(
+        comparisons="impostor", first="f", second="m", region="lips", standardised=4.0,
+        difference=Estimate(mean, mean - 0.01, mean + 0.01, 50), p=0.0005, p_adjusted=0.0005,
+    )  # fmt: skip
+    assert region_finding("one", "gender", gap) == (
+        "one: between the groups of gender, the region lips differs most: in impostor comparisons of f it contributes "
+        f"{word} to the similarity than in those of m (corrected p 0.0005)."
     )
 
 

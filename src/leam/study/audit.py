@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from leam.metrics.error_rates import RULE_OF_30
 from leam.metrics.statistics import FEWEST, Estimate
 from leam.results.figures import Model
-from leam.results.summary import Summary, rounded
+from leam.results.summary import RecognizerSummary, Summary, rounded
 from leam.study.plan import Plan
 from leam.study.stages.error_rates import ErrorRateFigures, conclusion
-from leam.study.stages.error_reasons import ErrorReasonFigures
+from leam.study.stages.error_reasons import ErrorReasonFigures, leading
 from leam.study.stages.worst_comparisons import WorstFigures
 
 AUDIT_VERSION = 1
@@ -101,11 +101,7 @@ def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
     """
     rates = summary.each(ErrorRateFigures)
     return AuditDocument(
-        findings=[
-            line
-            for name, one in rates.items()
-            for line in findings(name, one, summary.recognizers[name].similarity)
-        ],
+        findings=[line for name in rates for line in _findings(name, summary.recognizers[name])],
         scope=SCOPE,
         data=AuditData(
             source=plan.source,
@@ -131,6 +127,26 @@ def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
         model_card={name: _model_card(name, one, plan) for name, one in rates.items()},
         versions=summary.versions,
         settings=summary.settings,
+    )
+
+
+def _findings(name: str, found: RecognizerSummary) -> Iterator[str]:
+    """All findings about one recognizer."""
+    if (rates := found.get(ErrorRateFigures)) is not None:
+        yield from findings(name, rates, found.similarity)
+    reasons = found.get(ErrorReasonFigures)
+    for column, gaps in (reasons.columns if reasons else {}).items():
+        if (gap := leading(gaps)) is not None:
+            yield region_finding(name, column, gap)
+
+
+def region_finding(name: str, column: str, gap: ErrorReasonFigures.Gap) -> str:
+    """Where two groups differ most in what a region contributes."""
+    more = "more" if (gap.difference.mean or 0) > 0 else "less"
+    return (
+        f"{name}: between the groups of {column}, the region {gap.region} differs most: in {gap.comparisons} "
+        f"comparisons of {gap.first} it contributes {more} to the similarity than in those of {gap.second} "
+        f"(corrected p {gap.p_adjusted:.2g})."
     )
 
 
@@ -181,8 +197,8 @@ def _protocol(plan: Plan, rates: Mapping[str, ErrorRateFigures]) -> Iterator[str
         f"{RULE_OF_30} errors are expected; a group needs {FEWEST} people."
     )
     yield (
-        "Gaps between groups are tested by exchanging the group labels of people, corrected for the number of gaps "
-        "(Benjamini and Hochberg)."
+        "Gaps between groups are tested by exchanging the group labels of people, corrected for the number of gaps: of "
+        "rates by Benjamini and Hochberg at 0.05, of regions by Westfall and Young at 0.001."
     )
 
 
