@@ -30,7 +30,16 @@ from pathlib import Path
 from leam.version import installed_versions
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--numprocesses=0", "--no-header", "--show-capture=no"]
+PYTEST = [
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:randomly",
+    "--numprocesses=0",
+    "--no-header",
+    "--show-capture=no",
+]
 MEMORY = 2 * 10**9
 OUTCOMES = ("accepted", "refused", "traceback", "hang")
 
