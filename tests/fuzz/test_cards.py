@@ -41,7 +41,7 @@ def test_wild_values(tmp_path_factory, fields, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEAM_CACHE", str(folder / "cache"))
         patch.setattr(
-            "leam.weights.fetching.urlopen",
+            "leam.weights.addresses.Connections.open",
             lambda *_, **__: (_ for _ in ()).throw(OSError("no network")),
         )
         with endures():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -55,6 +55,11 @@ class _File(RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Go on without a log."""
+
+    def close(self) -> None:
+        """Close the file, also on a disk that cannot hold its last lines."""
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

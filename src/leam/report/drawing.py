@@ -130,7 +130,8 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
                 bar.set_alpha(_FAINT if one.n < FEWEST else None)
         else:
             dots = axis.scatter(mean, at, s=25, c=colour, zorder=3, label=series.label)
-            dots.set_alpha([_FAINT if one.n < FEWEST else 1.0 for one in shown])
+            if shown:  # matplotlib takes the least of the values
+                dots.set_alpha([_FAINT if one.n < FEWEST else 1.0 for one in shown])
         axis.hlines(at, low, high, color=INK if panel.bars else colour, linewidth=1.4)
         for one, given, y, end in zip(shown, series.estimates, at, high, strict=True):
             few = given.mean is not None and given.n < FEWEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leam.devices import CPU, description
-from leam.errors import InputError, StudyError
+from leam.errors import InputError, LeamWarning, StudyError
 from leam.explain.methods import Method, MethodSettings, create_method, method_named
 from leam.explain.person import FEWEST_PEOPLE, Population
 from leam.faces.detection import Detector, RotatingDetector
@@ -103,6 +104,12 @@ class Worker:
             StudyError: The run folder cannot be read or written; the study must stop.
             ModelError: The recognizer failed.
         """
+        with warnings.catch_warnings():
+            # A study records empty maps and embeddings that are not finite, and reports them.
+            warnings.simplefilter("ignore", LeamWarning)
+            self._do(job)
+
+    def _do(self, job: Job) -> None:
         special: dict[str, Callable[[Job], Shard]] = {
             DETECT: self._detect,
             PARSE: self._parse,
