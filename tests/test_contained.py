@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,10 @@ def hang() -> None:
 
 def swell(size: int) -> tuple[None, bytes]:
     return None, b"x" * size
+
+
+def where() -> tuple[str, bytes]:
+    return str(Path.cwd()), b""
 
 
 def chatter() -> tuple[int, bytes]:
@@ -102,3 +107,10 @@ def test_a_forked_process_has_a_helper_of_its_own():
     assert (
         subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
     )
+
+
+def test_relative_paths_are_those_of_the_caller(monkeypatch, tmp_path):
+    """The helper outlives a change of the working folder."""
+    call("give", "", 0)
+    monkeypatch.chdir(tmp_path)
+    assert call("where")[0] == str(tmp_path)

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from threading import Event, Lock, Timer
 from typing import IO, Any
 
@@ -108,7 +109,7 @@ def contained(
         ContainedError: The function raised anything else, crashed, or needs too much memory or time.
     """
     global _helper  # noqa: PLW0603  one helper per process
-    question = {"function": function, "arguments": arguments, "limit": limit}
+    question = {"function": function, "arguments": arguments, "limit": limit, "folder": _here()}
     with _LOCK:
         # A forked process shares the pipes of its parent, whose helper it must not use.
         if _helper is None or _helper.owner != os.getpid() or _helper.process.poll() is not None:
@@ -131,6 +132,14 @@ def contained(
         why = f"takes more than {seconds:g} s" if late.is_set() else _too_much(limit)
         raise ContainedError(why)
     return _result(*found, limit)
+
+
+def _here() -> str | None:
+    """The working folder, to which relative paths refer; None if it was deleted."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return None
 
 
 def _result(answer: dict[str, Any], data: bytearray, limit: int) -> tuple[Any, bytearray]:
@@ -177,6 +186,8 @@ def _answer(question: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     module, _, name = question["function"].partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
+        if question["folder"] is not None:
+            os.chdir(question["folder"])
         _limit_memory(question["limit"])
         value, data = function(*question["arguments"])
         view = memoryview(data).cast("B")

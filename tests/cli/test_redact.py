@@ -12,7 +12,8 @@ import pytest
 def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
     monkeypatch.chdir(tmp_path)
     run = tmp_path / "run"
-    leam("study", faces, "--out", "run", "--keep", "embeddings")
+    done = leam("study", faces, "--out", "run", "--keep", "embeddings")
+    assert done.returncode == 0, done.stderr
     (parsed,) = run.glob("shards/parse/**/*.npz")
     with np.load(parsed) as arrays:
         assert set(arrays.files) == {"of", "reason"}
