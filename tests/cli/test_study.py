@@ -57,7 +57,7 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     found = json.loads(again.stdout)
     assert found["report"] == "run/report.html"
     assert found["summary"] == json.loads((run / "summary.json").read_text())
-    assert not again.stderr
+    assert "this study is finished" in again.stderr
 
 
 @pytest.mark.slow
