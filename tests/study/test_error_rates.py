@@ -13,6 +13,8 @@ from leam.metrics.error_rates import Comparisons, fmr_estimate, fnmr_estimate
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
 from leam.study.stages.error_rates import ErrorRateFigures, ErrorRates
+from leam.study.stages.error_reasons import HiddenRegions
+from leam.study.stages.worst_comparisons import WorstComparisons
 from leam.study.store import RunFolder
 from planned import planned
 
@@ -155,6 +157,46 @@ def test_one_person_has_no_error_rates(folder):
     plan = plan.model_copy(update={"images": plan.images[:3]})
     write(folder, plan)
     assert ErrorRates().summarise(RunData(plan, folder), "one") is None
+
+
+def test_people_with_one_picture_each_have_no_error_rates(folder):
+    """Nor have a person's pairs without impostors."""
+    plan = plan_of(pictures=1)
+    write(folder, plan)
+    assert ErrorRates().summarise(RunData(plan, folder), "one") is None
+    plan = plan_of().model_copy(update={"pairs": ((0, 1), (3, 4))})
+    write(folder, plan)
+    assert ErrorRates().summarise(RunData(plan, folder), "one") is None
+
+
+def test_a_rate_that_only_rejecting_all_reaches_is_written(folder):
+    """The most similar pictures are of two people, so that every finite threshold accepts impostors."""
+    plan = plan_of().model_copy(update={"pairs": ((0, 1), (0, 3), (0, 6), (3, 4))})
+    values = write(folder, plan)
+    values[[3, 6]] = values[0]
+    for index, part in enumerate(plan.slices):
+        shard = shards.explained(part, dimensions=DIMENSIONS)
+        folder.write_shard("explain/one", index, replace(shard, embedding=values[list(part)]))
+    found = figures(plan, folder)
+    assert found.operating.threshold is None
+    assert found.operating.fnmr.mean == 1
+    regions = HiddenRegions(
+        np.arange(len(plan.images)),
+        np.array(["nose"]),
+        values[:, None],
+        np.ones((len(values), 1), np.float32),
+    )
+    for index, part in enumerate(plan.slices):
+        shard = replace(
+            regions,
+            position=regions.position[list(part)],
+            embedding=regions.embedding[list(part)],
+            area=regions.area[list(part)],
+        )
+        folder.write_shard("error_reasons/one", index, shard)
+    worst = WorstComparisons().summarise(RunData(plan, folder), "one")
+    assert worst.threshold is None
+    assert worst.false_matches == []
 
 
 def test_only_audits_have_error_rates():

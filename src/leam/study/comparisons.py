@@ -69,7 +69,8 @@ def compared(run: RunData, recognizer: str) -> Compared | None:
         recognizer: Name of the recognizer.
 
     Returns:
-        The same comparisons for every recognizer that could use the same pictures; None without embeddings.
+        The same comparisons for every recognizer that could use the same pictures; None without embeddings, or unless
+        there are both genuine and impostor comparisons.
     """
     return run.once(("comparisons", recognizer), lambda: _compared(run, recognizer))
 
@@ -87,6 +88,9 @@ def _compared(run: RunData, recognizer: str) -> Compared | None:
     else:
         impostors, drawn = impostor_pairs(person, MOST_IMPOSTORS, run.settings.seed)
         rows = np.concatenate([genuine_pairs(person), impostors])
+    same = person[rows[:, 0]] == person[rows[:, 1]]
+    if not same.any() or same.all():
+        return None
     kind = run.plan.model(recognizer).card.similarity
     return Compared(
         Comparisons(

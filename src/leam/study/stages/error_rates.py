@@ -131,8 +131,8 @@ class ErrorRateFigures(Figures):
     """Least false match rate, as a power of ten, that the number of impostor comparisons supports; null for none."""
     eer: Estimate
     """Equal error rate."""
-    eer_threshold: float
-    """Its threshold."""
+    eer_threshold: float | None
+    """Its threshold; null if only rejecting all comparisons gives it."""
     at_fmr: dict[str, Point]
     """Error rates at thresholds that give false match rates of 0.1, 0.01, ... on these comparisons."""
     threshold_source: str
@@ -163,7 +163,7 @@ class ErrorRates(Stage[Shard]):
     def summarise(self, run: RunData, recognizer: str) -> ErrorRateFigures | None:
         """The error rates, overall and by group; None without genuine and impostor comparisons."""
         found = compared(run, recognizer)
-        if found is None or len(found.people) < 2:  # noqa: PLR2004  impostors need two people
+        if found is None:
             return None
         scores, seed = found.comparisons, run.settings.seed
         curve = error_curve(scores)
@@ -178,7 +178,7 @@ class ErrorRates(Stage[Shard]):
             acquired=_acquired(run),
             least_fmr=least,
             eer=eer_estimate(scores, seed),
-            eer_threshold=equal.threshold,
+            eer_threshold=finite(equal.threshold),
             at_fmr={f"{rate:g}": _point(fnmr_at_fmr(scores, rate, seed)) for rate in _rates(least)},
             threshold_source=source,
             operating=ErrorRateFigures.Point(

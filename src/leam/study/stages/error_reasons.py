@@ -158,7 +158,7 @@ class ErrorReasons(Stage[HiddenRegions]):
         """The contributions of regions to errors and to gaps; None without genuine and impostor comparisons."""
         found = compared(run, recognizer)
         parts = list(run.shards(HiddenRegions, self.name, recognizer))
-        if found is None or not parts or len(found.people) < 2:  # noqa: PLR2004  impostors need two
+        if found is None or not parts:
             return None
         threshold, _ = operating_threshold(run.plan, recognizer, found.comparisons)
         regions = Regions.read(run, recognizer, parts)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leam.explain.explainer import Maps
 from leam.explain.targets import negated, reference_target
 from leam.metrics.error_rates import Comparisons, Indices
-from leam.metrics.statistics import Numbers
+from leam.metrics.statistics import Numbers, finite
 from leam.results.figures import Figures, Model
 from leam.results.shards import Shard, axes
 from leam.study.comparisons import Compared, compared
@@ -75,8 +75,8 @@ class WorstFigures(Figures):
         contribution: dict[str, float]
         """How much the similarity falls if a region is hidden in both pictures."""
 
-    threshold: float
-    """The operating threshold."""
+    threshold: float | None
+    """The operating threshold; null if only rejecting all comparisons reaches the stated rate."""
     false_matches: list[Comparison]
     """Accepted comparisons of two people, most similar first."""
     false_non_matches: list[Comparison]
@@ -121,7 +121,7 @@ class WorstComparisons(Stage[PairMaps]):
         """The worst errors, with the regions that turn the decision; None without genuine and impostor comparisons."""
         found = compared(run, recognizer)
         parts = list(run.shards(HiddenRegions, "error_reasons", recognizer))
-        if found is None or not parts or len(found.people) < 2:  # noqa: PLR2004  impostors need two
+        if found is None or not parts:
             return None
         threshold, _ = operating_threshold(run.plan, recognizer, found.comparisons)
         regions = Regions.read(run, recognizer, parts)
@@ -130,14 +130,14 @@ class WorstComparisons(Stage[PairMaps]):
             for places in worst(found, threshold)
         )
         return WorstFigures(
-            threshold=threshold, false_matches=matches, false_non_matches=non_matches
+            threshold=finite(threshold), false_matches=matches, false_non_matches=non_matches
         )
 
 
 def _sides(run: RunData, recognizer: str) -> tuple[Indices, NDArray[np.float32]]:
     """Both pictures of each of the worst errors with the other one, ``(2 N, 2)``, and the embeddings of the latter."""
     found = compared(run, recognizer)
-    if found is None or len(found.people) < 2:  # noqa: PLR2004  impostors need two
+    if found is None:
         return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
     threshold, _ = operating_threshold(run.plan, recognizer, found.comparisons)
     rows = np.concatenate([found.rows[places] for places in worst(found, threshold)])
