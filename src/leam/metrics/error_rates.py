@@ -518,6 +518,8 @@ def _clopper_pearson(value: float, error: float, units: int) -> tuple[float, flo
 
 def _studentised(counts: PersonCounts | PairCounts, seed: int) -> tuple[float, float]:
     """The bootstrap-t interval on the logit scale."""
+    from scipy.special import expit  # noqa: PLC0415  slow to import
+
     rates, errors = counts.moments(np.ones((1, counts.people)))
     centre, scale = _logits(rates, errors)
     ratios = np.concatenate(
@@ -527,8 +529,8 @@ def _studentised(counts: PersonCounts | PairCounts, seed: int) -> tuple[float, f
         ]
     )
     low, high = np.quantile(ratios, [_TAIL, 1 - _TAIL], method="inverted_cdf")
-    ends = centre[0] - np.array([high, low]) * scale[0]
-    return float(_expit(ends[0])), float(_expit(ends[1]))
+    ends = expit(centre[0] - np.array([high, low]) * scale[0])
+    return float(ends[0]), float(ends[1])
 
 
 def _drawn(counts: PersonCounts | PairCounts, seed: int) -> Iterator[tuple[Numbers, Numbers]]:
@@ -542,7 +544,3 @@ def _logits(rates: Numbers, errors: Numbers) -> tuple[Numbers, Numbers]:
         variance = rates * (1 - rates)
         spread = np.where((variance > 0) & (errors > 0), errors / variance, 1.0)
         return np.log(rates) - np.log1p(-rates), spread
-
-
-def _expit(value: float) -> float:
-    return float(1 / (1 + np.exp(-value)))

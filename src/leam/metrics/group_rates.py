@@ -175,6 +175,26 @@ def ratio(first: Estimate, second: Estimate) -> Estimate:
     )
 
 
+def gap_conclusion(
+    difference: Estimate, p: float | None, groups: tuple[str, str], level: float
+) -> str:
+    """For which of two groups a figure is larger, or that this cannot be said with these numbers.
+
+    Args:
+        difference: First group minus second group.
+        p: The corrected p-value; None or NaN if there are too few people to test.
+        groups: Names of the groups.
+        level: The difference is shown if its interval excludes zero and ``p`` is below this.
+    """
+    if p is None or np.isnan(p) or difference.low is None or difference.high is None:
+        return f"cannot be said with these numbers (n = {difference.n})"
+    if p < level and difference.low > 0:
+        return f"more for {groups[0]}"
+    if p < level and difference.high < 0:
+        return f"more for {groups[1]}"
+    return f"inconclusive (n = {difference.n})"
+
+
 def worst_to_best(rates: Mapping[str, float]) -> float:
     """The largest rate divided by the smallest; infinite if only the smallest is 0, NaN if all are.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from leam.metrics.group_rates import gap_conclusion
 from leam.metrics.statistics import FEWEST
 from leam.report.charts import Panel, Rows, Series, colours
 from leam.report.parts import Drawing, Fold, Heading, Part, Table, Text, number, plain
@@ -159,15 +160,8 @@ def _column(regions: Sequence[str], gaps: Gaps, axis: str) -> Iterator[Part]:
 
 
 def conclusion(gap: ErrorReasonFigures.Gap) -> str:
-    """For which group a region contributes more, or that this cannot be said with these numbers."""
-    difference = gap.difference
-    if gap.p_adjusted is None or difference.low is None or difference.high is None:
-        return f"cannot be said with these numbers (n = {difference.n})"
-    if gap.p_adjusted < LEVEL and difference.low > 0:
-        return f"more for {gap.first}"
-    if gap.p_adjusted < LEVEL and difference.high < 0:
-        return f"more for {gap.second}"
-    return f"inconclusive (n = {difference.n})"
+    """For which group a region contributes more; see :func:`leam.metrics.group_rates.gap_conclusion`."""
+    return gap_conclusion(gap.difference, gap.p_adjusted, (gap.first, gap.second), LEVEL)
 
 
 def _pairs(gaps: Gaps) -> list[tuple[str, str]]:

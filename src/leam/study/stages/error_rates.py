@@ -23,6 +23,7 @@ from leam.metrics.error_rates import (
 from leam.metrics.group_rates import (
     RateGap,
     fairness_discrepancy_rate,
+    gap_conclusion,
     garbe,
     group_rates,
     rate_gaps,
@@ -211,15 +212,8 @@ def operating_threshold(plan: Plan, recognizer: str, comparisons: Comparisons) -
 
 
 def conclusion(gap: ErrorRateFigures.Gap) -> str:
-    """What can be said about a gap: which group has more errors, or that this cannot be said with these numbers."""
-    difference = gap.difference
-    if gap.p_adjusted is None or difference.low is None or difference.high is None:
-        return f"cannot be said with these numbers (n = {difference.n})"
-    if gap.p_adjusted < _LEVEL and difference.low > 0:
-        return f"more for {gap.first}"
-    if gap.p_adjusted < _LEVEL and difference.high < 0:
-        return f"more for {gap.second}"
-    return f"inconclusive (n = {difference.n})"
+    """Which group has more errors; see :func:`leam.metrics.group_rates.gap_conclusion`."""
+    return gap_conclusion(gap.difference, gap.p_adjusted, (gap.first, gap.second), _LEVEL)
 
 
 def values_of(run: RunData, found: Compared, column: str) -> list[str]:
