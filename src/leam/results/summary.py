@@ -92,7 +92,7 @@ class Summary(Model):
     settings: dict[str, Any]
     """The settings of the study, see ``run.json``."""
     people: int = Field(ge=0)
-    """People with at least two usable pictures."""
+    """People with at least two usable pictures, or with one in an audit."""
     images: int = Field(ge=0)
     """Usable pictures."""
     exclusions: list[Exclusion]
