@@ -27,9 +27,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from leam.demo import write_views
 from leam.version import installed_versions
@@ -180,20 +182,18 @@ def runs_in(folder: Path) -> Iterator[Runs]:
 
 def workers_of(process: int) -> Iterator[int]:
     """The numbers of the processes that work for another one."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process and b"spawn_main" in (entry / "cmdline").read_bytes():
-                yield int(entry.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process).children():
+            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if any("spawn_main" in part for part in child.cmdline()):
+                    yield child.pid
 
 
 def has_ended(process: int) -> bool:
     """Whether a process has ended, also if nobody has waited for it yet."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
 
 
