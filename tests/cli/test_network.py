@@ -146,6 +146,7 @@ def test_audits_and_protections_contact_nobody(calls, faces_folder):
     assert seen == []
 
 
+@pytest.mark.xdist_group("ray")
 def test_ray_contacts_this_machine_only(calls, faces_folder):
     pytest.importorskip("ray")
     seen = calls("study", faces_folder, "--out", "run", "--engine", "ray", RAY_ADDRESS="")
