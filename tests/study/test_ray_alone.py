@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("ray")
@@ -16,13 +18,15 @@ pytestmark = [
     pytest.mark.xdist_group("ray"),
     pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="needs /proc"),
 ]
-# Prints the addresses at which the processes of the session listen, and whether Ray would report its usage.
+# Prints the addresses at which the processes of this Ray session listen, and whether Ray would report its usage. The
+# processes of another test's cluster may still be ending.
 START = """
 import os, re
 from pathlib import Path
 from leam.study.engines.ray import _connect, _load_ray
 ray = _load_ray()
 _connect(ray, None)
+session = ray._private.worker._global_node.session_name
 listening = {}
 for table in ("tcp", "tcp6"):
     for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -32,7 +36,7 @@ for table in ("tcp", "tcp6"):
 found = set()
 for entry in Path("/proc").glob("[0-9]*"):
     try:
-        if os.getsid(int(entry.name)) != os.getsid(0) and "ray" not in (entry / "cmdline").read_text():
+        if int(entry.name) != os.getpid() and session not in (entry / "cmdline").read_text():
             continue
         for link in (entry / "fd").iterdir():
             number = re.match(r"socket:.(\\d+)", os.readlink(link))
@@ -47,7 +51,17 @@ ray.shutdown()
 """
 
 
+def wait_for_other_clusters() -> None:
+    """Another test's cluster, which may still be ending, would be joined instead of starting one."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and any(
+        one.info["name"] == "gcs_server" for one in psutil.process_iter(["name"])
+    ):
+        time.sleep(0.5)
+
+
 def test_it_binds_to_the_loopback_interface_and_reports_nothing(tmp_path):
+    wait_for_other_clusters()
     without = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     result = subprocess.run(
         [sys.executable, "-c", START],
