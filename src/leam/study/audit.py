@@ -193,8 +193,8 @@ def _protocol(plan: Plan, rates: Mapping[str, ErrorRateFigures]) -> Iterator[str
         )
     yield "A comparison is accepted if its similarity reaches the threshold. One threshold holds for all groups."
     yield (
-        "Intervals (95 %) resample people, since comparisons share people. Thresholds are set only at false match rates "
-        f"with at least {RULE_OF_30} expected errors; a group needs {FEWEST} people."
+        "Intervals (95 %) resample people, since comparisons share people. Thresholds are set only at false match "
+        f"rates with at least {RULE_OF_30} expected errors; a group needs {FEWEST} people."
     )
     yield (
         "Gaps between groups are tested by exchanging the group labels of people, corrected for the number of gaps: of "
