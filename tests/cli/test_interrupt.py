@@ -143,6 +143,7 @@ def test_a_second_one_ends_it_at_once(people, workers):
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate()
     assert time.monotonic() - start < 2
-    assert process.returncode == 130
+    # The second one may reach an interpreter that is just ending; a shell shows 130 for both.
+    assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in told
     assert all_end(process.pid, 5)
