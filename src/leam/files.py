@@ -59,6 +59,14 @@ def _open_nonblocking(name: str, flags: int) -> int:
     return os.open(name, flags | _NONBLOCKING)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder. A name that an untrusted file states may be too long for any."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a regular file, in hexadecimal.
 

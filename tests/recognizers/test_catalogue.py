@@ -221,6 +221,8 @@ def test_missing_package_says_how_to_get_it(package):
 def test_missing_file_and_missing_name_are_said_so(tmp_path):
     with pytest.raises(WeightsError, match=r"mine: .*net.onnx does not exist"):
         locate(card(file="net.onnx"), tmp_path)
+    with pytest.raises(WeightsError, match=r"mine: .*xxx does not exist"):
+        locate(card(file="x" * 5000), tmp_path)
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "a.onnx").touch()
     with pytest.raises(WeightsError, match=r"mine: .*net is a folder; name the .* such as a.onnx"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leam.errors import CardError, WeightsError, did_you_mean
-from leam.files import package_folder, sha256_of
+from leam.files import exists, package_folder, sha256_of
 from leam.progress import Progress, silent
 from leam.recognizers.card import Card, read_card
 from leam.weights.fetching import cached_path, fetch
@@ -199,7 +199,7 @@ def find(card: Card, folder: Path | None = None) -> Path | None:
     if card.url:
         on_hub = hub_file(card.url)
         places.append(hub_cached(on_hub) if on_hub else cached_path(card.name, card.url))
-    return next((path for path in places if path and _is_file(path)), None)
+    return next((path for path in places if path and exists(path) and path.is_file()), None)
 
 
 def locate(card: Card, folder: Path | None = None, progress: Progress = silent) -> Path:
@@ -250,14 +250,6 @@ def _cards_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        # The name is too long for a file.
-        return False
-
-
 def _resolve(file: str, folder: Path | None) -> Path | None:
     """The path that a card's ``file`` stands for; None if its package is not installed or its variable not set."""
     if file.startswith(_PACKAGE_PREFIX):
@@ -275,7 +267,7 @@ def _missing(card: Card, folder: Path | None) -> str:
     if card.file is None:
         return "the card names no file"
     if path := _resolve(card.file, folder):
-        if path.is_dir():
+        if exists(path) and path.is_dir():
             return f"{path} is {kind_of_folder(path)}"
         return f"{path} does not exist"
     if card.file.startswith(_ASSETS_PREFIX):

@@ -78,3 +78,9 @@ def test_a_list_of_rfw(tmp_path):
     assert found.samples[0].groups == {"race": "African"}
     assert {one.image for one in found.samples} == {names[0], names[1], names[3]}
     assert read_dataset(source, tmp_path / "test").samples == found.samples
+
+
+def test_a_name_that_no_folder_can_have_is_refused(lfw):
+    (lfw / "pairs.txt").write_text(LFW.replace("Ann_Lee", "x" * 5000))
+    with pytest.raises(InputError, match="no folder x"):
+        read_dataset(lfw / "pairs.txt")

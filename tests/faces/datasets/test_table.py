@@ -57,3 +57,9 @@ def test_a_video_is_sampled(tmp_path):
     found = read(tmp_path, "image,person\na.mp4,ann\nb.mp4,bob\n")
     assert [one.member for one in found.samples][:2] == ["frame=1", "frame=5"]
     assert found.exclusions.keys() == {"b.mp4"}
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x" * 5000 + ".png", "x/" * 5000])
+def test_a_name_that_no_file_can_have_is_a_picture_that_is_missing(tmp_path, name):
+    (one,) = read(tmp_path, f"image,person\n{name},ann\n").samples
+    assert one.path == tmp_path / name

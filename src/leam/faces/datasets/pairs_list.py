@@ -18,6 +18,7 @@ from leam.faces.datasets import DATASETS, Layout
 from leam.faces.people import Dataset, Pair, Sample
 from leam.faces.reading import picture_suffixes
 from leam.faces.tables import lines_of, normal
+from leam.files import exists
 from leam.progress import Progress
 
 Numbered = tuple[str, int]
@@ -109,7 +110,7 @@ def _base_of(source: Path, folder: Path | None, race: str, person: str) -> Path:
         here = source.parent
         near = [here, here.parent.parent / "data" / race, *islice(_subfolders(here), _MOST_FOLDERS)]
     for base in near:
-        if (base / person).is_dir():
+        if exists(base / person) and (base / person).is_dir():
             return base
     raise InputError(
         f"{source}: no folder {person} in {folder or source.parent}; name the folder of the pictures"

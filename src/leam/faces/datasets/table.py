@@ -11,6 +11,7 @@ from leam.faces.datasets.folder import pictures_in
 from leam.faces.people import Dataset, Sample
 from leam.faces.reading import picture_suffixes
 from leam.faces.tables import normal, rows_of, slashed
+from leam.files import exists
 from leam.progress import Progress
 
 _REQUIRED = ("image", "person")
@@ -48,7 +49,7 @@ def located(folder: Path, image: str) -> Path:
     """
     forms = [image] if image.isascii() else [image, *_in_other_forms(image)]
     for form in forms:
-        if (folder / form).exists():
+        if exists(folder / form):
             return folder / form
     readable = picture_suffixes()
     if PurePosixPath(image).suffix.lower() in readable:
@@ -58,7 +59,7 @@ def located(folder: Path, image: str) -> Path:
         for form in forms
         for suffix in readable
         for path in {folder / f"{form}{suffix}", folder / f"{form}{suffix.upper()}"}
-        if path.exists()
+        if exists(path)
     ]
     return found[0] if len(found) == 1 else folder / image
 
