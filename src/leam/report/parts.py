@@ -61,6 +61,46 @@ class Facts(Part):
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What was found, in a sentence.
+
+    Attributes:
+        text: The sentence.
+        section: Name of the section that shows its figures.
+        verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``; empty for a measurement without a claim.
+        n: Number of people.
+        control: The strongest controls with the margins over them; empty for a measurement without a claim.
+        counts: On how many recognizers it is supported; empty for a single one.
+    """
+
+    text: str
+    section: str
+    verdict: str
+    n: int
+    control: str = ""
+    counts: str = ""
+
+    @property
+    def style(self) -> str:
+        """The class of the verdict, such as ``not-supported``."""
+        return self.verdict.split(" (")[0].replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Findings(Part):
+    """What was found, and what could not be said.
+
+    Attributes:
+        said: What was found, the most important first.
+        unsaid: What could not be said, and why: a sentence each.
+    """
+
+    kind = "findings"
+    said: Sequence[Finding]
+    unsaid: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Drawing(Part):
     """A chart.
 
