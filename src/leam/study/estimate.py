@@ -24,7 +24,7 @@ _FACE_SECONDS, _END_SECONDS = 0.1, 3.0
 # each person of the subset.
 _PICTURE_PASSES, _EFFECT_PASSES, _SUBSET_PASSES = 6.0, 9.0, 140.0
 # Bytes of shards and tables for each picture and recognizer, for each pixel of the aligned face; and of all else.
-_PIXEL_BYTES, _OTHER_BYTES = 10.5, 2e6
+_PIXEL_BYTES, _OTHER_BYTES = 11.0, 2e6
 _UNITS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
