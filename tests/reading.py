@@ -42,7 +42,7 @@ class _Reader(HTMLParser):
         self.boxes: dict[str, Box] = {}
         self.head: list[str] = []
         self._box, self._text, self._cells = Box(), "", list[str]()
-        self._ignored = 0
+        self._ignored, self._chart = 0, False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
@@ -50,13 +50,15 @@ class _Reader(HTMLParser):
             self._box = self.boxes[str(values["id"])] = Box()
         if tag == "table":
             self._box.tables.append([])
-        if tag == "figure" and values.get("class") == "chart":
-            self._box.charts.append(str(values["aria-label"]))
+        if tag == "figure":
+            self._chart = values.get("class") == "chart"
+            if self._chart:
+                self._box.charts.append(str(values["aria-label"]))
         if tag == "img":
             self._box.pictures.append(str(values["src"]))
         if tag == "tr":
             self._cells = []
-        if tag in {"svg", "style"}:
+        if tag in {"nav", "script", "style", "svg"}:
             self._ignored += 1
         if tag in {"p", "h1", "h2", "h3", "th", "td", "summary", "figcaption", "b", "span"}:
             self._text = ""
@@ -67,8 +69,10 @@ class _Reader(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         text = " ".join(self._text.split())
-        if tag in {"svg", "style"}:
+        if tag in {"nav", "script", "style", "svg"}:
             self._ignored -= 1
+        if self._ignored or (tag == "figcaption" and self._chart):
+            return
         if tag in {"th", "td"}:
             self._cells.append(text)
         if tag == "tr":

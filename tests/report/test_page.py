@@ -160,7 +160,7 @@ def test_what_a_section_shows_is_not_shown_again(plugged, context):
 
 def test_a_chart_is_an_image_with_words(plugged):
     page = render_page(plugged)
-    assert page.count("<svg") == page.count('class="chart" role="img" aria-label="') > 20
+    assert page.count("<svg") == page.count('class="drawing" role="img" aria-label="') > 20
     assert page.startswith("<!doctype html>")
 
 

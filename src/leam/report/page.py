@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass, replace
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from markupsafe import Markup, escape
 from leam.errors import printable
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
+from leam.report.parts import recognizers_of
 from leam.report.section import SECTIONS, Box, Context, sections_of
 from leam.study.audit import audit_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
@@ -29,6 +31,8 @@ _AUDIT = (
     "does not identify anyone."
 )
 _CODE = re.compile(r"``(.+?)``")
+_INTERVAL = re.compile(r"(.*\d.*)\s(\[.*\])")
+_WORD = re.compile(r"\w+")
 # Control characters of names, and halves of surrogate pairs: names that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -117,15 +121,100 @@ def html_page(
         lead: The sentence below it.
         sections: The name and the boxes of each section.
     """
+    boxes = [
+        (name if place == 0 else f"{name}-{place + 1}", box)
+        for name, found in sections
+        for place, box in enumerate(found)
+    ]
+    return html_file(
+        "page.html",
+        styles=["style.css", "page.css"],
+        scripts=["page.js"],
+        title=title,
+        heading=heading,
+        lead=lead,
+        boxes=boxes,
+        recognizers=recognizers_of(part for _, box in boxes for part in box.parts),
+    )
+
+
+def html_file(
+    template: str,
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    deferred: str = "",
+    **values: object,
+) -> str:
+    """A page from a template that extends ``base.html``, with its styles and scripts inside.
+
+    The page's content security policy allows these scripts alone, and nothing that is loaded from elsewhere.
+
+    Args:
+        template: The template's file in this package.
+        styles: Files of this package.
+        scripts: Files of this package, which run in this order at the end of the page. ``theme.js`` runs before.
+        deferred: The text of a script that others run when they need it.
+        values: What the template shows.
+    """
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("leam.report", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
-    environment.filters |= {"prose": _prose, "svg": _svg, "data_uri": _data_uri}
-    source = (resources.files("leam.report") / "page.html").read_text(encoding="utf-8")
-    page = environment.from_string(source).render(
-        title=title, heading=heading, lead=lead, sections=sections
+    taken: dict[str, int] = {}
+
+    def anchor(text: str, within: str) -> str:
+        name = f"{within}-{slug(text)}"
+        taken[name] = taken.get(name, 0) + 1
+        return name if taken[name] == 1 else f"{name}-{taken[name]}"
+
+    environment.filters |= {
+        "anchor": anchor,
+        "data_uri": _data_uri,
+        "interval": _interval,
+        "prose": _prose,
+        "svg": _svg,
+    }
+    theme, *others = [_packaged(name) for name in ("theme.js", *scripts)]
+    page = environment.get_template(template)
+    return page.render(
+        values,
+        style="".join(map(_packaged, styles)),
+        theme_script=theme,
+        scripts=others,
+        deferred=deferred,
+        policy=_policy([theme, *others, deferred]),
     )
-    return _CONTROL.sub(lambda found: printable(found[0]), page)
+
+
+def slug(text: str) -> str:
+    """A text as part of an anchor. A chart's anchor is that of its section, a hyphen and the slug of its words."""
+    return "-".join(_WORD.findall(text.casefold())) or "part"
+
+
+def _packaged(name: str) -> Markup:
+    return Markup((resources.files("leam.report") / name).read_text(encoding="utf-8"))  # noqa: S704  our own files
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A content security policy: these scripts, and nothing from elsewhere."""
+    digests = [sha256(one.encode()).digest() for one in scripts if one]
+    hashes = " ".join(f"'sha256-{base64.b64encode(one).decode()}'" for one in digests)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _shown(value: Any) -> Any:  # noqa: ANN401  what a template shows
+    """What a template shows, without control characters."""
+    if not isinstance(value, str) or not _CONTROL.search(value):
+        return value
+    return type(value)(_CONTROL.sub(lambda found: printable(found[0]), value))
 
 
 def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind
@@ -145,6 +234,12 @@ def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts 
 def _prose(text: str) -> Markup:
     """A paragraph with what stands between double backticks as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
+
+
+def _interval(text: str) -> Markup:
+    """A figure with its interval, between which a narrow column may break the line."""
+    found = _INTERVAL.fullmatch(text)
+    return Markup("{} <small>{}</small>").format(*found.groups()) if found else escape(text)
 
 
 def _svg(chart: Chart) -> Markup:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from leam.metrics.statistics import FEWEST, Estimate
@@ -13,13 +14,20 @@ MISSING = "–"
 """Stands for a figure that could not be measured."""
 # A longer table would hide the rest of its section.
 _MOST_ROWS = 20
+# A figure, with its unit, its interval, or what it is a part of.
+_FIGURE = re.compile(r"[<>]?\s?[+-]?\d[\d.,]*(e[+-]?\d+)?(\s?%)?(\s\[.*\]|\sof\s\d+)?")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something in a section, from top to bottom. The page knows each kind by its name."""
+    """Something in a section, from top to bottom. The page knows each kind by its name.
+
+    Attributes:
+        recognizer: The recognizer that it is about, by which a reader can filter the page; empty for any other part.
+    """
 
     kind: ClassVar[str]
+    recognizer: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Finding:
         verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``; empty for a measurement without a claim.
         n: Number of people.
         control: The strongest controls with the margins over them; empty for a measurement without a claim.
-        counts: On how many recognizers it is supported; empty for a single one.
+        counts: On how many recognizers it is supported; empty for one recognizer.
     """
 
     text: str
@@ -180,7 +188,8 @@ class Table(Part):
     """A table.
 
     Attributes:
-        header: The names of the columns; empty for a table whose first column names its rows.
+        header: The names of the columns; empty for a table whose first column names its rows. A reader can filter the
+            page by the column ``recognizer``.
         rows: One cell per column.
         folded: What is clicked to see the table; empty for a table that is shown at once unless it is long.
     """
@@ -194,6 +203,25 @@ class Table(Part):
     def summary(self) -> str:
         """What is clicked to see the table; empty if it is shown at once."""
         return self.folded or (f"{len(self.rows)} rows" if len(self.rows) > _MOST_ROWS else "")
+
+    @property
+    def of_rows(self) -> list[str]:
+        """The recognizer of each row; empty if there is no such column."""
+        if "recognizer" not in self.header:
+            return []
+        column = list(self.header).index("recognizer")
+        return [_text(row[column]) for row in self.rows]
+
+    @property
+    def numeric(self) -> set[int]:
+        """The columns of figures."""
+        columns = [[_text(cell) for cell in column] for column in zip(*self.rows, strict=False)]
+        return {
+            place
+            for place, cells in enumerate(columns)
+            if any(cell != MISSING for cell in cells)
+            and all(cell == MISSING or _FIGURE.fullmatch(cell) for cell in cells)
+        }
 
 
 @dataclass(frozen=True)
@@ -210,6 +238,23 @@ class Fold(Part):
     title: str
     parts: Sequence[Part]
     unfolded: bool = False
+
+
+def recognizers_of(parts: Iterable[Part]) -> list[str]:
+    """The recognizers that parts are about, in their order."""
+    found: dict[str, None] = {}
+    for part in parts:
+        names = [part.recognizer] if part.recognizer else []
+        if isinstance(part, Table):
+            names += part.of_rows
+        if isinstance(part, Fold):
+            names += recognizers_of(part.parts)
+        found |= dict.fromkeys(names)
+    return list(found)
+
+
+def _text(cell: str | Cell) -> str:
+    return cell if isinstance(cell, str) else cell.text
 
 
 def number(found: Estimate, digits: int = 3, scale: float = 1) -> str:
