@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from leam.errors import WeightsError
 from leam.weights.checkpoints import read_state
-from leam.weights.formats import CHECKPOINT, ONNX, SAFETENSORS, kind_of, not_a
+from leam.weights.formats import CHECKPOINT, ONNX, SAFETENSORS, kind_of, not_a, unpacked_size
 
 
 def zipped(**members):
@@ -137,6 +137,18 @@ def test_half_a_checkpoint_is_incomplete(tmp_path):
         WeightsError, match=r"an incomplete or damaged zip archive, .*; download it again"
     ):
         read_state(tmp_path / "model.pth")
+
+
+def test_a_checkpoint_that_claims_to_span_disks_is_damaged(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "net.pth")
+    content = bytearray((tmp_path / "net.pth").read_bytes())
+    disks = content.rindex(b"PK\x06\x07") + 16
+    content[disks : disks + 4] = (2).to_bytes(4, "little")
+    (tmp_path / "net.pth").write_bytes(content)
+    assert kind_of(tmp_path / "net.pth").name.startswith("an incomplete or damaged zip archive")
+    assert unpacked_size(tmp_path / "net.pth") == len(content)
+    with pytest.raises(WeightsError, match="incomplete or damaged zip archive"):
+        read_state(tmp_path / "net.pth")
 
 
 def test_torchscript_and_exported_programs_say_how_to_use_them(tmp_path):

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from leam.files import open_regular
 
@@ -145,7 +146,7 @@ def kind_of(path: Path) -> FileKind | None:  # noqa: C901, PLR0911  one kind aft
     for place, signature, kind in _SIGNATURES:
         if head[place : place + len(signature)] == signature:
             return kind
-    if zipfile.is_zipfile(path) or head.startswith(b"PK\x03\x04"):
+    if _is_zip(path) or head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(path)
     if head[12:15] == b"V 1" and head[1:4] == b"\0\0\0":
         return _TORCH7
@@ -178,7 +179,7 @@ def unpacked_size(path: Path) -> int:
     """
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if not zipfile.is_zipfile(stream):
+        if not _is_zip(stream):
             return size
         try:
             with zipfile.ZipFile(stream) as archive:
@@ -205,6 +206,14 @@ def _kind_beside(path: Path) -> FileKind | None:
         if beside.is_file() and kind_of(beside) == graph:
             return weights
     return None
+
+
+def _is_zip(file: Path | BinaryIO) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:
+        # A damaged one, whose directory claims to lie on several disks.
+        return True
 
 
 def _kind_of_zip(path: Path) -> FileKind | None:  # noqa: PLR0911
