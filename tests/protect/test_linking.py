@@ -7,7 +7,15 @@ import pytest
 
 from leam.errors import InputError
 from leam.metrics.error_rates import Comparisons
-from leam.protect.linking import links_among, links_between, population_scores, threshold_from
+from leam.metrics.statistics import Estimate
+from leam.protect.linking import (
+    Links,
+    expected_part,
+    links_among,
+    links_between,
+    population_scores,
+    threshold_from,
+)
 
 
 def units(angles: list[float]) -> np.ndarray:
@@ -40,6 +48,51 @@ def test_some_pictures_are_changed():
 def test_a_distance_counts_as_a_similarity():
     found = links_among(units([0, 10, 180]), "euclidean", -0.5, 0)
     assert (found.linked, found.pairs) == (1, 3)
+
+
+def test_the_similarities_are_those_of_the_pairs():
+    found = links_among(units([0, 60, 90]), "cosine", 0.9, 0)
+    similarities = np.cos(np.radians([60, 90, 30]))
+    assert found.mean == pytest.approx(similarities.mean())
+    assert found.variance == pytest.approx(similarities.var(ddof=1))
+    assert links_among(units([0, 60]), "cosine", 0.9, 0).variance is None
+
+
+def expected(mean: float | None, variance: float, pictures: int, threshold: float) -> float | None:
+    links = Links(0, 0, Estimate(None, None, None, pictures), mean, variance)
+    return expected_part(links, variance, threshold)
+
+
+def test_what_is_expected_of_other_pictures():
+    assert expected(0.4, 0.01, 2, 0.4) == pytest.approx(0.5)
+    # Student's t with one degree of freedom: P(T > 1) = 1/4.
+    assert expected(0.4, 0.01, 2, 0.4 + 0.1 * np.sqrt(1.5)) == pytest.approx(0.25)
+    # With many pictures it is the normal distribution: P(Z < 1).
+    assert expected(0.5, 0.01, 10**6, 0.4) == pytest.approx(0.8413, abs=1e-4)
+    # With few it stays away from the ends.
+    assert 0.7 < expected(0.9, 0.01, 2, 0.4) < expected(0.9, 0.01, 8, 0.4) < 1
+
+
+@pytest.mark.parametrize("case", [(None, 0.01, 0), (0.5, 0.01, 1), (0.5, 0.0, 3)])
+def test_nothing_is_expected_of_too_little(case):
+    assert expected(*case, 0.4) is None
+
+
+@pytest.mark.parametrize("draw", range(3))
+def test_the_expectation_is_calibrated_where_its_assumption_holds(draw):
+    """People far apart, with similarities that depend on both pictures; half the pictures forecast the other half."""
+    generator = np.random.default_rng(draw)
+    forecasts, outcomes = [], []
+    for mean in generator.normal(0.4, 1.0, 8000):
+        scores = mean + 0.1 * (generator.normal(size=(6, 1)) + generator.normal(size=(1, 6)))
+        apart = ~np.eye(3, dtype=bool)
+        own, other = scores[:3, :3][apart], scores[3:, 3:][apart]
+        forecasts.append(expected(own.mean(), own.var(ddof=1), 3, 0.4))
+        outcomes.append((other >= 0.4).mean())
+    which = np.digitize(forecasts, [0.2, 0.4, 0.6, 0.8])
+    for k in range(5):
+        gap = np.mean(np.array(forecasts)[which == k]) - np.mean(np.array(outcomes)[which == k])
+        assert abs(gap) < 0.08
 
 
 @pytest.mark.parametrize("apart", [0, 10, 90])

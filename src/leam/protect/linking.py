@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from leam.errors import InputError
 from leam.metrics.error_rates import (
@@ -33,11 +35,15 @@ class Links:
         linked: Number of linked pairs.
         pairs: Number of pairs.
         part: The linked part with its interval over pictures, which is given for ten or more; ``n`` counts pictures.
+        mean: Mean similarity of the pairs; None without any.
+        variance: Its variance over pairs; None for fewer than two.
     """
 
     linked: int
     pairs: int
     part: Estimate
+    mean: float | None
+    variance: float | None
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,31 @@ def _links(
         rare = Comparisons((above ^ often).astype(float), first, second, pictures)
         found = fmr_estimate(rare, 1.0, seed)
         found = _mirrored(found) if often else found
-    return Links(linked, pairs, found)
+    mean = float(scores.mean()) if pairs else None
+    return Links(linked, pairs, found, mean, float(scores.var(ddof=1)) if pairs > 1 else None)
+
+
+def expected_part(links: Links, variance: float, threshold: float) -> float | None:
+    """The part of the pairs of *other* pictures of the person that a forecast expects to be linked, in [0, 1].
+
+    The similarities are taken as normally distributed. Student's predictive distribution of a further one, with the
+    number of pictures as the size of the sample, since pairs share pictures, is above the threshold with this
+    probability (Hahn and Meeker, Statistical Intervals, 1991). The linked part itself would promise too much at both
+    ends: of two pairs, both or none are linked by chance alone.
+
+    Args:
+        links: The pairs that were measured.
+        variance: The variance of the similarities; that of all changes together is steadier than that of one.
+        threshold: Pairs at or above it are linked.
+
+    Returns:
+        None if nothing can be expected of fewer than two pictures, or of similarities that are all the same.
+    """
+    pictures = links.part.n
+    if links.mean is None or pictures < 2 or variance <= 0:  # noqa: PLR2004
+        return None
+    scale = math.sqrt(variance * (1 + 1 / pictures))
+    return float(stats.t.sf((threshold - links.mean) / scale, pictures - 1))
 
 
 def _mirrored(rate: Estimate) -> Estimate:

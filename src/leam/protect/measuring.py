@@ -22,6 +22,7 @@ from leam.protect.linking import (
     Embeddings,
     Links,
     Threshold,
+    expected_part,
     links_among,
     links_between,
     population_scores,
@@ -180,7 +181,8 @@ def measure(
     names = [UNCHANGED, *(name for name in protections if name != UNCHANGED)]
     areas = areas_of(faces, tools.methods) if COVER in names else None
     unchanged = {one.name: _embedded(one, faces) for one in tested}
-    changes: dict[str, ChangeRecord] = {}
+    changed_by: dict[str, Mapping[int, Changed]] = {}
+    links: dict[str, dict[str, tuple[Links, Links]]] = {}
     examples: dict[str, Picture] = {}
     by_tool, errors = _by_tool(faces, files or {}, tools.detector)
     names += [FILES] if by_tool else []
@@ -188,10 +190,17 @@ def measure(
     for done, name in enumerate(names):
         progress("changing pictures", done, len(names))
         changed = by_tool if name == FILES else _changed(faces, name, areas, tools.detector)
-        changes[name] = _change(name, changed, unchanged, tested, tools)
+        links[name] = _links(name, changed, unchanged, tested, tools)
+        changed_by[name] = changed
         examples[name] = _cut(faces[first], changed[first])
     progress("changing pictures", len(names), len(names))
-    changes = _with_gains(changes)
+    variances = {one.name: _variance(one.name, links) for one in tested}
+    changes = _with_gains(
+        {
+            name: _change(name, changed_by[name], links[name], variances, tools.thresholds)
+            for name in names
+        }
+    )
     regions = {
         one.name: _regions(one, faces, others, tools, progress, (done, len(tested)))
         for done, one in enumerate(tested)
@@ -277,13 +286,14 @@ def _by_tool(
     return found, errors
 
 
-def _change(
+def _links(
     name: str,
     changed: Mapping[int, Changed],
     unchanged: Mapping[str, Embeddings],
     recognizers: Sequence[Recognizer],
     tools: Tools,
-) -> ChangeRecord:
+) -> dict[str, tuple[Links, Links]]:
+    """By recognizer: the linked pairs of a changed and an unchanged picture, and of two changed pictures."""
     links, whose = {}, np.array(list(changed))
     for one in recognizers:
         clean, kind = unchanged[one.name], one.card.similarity
@@ -294,9 +304,31 @@ def _change(
         else:
             vectors = _embedded(one, [item.face for item in changed.values()])
             between, among = links_between(clean, vectors, whose, kind, threshold, tools.seed)
-        links[one.name] = RecognizerLinks(
-            with_unchanged=_link_record(between), among_changed=_link_record(among)
+        links[one.name] = between, among
+    return links
+
+
+def _variance(recognizer: str, links: Mapping[str, Mapping[str, tuple[Links, Links]]]) -> float:
+    """The variance of the similarities after a change, in the mean over changes; 0 if it is not known."""
+    found = [one[recognizer][0].variance for one in links.values()]
+    return float(np.mean([one for one in found if one is not None] or [0.0]))
+
+
+def _change(
+    name: str,
+    changed: Mapping[int, Changed],
+    measured: Mapping[str, tuple[Links, Links]],
+    variances: Mapping[str, float],
+    thresholds: Mapping[str, Threshold],
+) -> ChangeRecord:
+    links = {
+        one: RecognizerLinks(
+            with_unchanged=_link_record(between),
+            among_changed=_link_record(among),
+            expected=expected_part(between, variances[one], thresholds[one].value),
         )
+        for one, (between, among) in measured.items()
+    }
     pixels = [item.pixels for item in changed.values() if item.pixels is not None]
     doc = (
         "The files that another tool changed." if name == FILES else PROTECTIONS[name].__doc__ or ""
@@ -314,7 +346,9 @@ def _change(
 
 
 def _link_record(found: Links) -> LinkRecord:
-    return LinkRecord(linked=found.linked, pairs=found.pairs, part=found.part)
+    return LinkRecord(
+        linked=found.linked, pairs=found.pairs, part=found.part, similarity=found.mean
+    )
 
 
 def _with_gains(changes: Mapping[str, ChangeRecord]) -> dict[str, ChangeRecord]:

@@ -32,6 +32,8 @@ class LinkRecord(Record):
     """Number of pairs."""
     part: Estimate
     """``linked / pairs``, with its interval over pictures for ten or more pictures; ``n`` counts pictures."""
+    similarity: float | None
+    """Mean similarity of the pairs; null without any."""
 
 
 class RecognizerLinks(Record):
@@ -41,6 +43,9 @@ class RecognizerLinks(Record):
     """Pairs of a changed picture and another, unchanged picture; for ``none``, of two unchanged pictures."""
     among_changed: LinkRecord
     """Pairs of two changed pictures."""
+    expected: float | None
+    """The part of such pairs of the person's *other* pictures as in ``with_unchanged`` that is expected to be linked;
+    null if nothing can be expected of so few. See :func:`leam.protect.linking.expected_part`."""
 
 
 class ChangeRecord(Record):

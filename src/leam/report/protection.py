@@ -48,6 +48,11 @@ _FEW = (
     "Few pictures exaggerate: among 100 people, where 1 % of the pairs of two to four pictures stayed linked, 15 % of "
     "the pairs of the same person's other pictures did (docs/protect.md)."
 )
+_EXPECTED = (
+    "Expected for others: the part of the pairs of a changed and an unchanged picture that is expected to be linked "
+    "among your other pictures. It follows from how far the similarities are from the threshold and how they vary; "
+    "with few pictures it stays away from 0 and 100 % (docs/protect.md)."
+)
 _PIXELS = (
     "Pixels: the part of the pixels in the face's box that changed. Gain: percentage points by which the strongest "
     "recognizer links fewer pairs than without a change; per pixel: gain divided by the part of the pixels."
@@ -122,12 +127,13 @@ def links_text(found: LinkRecord) -> str:
 
 
 def change_row(name: str, change: ChangeRecord) -> tuple[str, ...]:
-    """The row of a change: name, both linked parts, faces found, pixels, gain, per pixel, strongest recognizer."""
+    """The row of a change: what :data:`CHANGE_COLUMNS` names."""
     links = change.recognizers[change.strongest]
     return (
         name,
         links_text(links.with_unchanged),
         MISSING if name == UNCHANGED else links_text(links.among_changed),
+        _percent(links.expected),
         f"{change.found} of {change.pictures}",
         MISSING if name == UNCHANGED else _percent(change.pixels),
         _signed(change.gain, 100),
@@ -140,13 +146,14 @@ CHANGE_COLUMNS = (
     "change",
     "linked with unchanged",
     "linked among changed",
+    "expected for others",
     "face found",
     "pixels",
     "gain",
     "per pixel",
     "strongest",
 )
-"""What :func:`change_row` contains."""
+"""Name of the change, linked and expected parts, faces found, pixels, gain, gain per pixel, strongest recognizer."""
 
 
 def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
@@ -221,6 +228,7 @@ def _links(record: ProtectRecord) -> Iterator[Part]:
         )
     rows = [_unbroken(change_row(name, one)) for name, one in changes.items()]
     yield Table(CHANGE_COLUMNS, rows, folded="")
+    yield Text(_EXPECTED, "muted")
     yield Text(_PIXELS, "muted")
     yield Text(_NOT_FOUND, "muted")
     if len(names) > 1:
