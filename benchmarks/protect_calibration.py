@@ -305,10 +305,10 @@ def compared(
         "shrunk": calibration(drawn.ravel(), outcome.ravel()),
         "expected": calibration(expected.ravel(), outcome.ravel()),
     }
-    for half, some in (("four", several), ("two", ~several)):
+    for count, some in (("four", several), ("two", ~several)):
         if some.any():
             for kind, forecast in (("own", own), ("expected", expected)):
-                forecasts[f"{kind}, {half} pictures in each half"] = calibration(
+                forecasts[f"{kind}, {count} pictures in each half"] = calibration(
                     forecast[..., some].ravel(), outcome[..., some].ravel()
                 )
     for place, name in enumerate(RECOGNIZERS):
