@@ -231,6 +231,8 @@ FacesFolderOption = Annotated[
 ModelsOption = Annotated[
     str | None,
     typer.Option(
+        "--models",
+        "--model",
         metavar="NAMES",
         help="Recognizers, separated by commas: names that `leam models` lists, paths of .toml cards, or all for "
         "every recognizer whose weights are installed.",
