@@ -183,7 +183,7 @@ def html_file(
     page = environment.get_template(template)
     return page.render(
         values,
-        style="".join(map(_packaged, styles)),
+        style=Markup().join(map(_packaged, styles)),
         theme_script=theme,
         scripts=others,
         deferred=deferred,
