@@ -2,7 +2,7 @@ r"""Compare each claim with each of its controls, by recognizer, from a study.
 
     python benchmarks/controls.py RUN --out benchmarks/controls.json --page docs/appendices/controls.md
 
-RUN is a study with ``--preset paper``, such as that of docs/results.md. A margin is the claim's figure minus the
+RUN is a study with ``--preset paper``, such as that of docs/appendices/lfw.md. A margin is the claim's figure minus the
 control's, paired over people, with its 95 % interval.
 """
 
@@ -20,8 +20,8 @@ from leam.report.claims import (
     drop_margins,
     fill_margins,
     layer_margins,
-    nose_margins,
     person_margins,
+    region_margins,
     specificity_margins,
     transfer_margins,
 )
@@ -62,7 +62,7 @@ def claims_of(summary: Summary) -> dict[str, Margins]:
         "masks belong to a person, by effect on another picture, mean colour": person_margins(
             summary
         ),
-        "the critical pixels lie in the nose (share)": nose_margins(summary),
+        "the critical pixels lie in the nose (share)": region_margins(summary, "nose"),
         "the critical pixels matter (drop)": drop_margins(summary),
         **{
             f"the critical pixels matter, {fill} (drop, subset)": fill_margins(summary, fill)

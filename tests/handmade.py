@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -394,6 +396,31 @@ _FIVE = np.array(
         [41.5493, 92.3655], [70.7299, 92.2041],
     ]
 )  # fmt: skip
+
+
+def changed(summary: Summary, stage: str, change: Any) -> Summary:
+    """The summary with each recognizer's figures of a stage changed by a function of them and their place."""
+    recognizers = {
+        name: one.model_copy(
+            update={"figures": {**one.figures, stage: change(one.figures[stage], place)}}
+        )
+        for place, (name, one) in enumerate(summary.recognizers.items())
+    }
+    return summary.model_copy(update={"recognizers": recognizers})
+
+
+def of_study(summary: Summary, **figures: object) -> Summary:
+    return summary.model_copy(update={"figures": {**summary.figures, **figures}})
+
+
+def without(summary: Summary, stage: str) -> Summary:
+    recognizers = {
+        name: one.model_copy(
+            update={"figures": {k: found for k, found in one.figures.items() if k != stage}}
+        )
+        for name, one in summary.recognizers.items()
+    }
+    return summary.model_copy(update={"recognizers": recognizers})
 
 
 def grey_of(person: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from handmade import make_summary
-from leam.cli.printing import print_summary
+from leam.cli.printing import print_findings, print_summary
+from leam.report.parts import Finding, Findings
 from leam.study.plan import Settings
 from leam.study.store import RunFolder
 
@@ -30,3 +31,49 @@ def test_cosines_and_distances_are_told_apart(tmp_path, monkeypatch, capsys, nam
     monkeypatch.setattr("leam.study.summary.read_summary", lambda _folder: summary)
     print_summary(RunFolder(tmp_path))
     assert expected in capsys.readouterr().out.splitlines()
+
+
+FOUND = Findings(
+    [
+        Finding(
+            "One relies on the nose.",
+            "regions",
+            "supported",
+            30,
+            "edges: 0.1",
+            "supported on 2 of 2",
+        ),
+        Finding("1 % match falsely.", "error_rates", "", 12),
+    ],
+    ["Whether it is so: not measured (``--preset paper`` measures it)."],
+)
+
+
+def test_findings_are_printed_with_verdict_number_and_control(capsys):
+    print_findings(FOUND)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "What was found",
+        "1. One relies on the nose.",
+        "   supported; n = 30; supported on 2 of 2; strongest control: edges: 0.1",
+        "2. 1 % match falsely.",
+        "   n = 12",
+        "",
+        "What could not be said",
+        "- Whether it is so: not measured (`--preset paper` measures it).",
+        "",
+    ]
+    print_findings(Findings([], []))
+    assert capsys.readouterr().out.strip() == ""
+
+
+def test_findings_are_wrapped_to_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_findings(FOUND)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[3:5] == [
+        "   supported; n = 30; supported on 2 of",
+        "   2; strongest control: edges: 0.1",
+    ]

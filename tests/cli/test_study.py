@@ -49,7 +49,15 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     (run / "report.html").unlink()
     monkeypatch.chdir(tmp_path)
     report = leam("report", run, "--no-faces", "--json")
-    assert json.loads(report.stdout) == {"report": str(run / "report.html")}
+    found = json.loads(report.stdout)
+    assert found["report"] == str(run / "report.html")
+    assert [one["section"] for one in found["findings"]] == ["regions", "occlusion", "specificity"]
+    # The console, JSON and the page have the same sentences.
+    lines = [line[3:] for line in result.stdout.splitlines()]
+    assert all(one["text"] in lines for one in found["findings"])
+    assert all(one["verdict"] == "inconclusive (n = 2)" for one in found["findings"])
+    assert found["unsaid"][0].startswith("2 people are too few")
+    assert all(one["text"].replace("'", "&#39;") in page for one in found["findings"])
     anonymous = (run / "report.html").read_text()
     assert len(anonymous) < len(page)
     assert "top" in complaint(leam("study", "faces", "--out", "run", "--top", 0.05))
@@ -204,11 +212,19 @@ def test_demo(leam, tmp_path):
         "leam: people",
         "leam: estima",
     ]
-    assert "Two people prove nothing" in result.stdout
+    *_, proof, where = result.stdout.splitlines()
+    assert proof.startswith("Two people prove nothing")
+    assert where.startswith(f"open {tmp_path / 'demo' / 'study' / 'report.html'} in a browser; ")
+    assert "What was found" in result.stdout
     assert (tmp_path / "demo" / "study" / "report.html").is_file()
     assert (tmp_path / "demo" / "explain" / "Grace Hopper" / "layers.png").is_file()
     # The demo may overwrite its own output.
-    assert leam("demo", "--out", tmp_path / "demo").returncode == 0
+    again = leam("demo", "--out", tmp_path / "demo", "--json", "--quiet")
+    assert (again.returncode, again.stderr) == (0, "")
+    found = json.loads(again.stdout)
+    assert [one["model"] for one in found["explanations"]] == ["dlib_resnet"] * 2
+    assert found["findings"][0]["text"] in result.stdout
+    assert found["summary"]["people"] == 2
 
 
 def test_what_is_not_used_and_how_many_people_have_a_value_is_said(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from handmade import e, groups, make_summary
+from handmade import changed, e, groups, make_summary, of_study, without
 from leam.metrics.statistics import Estimate
 from leam.report.claims import Row, paper_claims
 from leam.results.figures import PairedDifference
@@ -23,21 +21,6 @@ from leam.study.stages.transfer import TransferFigures
 @pytest.fixture
 def summary() -> Summary:
     return make_summary(Settings())
-
-
-def changed(summary: Summary, stage: str, change: Any) -> Summary:
-    """The summary with each recognizer's figures of a stage changed by a function of them and their place."""
-    recognizers = {
-        name: one.model_copy(
-            update={"figures": {**one.figures, stage: change(one.figures[stage], place)}}
-        )
-        for place, (name, one) in enumerate(summary.recognizers.items())
-    }
-    return summary.model_copy(update={"recognizers": recognizers})
-
-
-def of_study(summary: Summary, **figures: object) -> Summary:
-    return summary.model_copy(update={"figures": {**summary.figures, **figures}})
 
 
 FAMILIES = {"alpha": "one", "beta": "one", "gamma": "two"}
@@ -139,16 +122,6 @@ def test_maps_of_persons_must_beat_those_of_edges(summary, edges, verdict):
 
     row = claim(changed(summary, "specificity", change), "bc of genuine")
     assert (row.verdict, row.control) == (verdict, f"edges: {edges[0]:.4f}")
-
-
-def without(summary: Summary, stage: str) -> Summary:
-    recognizers = {
-        name: one.model_copy(
-            update={"figures": {k: found for k, found in one.figures.items() if k != stage}}
-        )
-        for name, one in summary.recognizers.items()
-    }
-    return summary.model_copy(update={"recognizers": recognizers})
 
 
 def test_the_effect_of_person_maps_is_that_of_the_most_pictures(summary):

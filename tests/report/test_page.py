@@ -191,7 +191,7 @@ def test_a_quick_study_has_no_empty_section(plan, summary, context):
     working = plan.only(["beta"])
     found = read_page(render_page(Context(working, few, context.run)))
     assert list(found) == [
-        "facts", "support", "claims", "regions", "specificity", "occlusion", "layers", "provenance",
+        "findings", "facts", "support", "claims", "regions", "specificity", "occlusion", "layers", "provenance",
     ]  # fmt: skip
     assert found["facts"].texts == [
         "20", "people", "26", "faces", "1", "recognizer", "0", "excluded pictures",

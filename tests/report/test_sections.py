@@ -23,7 +23,7 @@ def percent(mean: float) -> str:
 
 def test_the_sections_stand_in_their_order(boxes):
     assert list(boxes) == [
-        "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "person_maps",
+        "findings", "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "person_maps",
         "curves", "verification",
         "sanity", "swap", "stability", "agreement", "transfer", "groups", "groups-2", "layers", "failures",
         "exclusions", "provenance",

@@ -61,13 +61,13 @@ def rates(p: float | None = 0.001, **changes: object) -> ErrorRateFigures:
 
 def test_rates_come_first_with_their_intervals_and_the_threshold_in_words():
     first, *_ = findings("one", rates(), "euclidean")
-    assert first == (
+    assert first.text == (
         "one: at the threshold (distance 0.6, the recognizer's card), 1 % [0.8, 1.2] of the comparisons of different "
         "people match falsely, and 5 % [4, 6] of those of one person do not match (43 people)."
     )
-    assert "similarity -0.6" in next(findings("one", rates(), "cosine"))
+    assert "similarity -0.6" in next(findings("one", rates(), "cosine")).text
     nothing = ErrorRateFigures.Point(threshold=None, fmr=NOTHING, fnmr=NOTHING)
-    said = next(findings("one", rates(operating=nothing), "cosine"))
+    said = next(findings("one", rates(operating=nothing), "cosine")).text
     assert "all comparisons are rejected" in said
     assert "an unknown part" in said
 
@@ -79,7 +79,7 @@ def test_rates_come_first_with_their_intervals_and_the_threshold_in_words():
             0.001,
             (
                 "one: the false non-match rate of f differs from that of m by +2 % [+1, +3], 2 [1.5, 2.5] times "
-                "(corrected p 0.001)."
+                "(corrected p 0.001, n = 50 people)."
             ),
         ),
         (0.2, "one: no difference between the groups of gender is shown with these numbers."),
@@ -88,8 +88,14 @@ def test_rates_come_first_with_their_intervals_and_the_threshold_in_words():
 )
 def test_a_gap_is_stated_only_where_it_is_shown(p, said):
     _, second, third = findings("one", rates(p), "cosine")
-    assert second == said
-    assert third == (
+    assert second.text == said
+    assert second[1:] == (
+        "error_rates",
+        "supported" if p == 0.001 else "inconclusive (n = 40)",
+        50 if p == 0.001 else 40,
+    )
+    assert third[1:] == ("error_rates", "inconclusive (n = 3)", 3)
+    assert third.text == (
         "one: nothing can be said about gender x with these numbers (n = 3, fewer than 10)."
     )
 
@@ -100,9 +106,11 @@ def test_the_region_with_the_largest_gap_is_named(mean, word):
         comparisons="impostor", first="f", second="m", region="lips", standardised=4.0,
         difference=Estimate(mean, mean - 0.01, mean + 0.01, 50), p=0.0005, p_adjusted=0.0005,
     )  # fmt: skip
-    assert region_finding("one", "gender", gap) == (
+    found = region_finding("one", "gender", gap)
+    assert found[1:] == ("error_reasons", "supported", 50)
+    assert found.text == (
         "one: between the groups of gender, the region lips differs most: in impostor comparisons of f it contributes "
-        f"{word} to the similarity than in those of m (corrected p 0.0005)."
+        f"{word} to the similarity than in those of m (corrected p 0.0005, n = 50 people)."
     )
 
 

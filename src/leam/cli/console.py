@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +52,21 @@ VERBOSITY = Verbosity()
 def say(text: str) -> None:
     """Print a line of results."""
     typer.echo(printable(text))
+
+
+def say_paragraph(text: str, beginning: str = "") -> None:
+    """Print a paragraph of results. It is wrapped to the terminal, and never where output goes elsewhere.
+
+    Args:
+        text: The paragraph.
+        beginning: What precedes it; further lines are indented by as much.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _UNLIMITED
+    indent = " " * len(beginning)
+    for line in textwrap.wrap(
+        text, width, initial_indent=beginning, subsequent_indent=indent, break_on_hyphens=False
+    ):
+        say(line)
 
 
 def show_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from leam.cli.console import say
 from leam.cli.explain import explain
-from leam.cli.options import OutOption
-from leam.cli.study import study
+from leam.cli.inputs import settings_of
+from leam.cli.options import JsonOption, OutOption
+from leam.cli.study import Request, conduct, show_study
 
 
-def demo(out_folder: OutOption = Path("demo")) -> None:
+def demo(out_folder: OutOption = Path("demo"), as_json: JsonOption = False) -> None:
     """Run everything once on two portraits.
 
     Explains two portraits in the public domain that come with Python packages, and runs a small study on altered copies
@@ -22,10 +26,32 @@ def demo(out_folder: OutOption = Path("demo")) -> None:
     # The library is imported here, so that help and mistakes are quick.
     from leam.demo import portraits, write_views
 
+    explanations = []
     for person, path in portraits().items():
-        explain([path], out_folder / "explain" / person, force=True)
+        folder = out_folder / "explain" / person
+        if as_json:
+            # One command prints one JSON document.
+            with redirect_stdout(io.StringIO()) as printed:
+                explain([path], folder, force=True, as_json=True)
+            explanations += json.loads(printed.getvalue())
+        else:
+            explain([path], folder, force=True)
     write_views(out_folder / "faces")
-    study(out_folder / "faces", out_folder / "study", restart=True)
-    say(
-        "Two people prove nothing: the demo shows that the installation works and what its output looks like."
+    request = Request(
+        out_folder / "faces",
+        None,
+        out_folder / "study",
+        settings_of("quick"),
+        [None],
+        None,
+        restart=True,
     )
+    run, page = conduct(request)
+    show_study(run, page, as_json=as_json, explanations=explanations)
+    if not as_json:
+        say(
+            "Two people prove nothing: the demo shows that the installation works and what its output looks like."
+        )
+        say(
+            f"open {page} in a browser; the maps of the two portraits are in {out_folder / 'explain'}"
+        )

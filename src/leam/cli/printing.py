@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from leam.cli.console import say, show_table
+from leam.cli.console import say, say_paragraph, show_table
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
     from leam.metrics.statistics import Estimate
     from leam.parsers.writing import ParsingRecord
+    from leam.report.parts import Findings
     from leam.results.summary import RecognizerSummary, Summary
     from leam.study.model_check import ModelCheck
     from leam.study.store import RunFolder
@@ -99,6 +101,41 @@ def print_summary(folder: RunFolder) -> None:
     say(f"unit of drops: {_units(summary)}")
     for failure in summary.failed:
         say(f"failed: {failure.recognizer}: {failure.reason}")
+
+
+def findings_in(folder: RunFolder) -> Findings:
+    """What a finished study found."""
+    from leam.report.findings import study_findings
+    from leam.study.summary import read_summary
+
+    return study_findings(folder.plan(), read_summary(folder))
+
+
+def print_findings(found: Findings) -> None:
+    """Print what a study found and what it could not say: the sentences of the report."""
+    if found.said:
+        say("")
+        say("What was found")
+    for number, one in enumerate(found.said, 1):
+        say_paragraph(one.text, f"{number}. ")
+        facts = (
+            one.verdict,
+            f"n = {one.n}",
+            one.counts,
+            one.control and f"strongest control: {one.control}",
+        )
+        say_paragraph("; ".join(filter(None, facts)), "   ")
+    if found.unsaid:
+        say("")
+        say("What could not be said")
+    for line in found.unsaid:
+        say_paragraph(line.replace("``", "`"), "- ")
+    say("")
+
+
+def findings_json(found: Findings) -> dict[str, object]:
+    """The same for ``--json``."""
+    return {"findings": list(map(asdict, found.said)), "unsaid": list(found.unsaid)}
 
 
 def _units(summary: Summary) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from leam.cli.console import progress, say, show_json
 from leam.cli.options import JsonOption, NoFacesOption
+from leam.cli.printing import findings_in, findings_json, print_findings
 
 
 def report(
@@ -23,7 +24,7 @@ def report(
 ) -> None:
     """Render the report of a finished study again.
 
-    Writes report.html into the study's folder.
+    Writes report.html into the study's folder, and prints what the study found.
 
     Examples:
         leam report run
@@ -34,8 +35,11 @@ def report(
     from leam.study.store import RunFolder
 
     with progress() as show:
-        page = render_report(RunFolder(run), faces=not no_faces, progress=show)
+        folder = RunFolder(run)
+        page = render_report(folder, faces=not no_faces, progress=show)
+    found = findings_in(folder)
     if as_json:
-        show_json({"report": str(page)})
+        show_json({"report": str(page), **findings_json(found)})
     else:
+        print_findings(found)
         say(f"report: {page}")

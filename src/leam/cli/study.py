@@ -62,7 +62,7 @@ from leam.cli.options import (
     WorkersOption,
     parser_names,
 )
-from leam.cli.printing import print_summary
+from leam.cli.printing import findings_in, findings_json, print_findings, print_summary
 from leam.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def study(
         restart=restart,
         exclude_changed=exclude_changed,
     )
-    _show(*conduct(request, keep=keep, no_faces=no_faces), as_json=as_json)
+    show_study(*conduct(request, keep=keep, no_faces=no_faces), as_json=as_json)
 
 
 @dataclass(frozen=True)
@@ -382,15 +382,25 @@ def _check_keep(keep: str | None) -> None:
         raise InputError(f"--keep {keep}: no such choice; available: {', '.join(_KEEP)}")
 
 
-def _show(folder: RunFolder, page: Path, *, as_json: bool) -> None:
-    """Print the results of a study."""
+def show_study(folder: RunFolder, page: Path, *, as_json: bool, **more: object) -> None:
+    """Print the results of a study.
+
+    Args:
+        folder: Its folder.
+        page: Its report.
+        as_json: Print JSON.
+        more: Further fields of the JSON.
+    """
+    found = findings_in(folder)
     if as_json:
         summary = json.loads((folder.path / "summary.json").read_bytes())
-        show_json({"folder": str(folder.path), "report": str(page), "summary": summary})
+        fields = {"folder": str(folder.path), "report": str(page), **findings_json(found)}
+        show_json({**more, **fields, "summary": summary})
     else:
         print_summary(folder)
         for column, groups in left_out_groups(folder).items():
             note(f"{column}: {groups}")
+        print_findings(found)
         say(f"report: {page}")
 
 

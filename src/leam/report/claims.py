@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from leam.metrics.controls import MAPS_OF_OTHERS
-from leam.metrics.statistics import FEWEST, Estimate, Tally, Verdict, tally, verdict
+from leam.metrics.statistics import FEWEST, Estimate, Tally, tally, verdict
 from leam.report.parts import MISSING
 from leam.results.summary import Summary
 from leam.study.masks import CRITICAL
+from leam.study.plan import Plan
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
 from leam.study.stages.effect import EffectFigures
@@ -29,8 +31,8 @@ _SEVERAL = "needs several recognizers"
 _NO_CONTROL = "none measured"
 # Shares of the critical pixels in the nose, over the paper's recognizers.
 _PAPERS_NOSE = (0.189, 0.297)
-# The fill under which edges have least to gain.
-_FILL = "mean"
+PERSON_FILL = "mean"
+"""The fill of the claim on persons, under which edges have least to gain."""
 _UNITS = {"cosine": "cosine", "euclidean": "Euclidean distance"}
 # The estimate of person maps that the claim on persons uses.
 _ESTIMATE = "mean"
@@ -56,6 +58,52 @@ class Row:
     control: str
     verdict: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a claim, by the rules of :mod:`leam.metrics.statistics`.
+
+    Attributes:
+        tally: The verdict over all recognizers.
+        strongest: The control that is the strongest one for most recognizers; None if none was measured.
+        control: The strongest controls and for how many recognizers each is, and the range of the margins over them.
+    """
+
+    tally: Tally
+    strongest: str | None
+    control: str
+
+    @property
+    def counts(self) -> str:
+        """On how many recognizers the claim is supported; empty without recognizers."""
+        return self.tally.counts if self.tally.recognizers else ""
+
+
+def judged(
+    margins: Margins, families: Mapping[str, str], units: Mapping[str, str] | None = None
+) -> Judged:
+    """The verdict on a claim about several recognizers.
+
+    Args:
+        margins: The margins over each control.
+        families: Families of related recognizers, by recognizer.
+        units: What the margins are, by recognizer, if they are similarities.
+    """
+    verdicts = {name: verdict(one) for name, one in margins.items()}
+    known = {name: one for name, one in verdicts.items() if one.control is not None}
+    counts = Counter(one.control for one in known.values()).most_common()
+    if not known:
+        return Judged(tally(verdicts, families), None, _NO_CONTROL)
+    names = [f"{name}" if len(counts) == 1 else f"{name} ({count})" for name, count in counts]
+    spans = by_unit({name: one.margin for name, one in known.items()}, units or {})
+    return Judged(tally(verdicts, families), counts[0][0], f"{', '.join(names)}: {spans}")
+
+
+def families_of(plan: Plan) -> dict[str, str]:
+    """Families of related recognizers, by recognizer."""
+    cards = [model.card for model in plan.models]
+    return {card.name: card.family for card in cards if card.family}
 
 
 def paper_claims(summary: Summary, families: Mapping[str, str]) -> list[Row]:
@@ -134,11 +182,27 @@ def person_margins(summary: Summary) -> Margins:
     picture, see :class:`EffectFigures`, where people have too few. The margin over ``edges`` is by how much the
     contrast with other people exceeds that of edge maps.
     """
-    return {name: margins for name, (_, margins, _) in _person_effects(summary).items()}
+    return {name: one.margins for name, one in person_effects(summary).items()}
 
 
-def _person_effects(summary: Summary) -> dict[str, tuple[Estimate, dict[str, Estimate], str]]:
-    """By recognizer: the drop under the mask of other pictures, its margins, and the number of these pictures."""
+class PersonEffect(NamedTuple):
+    """The effect of a mask of other pictures of the person.
+
+    Attributes:
+        drop: Similarity drop under the mask.
+        margins: That drop minus the drop under each control.
+        pictures: Number of pictures in the mask.
+        stage: The stage that measured it.
+    """
+
+    drop: Estimate
+    margins: Mapping[str, Estimate]
+    pictures: int
+    stage: str
+
+
+def person_effects(summary: Summary) -> dict[str, PersonEffect]:
+    """The effect of masks of other pictures, by recognizer; see :func:`person_margins`."""
     contrasts = {
         "other_person": "other_picture_other_person",
         "population": "other_picture_population",
@@ -146,26 +210,27 @@ def _person_effects(summary: Summary) -> dict[str, tuple[Estimate, dict[str, Est
     }
     effects = {}
     for name, one in summary.each(EffectFigures).items():
-        if _FILL in one.fills:
-            found = one.fills[_FILL]
+        if PERSON_FILL in one.fills:
+            found = one.fills[PERSON_FILL]
             margins = {key: found.contrasts[value].drop for key, value in contrasts.items()}
-            effects[name] = (found.drops["other_picture"], margins, "1")
+            effects[name] = PersonEffect(found.drops["other_picture"], margins, 1, "effect")
     for name, several in summary.each(PersonMapFigures).items():
         for count, figures in several.counts.items():
-            fill = figures.fills.get(_FILL)
+            fill = figures.fills.get(PERSON_FILL)
             if fill and _ESTIMATE in fill.contrasts and figures.people >= FEWEST:
                 margins = {key: one.drop for key, one in fill.contrasts[_ESTIMATE].items()}
-                effects[name] = (fill.drops[f"{_ESTIMATE}_own"], margins, count)
+                drop = fill.drops[f"{_ESTIMATE}_own"]
+                effects[name] = PersonEffect(drop, margins, int(count), "person_maps")
     return effects
 
 
-def nose_margins(summary: Summary) -> Margins:
-    """Share of the critical mask in the nose minus that of each control."""
+def region_margins(summary: Summary, region: str) -> Margins:
+    """Share of the critical mask in a region minus that of each control."""
     figures = summary.each(RegionFigures)
     return {
-        name: found.regions["nose"].margins
+        name: found.regions[region].margins
         for name, found in figures.items()
-        if "nose" in found.regions
+        if region in found.regions
     }
 
 
@@ -180,6 +245,12 @@ def drop_margins(summary: Summary) -> Margins:
         }
         for name, found in figures.items()
     }
+
+
+def other_fills(summary: Summary) -> list[str]:
+    """The fills under which the similarity drop was also measured."""
+    fills = [fill for found in summary.each(CurveFigures).values() for fill in found.margins]
+    return [fill for fill in dict.fromkeys(fills) if fill != summary.settings["fill"]]
 
 
 def fill_margins(summary: Summary, fill: str) -> Margins:
@@ -217,7 +288,7 @@ def gender_margins(rows: Iterable[GroupFigures.Row]) -> Margins:
 
 
 def _layers(summary: Summary, families: Mapping[str, str]) -> Row:
-    layers = _means(one.divergence for one in summary.each(LayerFigures).values())
+    layers = means(one.divergence for one in summary.each(LayerFigures).values())
     found = summary.get(AgreementFigures)
     reason = _SEVERAL
     if found is not None:
@@ -229,7 +300,7 @@ def _layers(summary: Summary, families: Mapping[str, str]) -> Row:
     return _row(
         "layers of a recognizer differ in focus, more than recognizers do",
         "differ significantly",
-        f"{_span(layers, 3)} bits between region profiles of layers",
+        f"{span(layers, 3)} bits between region profiles of layers",
         layer_margins(summary),
         families,
         reason,
@@ -247,7 +318,7 @@ def _agreement(summary: Summary, families: Mapping[str, str]) -> Row:
     return _row(
         "recognizers prioritise similar regions overall",
         "similar",
-        f"bc of critical masks {_span(_means(pairs))}",
+        f"bc of critical masks {span(means(pairs))}",
         agreement_margins(summary, families),
         families,
         "for each recognizer, the least similar one of another family; far below 1, masks are related but not alike"
@@ -262,12 +333,12 @@ def _genuine(summary: Summary, families: Mapping[str, str]) -> Row:
     return _row(
         "bc of genuine pairs of maps, above that of impostor pairs",
         "0.32 – 0.57",
-        _span(_means(one["critical"].genuine for one in figures)),
+        span(means(one["critical"].genuine for one in figures)),
         specificity_margins(summary),
         families,
-        f"AUC {_span(_means(one['critical'].auc for one in figures))}; compared with the mean map of all pictures of a "
-        f"person, including the picture itself: {_span(_means(one.genuine for one in patterns))} for the same person, "
-        f"{_span(_means(one.impostor for one in patterns))} for another person",
+        f"AUC {span(means(one['critical'].auc for one in figures))}; compared with the mean map of all pictures of a "
+        f"person, including the picture itself: {span(means(one.genuine for one in patterns))} for the same person, "
+        f"{span(means(one.impostor for one in patterns))} for another person",
     )
 
 
@@ -276,7 +347,7 @@ def _impostor(summary: Summary) -> Row:
     return Row(
         "bc of impostor pairs of maps",
         "0.04 – 0.13",
-        _span(_means(one.operands["critical"].impostor for one in figures)),
+        span(means(one.operands["critical"].impostor for one in figures)),
         MISSING,
         MISSING,
         "critical masks; see the row above",
@@ -284,15 +355,15 @@ def _impostor(summary: Summary) -> Row:
 
 
 def _person(summary: Summary, families: Mapping[str, str]) -> Row:
-    effects, units = _person_effects(summary), units_of(summary)
-    counts = sorted({count for _, _, count in effects.values()}, key=int)
+    effects, units = person_effects(summary), units_of(summary)
+    counts = sorted({one.pictures for one in effects.values()})
     return _row(
         "masks are specific to the person, by their effect on new pictures",
         MISSING,
-        f"similarity drop {_by_unit({name: one for name, (one, _, _) in effects.items()}, units)}",
+        f"similarity drop {by_unit({name: one.drop for name, one in effects.items()}, units)}",
         person_margins(summary),
         families,
-        f"other pictures in each mask: {', '.join(counts)}; fill {_FILL}"
+        f"other pictures in each mask: {', '.join(map(str, counts))}; fill {PERSON_FILL}"
         if effects
         else "not measured",
         units,
@@ -301,14 +372,14 @@ def _person(summary: Summary, families: Mapping[str, str]) -> Row:
 
 def _nose(summary: Summary, families: Mapping[str, str]) -> Row:
     figures = summary.each(RegionFigures).values()
-    shares = _means(one.regions["nose"].share for one in figures if "nose" in one.regions)
+    shares = means(one.regions["nose"].share for one in figures if "nose" in one.regions)
     low, high = _PAPERS_NOSE
     inside = sum(low <= share <= high for share in shares)
     return _row(
         "nose, % of the critical pixels",
         "18.9 – 29.7",
-        _span([100 * share for share in shares], 1),
-        nose_margins(summary),
+        span([100 * share for share in shares], 1),
+        region_margins(summary, "nose"),
         families,
         f"within the paper's range for {inside} of {len(shares)} recognizers",
     )
@@ -324,10 +395,10 @@ def _drop(summary: Summary, families: Mapping[str, str]) -> Row:
     return _row(
         "similarity drop, most relevant 1 % hidden",
         "0.1148",
-        _by_unit({name: one.drop for name, one in figures.items()}, units),
+        by_unit({name: one.drop for name, one in figures.items()}, units),
         drop_margins(summary),
         families,
-        f"{_span(ratios, 1)} times that of scattered pixels (paper: 4.0)",
+        f"{span(ratios, 1)} times that of scattered pixels (paper: 4.0)",
         units,
     )
 
@@ -335,9 +406,7 @@ def _drop(summary: Summary, families: Mapping[str, str]) -> Row:
 def _fills(summary: Summary, families: Mapping[str, str]) -> Iterator[Row]:
     """The same claim under other fills: it holds only if no fill decides."""
     figures, units = summary.each(CurveFigures), units_of(summary)
-    for fill in dict.fromkeys(fill for found in figures.values() for fill in found.margins):
-        if fill == summary.settings["fill"]:
-            continue
+    for fill in other_fills(summary):
         drops = {
             name: min(
                 found.curves[fill][CRITICAL], key=lambda p: abs(p.fraction - found.fraction)
@@ -347,7 +416,7 @@ def _fills(summary: Summary, families: Mapping[str, str]) -> Iterator[Row]:
         yield _row(
             f"similarity drop under the fill {fill}",
             MISSING,
-            _by_unit(drops, units),
+            by_unit(drops, units),
             fill_margins(summary, fill),
             families,
             "people of the subset",
@@ -368,11 +437,11 @@ def _random(summary: Summary) -> Row:
     return Row(
         "similarity drop, random pixels hidden",
         "0.0286",
-        _by_unit(found["scattered"], units),
+        by_unit(found["scattered"], units),
         MISSING,
         MISSING,
         "scattered pixels, which act like noise; the pieces of the mask moved elsewhere: "
-        f"{_by_unit(found['moved'], units)}",
+        f"{by_unit(found['moved'], units)}",
     )
 
 
@@ -387,7 +456,7 @@ def _transfer(summary: Summary, families: Mapping[str, str]) -> Row:
     return _row(
         "masks of one recognizer work on others",
         "they do",
-        f"{_span(parts, 0)} % of the own mask's similarity drop",
+        f"{span(parts, 0)} % of the own mask's similarity drop",
         transfer_margins(summary),
         families,
         "other recognizers' masks; only random ones are compared"
@@ -411,15 +480,15 @@ def _gender(summary: Summary, families: Mapping[str, str]) -> Row:
     reason = "needs --group gender with female and male people"
     if rows:
         reason = (
-            f"between people matched on pose d {_span(matched)} (pairs: "
-            f"{_span([row.matched.difference.n for row in rows], 0)}), in the same unit; "
+            f"between people matched on pose d {span(matched)} (pairs: "
+            f"{span([row.matched.difference.n for row in rows], 0)}), in the same unit; "
             f"{rows[0].matched_on_all.difference.n} pairs remain when matched on all covariates"
         )
     margins = gender_margins(rows)
     return _row(
         "occlusion is more effective on women",
         "it is",
-        f"d {_span(effects)}",
+        f"d {span(effects)}",
         margins,
         families,
         reason,
@@ -436,22 +505,9 @@ def _row(
     units: Mapping[str, str] | None = None,
 ) -> Row:
     """A claim with its strongest control and its verdict; margins of similarities have units."""
-    verdicts = {name: verdict(one) for name, one in margins.items()}
-    found: Tally = tally(verdicts, families)
-    counts = f"{found.counts}; " if verdicts else ""
-    return Row(claim, paper, here, _control(verdicts, units or {}), str(found), counts + reason)
-
-
-def _control(verdicts: Mapping[str, Verdict], units: Mapping[str, str]) -> str:
-    """The strongest controls and for how many recognizers each is, and the range of the margins over them."""
-    known = {name: one for name, one in verdicts.items() if one.control is not None}
-    if not known:
-        return _NO_CONTROL
-    counts = Counter(one.control for one in known.values()).most_common()
-    names = [f"{name}" if len(counts) == 1 else f"{name} ({count})" for name, count in counts]
-    return (
-        f"{', '.join(names)}: {_by_unit({name: one.margin for name, one in known.items()}, units)}"
-    )
+    found = judged(margins, families, units)
+    counts = f"{found.counts}; " if found.counts else ""
+    return Row(claim, paper, here, found.control, str(found.tally), counts + reason)
 
 
 def units_of(summary: Summary) -> dict[str, str]:
@@ -459,13 +515,14 @@ def units_of(summary: Summary) -> dict[str, str]:
     return {name: _UNITS[one.similarity] for name, one in summary.recognizers.items()}
 
 
-def _by_unit(found: Mapping[str, Estimate], units: Mapping[str, str]) -> str:
+def by_unit(found: Mapping[str, Estimate], units: Mapping[str, str], digits: int = 4) -> str:
     """The range over recognizers: one for cosines and one for distances, which cannot be compared."""
     kinds: dict[str, list[float]] = {}
     for name, one in found.items():
         if one.mean is not None:
             kinds.setdefault(units.get(name, ""), []).append(one.mean)
-    spans = [f"{_span(means, 4)}{unit and f' ({unit})'}" for unit, means in kinds.items()]
+    most = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    spans = [f"{span(known, digits)}{unit and f' ({unit})'}" for unit, known in most]
     return "; ".join(spans) or MISSING
 
 
@@ -487,12 +544,12 @@ def _mean(found: Estimate) -> str:
     return MISSING if found.mean is None else f"{found.mean:.3f}"
 
 
-def _means(estimates: Iterable[Estimate]) -> list[float]:
+def means(estimates: Iterable[Estimate]) -> list[float]:
     """The means that are known."""
     return [one.mean for one in estimates if one.mean is not None]
 
 
-def _span(values: Sequence[float], digits: int = 2) -> str:
+def span(values: Sequence[float], digits: int = 2) -> str:
     """The least and the greatest of some figures."""
     if not values:
         return MISSING

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from leam.metrics.error_rates import RULE_OF_30
 from leam.metrics.statistics import FEWEST, Estimate
 from leam.results.figures import Model
-from leam.results.summary import RecognizerSummary, Summary, rounded
+from leam.results.summary import Summary, rounded
 from leam.study.plan import Plan
 from leam.study.stages.error_rates import ErrorRateFigures, conclusion
 from leam.study.stages.error_reasons import ErrorReasonFigures, leading
@@ -27,6 +28,22 @@ SCOPE = (
     "pictures, and says nothing of other pictures, cameras, people or uses. It does not state that a recognizer meets "
     "a law or a standard."
 )
+
+
+class AuditFinding(NamedTuple):
+    """What an audit found.
+
+    Attributes:
+        text: A sentence.
+        stage: The stage that measured it.
+        verdict: *supported* for a gap that is shown, *inconclusive* for one that is not; empty for a measurement.
+        n: Number of people.
+    """
+
+    text: str
+    stage: str
+    verdict: str
+    n: int
 
 
 class AuditData(Model):
@@ -101,7 +118,7 @@ def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
     """
     rates = summary.each(ErrorRateFigures)
     return AuditDocument(
-        findings=[line for name in rates for line in _findings(name, summary.recognizers[name])],
+        findings=[one.text for one in audit_findings(summary)],
         scope=SCOPE,
         data=AuditData(
             source=plan.source,
@@ -130,27 +147,31 @@ def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
     )
 
 
-def _findings(name: str, found: RecognizerSummary) -> Iterator[str]:
-    """All findings about one recognizer."""
-    if (rates := found.get(ErrorRateFigures)) is not None:
-        yield from findings(name, rates, found.similarity)
-    reasons = found.get(ErrorReasonFigures)
-    for column, gaps in (reasons.columns if reasons else {}).items():
-        if (gap := leading(gaps)) is not None:
-            yield region_finding(name, column, gap)
+def audit_findings(summary: Summary) -> Iterator[AuditFinding]:
+    """All findings, by recognizer."""
+    for name, rates in summary.each(ErrorRateFigures).items():
+        one = summary.recognizers[name]
+        yield from findings(name, rates, one.similarity)
+        reasons = one.get(ErrorReasonFigures)
+        for column, gaps in (reasons.columns if reasons else {}).items():
+            if (gap := leading(gaps)) is not None:
+                yield region_finding(name, column, gap)
 
 
-def region_finding(name: str, column: str, gap: ErrorReasonFigures.Gap) -> str:
+def region_finding(name: str, column: str, gap: ErrorReasonFigures.Gap) -> AuditFinding:
     """Where two groups differ most in what a region contributes."""
     more = "more" if (gap.difference.mean or 0) > 0 else "less"
-    return (
+    return AuditFinding(
         f"{name}: between the groups of {column}, the region {gap.region} differs most: in {gap.comparisons} "
         f"comparisons of {gap.first} it contributes {more} to the similarity than in those of {gap.second} "
-        f"(corrected p {gap.p_adjusted:.2g})."
+        f"(corrected p {gap.p_adjusted:.2g}, n = {gap.difference.n} people).",
+        "error_reasons",
+        "supported",
+        gap.difference.n,
     )
 
 
-def findings(name: str, found: ErrorRateFigures, similarity: str) -> Iterator[str]:
+def findings(name: str, found: ErrorRateFigures, similarity: str) -> Iterator[AuditFinding]:
     """What was found about one recognizer: its rates at the operating threshold, and the gaps that are shown.
 
     Args:
@@ -158,26 +179,41 @@ def findings(name: str, found: ErrorRateFigures, similarity: str) -> Iterator[st
         found: Its error rates.
         similarity: ``cosine`` or ``euclidean``.
     """
+
+    def said(text: str, verdict: str, n: int) -> AuditFinding:
+        return AuditFinding(f"{name}: {text}", "error_rates", verdict, n)
+
     point = found.operating
-    yield (
-        f"{name}: at the threshold ({_decision(point.threshold, similarity)}, {found.threshold_source}), "
+    yield said(
+        f"at the threshold ({stated_threshold(point.threshold, similarity)}, {found.threshold_source}), "
         f"{_percent(point.fmr)} of the comparisons of different people match falsely, and {_percent(point.fnmr)} of "
-        f"those of one person do not match ({found.people} people)."
+        f"those of one person do not match ({found.people} people).",
+        "",
+        found.people,
     )
     for column, one in found.columns.items():
         shown = [gap for gap in one.gaps if conclusion(gap).startswith("more")]
         for gap in shown:
             ratio = f", {_number(gap.ratio)} times" if gap.ratio.mean is not None else ""
-            yield (
-                f"{name}: the {RATES[gap.rate]} of {gap.first} differs from that of {gap.second} by "
-                f"{_percent(gap.difference, signed=True)}{ratio} (corrected p {gap.p_adjusted:.3g})."
+            yield said(
+                f"the {RATES[gap.rate]} of {gap.first} differs from that of {gap.second} by "
+                f"{_percent(gap.difference, signed=True)}{ratio} (corrected p {gap.p_adjusted:.3g}, "
+                f"n = {gap.difference.n} people).",
+                "supported",
+                gap.difference.n,
             )
         if not shown and len(one.groups) > 1:
-            yield f"{name}: no difference between the groups of {column} is shown with these numbers."
+            people = sum(group.people for group in one.groups.values())
+            yield said(
+                f"no difference between the groups of {column} is shown with these numbers.",
+                f"inconclusive (n = {people})",
+                people,
+            )
         for value, people in one.too_few.items():
-            yield (
-                f"{name}: nothing can be said about {column} {value} with these numbers "
-                f"(n = {people}, fewer than {FEWEST})."
+            yield said(
+                f"nothing can be said about {column} {value} with these numbers (n = {people}, fewer than {FEWEST}).",
+                f"inconclusive (n = {people})",
+                people,
             )
 
 
@@ -221,7 +257,7 @@ def _limits(rates: Mapping[str, ErrorRateFigures]) -> Iterator[str]:
 
 def _model_card(name: str, found: ErrorRateFigures, plan: Plan) -> str:
     point = found.operating
-    threshold = _decision(point.threshold, plan.model(name).card.similarity)
+    threshold = stated_threshold(point.threshold, plan.model(name).card.similarity)
     about = (
         f"Data: {plan.source}; {found.people} people, {found.genuine} genuine and {found.impostors} impostor "
         f"comparisons. Threshold: {threshold} ({found.threshold_source})."
@@ -243,6 +279,15 @@ def _model_card(name: str, found: ErrorRateFigures, plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def stated_threshold(threshold: float | None, similarity: str) -> str:
+    """A threshold in words: similarities are negative distances for recognizers that compare by distance."""
+    if threshold is None:
+        return "none, all comparisons are rejected"
+    if similarity == "euclidean":
+        return f"distance {-threshold:.4g}"
+    return f"similarity {threshold:.4g}"
+
+
 def _percent(found: Estimate, *, signed: bool = False) -> str:
     if found.mean is None or found.low is None or found.high is None:
         return "an unknown part"
@@ -255,12 +300,3 @@ def _number(found: Estimate) -> str:
     ends = (found.low, found.high)
     low, high = ("?" if end is None else f"{end:.3g}" for end in ends)
     return f"{found.mean:.3g} [{low}, {high}]"
-
-
-def _decision(threshold: float | None, similarity: str) -> str:
-    """A threshold in words: similarities are negative distances for recognizers that compare by distance."""
-    if threshold is None:
-        return "none, all comparisons are rejected"
-    if similarity == "euclidean":
-        return f"distance {-threshold:.4g}"
-    return f"similarity {threshold:.4g}"

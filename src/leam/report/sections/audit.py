@@ -23,20 +23,6 @@ def _document(context: Context) -> AuditDocument:
     return audit_of(context.plan, context.summary)
 
 
-@SECTIONS("audit_findings")
-class Findings(_OfAudit):
-    """What was found."""
-
-    name = "audit_findings"
-    title = "What was found"
-    order = 1
-
-    def parts(self, context: Context) -> Iterator[Part]:
-        """The findings in sentences, each with its numbers."""
-        for line in _document(context).findings:
-            yield Text(line)
-
-
 @SECTIONS("audit_scope")
 class Scope(_OfAudit):
     """What is measured, on which data, and how."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leam.report.claims import paper_claims
+from leam.report.claims import families_of, paper_claims
 from leam.report.parts import Cell, Part, Table, Text
 from leam.report.section import SECTIONS, Context, Section
 
@@ -32,8 +32,7 @@ class Claims(Section):
     def parts(self, context: Context) -> Iterator[Part]:
         """One row per claim."""
         yield Text(_TEXT)
-        cards = [model.card for model in context.plan.models]
-        families = {card.name: card.family for card in cards if card.family}
+        families = families_of(context.plan)
         yield Table(
             ("claim", "paper", "this study", "strongest control: margin", "verdict", "reason"),
             [
