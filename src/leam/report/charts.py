@@ -24,7 +24,6 @@ __all__ = [
     "Lines",
     "Matrix",
     "Panel",
-    "Reference",
     "RegionMap",
     "Rows",
     "Series",
@@ -36,26 +35,28 @@ __all__ = [
 ]
 
 SERIES = (
-    "#c2410c",
-    "#2563a8",
-    "#6b8e23",
-    "#7c4d9e",
-    "#b7791f",
-    "#0f766e",
-    "#9f1239",
-    "#475569",
-    "#4d7c0f",
-    "#a16207",
+    "#cc4c02",
+    "#2b6cb0",
+    "#c3a54b",
+    "#a587ff",
+    "#873c2d",
+    "#5ab4e1",
+    "#e19678",
+    "#693c78",
+    "#b4694b",
+    "#962d00",
 )
-"""Colours of the series of a chart."""
+"""Colours of the series of a chart. They differ for people with any colour blindness, on white and on dark pages."""
 MASK_COLOURS = {
-    "critical": "#c2410c",
-    "scattered": "#64748b",
-    "moved": "#94a3b8",
-    "moved_on_face": "#2563a8",
-    "centre": "#0f766e",
-    "other_person": "#7c4d9e",
-    "lowest": "#b7791f",
+    "critical": "#cc4c02",
+    "scattered": MUTED,
+    "moved": "#a9b4c0",
+    "moved_on_face": "#2b6cb0",
+    "centre": "#5ab4e1",
+    "other_person": "#a587ff",
+    "population": "#693c78",
+    "edges": "#c3a54b",
+    "lowest": "#873c2d",
 }
 """Colours of masks by name."""
 
@@ -89,15 +90,6 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A vertical line with its interval as a band, for comparison with all rows."""
-
-    label: str
-    estimate: Estimate
-    colour: str
-
-
-@dataclass(frozen=True)
 class Panel:
     """Rows with means and 95 % intervals.
 
@@ -107,10 +99,8 @@ class Panel:
         axis: The label of the value axis.
         title: The panel's title.
         scale: Factor from estimates to the axis: 100 for percent.
-        bars: Draw bars side by side instead of dots.
-        spread: Part of a row's height over which the dots of several series are spread; 0 puts them on one line.
+        bars: Draw bars instead of dots.
         expected: What each row would show by chance, in the unit of the estimates.
-        reference: An estimate to compare all rows with.
         line: Where to draw a thin vertical line, in units of the axis.
         limits: Ends of the value axis; None for automatic. An axis that does not show zero says so.
         counts: Write the number of people beside each dot, and draw none for fewer than ten people.
@@ -122,9 +112,7 @@ class Panel:
     title: str = ""
     scale: float = 1
     bars: bool = False
-    spread: float = 0
     expected: Expected | None = None
-    reference: Reference | None = None
     line: float | None = None
     limits: tuple[float | None, float | None] = (None, None)
     counts: bool = False
@@ -136,13 +124,9 @@ class Rows:
 
     Attributes:
         panels: From left to right.
-        row_height: Height of a row in inches.
-        legend_columns: Number of columns of the legend.
     """
 
     panels: Sequence[Panel]
-    row_height: float = 0.42
-    legend_columns: int = 4
 
 
 @dataclass(frozen=True)
@@ -150,22 +134,24 @@ class Line:
     """A line through points; a point whose value is None is left out.
 
     Attributes:
-        label: What the legend calls it; None to leave it out of the legend.
+        label: What the legend calls it. Lines with the same label share its entry.
         x: Where the points are.
         y: Their values.
         colour: Its colour.
         width: Its width in points; lines below 1 are drawn faintly.
         dots: Mark the points.
         people: The fewest people behind a point; None if that is not known.
+        name: What is shown for it in place of the label, for one of several lines with a label.
     """
 
-    label: str | None
+    label: str
     x: Sequence[float]
     y: Sequence[float | None]
     colour: str
     width: float = 1.2
     dots: bool = True
     people: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,7 +185,6 @@ class Lines:
 
     panels: Sequence[LinePanel]
     axis: str
-    legend_columns: int = 4
 
 
 @dataclass(frozen=True)
@@ -243,41 +228,41 @@ class Matrix:
     """A table of colours with its numbers.
 
     Attributes:
-        values: One list per row; None where there is no value.
+        cells: One list per row.
         rows: Labels of the rows.
         columns: Labels of the columns.
         axes: Labels of the vertical and of the horizontal axis.
         scale: The label of the colour scale.
         highest: The end of the colour scale; None for the highest value.
-        people: The fewest people behind a value; None if that is not known.
     """
 
-    values: Sequence[Sequence[float | None]]
+    cells: Sequence[Sequence[Estimate]]
     rows: Sequence[str]
     columns: Sequence[str]
     axes: tuple[str, str] = ("", "")
     scale: str = ""
     highest: float | None = None
-    people: int | None = None
 
 
 @dataclass(frozen=True)
 class RegionMap:
-    """Values by region and layer as colours.
+    """Values by region and layer as colours that diverge from chance.
 
     Attributes:
-        values: One list per region, with one value per layer from early to late; None where there is none.
+        cells: One list per region, with one estimate per layer from early to late.
         regions: Labels of the rows.
+        layers: Names of the layers.
         scale: The label of the colour scale.
         highest: The end of the colour scale, the same for all recognizers.
-        people: The fewest people behind a value; None if that is not known.
+        chance: The value by chance.
     """
 
-    values: Sequence[Sequence[float | None]]
+    cells: Sequence[Sequence[Estimate]]
     regions: Sequence[str]
+    layers: Sequence[str]
     scale: str
     highest: float
-    people: int | None = None
+    chance: float = 1
 
 
 @dataclass(frozen=True)
@@ -298,7 +283,7 @@ class Tree:
 
 
 Chart: TypeAlias = "Rows | Lines | Histograms | Matrix | RegionMap | Tree"
-"""Anything that :func:`leam.report.drawing.draw` draws."""
+"""Anything that :func:`leam.report.drawing.chart_spec` draws."""
 
 
 def colours(count: int) -> list[str]:
@@ -326,6 +311,8 @@ def fewest_people(chart: Chart) -> int | None:
         counts = [line.people for panel in chart.panels for line in panel.lines]
     elif isinstance(chart, Histograms):
         counts = [panel.people for panel in chart.panels]
+    elif isinstance(chart, Matrix | RegionMap):
+        counts = [one.n for row in chart.cells for one in row if one.mean is not None]
     else:
         counts = [getattr(chart, "people", None)]
     return min((count for count in counts if count is not None), default=None)

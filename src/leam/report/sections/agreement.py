@@ -53,7 +53,6 @@ def agreement_chart(found: AgreementFigures, kind: Literal["critical", "rank"]) 
     """The means of a matrix, its recognizers ordered by cluster."""
     cells = found.critical if kind == "critical" else found.rank
     order = [found.recognizers.index(name) for name in found.order]
-    values = [[cells[i][j].mean for j in order] for i in order]
     scale = "Bhattacharyya coefficient" if kind == "critical" else "rank correlation"
-    people = min(one.n for row in cells for one in row)
-    return Matrix(values, found.order, found.order, scale=scale, highest=1.0, people=people)
+    shown = [[cells[i][j] for j in order] for i in order]
+    return Matrix(shown, found.order, found.order, scale=scale, highest=1.0)

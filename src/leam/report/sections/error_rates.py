@@ -215,7 +215,6 @@ def group_chart(found: Mapping[str, ErrorRateFigures.Column]) -> Rows:
             ],
             f"{label} (%)",
             scale=100,
-            spread=0.4,
             limits=(0, None),
         )
         for rate, label in RATES.items()

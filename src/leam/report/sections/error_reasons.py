@@ -122,7 +122,7 @@ def contribution_chart(found: ErrorReasonFigures, axis: str) -> Rows:
             )
         ]
         title = f"{errors} ({kind.errors}) beside {correct}"
-        panels.append(Panel(found.regions, series, axis, title, spread=0.3, line=0))
+        panels.append(Panel(found.regions, series, axis, title, line=0))
     return Rows(panels)
 
 
@@ -185,7 +185,6 @@ def gap_chart(regions: Sequence[str], gaps: Gaps, axis: str) -> Rows:
             ],
             axis,
             f"{kind.capitalize()} comparisons",
-            spread=0.3,
             line=0,
         )
         for kind in dict.fromkeys(gap.comparisons for gap in gaps)

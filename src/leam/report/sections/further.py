@@ -113,7 +113,7 @@ def figure_chart(estimates: list[Figure], names: list[str]) -> Rows:
         known = {one.row: one.estimate for one in estimates if one.name == name}
         series = Series("", [known.get(row, missing) for row in rows], SERIES[0])
         panels.append(Panel(rows, [series], "", title=name))
-    return Rows(panels, row_height=0.3)
+    return Rows(panels)
 
 
 def _number(found: Estimate) -> str:

@@ -110,8 +110,7 @@ def gap_chart(found: Mapping[str, GroupFigures.Row], axis: str) -> Rows:
             ),
         ],
         f"{axis}, {one.first} minus {one.second}",
-        spread=0.26,
         line=0,
         counts=True,
     )
-    return Rows([panel], row_height=0.3)
+    return Rows([panel])

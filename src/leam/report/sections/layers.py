@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from leam.metrics.statistics import FEWEST, verdict
+from leam.metrics.statistics import FEWEST, NOTHING, Estimate, verdict
 from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series, shared_highest
 from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plain, plural
 from leam.report.pictures import colour_bar, layer_pictures, scale_end
@@ -46,7 +46,7 @@ class Layers(Section):
         }
         # One colour scale for all recognizers, and one for their maps.
         highest = shared_highest(
-            value for one in charts.values() for row in one.values for value in row
+            cell.mean for one in charts.values() for row in one.cells for cell in row
         )
         brightest = scale_end(layer for name in found for layer in context.means[name].layers)
         yield colour_bar(brightest)
@@ -127,11 +127,10 @@ def layer_chart(found: AgreementFigures) -> Rows:
             Series("two, different depths", [one.unrelated for one in rows], MUTED),
         ],
         "Jensen-Shannon divergence of region profiles of two layers, bits",
-        spread=0.5,
         limits=(0, None),
         counts=True,
     )
-    return Rows([panel], row_height=0.36)
+    return Rows([panel])
 
 
 def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) -> RegionMap:
@@ -143,19 +142,24 @@ def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) ->
         layers: Number of layers.
     """
     areas = {region: one.area.mean for region, one in overall.regions.items() if one.area.mean}
-    values: dict[str, list[float | None]] = {region: [None] * layers for region in areas}
-    for layer in figures.layers.values():
+    cells = {region: [NOTHING] * layers for region in areas}
+    names = [f"layer {depth}" for depth in range(1, layers + 1)]
+    for name, layer in figures.layers.items():
+        names[layer.depth - 1] = name
         for region, area in areas.items():
-            mass = layer.regions[region].mean if region in layer.regions else None
-            if mass is not None:
-                values[region][layer.depth - 1] = mass / area
-    known = {region: [one for one in row if one is not None] for region, row in values.items()}
+            mass = layer.regions.get(region, NOTHING)
+            cells[region][layer.depth - 1] = _divided(mass, area)
+    known = {
+        region: [one.mean for one in row if one.mean is not None] for region, row in cells.items()
+    }
     means = {region: float(np.mean(row)) if row else 0.0 for region, row in known.items()}
     order = sorted(areas, key=lambda region: (-means[region], region))
-    shown = [values[region] for region in order]
-    people = min(
-        (one.n for layer in figures.layers.values() for one in layer.regions.values() if one.n),
-        default=None,
-    )
-    highest = shared_highest(value for row in shown for value in row)
-    return RegionMap(shown, order, "mass / area (1 = chance)", highest, people)
+    shown = [cells[region] for region in order]
+    highest = shared_highest(cell.mean for row in shown for cell in row)
+    return RegionMap(shown, order, names, "mass / area (1 = chance)", highest)
+
+
+def _divided(found: Estimate, by: float) -> Estimate:
+    ends = (found.mean, found.low, found.high)
+    mean, low, high = (None if end is None else end / by for end in ends)
+    return Estimate(mean, low, high, found.n)

@@ -125,4 +125,4 @@ def drop_chart(found: Mapping[str, OcclusionFigures], axis: str = DROP_AXES["cos
         for place, mask in enumerate((CRITICAL, *controls))
     ]
     panel = Panel(list(found), series, f"{axis}, other pictures", bars=True, line=0)
-    return Rows([panel], row_height=0.22 * len(series))
+    return Rows([panel])

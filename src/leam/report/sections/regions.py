@@ -97,11 +97,10 @@ def region_chart(found: Mapping[str, RegionFigures]) -> Rows:
         _AXIS,
         scale=100,
         bars=single,
-        spread=0.6,
         expected=Expected("area (chance)", areas),
         limits=(0, None),
     )
-    return Rows([panel], row_height=0.36 if single else 0.5 * max(1.0, len(found) / 6))
+    return Rows([panel])
 
 
 def _hex(colour: tuple[float, float, float]) -> str:

@@ -85,5 +85,4 @@ def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
             LinePanel("structural similarity", similarities, axis, zero=True),
         ],
         "similarity to the true map",
-        legend_columns=3,
     )

@@ -53,5 +53,5 @@ def difference_chart(found: Mapping[str, SecondParserFigures]) -> Rows:
         Series(name, [figures.regions[region].moved for region in regions], colour)
         for (name, figures), colour in zip(found.items(), colours(len(found)), strict=True)
     ]
-    panel = Panel(regions, series, "difference of shares, points", scale=100, spread=0.6, line=0)
-    return Rows([panel], row_height=0.36 * max(1.0, len(found) / 3))
+    panel = Panel(regions, series, "difference of shares, points", scale=100, line=0)
+    return Rows([panel])

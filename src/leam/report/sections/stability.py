@@ -64,6 +64,5 @@ def stability_chart(found: Mapping[str, StabilityFigures]) -> Rows:
                 "rank correlation",
                 title="mirror consistency",
             ),
-        ],
-        row_height=0.3,
+        ]
     )

@@ -54,8 +54,7 @@ def swap_chart(found: Mapping[str, SwapFigures]) -> Rows:
         list(found),
         series,
         "area under the ROC curve of the exchanged pixels (0.5 = chance)",
-        spread=0.48,
         line=0.5,
         limits=(0.45, 1.0),
     )
-    return Rows([panel], row_height=0.34)
+    return Rows([panel])

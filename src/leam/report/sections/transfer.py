@@ -66,10 +66,9 @@ def transfer_chart(
 ) -> Matrix:
     """Similarity drops of one kind: a row per recognizer, a column per mask."""
     return Matrix(
-        [[cell.mean for cell in row] for row in found.values()],
+        list(found.values()),
         list(found),
         masks,
         axes=("similarity drop of", "mask of"),
         scale=scale,
-        people=min(cell.n for row in found.values() for cell in row),
     )

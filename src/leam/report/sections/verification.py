@@ -78,7 +78,10 @@ def accuracy_chart(found: Found) -> Lines:
             percent = [100 * point.fraction for point in curves[0].points]
             values = [[point.value.mean for point in curve.points] for curve in curves]
             if len(values) > 1:
-                lines += [Line(None, percent, one, colour, width=0.6, dots=False) for one in values]
+                lines += [
+                    Line(label, percent, one, colour, width=0.6, dots=False, name=name)
+                    for name, one in zip(found, values, strict=True)
+                ]
             means = mean_of_known(np.array(values, dtype=np.float64), axis=0)
             people = min(point.value.n for curve in curves for point in curve.points)
             bold = Line(label, percent, means.tolist(), colour, 2.2, dots=False, people=people)

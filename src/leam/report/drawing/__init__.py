@@ -1,0 +1,94 @@
+"""Draws the charts of a report. This package imports Altair; import it only when something is drawn.
+
+Every chart has one Vega-Lite specification. The page shows it as SVG and, where scripts run, as an interactive view;
+the folder ``figures`` of a run has it as SVG, PDF and PNG.
+"""
+
+from __future__ import annotations
+
+from functools import cache, singledispatch
+
+import vl_convert
+from altair.utils.schemapi import debug_mode
+
+from leam.report.charts import Histograms, Lines, Matrix, RegionMap, Rows, Tree
+from leam.report.drawing.lines import draw_histograms, draw_lines
+from leam.report.drawing.look import PAGE, PHONE, Look, Spec
+from leam.report.drawing.rows import draw_rows
+from leam.report.drawing.tables import draw_matrix, draw_region_map, draw_tree
+
+__all__ = ["Look", "chart_spec", "chart_svg", "draw", "interactive_script"]
+
+# What depends on the place where a chart is shown; the rest of a specification is the same everywhere.
+_LAYOUT = ("columns", "concat", "params", "spacing", "config")
+# Vega with a function that shows a specification: its narrow layout where there is no room for the other one.
+_SCRIPT = f"""
+window.vega = vega;
+window.vegaLite = vegaLite;
+window.vegaEmbed = (element, spec, options) => {{
+  const place = typeof element === "string" ? document.querySelector(element) : element;
+  const room = place.clientWidth || document.documentElement.clientWidth;
+  const narrow = room < {PAGE.width} * 0.7 ? spec.usermeta?.narrow : undefined;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  return vegaEmbed(place, {{...spec, ...narrow}}, {{
+    actions: false, renderer: "svg", tooltip: {{theme: dark ? "dark" : "light"}}, ...options,
+  }});
+}};
+"""
+
+
+@singledispatch
+def draw(chart: object, look: Look) -> Spec:  # noqa: ARG001  for those that are registered
+    """A chart as a Vega-Lite specification. A plug-in registers its own kinds of charts with ``draw.register``.
+
+    Args:
+        chart: What is drawn.
+        look: Its size and colours.
+
+    Raises:
+        TypeError: Nothing is registered for this kind of chart.
+    """
+    raise TypeError(f"{type(chart).__name__}: not a chart; register how it is drawn")
+
+
+draw.register(Rows, draw_rows)
+draw.register(Lines, draw_lines)
+draw.register(Histograms, draw_histograms)
+draw.register(Matrix, draw_matrix)
+draw.register(RegionMap, draw_region_map)
+draw.register(Tree, draw_tree)
+
+
+def chart_spec(chart: object, look: Look = PAGE) -> Spec:
+    """A chart as a Vega-Lite specification.
+
+    Args:
+        chart: What is drawn.
+        look: Its size and colours; those of the page by default. The specification then also has the layout for
+            phones, as ``usermeta.narrow``.
+
+    Raises:
+        TypeError: It is no chart.
+    """
+    found = _specified(chart, look)
+    if look is PAGE:
+        narrow = _specified(chart, PHONE)
+        found["usermeta"] = {"narrow": {key: narrow[key] for key in _LAYOUT if key in narrow}}
+    return found
+
+
+def chart_svg(chart: object, look: Look = PAGE) -> str:
+    """A chart as an SVG element with text as text; the same chart gives the same element."""
+    return vl_convert.vegalite_to_svg(_specified(chart, look))
+
+
+def _specified(chart: object, look: Look) -> Spec:
+    # Altair would check each part of a chart several times.
+    with debug_mode(arg=False):
+        return draw(chart, look)
+
+
+@cache
+def interactive_script() -> str:
+    """JavaScript that needs no network, with ``vegaEmbed(element, spec)``: shows a specification in an element."""
+    return vl_convert.javascript_bundle(_SCRIPT)
