@@ -53,14 +53,14 @@ bench-quick: $(BENCH_READY)
 	$(BENCH) benchmarks/cost.py --models all --rounds 3
 
 bench: $(BENCH_READY)
-	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/cost.py --models all --rounds 15 --all-threads --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
-	$(BENCH) benchmarks/pairs.py --out benchmarks/results.json --page docs/performance.md
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --out benchmarks/results.json --page docs/appendices/performance.md
+	$(BENCH) benchmarks/cost.py --models all --rounds 15 --all-threads --out benchmarks/results.json --page docs/appendices/performance.md
+	$(BENCH) benchmarks/where.py --models all --out benchmarks/results.json --page docs/appendices/performance.md
+	$(BENCH) benchmarks/peers_cost.py --out benchmarks/results.json --page docs/appendices/performance.md
+	$(BENCH) benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/appendices/performance.md
+	$(BENCH) benchmarks/pairs.py --out benchmarks/results.json --page docs/appendices/performance.md
 	$(BENCH) benchmarks/study_growth.py $(FACES) --models $(GROWING) --out benchmarks/results.json \
-		--page docs/performance.md --figure docs/images/growth.png
+		--page docs/appendices/performance.md --figure docs/images/growth.png
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

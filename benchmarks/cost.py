@@ -1,6 +1,6 @@
 """The cost of all layer maps, relative to one forward pass of the same recognizer and batch.
 
-    python benchmarks/cost.py --models all --out benchmarks/results.json --page docs/performance.md
+    python benchmarks/cost.py --models all --out benchmarks/results.json --page docs/appendices/performance.md
 
 Everything runs on one thread, like each process of a study, and is measured in processor time, which depends least on
 other programs. ``--all-threads`` measures wall time with torch's default number of threads instead. Runs are

@@ -1,6 +1,6 @@
 """Resident memory while many faces are explained, which must not grow with their number, and bytes kept per face.
 
-python benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/performance.md
+python benchmarks/memory.py --faces 10000 --out benchmarks/results.json --page docs/appendices/performance.md
 """
 
 from __future__ import annotations

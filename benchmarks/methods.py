@@ -1,7 +1,7 @@
 r"""Compare LEAM and other attribution methods on the same real faces with the same metrics.
 
     python benchmarks/methods.py FACES --models dlib_resnet,examples/cards/mobileface_v3.toml \
-        --work methods.work --out benchmarks/methods.json --page docs/peers.md
+        --work methods.work --out benchmarks/methods.json --page docs/appendices/methods.md
 
 Each person's first picture is compared with the person's second picture (a genuine pair) and with
 another person's second picture (an impostor pair). Every method maps both pairs. The figures are:

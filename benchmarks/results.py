@@ -1,4 +1,4 @@
-"""Write the tables of docs/results.md and its appendix from a study: claims, and figures by recognizer.
+"""Write the tables of docs/appendices/lfw.md and its appendix from a study: claims, and figures by recognizer.
 
     python benchmarks/results.py RUN --copy benchmarks/results.summary.json
 
@@ -346,7 +346,7 @@ def main() -> None:
     parser.add_argument(
         "--copy", type=Path, help="write a copy of the summary without layer figures"
     )
-    parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--page", type=Path, default=Path("docs/appendices/lfw.md"))
     parser.add_argument("--appendix", type=Path, default=Path("docs/appendices/results.md"))
     options = parser.parse_args()
     summary = read_summary(RunFolder(options.run))

@@ -1,7 +1,7 @@
 r"""How the time of a study grows with the number of people and of recognizers, measured with ``leam study``.
 
     python benchmarks/study_growth.py FACES --people 32,64,128,256,512 --models dlib_resnet,CARD,CARD \
-        --out benchmarks/results.json --page docs/performance.md --figure docs/images/growth.png
+        --out benchmarks/results.json --page docs/appendices/performance.md --figure docs/images/growth.png
 
 Two fits by least squares: time = fixed + each n, where the fixed part is start-up, loading and report; and the power b
 of time = a n^b on logarithms, which is 1 if time is linear, and lower if the fixed part is still significant.

@@ -1,6 +1,6 @@
 """Profile of `Explainer.explain` by recognizer.
 
-    python benchmarks/where.py --models all --out benchmarks/results.json --page docs/performance.md
+    python benchmarks/where.py --models all --out benchmarks/results.json --page docs/appendices/performance.md
 
 torch.profiler's events form a tree. The self time of an event is assigned to the outermost event among itself and its
 ancestors that ``KINDS`` names. The rest is the kernel, pooling, sums of branches, the normalisation of maps, and
