@@ -11,6 +11,7 @@ from leam.report.sections.error_rates import (
     ErrorRates,
     error_chart,
     group_chart,
+    roc_chart,
 )
 from leam.results.summary import RecognizerSummary
 from leam.study.stages.error_rates import ErrorRateFigures, conclusion
@@ -67,9 +68,9 @@ def figures(**changes: object) -> ErrorRateFigures:
 
 @pytest.fixture
 def parts(context, monkeypatch):
-    def of(**changes: object) -> list:
+    def of(similarity: str = "cosine", **changes: object) -> list:
         one = RecognizerSummary(
-            similarity="cosine", sha256="0", figures={"error_rates": figures(**changes)}
+            similarity=similarity, sha256="0", figures={"error_rates": figures(**changes)}
         )
         summary = context.summary.model_copy(update={"recognizers": {"alpha": one}})
         monkeypatch.setattr(context, "summary", summary)
@@ -86,11 +87,22 @@ def test_the_operating_point_comes_first(parts):
     found = parts()
     table = next(one for one in found if isinstance(one, Table))
     assert table.rows[0] == (
-        "alpha", "0.3500", "given", "2.0 [1.6, 2.4]", "5.0 [4.0, 6.0]", "4.0 [3.2, 4.8]", "55", "100", "5000",
+        "alpha", "similarity 0.35", "given", "2.0 [1.6, 2.4]", "5.0 [4.0, 6.0]", "4.0 [3.2, 4.8]", "55", "100", "5000",
     )  # fmt: skip
     assert "down to 0.01" in text(found)
     assert "found in 80.0" in text(found)
-    assert isinstance(found[2], Drawing)
+    assert [one.alt[-5:] for one in found if isinstance(one, Drawing)][:2] == ["(DET)", "(ROC)"]
+
+
+def test_a_distance_is_called_a_distance(parts):
+    point = figures().operating.model_copy(update={"threshold": -0.6})
+    found = parts("euclidean", operating=point, at_fmr={"0.1": point})
+    operating, stated = [one for one in found if isinstance(one, Table)][:2]
+    assert operating.rows[0][1] == stated.rows[0][2] == "distance 0.6"
+
+
+def test_a_face_in_every_picture_has_no_interval(parts):
+    assert "found in all pictures" in text(parts(acquired=Estimate(1.0, 1.0, 1.0, 43)))
 
 
 def test_drawn_impostors_and_too_few_of_them_are_named(parts):
@@ -127,6 +139,8 @@ def test_charts_show_what_the_comparisons_support():
     lines = error_chart({"alpha": figures()}).panels[0].lines
     assert (lines[0].x, lines[0].y) == ([0.1, 0.02], [0.01, 0.05])
     assert "false match rate" in chart_svg(error_chart({"alpha": figures()}))
+    lines = roc_chart({"alpha": figures()}).panels[0].lines
+    assert (lines[0].x, lines[0].y) == ([1, 0.1, 0.02], [1, 0.99, 0.95])
     rows = group_chart({"alpha": figures().columns["gender"]})
     assert [series.label for series in rows.panels[0].series] == ["f", "m"]
     assert rows.panels[1].series[1].estimates[0].mean == pytest.approx(0.06)

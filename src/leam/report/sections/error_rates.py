@@ -19,7 +19,7 @@ from leam.report.parts import (
     plain,
 )
 from leam.report.section import SECTIONS, Context, Section
-from leam.study.audit import RATES
+from leam.study.audit import RATES, stated_threshold
 from leam.study.stages.error_rates import ErrorRateFigures, conclusion
 
 Found = Mapping[str, ErrorRateFigures]
@@ -57,24 +57,34 @@ class ErrorRates(Section):
                 "recognizer",
                 "threshold",
                 "from",
-                "FMR",
-                "FNMR",
-                "EER",
+                "FMR (%)",
+                "FNMR (%)",
+                "EER (%)",
                 "people",
                 "genuine",
                 "impostor",
             ),
-            [_operating_row(name, one) for name, one in found.items()],
+            [
+                _operating_row(name, one, context.summary.recognizers[name].similarity)
+                for name, one in found.items()
+            ],
             folded="",
         )
         chart = error_chart(found)
         if any(line.x for line in chart.panels[0].lines):
-            yield Drawing(chart, "False non-match rate over false match rate")
+            yield Drawing(chart, "Detection error trade-off (DET)")
+            yield Drawing(roc_chart(found), "Receiver operating characteristic (ROC)")
         yield from _limits(found)
         yield Table(
-            ("recognizer", "stated FMR", "threshold", "FMR", "FNMR"),
+            ("recognizer", "stated FMR", "threshold", "FMR (%)", "FNMR (%)"),
             [
-                (name, rate, plain(point.threshold, 4), percent(point.fmr), percent(point.fnmr))
+                (
+                    name,
+                    rate,
+                    stated_threshold(point.threshold, context.summary.recognizers[name].similarity),
+                    percent(point.fmr),
+                    percent(point.fnmr),
+                )
                 for name, one in found.items()
                 for rate, point in one.at_fmr.items()
             ],
@@ -87,10 +97,10 @@ class ErrorRates(Section):
             )
 
 
-def _operating_row(name: str, found: ErrorRateFigures) -> tuple[str, ...]:
+def _operating_row(name: str, found: ErrorRateFigures, similarity: str) -> tuple[str, ...]:
     return (
         name,
-        plain(found.operating.threshold, 4),
+        stated_threshold(found.operating.threshold, similarity),
         found.threshold_source,
         percent(found.operating.fmr),
         percent(found.operating.fnmr),
@@ -117,25 +127,44 @@ def _limits(found: Found) -> Iterator[Part]:
             style="muted",
         )
     acquired = next(iter(found.values())).acquired
-    yield Text(f"A usable face was found in {percent(acquired)} % of the pictures.", style="muted")
+    # Where no picture failed, resampling people says nothing of the pictures that might.
+    part = "all" if acquired.mean == 1 else f"{percent(acquired)} % of the"
+    yield Text(f"A usable face was found in {part} pictures.", style="muted")
 
 
 def error_chart(found: Found) -> Lines:
     """A DET curve for each recognizer: both rates on logarithmic axes, as far as the comparisons support them."""
     lines = []
     for (name, one), colour in zip(found.items(), colours(len(found)), strict=True):
-        least = one.least_fmr or 0.1
-        points = [
-            (x, y)
-            for x, y in zip(one.curve.fmr, one.curve.fnmr, strict=True)
-            if x >= least and y > 0
-        ]
+        points = [(x, y) for x, y in _supported(one) if y > 0]
         fmr, fnmr = [point[0] for point in points], [point[1] for point in points]
         lines.append(Line(name, fmr, fnmr, colour, dots=False))
-    least = min((one.least_fmr or 0.1 for one in found.values()), default=0.1)
-    ticks = [tick for tick in _TICKS if tick >= least]
+    ticks = _ticks(found)
     panel = LinePanel("", lines, "false match rate", ticks=ticks, labelled=ticks, logarithmic=True)
     return Lines([panel], "false non-match rate")
+
+
+def roc_chart(found: Found) -> Lines:
+    """An ROC curve for each recognizer: genuine comparisons that match over the false match rate."""
+    lines = []
+    for (name, one), colour in zip(found.items(), colours(len(found)), strict=True):
+        points = _supported(one)
+        matches = [1 - fnmr for _, fnmr in points]
+        lines.append(Line(name, [fmr for fmr, _ in points], matches, colour, dots=False))
+    ticks = _ticks(found)
+    panel = LinePanel("", lines, "false match rate", ticks=ticks, labelled=ticks)
+    return Lines([panel], "true match rate")
+
+
+def _supported(found: ErrorRateFigures) -> list[tuple[float, float]]:
+    """Both rates at the false match rates that the comparisons support."""
+    least = found.least_fmr or 0.1
+    return [(x, y) for x, y in zip(found.curve.fmr, found.curve.fnmr, strict=True) if x >= least]
+
+
+def _ticks(found: Found) -> list[float]:
+    least = min((one.least_fmr or 0.1 for one in found.values()), default=0.1)
+    return [tick for tick in _TICKS if tick >= least]
 
 
 def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterator[Part]:
@@ -157,7 +186,7 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
     yield Text(_GROUPS)
     yield Drawing(group_chart(found), f"Error rates by {column}")
     yield Table(
-        ("recognizer", column, "FMR", "FNMR", "people", "genuine", "impostor"),
+        ("recognizer", column, "FMR (%)", "FNMR (%)", "people", "genuine", "impostor"),
         [
             (
                 name,
@@ -172,7 +201,7 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
         folded="Rates",
     )
     yield Table(
-        ("recognizer", "rate", "groups", "difference", "ratio", "p, corrected", "conclusion"),
+        ("recognizer", "rate", "groups", "difference (%)", "ratio", "p, corrected", "conclusion"),
         [
             (
                 name,
