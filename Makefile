@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup
 PLUGIN := tests/plugin_package
 
-.PHONY: demo test test-quick lint check mutate package bench bench-quick clean
+.PHONY: demo test test-quick lint check docs docs-links mutate package bench bench-quick clean
 
 demo: $(VENV)/.installed
 	$(BIN)/leam demo --out demo
@@ -27,6 +27,16 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/rumdl check .
 
 check: lint test
+
+# The site, in build/docs: notebooks are run where they changed, warnings are errors, and examples are checked.
+SPHINX = $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --doctree-dir build/doctrees docs
+docs: $(VENV)/.installed-dev
+	$(SPHINX) --builder html build/docs
+	$(SPHINX) --builder doctest build/doctest
+
+# Links to other sites, which needs a network.
+docs-links: docs
+	$(SPHINX) --builder linkcheck build/linkcheck
 
 # Plant faults in report, summary and tables, one at a time; every one must fail a test.
 mutate: $(VENV)/.installed-dev
