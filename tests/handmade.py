@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 
 from leam.metrics.statistics import Estimate
+from leam.recognizers.card import Card
 from leam.results.figures import PairedDifference, Point
 from leam.results.summary import Exclusion, Failure, RecognizerSummary, Summary
 from leam.study.explained import Explained
-from leam.study.plan import Settings
+from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings
 from leam.study.preparation import Detections
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.curves import CurveFigures
@@ -28,6 +31,7 @@ from leam.study.stages.stability import StabilityFigures
 from leam.study.stages.swap import SwapFigures
 from leam.study.stages.transfer import TransferFigures
 from leam.study.stages.verification import VerificationFigures
+from leam.study.store import RunFolder
 
 NAMES = ("alpha", "beta", "gamma")
 BASES = (0.1, 0.133, 0.166)
@@ -480,3 +484,61 @@ def text(mean: float, digits: int = 3, scale: float = 1) -> str:
     values = (float(f"{value:.8g}") for value in (mean, mean - 0.05, mean + 0.07))
     middle, low, high = (f"{scale * value:.{digits}f}" for value in values)
     return f"{middle} [{low}, {high}]"
+
+
+def make_plan(pictures: Path) -> Plan:
+    """Thirteen people with two pictures each in two slices; each person's pictures have a grey of their own."""
+    images = []
+    for person in PEOPLE:
+        for number in range(2):
+            path = pictures / f"{person}{number}.png"
+            cv2.imwrite(str(path), np.full((112, 112, 3), grey_of(person), dtype=np.uint8))
+            images.append(
+                PlannedImage(
+                    image=f"{person}/{number}.png", person=person, path=str(path), sha256=None
+                )
+            )
+    cards = [
+        Card(
+            name=name,
+            input_size=(SIDE, SIDE),
+            license=None if name == "beta" else f"licence of {name}",
+            source="example.org" if name == "alpha" else None,
+        )
+        for name in (*NAMES, "delta")
+    ]
+    return Plan(
+        versions={"leam": "1.2.3", "torch": "4.5"},
+        plugins={"fill grey": "plug 0.1"},
+        source="faces",
+        settings=Settings(
+            top=0.02,
+            fill="mean",
+            fills=("mean", "blur"),
+            curve=(0.01, 0.05),
+            second_parser="compact",
+            subset=4,
+            transfer=True,
+            groups=("gender", "age"),
+        ),
+        models=tuple(
+            PlannedModel(card=card, sha256=f"{place}" * 64) for place, card in enumerate(cards)
+        ),
+        images=tuple(images),
+        people_per_slice=8,
+    )
+
+
+def write_finished(plan: Plan, path: Path) -> RunFolder:
+    """A finished run folder."""
+    folder = RunFolder(path)
+    folder.start(plan)
+    for index, part in enumerate(plan.slices):
+        folder.write_shard("detect", index, detections(len(part)))
+        for place, name in enumerate(NAMES):
+            folder.write_shard(f"explain/{name}", index, explained(part, place))
+    for place, name in enumerate(NAMES):
+        folder.write_table(f"specificity/{name}", [margins(place)])
+    folder.write_text("summary.json", make_summary(plan.settings).to_json())
+    folder.write_manifest()
+    return folder

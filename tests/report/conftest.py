@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from handmade import NAMES, PEOPLE, SIDE, detections, explained, grey_of, make_summary, margins
-from leam.recognizers.card import Card
+from handmade import NAMES, make_plan, make_summary, write_finished
+from handmade_people import write_people
 from leam.report import page as page_module
 from leam.report.section import SECTIONS, Context
 from leam.results.summary import Summary
-from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings
+from leam.study.plan import Plan
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
 from reading import Box, read_page
@@ -28,10 +26,15 @@ def only_built_in(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SECTIONS, "_entry_points", {})
 
 
+def leave_out_charts(patch: pytest.MonkeyPatch) -> None:
+    """Pages are quick to render where their charts are left empty."""
+    for name in ("_svg", "_spec"):
+        patch.setattr(page_module, name, lambda _chart: "")
+
+
 @pytest.fixture
 def _without_charts(monkeypatch) -> None:
-    """Pages are quick to render where their charts are left empty."""
-    monkeypatch.setattr(page_module, "_svg", lambda _chart: "")
+    leave_out_charts(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -41,47 +44,7 @@ def _only_built_in(monkeypatch) -> None:
 
 @pytest.fixture(scope="session")
 def plan(tmp_path_factory) -> Plan:
-    """Thirteen people with two pictures each in two slices; each person's pictures have a grey of their own."""
-    pictures = tmp_path_factory.mktemp("pictures")
-    images = []
-    for person in PEOPLE:
-        for number in range(2):
-            path = pictures / f"{person}{number}.png"
-            cv2.imwrite(str(path), np.full((112, 112, 3), grey_of(person), dtype=np.uint8))
-            images.append(
-                PlannedImage(
-                    image=f"{person}/{number}.png", person=person, path=str(path), sha256=None
-                )
-            )
-    cards = [
-        Card(
-            name=name,
-            input_size=(SIDE, SIDE),
-            license=None if name == "beta" else f"licence of {name}",
-            source="example.org" if name == "alpha" else None,
-        )
-        for name in (*NAMES, "delta")
-    ]
-    return Plan(
-        versions={"leam": "1.2.3", "torch": "4.5"},
-        plugins={"fill grey": "plug 0.1"},
-        source="faces",
-        settings=Settings(
-            top=0.02,
-            fill="mean",
-            fills=("mean", "blur"),
-            curve=(0.01, 0.05),
-            second_parser="compact",
-            subset=4,
-            transfer=True,
-            groups=("gender", "age"),
-        ),
-        models=tuple(
-            PlannedModel(card=card, sha256=f"{place}" * 64) for place, card in enumerate(cards)
-        ),
-        images=tuple(images),
-        people_per_slice=8,
-    )
+    return make_plan(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")
@@ -89,15 +52,8 @@ def write_run(plan) -> Callable[[Path], RunFolder]:
     """Writes a finished run folder."""
 
     def write(path: Path) -> RunFolder:
-        folder = RunFolder(path)
-        folder.start(plan)
-        for index, part in enumerate(plan.slices):
-            folder.write_shard("detect", index, detections(len(part)))
-            for place, name in enumerate(NAMES):
-                folder.write_shard(f"explain/{name}", index, explained(part, place))
-        for place, name in enumerate(NAMES):
-            folder.write_table(f"specificity/{name}", [margins(place)])
-        folder.write_text("summary.json", make_summary(plan.settings).to_json())
+        folder = write_finished(plan, path)
+        write_people(folder, plan, NAMES)
         folder.write_manifest()
         return folder
 
@@ -125,6 +81,6 @@ def context(plan, summary, folder) -> Context:
 def boxes(folder) -> dict[str, Box]:
     """The boxes of the rendered page, its charts left empty: they are tested by their marks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "_svg", lambda _chart: "")
+        leave_out_charts(patch)
         only_built_in(patch)
         return read_page(page_module.render_report(folder).read_text(encoding="utf-8"))

@@ -200,9 +200,91 @@
     const note = document.querySelector(".filtered");
     note.hidden = chosen.length === boxes.length;
     note.textContent = `Only ${chosen.map((box) => box.value).join(", ") || "what is about all recognizers"}: the page is filtered.`;
+    redraw(charts);
     document.querySelector(".chosen").textContent = chosen.length < boxes.length ? `(${chosen.length} of ${boxes.length})` : "";
   };
   boxes.forEach((box) => box.addEventListener("change", filter));
+
+  // Charts: pictures that become interactive when they are about to be seen. The library runs when the first one is.
+  const charts = all(".chart");
+  const library = () => {
+    const found = document.getElementById("vega");
+    if (window.vegaEmbed || !found) return;
+    const script = make("script");
+    script.textContent = found.textContent;
+    document.head.append(script);
+  };
+  // A specification without the marks, rows and legend entries of some recognizers.
+  const without = (part, names) => {
+    if (Array.isArray(part)) {
+      return part.filter((one) => !["series", "row", "column"].some((field) => names.has(one?.[field]))).map((one) => without(one, names));
+    }
+    if (part === null || typeof part !== "object") return part;
+    const copied = Object.fromEntries(Object.entries(part).map(([name, value]) => [name, without(value, names)]));
+    if (Array.isArray(part.domain) && part.domain.some((one) => names.has(one))) {
+      const kept = part.domain.map((one) => !names.has(one));
+      copied.domain = part.domain.filter((_, place) => kept[place]);
+      if (Array.isArray(part.range) && part.range.length === kept.length) copied.range = part.range.filter((_, place) => kept[place]);
+    }
+    return copied;
+  };
+  const draw = async (figure) => {
+    const spec = JSON.parse(figure.querySelector("script").textContent);
+    const names = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
+    library();
+    figure.view?.finalize();
+    const place = figure.querySelector(".view") ?? make("div", { class: "view" });
+    place.replaceChildren();
+    figure.querySelector(".drawing").after(place);
+    figure.drawnAt = figure.clientWidth;
+    const made = await window.vegaEmbed(place, names.size ? without(spec, names) : spec, { ast: true, tooltip: { disableDefaultStyle: true } });
+    figure.view = made.view;
+    figure.classList.add("live");
+  };
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target);
+    }
+  }, { rootMargin: "400px" });
+  const redraw = (figures) => figures.forEach((figure) => { near.unobserve(figure); near.observe(figure); });
+  // A file of its own has no colours of the page.
+  const svgOf = (figure) => {
+    const copied = figure.querySelector(".live .view svg, .drawing svg").cloneNode(true);
+    copied.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    return new XMLSerializer().serializeToString(copied).replace(/var\(--[\w-]+,\s*([^()]+)\)/g, "$1");
+  };
+  const savePng = (figure, name) => {
+    const text = svgOf(figure);
+    const { width, height } = figure.querySelector(".live .view svg, .drawing svg").viewBox.baseVal;
+    const picture = new Image();
+    picture.addEventListener("load", () => {
+      const canvas = make("canvas", { width: 3 * width, height: 3 * height });
+      const context = canvas.getContext("2d");
+      context.fillStyle = "white";
+      context.fillRect(0, 0, canvas.width, canvas.height);
+      context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      canvas.toBlob((blob) => save(blob, `${name}.png`));
+    });
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  };
+  for (const figure of charts) {
+    const [name, what] = [`leam-${figure.id}`, figure.getAttribute("aria-label")];
+    const tools = make("span", { class: "tools" });
+    tools.append(
+      button("SVG", `Save as SVG: ${what}`, () => save(svgOf(figure), `${name}.svg`, "image/svg+xml")),
+      button("PNG", `Save as PNG: ${what}`, () => savePng(figure, name)),
+      button("Copy link", `Copy the link to: ${what}`, () => copy(`${location.href.split("#")[0]}#${figure.id}`, "the link")),
+    );
+    figure.querySelector("figcaption").append(tools);
+  }
+  redraw(charts);
+  let resized;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => redraw(charts.filter((one) => one.view && one.clientWidth !== one.drawnAt)), 200);
+  });
 
   // Print: everything that is folded.
   let folded = [];

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
 from leam.errors import printable
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
-from leam.report.parts import recognizers_of
+from leam.report.parts import Drawing, every, recognizers_of
+from leam.report.people import PEOPLE_PAGE, people_page
 from leam.report.section import SECTIONS, Box, Context, sections_of
 from leam.study.audit import audit_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
@@ -38,7 +40,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress = silent) -> Path:
-    """Render ``report.html`` from a finished study.
+    """Render ``report.html`` from a finished study, and ``people.html`` beside it.
+
+    An audit has no page of people. Where people must not be shown, that of an earlier report is removed.
 
     Args:
         folder: The run folder.
@@ -61,6 +65,10 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     if names is not None:
         plan, summary = redacted_plan(plan, names), redacted_summary(summary, whole, names)
     context = Context(plan, summary, run, faces)
+    if faces and not plan.settings.audit:
+        folder.write_text(PEOPLE_PAGE, people_page(context, progress))
+    else:
+        folder.discard(PEOPLE_PAGE)
     folder.write_text("report.html", render_page(context, progress, names))
     if plan.settings.audit:
         folder.write_text("audit.json", audit_of(plan, summary).to_json())
@@ -126,15 +134,17 @@ def html_page(
         for name, found in sections
         for place, box in enumerate(found)
     ]
+    parts = list(every(part for _, box in boxes for part in box.parts))
     return html_file(
         "page.html",
         styles=["style.css", "page.css"],
         scripts=["page.js"],
+        deferred=_interactive() if any(isinstance(part, Drawing) for part in parts) else "",
         title=title,
         heading=heading,
         lead=lead,
         boxes=boxes,
-        recognizers=recognizers_of(part for _, box in boxes for part in box.parts),
+        recognizers=recognizers_of(parts),
     )
 
 
@@ -177,6 +187,7 @@ def html_file(
         "data_uri": _data_uri,
         "interval": _interval,
         "prose": _prose,
+        "spec": _spec,
         "svg": _svg,
     }
     theme, *others = [_packaged(name) for name in ("theme.js", *scripts)]
@@ -243,10 +254,24 @@ def _interval(text: str) -> Markup:
 
 
 def _svg(chart: Chart) -> Markup:
-    # Matplotlib is imported only when a chart is drawn.
+    # Altair is imported only when a chart is drawn.
     from leam.report.drawing import chart_svg  # noqa: PLC0415
 
-    return Markup(chart_svg(chart))  # noqa: S704  matplotlib escapes the text
+    return Markup(chart_svg(chart))  # noqa: S704  Vega escapes the text
+
+
+def _spec(chart: Chart) -> Markup:
+    """The specification of a chart as JSON that cannot end a script element."""
+    from leam.report.drawing import chart_spec  # noqa: PLC0415
+
+    return htmlsafe_json_dumps(chart_spec(chart), allow_nan=False, separators=(",", ":"))
+
+
+def _interactive() -> Markup:
+    from leam.report.drawing import interactive_script  # noqa: PLC0415
+
+    # A script ends at the first of these, even inside a text.
+    return Markup(interactive_script().replace("</script", "<\\/script").replace("\r", ""))  # noqa: S704  packaged
 
 
 def _data_uri(jpeg: bytes) -> str:

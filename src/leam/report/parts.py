@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -240,16 +240,20 @@ class Fold(Part):
     unfolded: bool = False
 
 
+def every(parts: Iterable[Part]) -> Iterator[Part]:
+    """Parts, and what is folded into them."""
+    for part in parts:
+        yield part
+        if isinstance(part, Fold):
+            yield from every(part.parts)
+
+
 def recognizers_of(parts: Iterable[Part]) -> list[str]:
-    """The recognizers that parts are about, in their order."""
+    """The recognizers that parts, and rows of tables, are about."""
     found: dict[str, None] = {}
     for part in parts:
-        names = [part.recognizer] if part.recognizer else []
-        if isinstance(part, Table):
-            names += part.of_rows
-        if isinstance(part, Fold):
-            names += recognizers_of(part.parts)
-        found |= dict.fromkeys(names)
+        rows = part.of_rows if isinstance(part, Table) else []
+        found |= dict.fromkeys(name for name in (part.recognizer, *rows) if name)
     return list(found)
 
 
