@@ -45,6 +45,8 @@ SERIES = (
     "#693c78",
     "#b4694b",
     "#962d00",
+    "#b478b4",
+    "#4b3ca5",
 )
 """Colours of the series of a chart. They differ for people with any colour blindness, on white and on dark pages."""
 MASK_COLOURS = {
@@ -141,7 +143,8 @@ class Line:
         width: Its width in points; lines below 1 are drawn faintly.
         dots: Mark the points.
         people: The fewest people behind a point; None if that is not known.
-        name: What is shown for it in place of the label, for one of several lines with a label.
+        name: What it is called on hovering, if it is one of several lines with a label.
+        estimates: One for each point, for its interval and people on hovering; empty if they are not known.
     """
 
     label: str
@@ -152,6 +155,7 @@ class Line:
     dots: bool = True
     people: int | None = None
     name: str = ""
+    estimates: Sequence[Estimate] = ()
 
 
 @dataclass(frozen=True)
@@ -287,7 +291,7 @@ Chart: TypeAlias = "Rows | Lines | Histograms | Matrix | RegionMap | Tree"
 
 
 def colours(count: int) -> list[str]:
-    """This many colours; they repeat after ten."""
+    """This many colours; they repeat after twelve."""
     return [SERIES[index % len(SERIES)] for index in range(count)]
 
 

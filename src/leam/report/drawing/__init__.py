@@ -12,7 +12,8 @@ import vl_convert
 from altair.utils.schemapi import debug_mode
 
 from leam.report.charts import Histograms, Lines, Matrix, RegionMap, Rows, Tree
-from leam.report.drawing.lines import draw_histograms, draw_lines
+from leam.report.drawing.histograms import draw_histograms
+from leam.report.drawing.lines import draw_lines
 from leam.report.drawing.look import PAGE, PHONE, Look, Spec
 from leam.report.drawing.rows import draw_rows
 from leam.report.drawing.tables import draw_matrix, draw_region_map, draw_tree
@@ -30,6 +31,8 @@ window.vegaEmbed = (element, spec, options) => {{
   const room = place.clientWidth || document.documentElement.clientWidth;
   const narrow = room < {PAGE.width} * 0.7 ? spec.usermeta?.narrow : undefined;
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  // A brush must not select text.
+  place.style.userSelect = "none";
   return vegaEmbed(place, {{...spec, ...narrow}}, {{
     actions: false, renderer: "svg", tooltip: {{theme: dark ? "dark" : "light"}}, ...options,
   }});

@@ -19,12 +19,13 @@ Spec = dict[str, Any]
 
 FAINT = 0.35
 """Opacity of what fewer than ten people are behind."""
+# Steps of lightness and colour are equal, also for people with any colour blindness.
 DIVERGING = (
-    "#0f5ca0",
-    "#4076b4",
-    "#6893c9",
-    "#92b1dc",
-    "#c1d0e7",
+    "#0055a9",
+    "#3771b8",
+    "#6f8fc6",
+    "#9caed5",
+    "#c6cfe3",
     "#f1f1f1",
     "#e2cabf",
     "#d1a490",
@@ -32,22 +33,21 @@ DIVERGING = (
     "#a55c37",
     "#8c390a",
 )
-"""From below chance, blue, to above, brown, in equal steps of lightness and colour."""
+"""From below chance, blue, to above, brown."""
 SEQUENTIAL = (
-    "#fde725",
-    "#b5de2b",
-    "#6ece58",
-    "#35b779",
-    "#1f9e89",
-    "#26828e",
-    "#31688e",
-    "#3e4989",
-    "#482878",
-    "#440154",
+    "#f1f1f1",
+    "#cbd9df",
+    "#a8c1cf",
+    "#88a9c1",
+    "#6b91b3",
+    "#5378a5",
+    "#415f95",
+    "#354583",
+    "#2e2c6f",
 )
-"""Viridis, from zero, light, to the highest value, dark."""
+"""From the lowest value, light, to the highest, dark."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
-"""Shapes of dots: a second sign of a series, beside its colour."""
+"""Shapes of dots, which tell series apart as their colours do."""
 BAR = "M-0.16,-1H0.16V1H-0.16Z"
 """The shape of a tick."""
 
@@ -142,9 +142,15 @@ def legend(labels: Sequence[str], look: Look, symbol: str | None = None) -> alt.
     """A legend above the panels, with as many columns as fit; None without labels."""
     if not any(labels):
         return None
-    columns = max(1, int(look.width // (look.text_width(labels) + look.pixels(34))))
+    columns = max(1, int(look.width // (look.text_width(labels) + look.pixels(40))))
     shape = {} if symbol is None else {"symbolType": symbol}
     return alt.Legend(title=None, orient="top", columns=columns, **shape)
+
+
+def shaped(shapes: Mapping[str, str], look: Look) -> alt.Shape:
+    """Shapes of series by label, with their legend."""
+    scale = alt.Scale(domain=list(shapes), range=list(shapes.values()))
+    return alt.Shape("series", type="nominal", scale=scale, legend=legend(list(shapes), look))
 
 
 def painted(colours: Mapping[str, str], look: Look, symbol: str | None = None) -> alt.Color:
@@ -157,6 +163,11 @@ def painted(colours: Mapping[str, str], look: Look, symbol: str | None = None) -
 def chosen() -> alt.Parameter:
     """What was clicked in the legend. The rest is hidden until the next click."""
     return alt.selection_point(name="chosen", fields=["series"], bind="legend")
+
+
+def chooses(marks: alt.Chart, number: int) -> alt.Chart:
+    """Marks with a legend to click on, if they are those of the first panel: all panels have one legend."""
+    return marks if number else marks.add_params(chosen())
 
 
 def literal(channel: Any, field: str, kind: str = "quantitative") -> Any:  # noqa: ANN401  any channel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any
 
 import altair as alt
@@ -18,14 +18,15 @@ from leam.report.drawing.look import (
     Record,
     Spec,
     axis_note,
+    chooses,
     chosen,
     grid,
     interval,
-    legend,
     literal,
     numbered,
     padded,
     painted,
+    shaped,
     tooltip,
     written,
 )
@@ -47,6 +48,8 @@ def draw_rows(chart: Rows, look: Look) -> Spec:
     else:
         columns = 1 if look.narrow else len(panels)
         width = (look.width - (columns - 1) * gap) / columns - labels
+    # Notes beside dots may stand beyond an axis that ends where it is told to.
+    width -= max(_beyond(panel, look) for panel in panels)
     ends = [_ends(panel, width, look) for panel in panels]
     for label in {panel.axis for panel in panels if panel.axis}:
         # Panels with the same label have the same scale, so that lengths can be compared.
@@ -57,10 +60,9 @@ def draw_rows(chart: Rows, look: Look) -> Spec:
     drawn = []
     for k, panel in enumerate(panels):
         named = labels if not shared or k % columns == 0 else 0
-        layers = _layers(numbered(k), panel, look, _Axes(panel, look, ends[k], width, named))
+        layers = _layers(k, panel, look, _Axes(panel, look, ends[k], width, named))
         height = look.pixels(len(panel.rows) * _row_height(panel))
         drawn.append(alt.layer(*layers).properties(width=width, height=height, title=panel.title))
-    drawn[0] = drawn[0].add_params(chosen())
     return grid(drawn, [list(_records(one, look)) for one in panels], columns, look)
 
 
@@ -101,10 +103,10 @@ class _Axes:
         return alt.X(field, type="quantitative", **self._x)
 
 
-def _layers(data: alt.Chart, panel: Panel, look: Look, axes: _Axes) -> Iterator[alt.Chart]:
+def _layers(number: int, panel: Panel, look: Look, axes: _Axes) -> Iterator[alt.Chart]:
     """Dots or bars with their intervals, what is expected by chance, and how few people there are."""
     hover = tooltip("series", "row", mean="value", **{"95 % interval": "interval", "people": "n"})
-    colour, shape = _colour(panel, look), _shape(panel, look)
+    data, colour, shape = numbered(number), _colour(panel, look), _shape(panel, look)
     # The legend is that of the colours, not of the fills.
     series = (
         {"fill": literal(alt.Fill, "colour", "nominal"), "stroke": alt.value(None)}
@@ -118,23 +120,22 @@ def _layers(data: alt.Chart, panel: Panel, look: Look, axes: _Axes) -> Iterator[
     if panel.line is not None:
         yield alt.Chart(alt.Data(values=[{}])).mark_rule().encode(x=alt.datum(panel.line))
     if panel.bars:
-        bars = marks.mark_bar(clip=True)
+        bars = chooses(marks.mark_bar(clip=True), number)
         yield bars.encode(x=axes.x("mean"), tooltip=hover, **series, **strength, **axes.place)
         yield whiskers.encode(color=alt.value(look.ink), **interval_)
     if panel.expected is not None:
         height = 0.7 * look.pixels(_row_height(panel))
         ticks = data.transform_filter("datum.kind == 'expected'")
-        yield ticks.mark_point(filled=True, opacity=1, size=height**2).encode(
+        yield ticks.mark_tick(thickness=2, opacity=1, size=height).encode(
             x=axes.x("mean"),
             color=colour,
-            shape=shape,
             tooltip=tooltip("series", "row", value="value"),
             **axes.row,
         )
     if not panel.bars:
         yield whiskers.encode(**series, **strength, **interval_)
         dots = marks.mark_point(filled=True, size=look.pixels(45), clip=True)
-        yield dots.encode(
+        yield chooses(dots, number).encode(
             x=axes.x("mean"), shape=shape, tooltip=hover, **series, **strength, **axes.place
         )
     notes = marks.transform_filter("datum.note").mark_text(align="left", dx=5, baseline="middle")
@@ -196,16 +197,25 @@ def _ends(panel: Panel, width: float, look: Look) -> list[float]:
     if panel.expected is not None:
         values += [_scaled(panel, value) for value in panel.expected.values]
     low, high = padded([*values, panel.line], panel.limits)
-    notes = [
-        note
-        for series in panel.series
-        for given in series.estimates
-        if (note := _note(panel, given, _shown(panel, given)))
-    ]
-    if notes and panel.limits[1] is None:
-        part = min(0.5, (look.text_width(notes) + 8) / width)
+    if panel.limits[1] is None:
+        part = min(0.5, _room(panel, look) / width)
         high += (high - low) * part / (1 - part)
     return [low, high]
+
+
+def _room(panel: Panel, look: Look) -> float:
+    """The room for what is written beside dots."""
+    notes = [
+        _note(panel, given, _shown(panel, given))
+        for series in panel.series
+        for given in series.estimates
+    ]
+    return look.text_width(notes) + 8 if any(notes) else 0
+
+
+def _beyond(panel: Panel, look: Look) -> float:
+    """The part of this room that is right of the axis."""
+    return 0 if panel.limits[1] is None else _room(panel, look)
 
 
 def _spread(panel: Panel) -> bool:
@@ -236,13 +246,11 @@ def _labels(panel: Panel) -> dict[str, Series | None]:
 def _colour(panel: Panel, look: Look) -> alt.Color:
     labels = _labels(panel)
     colours = {name: INK if one is None else str(one.colour) for name, one in labels.items()}
-    return painted(colours, look)
+    # Bars have no shapes, whose legend is that of the colours, too.
+    symbol = None if not panel.bars else BAR if _by_row(panel) else "square"
+    return painted(colours, look, symbol)
 
 
 def _shape(panel: Panel, look: Look) -> alt.Shape:
-    labels = _labels(panel)
-    shapes = ["square"] if panel.bars else SHAPES
-    own = dict(zip(labels, islice(cycle(shapes), len(labels)), strict=True))
-    drawn = [BAR if one is None else own[name] for name, one in labels.items()]
-    scale = alt.Scale(domain=list(labels), range=drawn)
-    return alt.Shape("series", type="nominal", scale=scale, legend=legend(list(labels), look))
+    own = zip(_labels(panel).items(), cycle(SHAPES), strict=False)
+    return shaped({name: BAR if one is None else shape for (name, one), shape in own}, look)

@@ -63,8 +63,11 @@ def draw_region_map(chart: RegionMap, look: Look) -> Spec:
     below = np.linspace(0, chart.chance, half)
     above = np.linspace(chart.chance, max(chart.highest, 1.01 * chart.chance), half)
     domain = [*below.tolist(), *above[1:].tolist()]
-    cells = table.cells(numbered(0), domain, DIVERGING, chart.scale)
-    drawn = alt.layer(cells).properties(width=table.width, height=table.height)
+    data = numbered(0)
+    cells = table.cells(data, domain, DIVERGING, chart.scale)
+    missing = data.transform_filter("!isValid(datum.mean)").mark_text(baseline="middle")
+    layered = alt.layer(cells, missing.encode(text=alt.value("–"), **table.place))
+    drawn = layered.properties(width=table.width, height=table.height)
     return grid([drawn], [list(_cells(chart.cells, regions, layers))], 1, look)
 
 
@@ -106,7 +109,7 @@ class _Table:
         """The colours of a table, with their bar."""
         narrow, look = self.look.narrow, self.look
         bar = alt.Legend(
-            title=look.wrapped(label, look.width if narrow else look.pixels(120)),
+            title=look.wrapped(label, look.width if narrow else look.pixels(95)),
             orient="top" if narrow else "right",
             gradientLength=min(look.pixels(200), look.width / 2) if narrow else self.height,
             tickCount=4,
@@ -171,7 +174,9 @@ def draw_tree(chart: Tree, look: Look) -> Spec:
     ]
     data, most = numbered(0), max(1.0, *(1.05 * one["distance"] for one in corners))
     scale = alt.Scale(domain=[0, most], nice=False)
-    x = alt.X("distance", type="quantitative", scale=scale).axis(title=chart.axis, grid=False)
+    x = alt.X("distance", type="quantitative", scale=scale).axis(
+        title=look.wrapped(chart.axis, look.width - labels), grid=False, tickCount=5
+    )
     ends = alt.Scale(domain=[0, 10 * len(names)], reverse=True, nice=False)
     y = alt.Y("place", type="quantitative", scale=ends, axis=None)
     merges = data.transform_filter("datum.kind == 'merge'")

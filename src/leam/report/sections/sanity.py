@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from leam.metrics.statistics import FEWEST
+from leam.metrics.statistics import FEWEST, Estimate
 from leam.report.charts import Line, LinePanel, Lines, charted, colours
 from leam.report.parts import Drawing, Part, Table, Text, number
 from leam.report.section import SECTIONS, Context, Section
@@ -54,29 +54,13 @@ class Sanity(Section):
 
 def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
     """Rank correlation and structural similarity over the part of the layers that is randomised."""
-    shades = colours(len(found))
-    percent = {
-        name: [0.0, *(100 * step.randomised for step in figures.steps)]
-        for name, figures in found.items()
-    }
-    labels = {name: f"{name} (n = {figures.steps[-1].rank.n})" for name, figures in found.items()}
     ranks = [
-        Line(
-            labels[name],
-            percent[name],
-            [1.0, *(charted(step.rank).mean for step in figures.steps)],
-            colour,
-        )
-        for (name, figures), colour in zip(found.items(), shades, strict=True)
+        _line(name, figures, [charted(step.rank) for step in figures.steps], colour)
+        for (name, figures), colour in zip(found.items(), colours(len(found)), strict=True)
     ]
     similarities = [
-        Line(
-            labels[name],
-            percent[name],
-            [1.0, *(charted(step.ssim).mean for step in figures.steps)],
-            colour,
-        )
-        for (name, figures), colour in zip(found.items(), shades, strict=True)
+        _line(name, figures, [charted(step.ssim) for step in figures.steps], colour)
+        for (name, figures), colour in zip(found.items(), colours(len(found)), strict=True)
     ]
     axis = "% of the layers randomised, top down"
     return Lines(
@@ -85,4 +69,16 @@ def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
             LinePanel("structural similarity", similarities, axis, zero=True),
         ],
         "similarity to the true map",
+    )
+
+
+def _line(name: str, figures: SanityFigures, values: list[Estimate], colour: str) -> Line:
+    """Values over the part of the layers that is randomised; without any, the map is the true map."""
+    estimates = [Estimate(1.0, None, None, 0), *values]
+    return Line(
+        f"{name} (n = {figures.steps[-1].rank.n})",
+        [0.0, *(100 * step.randomised for step in figures.steps)],
+        [one.mean for one in estimates],
+        colour,
+        estimates=estimates,
     )

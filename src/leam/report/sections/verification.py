@@ -76,14 +76,15 @@ def accuracy_chart(found: Found) -> Lines:
             ("at random", MUTED, [order.random for order in orders]),
         ):
             percent = [100 * point.fraction for point in curves[0].points]
-            values = [[point.value.mean for point in curve.points] for curve in curves]
+            estimates = [[point.value for point in curve.points] for curve in curves]
+            values = [[one.mean for one in known] for known in estimates]
             if len(values) > 1:
                 lines += [
-                    Line(label, percent, one, colour, width=0.6, dots=False, name=name)
-                    for name, one in zip(found, values, strict=True)
+                    Line(label, percent, one, colour, 0.6, dots=False, name=name, estimates=known)
+                    for name, one, known in zip(found, values, estimates, strict=True)
                 ]
             means = mean_of_known(np.array(values, dtype=np.float64), axis=0)
-            people = min(point.value.n for curve in curves for point in curve.points)
+            people = min(one.n for known in estimates for one in known)
             bold = Line(label, percent, means.tolist(), colour, 2.2, dots=False, people=people)
             lines.append(bold)
         panels.append(LinePanel(title, lines, f"% of the pixels {changed}", limits=(0.4, 1.02)))
