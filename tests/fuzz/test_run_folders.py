@@ -100,9 +100,9 @@ def report(out: Path, name: str, content: bytes) -> None:
         with endures():
             render_report(RunFolder(out))
         after = everything_in(out)
-        # The list of what was written has the hash of the new report.
+        # The list of what was written has the hashes of the new pages.
         changed = {one for one in after if after[one] != before.get(one)}
-        assert changed <= {name, "report.html", "written.json"}
+        assert changed <= {name, "report.html", "people.html", "written.json"}
     finally:
         restored(out, before)
     assert [entry.name for entry in out.parent.iterdir()] == ["run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby
 from typing import Any, Final, TypeVar
@@ -16,7 +16,7 @@ import polars as pl
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from leam.errors import InputError, StudyError, printable
+from leam.errors import FaceError, InputError, StudyError, printable
 from leam.explain.pictures import heat
 from leam.faces.alignment import Crop, transform_points, warp
 from leam.faces.face import Face
@@ -44,7 +44,7 @@ from leam.results.shards import S
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.masks import CRITICAL
 from leam.study.plan import Plan
-from leam.study.preparation import read_detections, usable_images
+from leam.study.preparation import read_detections
 from leam.study.run_data import RunData
 from leam.study.scene import seeded
 from leam.study.stages.layer_maps import LAYER_MAPS, SIDE, LayerMaps
@@ -212,10 +212,11 @@ def _page(context: Context, progress: Progress, room: float) -> str:
 
 def _everyone(context: Context) -> list[_Person]:
     """The people of the study with their usable pictures, in the order of the plan."""
-    images = context.plan.images
+    reasons = context.run.folder.read_table("faces", ["reason"])["reason"]
     found: dict[str, list[int]] = {}
-    for position in usable_images(context.plan, context.run.folder)[0]:
-        found.setdefault(images[position].person, []).append(position)
+    for position, (image, reason) in enumerate(zip(context.plan.images, reasons, strict=True)):
+        if not reason:
+            found.setdefault(image.person, []).append(position)
     taken: Counter[str] = Counter()
     people = []
     for key, positions in found.items():
@@ -261,16 +262,20 @@ def _faces(
     nothing = np.zeros((side, side, 3), dtype=np.uint8), np.zeros((len(crops), 2, 3))
     found = _Faces({}, np.zeros((0, len(crops), 2, 3), np.float32), 0)
     moves = []
+    index, detections = -1, None
     for number, some in enumerate(_parts(people)):
         tiles = []
         for one in some:
-            index = _slice_of(plan, one)
-            detections = read_detections(context.run.folder, index)
+            if detections is None or index != _slice_of(plan, one):
+                index = _slice_of(plan, one)
+                detections = read_detections(context.run.folder, index)
+            if len(detections.reason) != len(plan.slices[index]):
+                raise _disappeared(context.run, "the faces")
             for position in one.shown:
                 row = position - plan.slices[index].start
                 try:
                     tile = face_tile(detections.face(plan.images[position], row), crops, side)
-                except InputError:
+                except (InputError, np.linalg.LinAlgError):
                     tile, found.lost = nothing, found.lost + 1
                 tiles.append(tile[0])
                 moves.append(tile[1])
@@ -293,6 +298,8 @@ def face_tile(face: Face, crops: Sequence[Crop], side: int) -> tuple[Pixels, NDA
         FaceError: The crops do not fit the face.
     """
     matrices = [_edges(crop.matrix(face)) for crop in crops]
+    if not np.isfinite(matrices).all():
+        raise FaceError("the face has no place in its picture")
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float64)
     to_first = _square(matrices[0])
     points = np.concatenate(
@@ -336,8 +343,8 @@ def _recognizer(context: Context, name: str, people: Sequence[_Person], step: St
     columns = [REGIONS.index(region) for region in run.regions()]
     found = np.full((len(people), len(columns)), np.nan)
     sprites, ends, scales = {}, [], []
-    maps = _by_person(run, name, people, Explained, EXPLAIN, ["density"])
-    regions = _by_person(run, name, people, RegionShares, "regions", ["share"])
+    maps = _by_person(run, name, people, Explained, EXPLAIN, "density")
+    regions = _by_person(run, name, people, RegionShares, "regions", "share")
     for number, some in enumerate(_parts(people)):
         tiles = []
         for place, one in enumerate(some):
@@ -386,12 +393,16 @@ def _layers(
     """The maps of the chosen layers of a recognizer."""
     if not len(chosen):
         return _Found({"layers": []}, {})
+    if len(context.means[name].layers) != len(names):
+        raise _disappeared(context.run, f"the maps of {name}")
     sprites, ends, scales = {}, [], []
-    stored = _by_person(context.run, name, people, LayerMaps, LAYER_MAPS, ["maps"])
+    stored = _by_person(context.run, name, people, LayerMaps, LAYER_MAPS, "maps")
     for number, some in enumerate(_parts(people)):
         found = np.zeros((len(some), len(chosen), SIDE, SIDE), dtype=np.float32)
         for place, _ in enumerate(some):
             part, rows = next(stored)
+            if part.maps.shape[1] != len(names):
+                raise _disappeared(context.run, f"the maps of {name}")
             found[place] = _mean_of_relative(part.maps[list(rows.values())][:, chosen])
             step()
         scales.append(np.quantile(found, _SCALED_CELLS, axis=(2, 3)))
@@ -450,20 +461,18 @@ def _by_person(
     people: Sequence[_Person],
     kind: type[S],
     stage: str,
-    only: Collection[str],
+    only: str,
 ) -> Iterator[tuple[S, dict[int, int]]]:
     """For each person, the shard of the slice, and the row of each of the person's pictures that have a map.
 
     Raises:
-        StudyError: A shard is missing.
+        StudyError: A shard is missing, or does not fit the others.
     """
     for index, some in groupby(people, lambda one: _slice_of(run.plan, one)):
         maps = run.folder.read_shard(Explained, f"{EXPLAIN}/{name}", index, ["position", "empty"])
-        found = run.folder.read_shard(kind, f"{stage}/{name}", index, only)
-        if maps is None or found is None:
-            raise StudyError(
-                f"{run.folder.path}: the maps of {name} disappeared; run the study again"
-            )
+        found = run.folder.read_shard(kind, f"{stage}/{name}", index, [only])
+        if maps is None or found is None or len(maps.position) != len(getattr(found, only)):
+            raise _disappeared(run, f"the maps of {name}")
         rows = {
             position: row
             for row, position in enumerate(maps.position.tolist())
@@ -471,6 +480,10 @@ def _by_person(
         }
         for one in some:
             yield found, {place: rows[place] for place in one.positions if place in rows}
+
+
+def _disappeared(run: RunData, what: str) -> StudyError:
+    return StudyError(f"{run.folder.path}: {what} disappeared; run the study again")
 
 
 def _slice_of(plan: Plan, person: _Person) -> int:

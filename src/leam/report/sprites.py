@@ -29,9 +29,9 @@ _SIDES = (160, 128, 96, 64)
 # With more pictures of a person, or more layers, a file would exceed the 16383 pixels that the codec allows.
 _MOST_PICTURES, _MOST_LAYERS = 24, 400
 # Means of 1000 people of LFW by eleven recognizers: bytes of a face for each of its pixels, and of a map.
-_FACE_BYTES, _MAP_BYTES, _LAYER_BYTES = 0.2, 110, 58
+_FACE_BYTES, _MAP_BYTES, _LAYER_BYTES = 0.115, 97, 42
 # Text of a person: name, names of pictures, and for each recognizer figures and region shares.
-_PERSON_TEXT, _FIGURE_TEXT = 120, 75
+_PERSON_TEXT, _FIGURE_TEXT = 110, 77
 # Part of the room that faces and overall maps leave for the layers.
 _FOR_LAYERS = 0.35
 
@@ -124,9 +124,8 @@ def layer_sprite(maps: Maps) -> tuple[str, float]:
 
 def small_map(values: NDArray[np.floating], side: int = MAP_SIDE) -> Maps:
     """A map ``(h, w)`` averaged in ``side x side`` cells, in multiples of its mean; all zero if it is empty."""
-    small = np.asarray(
-        cv2.resize(values.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    )
+    known = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    small = np.asarray(cv2.resize(known, (side, side), interpolation=cv2.INTER_AREA))
     return np.asarray(small / (small.mean() or 1.0), dtype=np.float32)
 
 

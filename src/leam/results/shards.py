@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import (
     Annotated,
@@ -123,6 +123,10 @@ class Shard:
         return shard
 
 
+# Reading annotations takes longer than reading a small shard.
+_SPECS: dict[type[Shard], tuple[Spec, ...]] = {}
+
+
 def joined(parts: Sequence[S]) -> S:
     """Join shards of one type: concatenated along the face axis, or added if the field is a sum."""
     kind = type(parts[0])
@@ -148,16 +152,20 @@ def specs(kind: type[Shard]) -> tuple[Spec, ...]:
     Raises:
         TypeError: A field is not annotated as an array with axes.
     """
+    if kind not in _SPECS:
+        _SPECS[kind] = tuple(_specs(kind))
+    return _SPECS[kind]
+
+
+def _specs(kind: type[Shard]) -> Iterator[Spec]:
     hints = get_type_hints(kind, include_extras=True)
-    found = []
     for field in dataclasses.fields(cast("Any", kind)):
         hint = hints[field.name]
         described = [extra for extra in get_args(hint)[1:] if isinstance(extra, Axes)]
         if get_origin(hint) is not Annotated or not described:
             raise TypeError(f"{kind.__name__}.{field.name}: annotate it as an array with axes(...)")
         scalar = get_args(get_args(get_args(hint)[0])[1])[0]
-        found.append(Spec(field.name, np.dtype(scalar), described[0]))
-    return tuple(found)
+        yield Spec(field.name, np.dtype(scalar), described[0])
 
 
 def _concatenated(spec: Spec, values: Sequence[NDArray[Any]]) -> NDArray[Any]:

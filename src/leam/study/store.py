@@ -430,6 +430,19 @@ class RunFolder:
         """Whether a file is as the study wrote it last."""
         return self._written().get(name, [])[-1:] == [_hash(self.path / name)]
 
+    def discard(self, name: str) -> None:
+        """Remove a file that the study wrote, if it exists; one that was changed since is renamed to ``NAME.kept``.
+
+        Raises:
+            StudyError: The file cannot be removed.
+        """
+        path = self.path / name
+        try:
+            if path.exists():
+                self._remove(path, ours=self.is_unchanged(name))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
     def verify(self) -> None:
         """Check the plan, the summary and the tables against the manifest.
 
