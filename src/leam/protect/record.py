@@ -14,7 +14,7 @@ SCHEMA_VERSION: Final = 1
 
 LIMITS = (
     "A recognizer that was not tested may still link these pictures, and nobody can know which ones are in use.",
-    "The results of some recognizers forecast those of another with an error of 11 to 41 points (docs/protect.md).",
+    "The results of some recognizers forecast those of another with an error of 10 to 40 points (docs/protect.md).",
     "Recognizers are retrained, also on changed pictures: the next version may link what today's does not.",
     "Names, places, clothes, companions and a picture's metadata link pictures without any face.",
     "The figures are of these pictures. Others, in another light or at another angle, may be linked more often.",

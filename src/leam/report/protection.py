@@ -45,8 +45,8 @@ _NOT_FOUND = (
     "found is not counted as protected."
 )
 _FEW = (
-    "Few pictures exaggerate: among 100 people, where 1 % of the pairs of two to four pictures stayed linked, 15 % of "
-    "the pairs of the same person's other pictures did (docs/protect.md)."
+    "Few pictures exaggerate: where fewer than 10 % of the pairs of two pictures of a person stayed linked, 19 % of the "
+    "pairs of the person's other pictures did (docs/protect.md). Read what is expected for others."
 )
 _EXPECTED = (
     "Expected for others: the part of the pairs of a changed and an unchanged picture that is expected to be linked "
