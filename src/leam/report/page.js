@@ -282,8 +282,9 @@
   redraw(charts);
   let resized;
   addEventListener("resize", () => {
+    if (matchMedia("print").matches) return;
     clearTimeout(resized);
-    resized = setTimeout(() => redraw(charts.filter((one) => one.view && one.clientWidth !== one.drawnAt)), 200);
+    resized = setTimeout(() => redraw(charts.filter((one) => one.view && one.clientWidth && one.clientWidth !== one.drawnAt)), 200);
   });
 
   // Print: everything that is folded.
