@@ -45,7 +45,7 @@ _NOT_FOUND = (
     "found is not counted as protected."
 )
 _FEW = (
-    "Few pictures exaggerate: where fewer than 10 % of the pairs of two pictures of a person stayed linked, 19 % of the "
+    "Few pictures exaggerate: where fewer than 10 % of the pairs of two pictures stayed linked, 19 % of the "
     "pairs of the person's other pictures did (docs/protect.md). Read what is expected for others."
 )
 _EXPECTED = (
@@ -215,7 +215,6 @@ def _links(record: ProtectRecord) -> Iterator[Part]:
         series,
         "linked pairs of a changed and an unchanged picture (%)",
         scale=100,
-        spread=0.5,
         limits=(0, 100),
     )
     if len(record.pictures) >= FEWEST:
