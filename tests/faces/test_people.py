@@ -11,6 +11,7 @@ from leam.faces.people import (
     Pair,
     Sample,
     add_groups,
+    crossed,
     draw_people,
     exclusion_note,
     group_notes,
@@ -198,3 +199,14 @@ def test_a_pipe_is_refused_with_a_way_out(tmp_path):
     os.mkfifo(tmp_path / "pairs")
     with pytest.raises(InputError, match=r"pairs: is a pipe or a device, .* write it to a file"):
         read_dataset(tmp_path / "pairs")
+
+
+def test_intersections_of_columns_are_groups():
+    samples = [
+        Sample(Path("1.png"), "1.png", "ann", {"gender": "f", "age": "30"}),
+        Sample(Path("2.png"), "2.png", "bob", {"gender": "m"}),
+    ]
+    both, one = crossed(samples, ["gender", "gender+age"])
+    assert both.groups == {"gender": "f", "age": "30", "gender+age": "f + 30"}
+    assert one == samples[1]
+    assert crossed(samples, ["gender"]) == samples
