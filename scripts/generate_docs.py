@@ -41,9 +41,11 @@ This page is generated from the source code by `scripts/generate_docs.py`; a tes
 | `maps.npz` | `overall (h, w)` float32, sums to 1; `critical (h, w)` bool; `regions (h, w)` uint8, positions in \
 `leam.REGIONS`; `face (h, w, 3)` uint8; `layer/NAME (h_l, w_l)` float32, sums to 1, or 0 where a layer has no map; \
 for a pair `difference (h, w)` float32 and `difference_critical (h, w)` bool, what makes the faces different |
-| `overlay.png` | the face; the overall map with region outlines; the critical pixels. For a pair, a row for what \
-makes the faces alike and one for what makes them different |
-| `layers.png` | every layer's map, early to late, and the overall map last; not for methods without layer maps |
+| `explanation.html` | one page with all of this, which needs no network |
+| `overlay.png` | the face; the overall map with region outlines; the critical pixels. For a pair, both faces, and \
+what makes them alike and different on each |
+| `layers.png` | every layer's map, early to late, and the overall map last, on one scale; not for methods without \
+layer maps |
 | `answers.sqlite` | the answers of a black box, by the pictures' bytes |
 
 With `--person`:
@@ -54,7 +56,12 @@ With `--person`:
 | `maps.npz` | `person (h, w)` float32, the person map, sums to 1; `critical` and `regions` as above, with the most \
 frequent region of each pixel; `face (h, w, 3)` uint8, the mean of the aligned faces; `pictures (n, h, w)` \
 float32, the overall map of each picture |
+| `explanation.html` | one page with all of this, which needs no network |
 | `overlay.png` | the mean face; the person map with region outlines; the critical pixels |
+
+`--format png,svg,pdf` chooses the file types of `overlay` and `layers`. In figures and on pages, a map is divided by
+its mean, and a Euclidean similarity is shown as the distance, which is minus the `similarity` and `threshold` of the
+JSON files.
 
 """
 

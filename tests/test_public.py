@@ -15,7 +15,10 @@ import leam
 SOURCE = Path(leam.__file__).parent
 # From the lowest floor to the highest: a module may import from its own package and from lower floors.
 FLOORS = [
-    {"errors", "version", "files", "plugins", "progress", "devices", "limits", "contained"},
+    {
+        *("errors", "version", "files", "plugins", "progress", "devices", "limits", "contained"),
+        *("display", "figures"),
+    },
     {"weights"},
     {"faces"},
     {"parsers", "recognizers"},
@@ -39,6 +42,7 @@ QUICK = [
     "leam",
     "leam.cli.app",
     "leam.errors",
+    "leam.explain",
     "leam.faces.detectors",
     "leam.parsers",
     "leam.plugins",

@@ -20,7 +20,7 @@ def test_explain_writes_everything_and_it_agrees(spawn, tmp_path, portrait):
     result = spawn("explain", portrait, "--out", out, "--top", 0.02, COLUMNS="40")
     assert (result.returncode, result.stderr) == (0, "")
     assert {path.name for path in out.iterdir()} == {
-        "explanation.json", "layers.png", "maps.npz", "overlay.png",
+        "explanation.html", "explanation.json", "layers.png", "maps.npz", "overlay.png",
     }  # fmt: skip
     record = json.loads((out / "explanation.json").read_text())
     with np.load(out / "maps.npz", allow_pickle=False) as maps:
@@ -72,7 +72,12 @@ def test_explain_the_similarity_of_two_faces_on_both(leam, tmp_path):
     assert [record["target"] for record in records] == ["reference", "reference"]
     assert [record["reference"] for record in records] == [str(two), str(one)]
     assert records[0]["layers"][-1]["name"] == "conv"
-    assert f"similarity with {two.name}: {records[0]['similarity']:.3f}" in result.stdout
+    assert f"distance to {two.name}: {-records[0]['similarity']:.3f}" in result.stdout
+    assert "similarity" not in result.stdout
+    for path, other in ((one, two), (two, one)):
+        page = (out / path.stem / "explanation.html").read_text("utf-8")
+        assert f"Distance {-records[0]['similarity']:.3f} is above the threshold 0.600" in page
+        assert f"What makes {other.name} alike and different" in page
 
 
 @pytest.mark.slow
@@ -91,6 +96,15 @@ def test_the_backend_is_chosen(leam, tmp_path, portrait, backend, used):
     options = ("--backend", backend, "--layers", "conv", "--json")
     (record,) = json.loads(leam("explain", portrait, "--out", tmp_path / "out", *options).stdout)
     assert record["backend"] == used
+
+
+def test_figures_have_the_formats_that_are_asked_for(leam, tmp_path, portrait):
+    options = ("--layers", "conv", "--format", "svg, pdf", "--out", tmp_path / "out")
+    assert leam("explain", portrait, *options).returncode == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "explanation.html", "explanation.json", "maps.npz",
+        "layers.pdf", "layers.svg", "overlay.pdf", "overlay.svg",
+    }  # fmt: skip
 
 
 def test_a_preset_sets_what_is_explained(leam, complaint, tmp_path, portrait):
@@ -143,6 +157,7 @@ def test_mistakes_of_explain(leam, complaint, tmp_path, portrait):
         ((portrait, *out, "--parser", "best"), "best: no such parser"),
         ((portrait, *out, "--detector", "best"), "best: no such detector"),
         ((portrait, *out, "--top", 0), "--top 0.0: "),
+        ((portrait, *out, "--format", "png,gif"), "gif: not a format of figures; available: png"),
         ((portrait, *out, "--target", "other"), "--target other: no such target; available: self"),
         ((portrait, *out, "--target", "reference"), "name the other picture with --with"),
         ((portrait, "--out", grey / "below"), "grey.png"),
@@ -210,7 +225,8 @@ def test_a_pair_is_explained_both_ways_in_words(leam, tmp_path):
     options = ("--layers", "conv", "--out", out)
     result = leam("explain", one, "--with", two, *options)
     assert result.returncode == 0, result.stderr
-    assert "decision: different people (threshold -0.600)" in result.stdout
+    said = "is above the threshold 0.600: different people (threshold from the card of dlib_resnet)"
+    assert result.stdout.count(said) == 2
     record = json.loads((out / one.stem / "explanation.json").read_text())
     assert record["decision"] == "different people"
     assert record["difference"]["critical_pixels"] == record["critical_pixels"]
@@ -354,15 +370,15 @@ def test_a_black_box_decides_by_the_threshold_of_its_card(leam, tmp_path, api):
     card = tmp_path / "api.toml"
     text = 'name = "api"\narchitecture = "black_box"\noptions = {{ function = "my_api:embed" }}\nthreshold = {}\n'
     decisions = {
-        0.999: "different people (threshold 0.999)",
-        -0.9: "same person (threshold -0.900)",
+        0.999: "is below the threshold 0.999: different people (threshold from the card of api)",
+        -0.9: "reaches the threshold -0.900: same person (threshold from the card of api)",
     }
     for threshold, decision in decisions.items():
         card.write_text(text.format(threshold))
         options = ("--model", card, "--calls", 30, "--force", "--out", tmp_path / "out")
         result = leam("explain", one, "--with", two, *options)
         assert result.returncode == 0, result.stderr
-        assert result.stdout.count(f"decision: {decision}") == 2
+        assert result.stdout.count(decision) == 2
 
 
 def test_mistakes_of_methods_and_black_boxes(leam, complaint, tmp_path, api, portrait):

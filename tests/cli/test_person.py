@@ -33,7 +33,7 @@ def test_a_person_is_explained_by_all_pictures(leam, tmp_path, person):
     result = leam("explain", person, "--person", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "maps.npz", "overlay.png", "person.json",
+        "explanation.html", "maps.npz", "overlay.png", "person.json",
     }  # fmt: skip
     record = json.loads((tmp_path / "out" / "person.json").read_text())
     files = sorted(person.glob("*.png"))
@@ -48,6 +48,9 @@ def test_a_person_is_explained_by_all_pictures(leam, tmp_path, person):
         assert maps["person"][maps["critical"]].min() >= maps["person"][~maps["critical"]].max()
     assert sum(row["share"] for row in record["regions"].values()) == pytest.approx(1, abs=1e-5)
     assert "3 pictures · dlib_resnet · mean" in result.stdout
+    page = (tmp_path / "out" / "explanation.html").read_text("utf-8")
+    assert "What dlib_resnet relies on in 3 pictures of one person" in page
+    assert all(one["sha256"] in page for one in record["pictures"])
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import io
 import json
 import os
 import stat
@@ -13,6 +12,7 @@ import stat
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 from pydantic import ValidationError
 from safetensors import safe_open
@@ -22,8 +22,14 @@ import leam
 from leam.errors import InputError, LeamWarning, ModelError
 from leam.explain.doubts import way_out
 from leam.explain.explainer import Explainer
-from leam.explain.explanation import Explanation, ExplanationRecord, explain_faces
+from leam.explain.explanation import (
+    Explanation,
+    ExplanationRecord,
+    explain_faces,
+    explain_pair,
+)
 from leam.faces.detection import find_face
+from leam.figures import figure_bytes
 from leam.parsers import load_parser
 from leam.parsers.builtin.compact import WEIGHTS, read_compact
 from leam.parsers.regions import REGIONS
@@ -158,11 +164,9 @@ def test_arrays_and_pictures_are_those_of_the_explanation(face, parser, tmp_path
         np.testing.assert_array_equal(arrays["critical"], explanation.critical)
         np.testing.assert_array_equal(arrays["regions"], explanation.parsing.regions)
         np.testing.assert_array_equal(arrays["face"], explanation.chip.image)
-    factor = round(450 / SIDE)
-    with Image.open(tmp_path / "new" / "folder" / "overlay.png") as overlay:
-        assert overlay.size == (3 * SIDE * factor + 16, SIDE * factor)
-    with Image.open(tmp_path / "new" / "folder" / "layers.png") as layers:
-        assert layers.width > layers.height
+    for name in ("overlay", "layers"):
+        data = (tmp_path / "new" / "folder" / f"{name}.png").read_bytes()
+        assert data == figure_bytes(explanation.plot(name))
 
 
 def test_several_faces_give_what_each_gives_alone(face, parser, detector, portrait):
@@ -233,7 +237,8 @@ def test_faces_are_needed(parser, references):
 
 
 def test_saving_takes_a_folder_and_nothing_that_could_contradict_the_explanation():
-    assert list(inspect.signature(leam.Explanation.save).parameters) == ["self", "folder"]
+    parameters = ["self", "folder", "formats"]
+    assert list(inspect.signature(leam.Explanation.save).parameters) == parameters
     assert list(inspect.signature(leam.Explanation.record).parameters) == ["self"]
 
 
@@ -348,7 +353,104 @@ def test_the_regions_have_the_parsers_names(face, parser):
     assert set(explain(face, parser).regions) <= set(REGIONS)
 
 
-def test_the_picture_of_the_layers_is_a_png(face, parser):
-    data = io.BytesIO(explain(face, parser)._layer_strip())
-    with Image.open(data) as picture:
-        assert picture.format == "PNG"
+def texts(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_figures_say_what_they_show(face, parser):
+    explanation = explain(face, parser)
+    shown = texts(explanation.plot())
+    for said in ("ada.png · tiny", "2 layers", "top 1 % of the map", "times the mean of the map"):
+        assert said in shown, said
+    layers = texts(explanation.plot("layers"))
+    for said in ("1 conv1", "4 x 32x32", "2 conv2", "overall", "one scale for all maps"):
+        assert said in layers, said
+    with pytest.raises(InputError, match=r"face: no such figure; available: overlay, layers"):
+        explanation.plot("face")
+
+
+def test_figures_are_written_in_the_formats_that_are_asked_for(face, parser, tmp_path):
+    explanation = explain(face, parser)
+    explanation.save(tmp_path / "out", ["pdf", "svg"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "explanation.json", "maps.npz",
+        "layers.pdf", "layers.svg", "overlay.pdf", "overlay.svg",
+    }  # fmt: skip
+    assert ">ada.png · tiny</text>" in (tmp_path / "out" / "overlay.svg").read_text("utf-8")
+    with pytest.raises(
+        InputError, match=r"^gif: not a format of figures; available: png, svg, pdf$"
+    ):
+        explanation.save(tmp_path / "new", ["gif"])
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold", "said"),
+    [
+        ("cosine", 2.0, "is below the threshold 2.000: different people"),
+        ("cosine", -1.0, "reaches the threshold -1.000: same person"),
+        ("cosine", None, "no decision, since the recognizer's card states no threshold"),
+        ("euclidean", -1e9, "is within the threshold 1000000000.000: same person"),
+        ("euclidean", 0.0, "is above the threshold 0.000: different people"),
+    ],
+)
+def test_a_pair_shows_both_faces_and_the_decision_in_words(
+    face, parser, detector, kind, threshold, said
+):
+    recognizer = tiny(similarity=kind, threshold=threshold)
+    mate = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    one, two = explain_pair(face, mate, Explainer(recognizer), parser)
+    assert one.similarity == pytest.approx(two.similarity)
+    assert (one.mate.face, two.mate.face) == (mate, face)
+    assert said in one.verdict
+    noun, other = ("distance", "similarity") if kind == "euclidean" else ("similarity", "distance")
+    assert one.verdict.startswith(f"{noun} {abs(one.similarity):.3f}")
+    shown = texts(one.plot())
+    assert one.verdict in shown
+    assert shown.count("what makes them alike") == shown.count("what makes them different") == 2
+    assert ("of the card of tiny" in shown) == (threshold is not None)
+    for text in (repr(one), shown):
+        assert noun in text
+        assert other not in text
+    assert "see this face's own explanation" in texts(dataclasses.replace(one, mate=None).plot())
+
+
+def test_everything_shows_itself_in_a_line(face, parser, detector):
+    explanation = explain(face, parser)
+    mate = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    largest = next(iter(explanation.regions))
+    assert repr(explanation).startswith(f"Explanation(ada.png · tiny: critical pixels: {largest} ")
+    pair = explain_pair(face, mate, Explainer(tiny()), parser)
+    values = (face, explanation, *pair, explanation.maps, explanation.chip, explanation.parsing)
+    for value in values:
+        assert len(repr(value)) < 200
+        assert "object at" not in repr(value)
+        assert "\n" not in repr(value)
+    assert len(repr(pair)) < 500
+    assert repr(face).startswith("Face('ada.png', 512x512 pixels, box (")
+
+
+def test_a_notebook_shows_the_figure_and_the_regions(face, parser, tmp_path):
+    html = explain(face, parser)._repr_html_()
+    assert html.count("<img ") == 1
+    assert "data:image/png;base64," in html
+    assert "<td" in html
+    odd = dataclasses.replace(face.file, path=tmp_path / "<b>ada.png")
+    shown = explain(dataclasses.replace(face, file=odd), parser)._repr_html_()
+    assert "&lt;b&gt;ada" in shown
+    assert "<b>" not in shown
+
+
+def test_regions_become_a_frame(face, parser, detector):
+    explanation = explain(face, parser)
+    frame = explanation.to_frame()
+    assert frame.columns == ["image", "model", "region", "share", "mass", "area"]
+    assert frame["region"].to_list() == list(explanation.regions)
+    assert frame["share"].sum() == pytest.approx(1, abs=1e-5)
+    mate = find_face(np.ascontiguousarray(face.picture[:, ::-1]), detector)
+    one, _ = explain_pair(face, mate, Explainer(tiny()), parser)
+    assert one.to_frame().columns[-2:] == ["difference_share", "difference_mass"]
+    assert one.to_frame()["difference_share"].sum() == pytest.approx(1, abs=1e-5)
+    magnitudes = Explainer(tiny(), weighting="magnitude")
+    one, _ = explain_pair(face, mate, magnitudes, parser)
+    assert one.to_frame()["difference_share"].null_count() == len(one.regions)

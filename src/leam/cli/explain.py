@@ -57,20 +57,23 @@ from leam.cli.options import (
     TrustOption,
     WeightingOption,
     face_names,
+    figure_formats,
 )
 from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
 from leam.errors import InputError, LeamError, did_you_mean
+from leam.figures import check_formats
+from leam.files import write_private
 
 if TYPE_CHECKING:
-    from leam.explain.explanation import ExplanationRecord
+    from leam.explain.explanation import Explanation, ExplanationRecord
     from leam.explain.methods import Method
     from leam.faces.detection import Detector
-    from leam.faces.face import Face
     from leam.parsers.parsing import Parser
     from leam.progress import Progress
 
 
+PAGE = "explanation.html"
 PEOPLE_TARGETS = ("template", "contrast")
 """Targets that need other pictures of the person."""
 
@@ -180,19 +183,30 @@ def explain(
     trust: TrustOption = False,
     _memory_limit: MemoryLimitOption = None,
     force: ForceOption = False,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAMES",
+            help="File types of the figures overlay and layers: {leam.figures:FORMATS}, separated by commas. In svg "
+            "and pdf, text is text.",
+            autocompletion=figure_formats,
+        ),
+    ] = "png",
     as_json: JsonOption = False,
 ) -> None:
     """Show which parts of a face a recognizer relies on.
 
-    Writes explanation.json, maps.npz, overlay.png and layers.png into the output folder; with several faces, into one
-    subfolder for each. Prints the share of the critical pixels in each region. With --person, writes person.json,
-    maps.npz and overlay.png for all pictures together.
+    Writes explanation.html, explanation.json, maps.npz, overlay.png and layers.png into the output folder; with
+    several faces, into one subfolder for each. Prints the share of the critical pixels in each region. With --person,
+    writes explanation.html, person.json, maps.npz and overlay.png for all pictures together.
 
     Examples:
         leam explain ada.jpg --out ada
         leam explain ada.jpg bob.jpg --model sface --out both
         leam explain ada.jpg --with bob.jpg --out pair
         leam explain ada.jpg --out ada --json
+        leam explain ada.jpg --format pdf,svg --out ada
         leam explain pictures/ada --person --out ada
         leam explain chip.png --aligned --out chip
         leam explain group.jpg --face all --out group
@@ -202,6 +216,7 @@ def explain(
     """
     check_target(target, other)
     check_faces(which, rotate)
+    chosen_formats = check_formats(formats.replace(" ", "").split(","))
     turn = rotate == "auto"
     check_person(other, target, estimate, population, person=person)
     # What a black box has answered is used again after an interruption.
@@ -256,6 +271,7 @@ def explain(
             which,
             settings.top,
             calls,
+            chosen_formats,
         )
         report("loading", 1, 1)
         if person:
@@ -284,6 +300,7 @@ class Tools:
         which: The faces of a picture; see :func:`leam.faces.detection.faces_in`.
         top: The critical fraction of the pixels.
         calls: Largest number of calls of a black box for one map.
+        formats: File types of figures.
     """
 
     method: Method
@@ -292,6 +309,14 @@ class Tools:
     which: str
     top: float
     calls: int | None
+    formats: tuple[str, ...]
+
+    def save(self, explanation: Explanation, folder: Path) -> None:
+        """Write an explanation and its page."""
+        from leam.report.explanation import explanation_page
+
+        explanation.save(folder, self.formats)
+        write_private(folder / PAGE, explanation_page(explanation).encode())
 
     def limit_calls(self, maps: int, others: int = 0) -> None:
         """Limit a black box's calls to those of some maps and of further pictures."""
@@ -309,6 +334,7 @@ def explain_one_person(
 ) -> list[LeamError]:
     """Make one map of a person's pictures. Returns the errors of unusable pictures."""
     from leam.explain.person_explanation import explain_person
+    from leam.report.explanation import person_page
 
     faces, errors = find_faces(pictures_in(pictures), tools.detector, tools.which)
     known = None
@@ -325,7 +351,8 @@ def explain_one_person(
         population=known,
         top=tools.top,
     )
-    found.save(out_folder)
+    found.save(out_folder, tools.formats)
+    write_private(out_folder / PAGE, person_page(found).encode())
     show_person(found.record(), out_folder, as_json=as_json)
     return errors
 
@@ -355,7 +382,7 @@ def explain_folder(
         top=tools.top,
     )
     for explanation, folder in zip(made, folders, strict=True):
-        explanation.save(folder)
+        tools.save(explanation, folder)
     show_explanations([one.record() for one in made], folders, as_json=as_json)
     return people.errors
 
@@ -371,29 +398,31 @@ def explain_each(
     as_json: bool,
 ) -> list[LeamError]:
     """Explain each picture by itself, or with another one. Returns the errors of unusable pictures."""
-    from leam.explain.explanation import explain_faces
+    from leam.explain.explanation import explain_faces, explain_pair
     from leam.faces.detection import find_face
 
     found = pictures_in(pictures)
     faces, errors = find_faces(found, tools.detector, tools.which)
     reference = find_face(other, tools.detector) if other else None
-    pairs = pair_up(faces, reference if pair else None)
-    alone = len(found) == 1 and len(pairs) == 1 and found[0] == pictures[0]
-    folders = folders_for(out_folder, [face for face, _ in pairs], alone=alone)
-    tools.limit_calls(len(pairs))
-    records = []
-    for done, ((face, mate), folder) in enumerate(zip(pairs, folders, strict=True)):
-        report("explaining", done, len(pairs))
-        (explanation,) = explain_faces(
-            [face],
-            tools.method,
-            tools.parser,
-            references=[mate] if mate else None,
-            top=tools.top,
-        )
-        explanation.save(folder)
-        records.append(explanation.record())
-    show_explanations(records, folders, as_json=as_json)
+    mate = reference if pair else None
+    alone = mate is None and len(found) == len(faces) == 1 and found[0] == pictures[0]
+    # The reference is explained against each face as well.
+    folders = folders_for(out_folder, [*faces, *([mate] * len(faces) if mate else [])], alone=alone)
+    tools.limit_calls(len(folders))
+    records: list[ExplanationRecord] = []
+    of_mate: list[ExplanationRecord] = []
+    for done, face in enumerate(faces):
+        report("explaining", done, len(faces))
+        if mate is None:
+            made = explain_faces([face], tools.method, tools.parser, top=tools.top)
+        else:
+            made = [*explain_pair(face, mate, tools.method, tools.parser, top=tools.top)]
+        for one, folder, kept in zip(
+            made, folders[done :: len(faces)], (records, of_mate), strict=False
+        ):
+            tools.save(one, folder)
+            kept.append(one.record())
+    show_explanations([*records, *of_mate], folders, as_json=as_json)
     return errors
 
 
@@ -422,12 +451,6 @@ def check_method(method: str, **options: str | None) -> None:
     for name, value in options.items():
         if method != "leam" and value is not None:
             raise InputError(f"--{name} {value}: not used by --method {method}; leave it out")
-
-
-def pair_up(faces: Sequence[Face], reference: Face | None) -> list[tuple[Face, Face | None]]:
-    """Each face with the one that it is compared with; a reference is explained against each face as well."""
-    pairs: list[tuple[Face, Face | None]] = [(face, reference) for face in faces]
-    return [*pairs, *((reference, face) for face in faces)] if reference else pairs
 
 
 def show_explanations(

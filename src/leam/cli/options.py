@@ -37,6 +37,13 @@ def face_names() -> list[str]:
     return ["main", "largest", "all"]
 
 
+def figure_formats() -> list[str]:
+    """File types of figures, for shell completion."""
+    from leam.figures import FORMATS
+
+    return list(FORMATS)
+
+
 def rotations() -> list[str]:
     """Choices of how pictures are turned, for shell completion."""
     return ["none", "auto"]

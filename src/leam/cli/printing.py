@@ -24,16 +24,21 @@ _UNITS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     """Print an explanation: its regions by share of the critical pixels, then its limitations."""
+    from leam.recognizers.decisions import amount, verdict
+
     title = f"{_name(record.image)} · {record.model}"
     if record.method != "leam":
         title += f" · {record.method}"
     if record.similarity is not None:
-        title += f" · similarity with {_name(record.reference)}: {record.similarity:.3f}"
+        kind = record.similarity_kind
+        with_ = "distance to" if kind == "euclidean" else "similarity with"
+        title += f" · {with_} {_name(record.reference)}: {amount(record.similarity, kind)}"
     elif record.target != "self":
         title += f" · {record.target}: {record.score:.3f}"
     say(title)
-    if record.decision:
-        say(f"decision: {record.decision} (threshold {record.threshold:.3f})")
+    if record.decision and record.similarity is not None:
+        said = verdict(record.similarity, record.threshold, record.similarity_kind)
+        say(f"{said} (threshold from the card of {record.model})")
     elif record.similarity is not None:
         say(
             "decision: none, since the recognizer's card states no threshold; write a card with threshold = NUMBER "

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from leam.errors import LayerError
+from leam.display import card
+from leam.errors import InputError, LayerError, did_you_mean
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
@@ -18,18 +23,31 @@ from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
 from leam.explain.weightings import WEIGHTINGS
+from leam.figures import SCREEN, figure_bytes
+from leam.files import write_private
 from leam.recognizers.chips import Chips, Layout, Range
 from leam.recognizers.recognizer import Recognizer
 
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
 DEFAULT_WEIGHTING = "signed"
 DEFAULT_AGGREGATE = "smooth"
+OVERALL = "overall"
+"""The name of the overall map among those of layers."""
+
+# Faces that are drawn of a batch.
+_MOST_DRAWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Maps:
     """The maps of a batch of faces: where the layers support the embedding.
 
-    Every map is non-negative and sums to 1, or is all zero and flagged in ``empty``.
+    Every map is non-negative and sums to 1, or is all zero and flagged in ``empty``. ``maps["conv1"]`` are the maps of
+    a layer, ``maps["overall"]`` the overall maps; iterating gives the names.
 
     Attributes:
         layers: The layers, in the order of ``layer_maps``.
@@ -49,6 +67,27 @@ class Maps:
     empty: Tensor
     backend: str
 
+    def __repr__(self) -> str:
+        count, height, width = self.overall.shape
+        faces, layers = _plural(count, "face"), _plural(len(self.layers), "layer")
+        return f"Maps({faces}, {layers}, {height}x{width}, backend {self.backend})"
+
+    def _repr_html_(self) -> str:
+        facts = {"layers": ", ".join(layer.name for layer in self.layers) or None}
+        return card(repr(self), facts, pictures={"maps": figure_bytes(self.plot(), dpi=SCREEN)})
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (layer.name for layer in self.layers)
+        yield OVERALL
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The maps of a layer by its name, ``(B, h_l, w_l)``, or with ``overall`` the overall maps ``(B, h, w)``.
+
+        Raises:
+            LayerError: The layer was not explained.
+        """
+        return self.overall if name == OVERALL else self.layer_map(name)
+
     @property
     def overall_empty(self) -> Tensor:
         """True for faces without an overall map, ``(B,)``."""
@@ -63,7 +102,10 @@ class Maps:
         for layer, maps in zip(self.layers, self.layer_maps, strict=True):
             if layer.name == name:
                 return maps
-        raise LayerError(f"layer {name}: not among the explained layers")
+        known = [layer.name for layer in self.layers]
+        raise LayerError(
+            f"layer {name}: not among the explained layers; {did_you_mean(str(name), known)}list(maps) has their names"
+        )
 
     def at_input_size(self) -> Tensor:
         """All layer maps at the input's size, ``(L, B, h, w)``, each summing to 1 or empty."""
@@ -81,6 +123,69 @@ class Maps:
             scores=self.scores[one],
             empty=self.empty[:, one],
         )
+
+    def plot(self, faces: NDArray[np.uint8] | None = None) -> Figure:
+        """Draw the overall maps of the first five faces; of a single face also the map of each layer.
+
+        Args:
+            faces: The aligned faces, RGB ``(B, h, w, 3)`` uint8, to draw the maps on; by default on grey.
+
+        Raises:
+            InputError: The faces are not those of the maps.
+        """
+        # Imported when a figure is drawn: OpenCV takes a while.
+        from leam.explain.figures import LayerPanel, batch_figure  # noqa: PLC0415
+
+        count, *size = self.overall.shape
+        if faces is not None and tuple(faces.shape) != (count, *size, 3):
+            raise InputError(
+                f"faces of shape {tuple(faces.shape)}, expected {(count, *size, 3)}: those that were explained"
+            )
+        drawn = min(count, _MOST_DRAWN)
+        panels = [
+            LayerPanel(OVERALL, f"face {i + 1}", self.overall[i].cpu().numpy())
+            for i in range(drawn)
+        ]
+        layers: list[LayerPanel] = []
+        if count == 1 and self.layers:
+            each = zip(self.layers, self.at_input_size()[:, 0].cpu().numpy(), strict=True)
+            layers = [LayerPanel(one.name, _shape(one), values) for one, values in each]
+        below = None if faces is None else [*([faces[0]] * len(layers)), *faces[:drawn]]
+        panels = layers + panels
+        more = f"; the first {drawn} of {count}" if count > drawn else ""
+        columns = min(len(panels), 7)
+        return batch_figure(panels, below, columns, [repr(self) + more])
+
+    def save(self, path: str | Path) -> None:
+        """Write the maps into an ``.npz`` file.
+
+        It holds ``overall``, ``layer/NAME`` for each layer, ``embeddings``, ``scores`` and ``empty``, with the shapes
+        of the attributes.
+        """
+        stream = io.BytesIO()
+        layers = {f"layer/{layer.name}": self[layer.name].cpu().numpy() for layer in self.layers}
+        others = {
+            name: getattr(self, name).cpu().numpy()
+            for name in ("overall", "embeddings", "scores", "empty")
+        }
+        np.savez_compressed(stream, allow_pickle=False, **others, **layers)
+        write_private(Path(path), stream.getvalue())
+
+    def to_frame(self) -> pl.DataFrame:
+        """All values: a polars DataFrame with ``face``, ``layer``, ``row``, ``column`` and ``value``."""
+        import polars as pl  # noqa: PLC0415  slow to import
+
+        frames = []
+        for name in self:
+            values = self[name].cpu().numpy()
+            face, row, column = np.indices(values.shape, dtype=np.int32).reshape(3, -1)
+            columns = {"face": face, "row": row, "column": column, "value": values.ravel()}
+            frames.append(
+                pl.DataFrame(columns).select(
+                    "face", pl.lit(name).alias("layer"), "row", "column", "value"
+                )
+            )
+        return pl.concat(frames)
 
 
 class Explainer:
@@ -128,6 +233,23 @@ class Explainer:
         self.layers = layers_of(recognizer, layers)
         self._compute = build(recognizer, self.layers, weigh)
         self._plain = Plain(recognizer, self.layers, weigh)
+
+    def __repr__(self) -> str:
+        layers = _plural(len(self.layers), "layer")
+        return (
+            f"Explainer({self.recognizer.name}: {layers}, weighting {self.weighting}, "
+            f"aggregate {self.aggregate}, backend {self.backend})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "recognizer": self.recognizer,
+            "weighting": self.weighting,
+            "aggregate": self.aggregate,
+            "backend": self.backend,
+        }
+        rows = [(layer.name, _shape(layer)) for layer in self.layers]
+        return card("Explainer", facts, header=("layer", "channels, size"), rows=rows)
 
     @property
     def name(self) -> str:
@@ -222,3 +344,12 @@ class Explainer:
             ModelError, InputError, LayerError: As for :meth:`explain`.
         """
         return self._plain.differentiate(self.recognizer.as_chips(chips), target)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _shape(layer: Layer) -> str:
+    """The channels and the size of a layer's map: ``64 x 18x18``."""
+    return f"{layer.channels} x {layer.size[0]}x{layer.size[1]}"

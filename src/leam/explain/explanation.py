@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -16,18 +16,19 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from leam.devices import description
+from leam.display import card
 from leam.errors import InputError, ModelError
 from leam.explain.doubts import way_out, why_empty
 from leam.explain.explainer import Explainer, Maps
+from leam.explain.figures import (
+    LayerPanel,
+    Side,
+    explanation_figure,
+    layers_figure,
+    pair_figure,
+)
 from leam.explain.masks import critical_mask
 from leam.explain.methods import Method, PixelMethod, evidence, pair_target
-from leam.explain.pictures import (
-    explanation_panels,
-    figure_png,
-    layer_strip,
-    pair_figure,
-    png,
-)
 from leam.explain.targets import (
     Target,
     TargetName,
@@ -39,12 +40,20 @@ from leam.explain.targets import (
 )
 from leam.faces.alignment import Chip
 from leam.faces.face import Box, Face
+from leam.figures import FORMATS, SCREEN, check_formats, figure_bytes, joined
 from leam.files import write_private
 from leam.parsers.parsing import Parser, Parsing, unchecked_weights, weights_sha256
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
 from leam.recognizers.card import Similarity
+from leam.recognizers.decisions import verdict
 from leam.version import installed_versions
+
+if TYPE_CHECKING:
+    import polars as pl
+    from matplotlib.figure import Figure
+
+Picture = Literal["overlay", "layers"]
 
 SCHEMA_VERSION: Final = 1
 """The version of ``explanation.json``; raised when a field changes its name or meaning."""
@@ -204,7 +213,7 @@ class ExplanationRecord(Provenance):
     """Limitations of this explanation, in sentences."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """A map of a face with its critical mask and regions.
 
@@ -250,7 +259,7 @@ class Evidence:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """One explained face.
 
@@ -268,6 +277,7 @@ class Explanation:
         reference: The face that this one is compared with; None for the target ``self``.
         reference_chip: The aligned reference.
         difference: What makes the two faces different; None without a reference, or if the method cannot tell.
+        mate: The explanation of the reference, compared with this face, if it was made as well.
     """
 
     face: Face
@@ -283,6 +293,30 @@ class Explanation:
     reference: Face | None = None
     reference_chip: Chip | None = None
     difference: Evidence | None = None
+    mate: Explanation | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        said = f" {self.verdict};" if self.reference else ""
+        return f"Explanation({self._title}:{said} critical pixels: {in_words(self.regions)})"
+
+    def _repr_html_(self) -> str:
+        frame = self.to_frame().drop("image", "model")
+        rows = [
+            (name, *("" if part is None else f"{100 * part:.1f} %" for part in parts))
+            for name, *parts in frame.iter_rows()
+        ]
+        return card(
+            self._title,
+            {"comparison": self.verdict or None, "notes": "; ".join(self.notes) or None},
+            header=[name.replace("_", " ") for name in frame.columns],
+            rows=rows,
+            pictures={f"Explanation of {self.name}": figure_bytes(self.plot(), dpi=SCREEN)},
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the picture's file; ``face`` for an array."""
+        return self.face.path.name if self.face.path else "face"
 
     @property
     def decision(self) -> Literal["same person", "different people"] | None:
@@ -364,7 +398,28 @@ class Explanation:
             notes=self.notes,
         )
 
-    def save(self, folder: str | Path) -> None:
+    def plot(self, picture: Picture = "overlay") -> Figure:
+        """Draw a figure, as :meth:`save` writes it.
+
+        Args:
+            picture: ``overlay``: the face, its overall map and its critical pixels; of a pair, both faces and what
+                makes them alike and different. ``layers``: the map of every layer.
+
+        Returns:
+            A figure of matplotlib.
+
+        Raises:
+            InputError: There is no such figure, or the method has no layer maps.
+        """
+        if picture == "overlay":
+            return self._overlay()
+        if picture != "layers":
+            raise InputError(f"{picture}: no such figure; available: overlay, layers")
+        if not self.maps.layers:
+            raise InputError(f"{self.provenance.method}: has no layer maps; plot the overlay")
+        return self._layers()
+
+    def save(self, folder: str | Path, formats: Sequence[str] = FORMATS[:1]) -> None:
         """Write ``explanation.json``, ``maps.npz``, ``overlay.png`` and, if there are layer maps, ``layers.png``.
 
         ``maps.npz`` holds ``overall``, ``critical``, ``regions``, ``face`` and, for each layer, ``layer/NAME``; for a
@@ -372,14 +427,41 @@ class Explanation:
 
         Args:
             folder: The folder to write into; created if missing.
+            formats: File types of the figures: ``png``, ``svg``, ``pdf``.
+
+        Raises:
+            InputError: There is no such file type.
         """
-        folder = Path(folder)
+        folder, formats = Path(folder), check_formats(formats)
         record = json.dumps(self.record().model_dump(mode="json"), indent=1, allow_nan=False)
         write_private(folder / "explanation.json", f"{record}\n".encode())
         write_private(folder / "maps.npz", self._arrays())
-        write_private(folder / "overlay.png", self._picture())
-        if self.maps.layers:
-            write_private(folder / "layers.png", self._layer_strip())
+        names: tuple[Picture, ...] = ("overlay", "layers") if self.maps.layers else ("overlay",)
+        for name in names:
+            figure = self.plot(name)
+            for form in formats:
+                write_private(folder / f"{name}.{form}", figure_bytes(figure, form))
+
+    def to_frame(self) -> pl.DataFrame:
+        """The regions, the largest share of the critical pixels first: a polars DataFrame.
+
+        Its columns are ``image``, ``model``, ``region``, ``share``, ``mass`` and ``area`` as in
+        :class:`RegionRecord`, and for a pair ``difference_share`` and ``difference_mass``, of what makes the faces
+        different. Frames of several explanations can be joined by ``polars.concat``.
+        """
+        import polars as pl  # noqa: PLC0415  slow to import
+
+        rows = []
+        for region, row in self.regions.items():
+            values = row.model_dump()
+            if self.reference:
+                other = self.difference.regions[region] if self.difference else None
+                values["difference_share"] = other.share if other else None
+                values["difference_mass"] = other.mass if other else None
+            rows.append(
+                {"image": self.name, "model": self.provenance.model, "region": region, **values}
+            )
+        return pl.DataFrame(rows)
 
     def _arrays(self) -> bytes:
         layers: dict[str, NDArray[np.generic]] = {
@@ -403,35 +485,85 @@ class Explanation:
         )
         return stream.getvalue()
 
-    def _picture(self) -> bytes:
-        regions = self.parsing.regions
+    def _overlay(self) -> Figure:
         if self.reference_chip is None:
-            overall = self.maps.overall[0].cpu().numpy()
-            return png(explanation_panels(self.chip.image, overall, self.critical, regions))
+            return explanation_figure(
+                self.chip.image,
+                self._evidence.overall,
+                self.critical,
+                self.parsing.regions,
+                [self._title, self._how],
+            )
+        name = self.reference.path.name if self.reference and self.reference.path else "face"
+        other = self.mate.side if self.mate else Side(name, self.reference_chip.image)
+        made = self.provenance
+        source = None if made.threshold is None else f"threshold: of the card of {made.model}"
+        lines = [
+            joined([f"{self.name} and {name}", made.model, _other_method(made.method)]),
+            self.verdict,
+            joined([source, self._how]),
+        ]
+        return pair_figure((self.side, other), lines)
+
+    def _layers(self) -> Figure:
+        maps = self.maps
+        panels = [
+            LayerPanel(
+                f"{number} {layer.name}",
+                f"{layer.channels} x {layer.size[0]}x{layer.size[1]}{', empty' if empty else ''}",
+                values.cpu().numpy(),
+            )
+            for number, (layer, empty, values) in enumerate(
+                zip(maps.layers, maps.empty[:, 0], maps.at_input_size()[:, 0], strict=True), 1
+            )
+        ]
+        lines = [self._title, "maps of the layers, from the first to the last (channels x size)"]
+        return layers_figure(self.chip.image, panels, self._evidence.overall, lines)
+
+    @property
+    def side(self) -> Side:
+        """This face in the figure of a pair."""
         maps = {"alike": (self._evidence.overall, self.critical)}
         if self.difference:
             maps["different"] = (self.difference.overall, self.difference.critical)
-        faces = self.chip.image, self.reference_chip.image
-        return figure_png(pair_figure(faces, maps, regions, self._verdict))
+        return Side(self.name, self.chip.image, self.parsing.regions, maps)
 
     @property
-    def _verdict(self) -> str:
-        """The similarity, the threshold and the decision."""
-        threshold = self.provenance.threshold
-        if threshold is None:
-            return f"similarity {self.similarity:.3f}; the card states no threshold"
-        side = "reaches" if self.decision == "same person" else "is below"
-        return f"similarity {self.similarity:.3f} {side} the threshold {threshold:.3f}: {self.decision}"
+    def _title(self) -> str:
+        made = self.provenance
+        return joined([self.name, made.model, _other_method(made.method)])
 
-    def _layer_strip(self) -> bytes:
-        titles = [
-            f"{layer.name}\n{layer.channels} x {layer.size[0]}x{layer.size[1]}"
-            f"{', empty' if empty else ''}"
-            for layer, empty in zip(self.maps.layers, self.maps.empty[:, 0], strict=True)
-        ]
-        maps = list(self.maps.at_input_size()[:, 0].cpu().numpy())
-        figure = layer_strip(self.chip.image, titles, maps, self.maps.overall[0].cpu().numpy())
-        return figure_png(figure)
+    @property
+    def _how(self) -> str:
+        """How the maps were made, in words."""
+        made, count = self.provenance, len(self.maps.layers)
+        layers = f"{count} layer{'' if count == 1 else 's'}"
+        return joined(
+            [
+                f"overall map: {layers}, weighting {made.weighting}, aggregate {made.aggregate}"
+                if count
+                else None,
+                {"self": "target: the embedding", "reference": None}.get(
+                    made.target, f"target: {made.target}"
+                ),
+                f"critical pixels: top {100 * made.top:g} % of the map",
+            ]
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The similarity or distance, the threshold and the decision; empty without a reference."""
+        made = self.provenance
+        if self.similarity is None:
+            return ""
+        return verdict(self.similarity, made.threshold, made.similarity_kind)
+
+
+def in_words(regions: Mapping[str, RegionRecord]) -> str:
+    """The three regions with most of the critical pixels: ``nose 74 %, skin 19 %``."""
+    shares = {name: round(100 * row.share) for name, row in regions.items()}
+    largest = [f"{name} {share} %" for name, share in shares.items() if share][:3]
+    return ", ".join(largest) or "none"
 
 
 def explain_faces(
@@ -470,6 +602,25 @@ def explain_faces(
         return work.explanations(self_target)
     mates = np.stack([explainer.recognizer.crop.align(face).image for face in references])
     return work.explanations(pair_target(explainer.recognizer, mates))
+
+
+def explain_pair(
+    face: Face, other: Face, explainer: Method, parser: Parser, *, top: float = 0.01
+) -> tuple[Explanation, Explanation]:
+    """Explain the similarity of two faces on both of them; each explanation has the other one as its mate.
+
+    Args:
+        face: The first face.
+        other: The second face.
+        explainer: As for :func:`explain_faces`.
+        parser: As for :func:`explain_faces`.
+        top: As for :func:`explain_faces`.
+
+    Raises:
+        ModelError, InputError: As for :func:`explain_faces`.
+    """
+    one, two = explain_faces([face, other], explainer, parser, references=[other, face], top=top)
+    return replace(one, mate=two), replace(two, mate=one)
 
 
 def explain_people(
@@ -643,3 +794,7 @@ def _provenance(
 
 def _file_of(face: Face) -> str | None:
     return str(face.source.path) if face.source else None
+
+
+def _other_method(name: str) -> str | None:
+    return None if name == "leam" else name

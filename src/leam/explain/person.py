@@ -25,7 +25,7 @@ FEWEST_PEOPLE: Final = 10
 """Fewest people with several pictures in a population."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Population:
     """What the maps of other people tell about a person's map.
 
@@ -41,6 +41,10 @@ class Population:
     agreement: float
     people: int
     pictures: frozenset[str]
+
+    def __repr__(self) -> str:
+        count, agreement = len(self.pictures), self.agreement
+        return f"Population({self.people} people, {count} pictures, agreement {agreement:.2f})"
 
     @classmethod
     def of(cls, maps: Tensor, people: Sequence[str], pictures: Sequence[str]) -> Population:
@@ -104,7 +108,7 @@ PERSON_MAPS: Registry[PersonEstimate] = Registry("person map", "leam.person_maps
 """The estimates of a person's map by name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PersonMap:
     """The map of a person.
 
@@ -117,6 +121,10 @@ class PersonMap:
     map: Tensor
     estimate: str
     pictures: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        height, width = self.map.shape
+        return f"PersonMap({self.estimate} of {len(self.pictures)} pictures, {height}x{width})"
 
     def mask_for(self, picture: str, fraction: float = 0.01) -> Tensor:
         """The critical mask ``(h, w)``, to be applied to another picture.

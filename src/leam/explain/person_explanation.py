@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -21,17 +21,22 @@ from leam.explain.explanation import (
     Record,
     RegionRecord,
     explain_faces,
+    in_words,
 )
+from leam.explain.figures import explanation_figure
 from leam.explain.methods import Method
 from leam.explain.person import PersonMap, Population, person_map
-from leam.explain.pictures import explanation_panels, png
 from leam.faces.face import Face
 from leam.faces.reading import Picture
+from leam.figures import FORMATS, check_formats, figure_bytes, joined
 from leam.files import write_private
 from leam.parsers.parsing import Parser
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
 from leam.recognizers.card import Similarity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA_VERSION: Final = 1
 """The version of ``person.json``; raised when a field changes its name or meaning."""
@@ -112,7 +117,7 @@ class PersonRecord(Record):
     """The regions of most of the pictures, pixel by pixel; the largest share first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PersonExplanation:
     """The explanation of a person.
 
@@ -131,6 +136,22 @@ class PersonExplanation:
     face: Picture
     regions: NDArray[np.uint8]
     critical: NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        return f"PersonExplanation({self._title}: critical pixels: {in_words(self._regions())})"
+
+    @property
+    def _title(self) -> str:
+        made, other = self.pictures[0].provenance, self.population
+        return joined(
+            [
+                f"{len(self.pictures)} pictures of one person",
+                made.model,
+                self.person_map.estimate,
+                f"{other.people} other people" if other else None,
+                None if made.method == "leam" else made.method,
+            ]
+        )
 
     def record(self) -> PersonRecord:
         """The content of ``person.json``."""
@@ -157,7 +178,22 @@ class PersonExplanation:
             regions=self._regions(),
         )
 
-    def save(self, folder: str | Path) -> None:
+    def plot(self) -> Figure:
+        """Draw the mean face, the person map and its critical pixels, as a figure of matplotlib."""
+        return explanation_figure(
+            self.face,
+            self.person_map.map.numpy(),
+            self.critical,
+            self.regions,
+            [
+                self._title,
+                f"critical pixels: top {100 * self.pictures[0].provenance.top:g} % of the map",
+                "Do not apply this map to these pictures, or compare it with maps of them.",
+            ],
+            ("mean of the aligned faces", "person map", "critical pixels"),
+        )
+
+    def save(self, folder: str | Path, formats: Sequence[str] = FORMATS[:1]) -> None:
         """Write ``person.json``, ``maps.npz`` and ``overlay.png``.
 
         ``maps.npz`` holds ``person`` (the person map), ``critical``, ``regions``, ``face`` (the mean of the aligned
@@ -165,8 +201,12 @@ class PersonExplanation:
 
         Args:
             folder: The folder to write into; created if missing.
+            formats: File types of the figure: ``png``, ``svg``, ``pdf``.
+
+        Raises:
+            InputError: There is no such file type.
         """
-        folder = Path(folder)
+        folder, formats = Path(folder), check_formats(formats)
         record = json.dumps(self.record().model_dump(mode="json"), indent=1, allow_nan=False)
         write_private(folder / "person.json", f"{record}\n".encode())
         values = self.person_map.map.numpy()
@@ -181,8 +221,9 @@ class PersonExplanation:
             pictures=np.stack([one.maps.overall[0].cpu().numpy() for one in self.pictures]),
         )
         write_private(folder / "maps.npz", stream.getvalue())
-        panels = explanation_panels(self.face, values, self.critical, self.regions)
-        write_private(folder / "overlay.png", png(panels))
+        figure = self.plot()
+        for form in formats:
+            write_private(folder / f"overlay.{form}", figure_bytes(figure, form))
 
     def _regions(self) -> dict[str, RegionRecord]:
         regions = torch.from_numpy(self.regions)[None]

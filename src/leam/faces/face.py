@@ -18,7 +18,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels; may reach beyond the edges of the picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Face:
     """One face of a picture.
 
@@ -80,6 +80,12 @@ class Face:
             detector=detector,
             turned=turned,
         )
+
+    def __repr__(self) -> str:
+        height, width = self.picture.shape[:2]
+        left, top, right, bottom = (round(edge) for edge in self.box)
+        name = f"{self.path.name!r}, " if self.path else ""
+        return f"Face({name}{width}x{height} pixels, box ({left}, {top}, {right}, {bottom}), {self.detector})"
 
     @property
     def path(self) -> Path | None:

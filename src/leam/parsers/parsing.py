@@ -21,7 +21,7 @@ Counts = NDArray[np.int64]
 _FIRST_USE = ("segformer",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parsing:
     """The parts of one aligned face.
 
@@ -33,6 +33,11 @@ class Parsing:
 
     labels: NDArray[np.uint8]
     confidence: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        regions = [row.region for row in region_table(self) if row.area]
+        return f"Parsing({height}x{width}: {', '.join(regions)})"
 
     @property
     def regions(self) -> NDArray[np.uint8]:

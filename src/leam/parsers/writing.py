@@ -17,7 +17,9 @@ from leam.errors import FaceError
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
 from leam.faces.reading import Picture
+from leam.figures import figure_bytes
 from leam.files import private_folder, write_private
+from leam.parsers.drawing import parsing_figure
 from leam.parsers.parsing import (
     BatchParser,
     Frame,
@@ -124,7 +126,8 @@ def _write(
 ) -> ParsingRecord:
     private_folder(folder)
     write_private(folder / "labels.png", _png(_labels_image(whole)))
-    write_private(folder / "overlay.png", _png(Image.fromarray(overlay(face.picture, whole))))
+    figure = parsing_figure(face, whole, parser.name)
+    write_private(folder / "overlay.png", figure_bytes(figure))
     record = ParsingRecord(
         image=str(face.source.path) if face.source else None,
         image_sha256=face.sha256,

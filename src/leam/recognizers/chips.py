@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,15 +13,18 @@ from PIL import Image
 from torch import Tensor
 
 from leam.errors import InputError, ModelError
+from leam.faces.reading import read_picture
 from leam.recognizers.card import Card
 
 Chips = (
     NDArray[np.generic]
     | Tensor
     | Image.Image
-    | Sequence[NDArray[np.generic] | Tensor | Image.Image]
+    | str
+    | Path
+    | Sequence[NDArray[np.generic] | Tensor | Image.Image | str | Path]
 )
-"""Aligned faces, RGB: an array or tensor ``(B, h, w, 3)``, or a list of arrays, tensors or PIL images."""
+"""Aligned faces, RGB: an array or tensor ``(B, h, w, 3)``, or a list of arrays, tensors, PIL images or files."""
 Layout = Literal["BHWC", "BCHW"]
 Range = tuple[float, float]
 """The values that stand for black and white: ``(0, 255)``, ``(0, 1)`` or ``(-1, 1)``."""
@@ -65,7 +69,7 @@ def as_chips(
 
 def _stacked(card: Card, chips: Chips) -> Tensor:
     """One tensor of all faces."""
-    if isinstance(chips, Image.Image):
+    if isinstance(chips, Image.Image | str | Path):
         chips = [chips]
     if isinstance(chips, list | tuple):
         arrays = [_tensor(card, chip) for chip in chips]
@@ -77,6 +81,8 @@ def _stacked(card: Card, chips: Chips) -> Tensor:
 
 
 def _tensor(card: Card, chip: object) -> Tensor:
+    if isinstance(chip, str | Path):
+        chip = read_picture(chip)
     if isinstance(chip, Image.Image):
         if chip.mode not in {"RGB", "L"}:
             raise InputError(
@@ -93,7 +99,7 @@ def _tensor(card: Card, chip: object) -> Tensor:
         return chip
     what = getattr(chip, "dtype", type(chip).__name__)
     raise InputError(
-        f"{card.name}: chips of type {what}; expected numbers in an array or tensor, or PIL images"
+        f"{card.name}: chips of type {what}; expected numbers in an array or tensor, PIL images or files"
     )
 
 

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from leam.devices import CPU, Precision, check_precision, full_float32, resolve
+from leam.display import card as html_card
 from leam.errors import InputError, ModelError, WeightsError, first_line, warn
 from leam.faces.alignment import Crop
 from leam.limits import memory_limit, values_limit
 from leam.recognizers.architectures import ARCHITECTURES
 from leam.recognizers.card import Card, Similarity
 from leam.recognizers.chips import Chips, Layout, Range, as_chips
+from leam.recognizers.decisions import amount, noun
 from leam.recognizers.outputs import embedding_of
 
 # The weights of red, green and blue in the luminance (ITU-R BT.601), as OpenCV and PIL use them.
@@ -103,6 +105,27 @@ class Recognizer:
         self._std = torch.tensor(self.card.std, device=self._device).view(1, -1, 1, 1)
         self._luminance = torch.tensor(_LUMINANCE, device=self._device).view(1, 3, 1, 1)
         return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([self.name, *self._facts().values()])})"
+
+    def _repr_html_(self) -> str:
+        more = {"license": self.card.license, "source": self.card.source}
+        return html_card(f"{type(self).__name__} {self.name}", {**self._facts(), **more})
+
+    def _facts(self) -> dict[str, str]:
+        """What distinguishes this recognizer from others, in words."""
+        card = self.card
+        height, width = card.input_size
+        compared = noun(card.similarity)
+        if card.threshold is not None:
+            compared += f" with threshold {amount(card.threshold, card.similarity)}"
+        return {
+            "input": f"{height}x{width} {card.channels}",
+            "alignment": "own points" if card.points else card.template,
+            "compares by": compared,
+            "device": f"{self.device}, {self.precision}",
+        }
 
     def __getstate__(self) -> dict[str, object]:
         # Another process or machine may not have this device.
@@ -221,8 +244,8 @@ class Recognizer:
         """Turn aligned faces into the network's input.
 
         Args:
-            chips: RGB ``(B, h, w, 3)`` at the input size, 0-255, as an array or tensor, or a list of arrays, tensors or
-                PIL images.
+            chips: RGB ``(B, h, w, 3)`` at the input size, 0-255, as an array or tensor, or a list of arrays, tensors,
+                PIL images or picture files.
             range: The values that stand for black and white, such as ``(0, 1)``; by default ``(0, 255)``.
             layout: ``BCHW`` for chips ``(B, 3, h, w)``; by default ``BHWC``.
 

@@ -77,7 +77,7 @@ class Method(Protocol):
         """Map what supports the target in each face; see :meth:`leam.explain.explainer.Explainer.explain`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PixelMethod:
     """A method without layer maps.
 
@@ -92,6 +92,9 @@ class PixelMethod:
     recognizer: Recognizer
     attribute: Attribution
     calls: int | None = None
+
+    def __repr__(self) -> str:
+        return f"PixelMethod({self.name} of {self.recognizer.name})"
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -1,0 +1,194 @@
+"""``leam.explain``: the commonest work in one call, for pictures and aligned faces in any form."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import leam
+from leam.demo import portraits
+from leam.errors import InputError, LeamError, ModelError
+from tiny import TinyNet, wrap
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory):
+    """A small picture, in which a face is found quickly."""
+    path = tmp_path_factory.mktemp("pictures") / "ada.png"
+    with Image.open(portraits()["Eileen Collins"]) as opened:
+        opened.convert("RGB").crop((120, 0, 340, 220)).save(path)
+    return path
+
+
+@pytest.fixture
+def recognizer():
+    torch.manual_seed(0)
+    return wrap(TinyNet(SIDE), SIDE)
+
+
+@pytest.fixture
+def aligned(portrait, recognizer, detector):
+    """Two aligned faces, ``(2, 32, 32, 3)`` uint8."""
+    chip = recognizer.crop.align(leam.find_face(portrait, detector)).image
+    return np.stack([chip, chip[:, ::-1]])
+
+
+def test_the_package_is_a_function_beside_its_modules():
+    module = importlib.import_module("leam.explain.methods")
+    assert leam.explain.methods is module
+    assert leam.explain is sys.modules["leam.explain"]
+    assert importlib.import_module("leam").explain is leam.explain
+    assert callable(leam.explain)
+    assert next(iter(inspect.signature(leam.explain).parameters)) == "faces"
+    assert "leam.explain" in leam.explain.__doc__
+    assert "explain" in leam.__all__
+    assert "explain" in dir(leam)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["import leam", "from leam import explain", "import leam.explain", "import leam.explain.masks"],
+)
+def test_it_is_callable_however_it_is_imported_and_imports_nothing_slow(first):
+    code = (
+        f"{first}\nimport leam, sys\nassert callable(leam.explain) and leam.explain.explain\n"
+        "print(*{'torch', 'cv2', 'matplotlib', 'dlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "dlib" not in done.stdout
+    assert "masks" in first or done.stdout.split() == []
+
+
+def test_a_picture_is_explained_by_the_defaults(portrait):
+    explanation = leam.explain(portrait)
+    made = explanation.provenance
+    assert (made.model, made.parser, made.face.detector) == ("dlib_resnet", "landmarks", "dlib")
+    assert made.image == str(portrait)
+    (expected,) = leam.explain_faces(
+        [explanation.face], leam.Explainer(leam.load_recognizer()), leam.load_parser()
+    )
+    assert explanation.record() == expected.record()
+
+
+def test_pictures_in_every_form_are_explained(portrait, recognizer, detector):
+    with Image.open(portrait) as opened:
+        picture = opened.convert("RGB")
+    array = np.asarray(picture)
+    sources = [portrait, str(portrait), picture, array, torch.tensor(array)]
+    face = leam.find_face(portrait, detector)
+    made = leam.explain([*sources, face], recognizer, detector=detector)
+    assert isinstance(made, list)
+    for one in made:
+        torch.testing.assert_close(one.maps.overall, made[0].maps.overall)
+    assert [one.name for one in made] == [portrait.name] * 2 + ["face"] * 3 + [portrait.name]
+    assert isinstance(leam.explain(face, recognizer), leam.Explanation)
+    assert len(leam.explain((face,), recognizer)) == 1
+
+
+def test_settings_are_used(portrait, recognizer, detector):
+    options = {"method": "input-gradients", "parser": "compact", "detector": detector, "top": 0.1}
+    made = leam.explain(portrait, recognizer, **options).provenance
+    assert (made.model, made.method, made.parser, made.top) == (
+        "tiny", "input-gradients", "compact", 0.1,
+    )  # fmt: skip
+
+
+def test_a_pair_is_explained_on_both_faces(portrait, recognizer, detector):
+    with Image.open(portrait) as opened:
+        other = opened.convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    one = leam.explain(portrait, recognizer, with_=other, detector=detector)
+    assert one.provenance.target == "reference"
+    assert one.mate.reference is one.face
+    face, mate = one.face, one.reference
+    two, three = leam.explain([face, face], recognizer, with_=[mate, face])
+    assert two.similarity == pytest.approx(one.similarity)
+    assert three.similarity == pytest.approx(1)
+    with pytest.raises(InputError, match=r"^with_: 3 pictures for 2; give one, or one for each$"):
+        leam.explain([face, face], recognizer, with_=[mate] * 3)
+
+
+def test_aligned_faces_are_explained_as_they_are(aligned, recognizer):
+    maps = leam.Explainer(recognizer).explain(aligned)
+    forms = [
+        (aligned, {}),
+        (torch.tensor(aligned), {}),
+        (aligned.astype(np.float32), {}),
+        (aligned / 255, {"range": (0, 1)}),
+        (
+            torch.tensor(aligned).permute(0, 3, 1, 2) / 127.5 - 1,
+            {"range": (-1, 1), "layout": "BCHW"},
+        ),
+    ]
+    for batch, options in forms:
+        made = leam.explain(batch, recognizer, **options)
+        assert len(made) == 2
+        for one, chip, overall in zip(made, aligned, maps.overall, strict=True):
+            np.testing.assert_array_equal(one.chip.image, chip)
+            torch.testing.assert_close(one.maps.overall[0], overall)
+
+
+def test_a_module_gets_the_batch_as_it_is_given(aligned):
+    torch.manual_seed(0)
+    seen = []
+
+    class Watched(TinyNet):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    for low, high in ((-1, 1), (0, 255), (-0.5, 2)):
+        batch = low + torch.tensor(aligned).permute(0, 3, 1, 2) / 255 * (high - low)
+        seen.clear()
+        made = leam.explain(batch, Watched(SIDE), range=(low, high))
+        assert [one.provenance.model for one in made] == ["Watched"] * 2
+        torch.testing.assert_close(seen[-1][: len(batch)], batch, rtol=0, atol=1e-5 * (high - low))
+        np.testing.assert_array_equal(made[0].chip.image, aligned[0])
+    made = leam.explain(aligned / 255, Watched(SIDE), range=(0, 1), layout="BHWC")
+    np.testing.assert_array_equal(made[1].chip.image, aligned[1])
+
+
+def test_pairs_of_aligned_faces(aligned, recognizer):
+    one, two = leam.explain(aligned, recognizer, with_=aligned[::-1])
+    assert one.similarity == pytest.approx(two.similarity)
+    with pytest.raises(InputError, match=r"^with_: give a batch of aligned faces, one for each"):
+        leam.explain(aligned, recognizer, with_=aligned[:1])
+
+
+def test_nothing_is_guessed(aligned, portrait, recognizer):
+    first = torch.tensor(aligned).permute(0, 3, 1, 2)
+    module = TinyNet(SIDE)
+    for arguments, options, error, message in (
+        ((aligned / 255, recognizer), {}, InputError, r"such as range=\(0, 1\)"),
+        ((first, recognizer), {}, ModelError, 'if they are, add layout="BCHW"'),
+        ((first, module), {}, InputError, "TinyNet: a batch of torch.uint8; give floats"),
+        ((first / 255, module), {}, InputError, r"such as range=\(0, 1\)"),
+        ((aligned / 255, module), {"range": (0, 1)}, InputError, 'taken as BCHW; add layout="BHWC"'),
+        ((first / 255, module), {"range": (1, 0)}, InputError, "expected two numbers"),
+        ((portrait, module), {}, InputError, "TinyNet: how pictures become its input is not known; give leam.Reco"),
+        ((aligned[0] / 255, recognizer), {}, InputError, "the picture: an array of float64"),
+        ((portrait, recognizer), {"range": (0, 1)}, InputError, "range and layout describe a batch"),
+        ((aligned, recognizer), {"detector": "dlib"}, InputError, "detector: not used for a batch"),
+        ((portrait, recognizer), {"with_": aligned}, InputError, "with_: a batch, but faces is none"),
+        ((portrait, "nobody"), {}, LeamError, "nobody: no such recognizer"),
+        ((portrait, recognizer), {"parser": "nobody"}, LeamError, "nobody: no such parser"),
+        ((portrait, recognizer), {"method": "xssab"}, InputError, "give the other picture as with_"),
+        (("none.jpg", recognizer), {}, LeamError, "none.jpg: no such file"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            leam.explain(*arguments, **options)
+
+
+def test_pictures_that_are_aligned_faces_are_not_detected(aligned, recognizer, tmp_path):
+    path = tmp_path / "chip.png"
+    Image.fromarray(aligned[0]).save(path)
+    made = leam.explain(path, recognizer, detector="aligned")
+    np.testing.assert_array_equal(made.chip.image, aligned[0])
