@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
+from hashlib import sha256
 from types import SimpleNamespace
 
 from handmade import NAMES, groups, text
@@ -556,22 +558,28 @@ def test_failures_and_exclusions(boxes):
     ]
 
 
-def test_provenance(boxes):
+def test_provenance(boxes, folder):
     found = boxes["provenance"]
-    rows = dict(found.tables[0])
-    assert found.tables[0][:3] == [
-        ("leam", "1.2.3"),
-        ("torch", "4.5"),
-        ("plug-in: fill grey", "plug 0.1"),
+    origin, recognizers, versions = found.tables
+    summary = folder.path / "summary.json"
+    assert [name for name, _ in origin] == [
+        "figures written", "data", "people and faces", "sha256 of summary.json",
+    ]  # fmt: skip
+    written = datetime.strptime(origin[0][1], "%Y-%m-%d %H:%M UTC").replace(tzinfo=timezone.utc)
+    assert 0 <= summary.stat().st_mtime - written.timestamp() < 60
+    assert origin[1][1] == "faces"
+    assert origin[2][1] == "13 and 26"
+    assert origin[3][1] == sha256(summary.read_bytes()).hexdigest()
+    assert recognizers[1:] == [
+        ("alpha", "float32", "licence of alpha", "example.org", "0" * 64),
+        ("beta", "float32", "not stated", "not stated", "1" * 64),
+        ("gamma", "float32", "licence of gamma", "not stated", "2" * 64),
     ]
+    assert versions[:3] == [("leam", "1.2.3"), ("torch", "4.5"), ("plug-in: fill grey", "plug 0.1")]
+    rows = dict(versions)
     assert rows["top"] == "0.02"
     assert rows["second parser"] == "compact"
     assert rows["fills"] == "mean, blur"
     assert rows["probes"] == "none"
     assert rows["transfer"] == "yes"
-    assert found.tables[0][-3:] == [
-        ("alpha", f"licence of alpha; example.org; sha256 {'0' * 64}; float32"),
-        ("beta", f"licence not stated; sha256 {'1' * 64}; float32"),
-        ("gamma", f"licence of gamma; sha256 {'2' * 64}; float32"),
-    ]
     assert found.texts[-1].endswith("or render it again with --no-faces.")
