@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass, replace
 from hashlib import sha256
@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from leam.errors import printable
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
+from leam.report.figures import write_figures
 from leam.report.parts import Drawing, every, recognizers_of
 from leam.report.people import PEOPLE_PAGE, people_page
 from leam.report.section import SECTIONS, Box, Context, sections_of
@@ -27,6 +28,9 @@ from leam.study.redaction import Names, redacted_plan, redacted_summary
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
 from leam.study.summary import read_summary
+
+Sections = Sequence[tuple[str, Sequence[Box]]]
+"""The name and the boxes of each section."""
 
 _AUDIT = (
     "Error rates, for whom they differ, and which regions of the face carry the errors. It measures recognizers; it "
@@ -40,7 +44,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress = silent) -> Path:
-    """Render ``report.html`` from a finished study, and ``people.html`` beside it.
+    """Render ``report.html`` from a finished study, ``people.html`` beside it, and its charts into ``figures``.
 
     An audit has no page of people. Where people must not be shown, that of an earlier report is removed.
 
@@ -69,7 +73,9 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
         folder.write_text(PEOPLE_PAGE, people_page(context, progress))
     else:
         folder.discard(PEOPLE_PAGE)
-    folder.write_text("report.html", render_page(context, progress, names))
+    sections = _sections(context, progress, names, audit=False)
+    folder.write_text("report.html", _page(context, sections))
+    write_figures(folder, charts_of(sections), progress)
     if plan.settings.audit:
         folder.write_text("audit.json", audit_of(plan, summary).to_json())
         folder.write_text("audit.html", render_page(context, progress, names, audit=True))
@@ -91,17 +97,38 @@ def render_page(
         names: Names that sections of plug-ins, which may read tables, must not show.
         audit: Render the document of an audit instead of the report of a study.
     """
+    sections = _sections(context, progress, names, audit=audit)
+    if audit:
+        return html_page("audit", "Audit of face recognizers", _AUDIT, sections)
+    return _page(context, sections)
+
+
+def charts_of(sections: Sections) -> dict[str, Chart]:
+    """The charts of a report by their anchors in the page."""
+    anchor, found = _anchors(), {}
+    for within, box in _boxes(sections):
+        for part in every(box.parts):
+            if isinstance(part, Drawing):
+                found[anchor(part.alt, within)] = part.chart
+    return found
+
+
+def _sections(
+    context: Context, progress: Progress, names: Names | None, *, audit: bool
+) -> Sections:
     sections = sections_of(context, audit=audit)
-    pieces = []
+    found = []
     for done, section in enumerate(sections):
         progress("rendering the report", done, len(sections))
         boxes = list(section.boxes(context))
         if names is not None and SECTIONS.origin(section.name) != "leam":
             boxes = _without(names, boxes)
-        pieces.append((section.name, boxes))
+        found.append((section.name, boxes))
     progress("rendering the report", len(sections), len(sections))
-    if audit:
-        return html_page("audit", "Audit of face recognizers", _AUDIT, pieces)
+    return found
+
+
+def _page(context: Context, sections: Sections) -> str:
     names_of, method = context.recognizers, context.settings.method
     several = len(names_of) > 1
     rely = "s rely" if several else " relies"
@@ -114,13 +141,11 @@ def render_page(
         f"what {len(names_of)} face recognizer{rely} on",
         f"What {'these' if several else 'this'} face recognizer{rely} on",
         f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone.",
-        pieces,
+        sections,
     )
 
 
-def html_page(
-    title: str, heading: str, lead: str, sections: Sequence[tuple[str, Sequence[Box]]]
-) -> str:
+def html_page(title: str, heading: str, lead: str, sections: Sections) -> str:
     """An HTML page that needs no other file.
 
     Args:
@@ -129,11 +154,7 @@ def html_page(
         lead: The sentence below it.
         sections: The name and the boxes of each section.
     """
-    boxes = [
-        (name if place == 0 else f"{name}-{place + 1}", box)
-        for name, found in sections
-        for place, box in enumerate(found)
-    ]
+    boxes = _boxes(sections)
     parts = list(every(part for _, box in boxes for part in box.parts))
     return html_file(
         "page.html",
@@ -146,6 +167,15 @@ def html_page(
         boxes=boxes,
         recognizers=recognizers_of(parts),
     )
+
+
+def _boxes(sections: Sections) -> list[tuple[str, Box]]:
+    """The boxes of sections by their anchors."""
+    return [
+        (name if place == 0 else f"{name}-{place + 1}", box)
+        for name, found in sections
+        for place, box in enumerate(found)
+    ]
 
 
 def html_file(
@@ -175,15 +205,8 @@ def html_file(
         undefined=jinja2.StrictUndefined,
         finalize=_shown,
     )
-    taken: dict[str, int] = {}
-
-    def anchor(text: str, within: str) -> str:
-        name = f"{within}-{slug(text)}"
-        taken[name] = taken.get(name, 0) + 1
-        return name if taken[name] == 1 else f"{name}-{taken[name]}"
-
     environment.filters |= {
-        "anchor": anchor,
+        "anchor": _anchors(),
         "data_uri": _data_uri,
         "interval": _interval,
         "prose": _prose,
@@ -200,6 +223,18 @@ def html_file(
         deferred=deferred,
         policy=_policy([theme, *others, deferred]),
     )
+
+
+def _anchors() -> Callable[[str, str], str]:
+    """Anchors of parts by their words and their section, each only once."""
+    taken: dict[str, int] = {}
+
+    def anchor(text: str, within: str) -> str:
+        name = f"{within}-{slug(text)}"
+        taken[name] = taken.get(name, 0) + 1
+        return name if taken[name] == 1 else f"{name}-{taken[name]}"
+
+    return anchor
 
 
 def slug(text: str) -> str:

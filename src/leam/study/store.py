@@ -47,6 +47,9 @@ _PICTURES = "choice of pictures"
 CHANGED = "changed since the study was planned"
 # The SHA-256 of every file that the study wrote, except the log and shards, which hold their own.
 _WRITTEN = "written.json"
+# Where the study writes files, and their kinds.
+_FOLDERS = ("shards", "tables", "figures")
+_SUFFIXES = {".json", ".html", ".npz", ".parquet", ".svg", ".pdf", ".png"}
 _LOCK, _WRITTEN_LOCK = ".lock", ".written.lock"
 _PART = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}-.+")
 _NO_IMAGES = b'\n "images": []'
@@ -209,9 +212,9 @@ class RunFolder:
                     self._remove(self.path / name, ours=_hash(self.path / name) in digests)
             for path in self._files("shards"):
                 self._remove(path, ours=self._is_own_shard(path))
-            for path in self._files("tables"):
+            for path in (*self._files("tables"), *self._files("figures")):
                 self._remove(path, ours=False)
-            for top in ("shards", "tables"):
+            for top in _FOLDERS:
                 _remove_empty_folders(self.path / top)
             self.write_text(_WRITTEN, json.dumps({_PLAN: written[_PLAN]}))
         except OSError as error:
@@ -422,7 +425,7 @@ class RunFolder:
 
     def write_manifest(self) -> None:
         """Write ``manifest.json``: the SHA-256 of the plan, the summary and every table, when all are finished."""
-        files = [_PLAN, "summary.json", *self._tables()]
+        files = [_PLAN, "summary.json", *self.written("tables")]
         found = {name: sha256_of(self.path / name) for name in files}
         self.write_text(_MANIFEST, json.dumps(found, indent=1) + "\n")
 
@@ -455,7 +458,7 @@ class RunFolder:
             known = {name: listed[name] for name in [_PLAN, "summary.json", *listed]}
         except (OSError, ValueError, TypeError, LookupError):
             raise StudyError(f"{self.path}: the study is not finished; {again}") from None
-        for name in dict.fromkeys([*known, *self._tables()]):
+        for name in dict.fromkeys([*known, *self.written("tables")]):
             try:
                 same = sha256_of(self.path / name) == known.get(name)
             except OSError:
@@ -465,14 +468,19 @@ class RunFolder:
                     f"{self.path / name}: missing, or changed since the study finished; {again}"
                 )
 
-    def _tables(self) -> list[str]:
-        """The tables that the study wrote."""
-        names = sorted(name for name in self._written() if name.startswith("tables/"))
-        return [name for name in names if (self.path / name).exists()]
-
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""
-        self._write(self.path / name, text.encode())
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a file atomically."""
+        with self._replacing(self.path / name) as stream:
+            stream.write(data)
+
+    def written(self, top: str) -> list[str]:
+        """The files that the study wrote into one of its folders and that exist."""
+        names = sorted(name for name in self._written() if name.startswith(f"{top}/"))
+        return [name for name in names if (self.path / name).exists()]
 
     def write_table(self, name: str, frames: Iterable[pl.DataFrame]) -> None:
         """Write ``tables/NAME.parquet`` atomically.
@@ -514,10 +522,6 @@ class RunFolder:
 
     def _table(self, name: str) -> Path:
         return self.path / "tables" / f"{name}.parquet"
-
-    def _write(self, path: Path, data: bytes) -> None:
-        with self._replacing(path) as stream:
-            stream.write(data)
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[BinaryIO]:
@@ -564,7 +568,8 @@ class RunFolder:
 
     def _clear_parts(self) -> None:
         """Remove what a kill during writing left."""
-        for path in (*self.path.glob("*"), *self._files("shards"), *self._files("tables")):
+        folders = (path for top in _FOLDERS for path in self._files(top))
+        for path in (*self.path.glob("*"), *folders):
             if _PART.fullmatch(path.name) and not path.is_symlink():
                 path.unlink(missing_ok=True)
 
@@ -579,7 +584,7 @@ class RunFolder:
         """Remove a file of the study. Move other files aside if the next study may write there."""
         if ours:
             path.unlink()
-        elif path.suffix in {".json", ".html", ".npz", ".parquet"} and path.is_file():
+        elif path.suffix in _SUFFIXES and path.is_file():
             kept = path.with_name(f"{path.name}.kept")
             while kept.exists():
                 kept = kept.with_name(f"{kept.name}.kept")

@@ -6,6 +6,7 @@ the folder ``figures`` of a run has it as SVG, PDF and PNG.
 
 from __future__ import annotations
 
+import re
 from functools import cache, singledispatch
 
 import vl_convert
@@ -14,14 +15,15 @@ from altair.utils.schemapi import debug_mode
 from leam.report.charts import Histograms, Lines, Matrix, RegionMap, Rows, Tree
 from leam.report.drawing.histograms import draw_histograms
 from leam.report.drawing.lines import draw_lines
-from leam.report.drawing.look import PAGE, PHONE, Look, Spec
+from leam.report.drawing.look import COLUMN, PAGE, PAPER, PHONE, Look, Spec
 from leam.report.drawing.rows import draw_rows
 from leam.report.drawing.tables import draw_matrix, draw_region_map, draw_tree
 
-__all__ = ["Look", "chart_spec", "chart_svg", "draw", "interactive_script"]
+__all__ = ["Look", "chart_spec", "chart_svg", "draw", "figure_files", "interactive_script"]
 
 # What depends on the place where a chart is shown; the rest of a specification is the same everywhere.
 _LAYOUT = ("columns", "concat", "params", "spacing", "config")
+_SIZE, _POINTS = re.compile(r'width="([\d.]+)" height="([\d.]+)"'), 0.75
 # Vega with a function that shows a specification: its narrow layout where there is no room for the other one.
 _SCRIPT = f"""
 window.vega = vega;
@@ -89,6 +91,28 @@ def _specified(chart: object, look: Look) -> Spec:
     # Altair would check each part of a chart several times.
     with debug_mode(arg=False):
         return draw(chart, look)
+
+
+def figure_files(chart: object, *, wide: bool) -> dict[str, bytes]:
+    """A chart for a paper, black on white, by suffix: as SVG and PDF with text as text, and as PNG with 300 dpi.
+
+    Args:
+        chart: What is drawn.
+        wide: Make it 178 mm wide instead of 85 mm.
+    """
+    spec = {**_specified(chart, PAPER if wide else COLUMN), "background": "white"}
+    svg = vl_convert.vegalite_to_svg(spec)
+    return {
+        "svg": svg.encode(),
+        # A pixel has 1/96 inch, but vl-convert takes it for a point, which has 1/72.
+        "pdf": vl_convert.svg_to_pdf(_SIZE.sub(_in_points, svg, count=1)),
+        "png": vl_convert.svg_to_png(svg, scale=_POINTS, ppi=300),
+    }
+
+
+def _in_points(size: re.Match[str]) -> str:
+    width, height = (_POINTS * float(side) for side in size.groups())
+    return f'width="{width:g}" height="{height:g}"'
 
 
 @cache

@@ -109,12 +109,12 @@ def _lines(
             grid=False,
         )
         scale = _logarithmic(panel, values)
-    place = {
+    place: dict[str, Any] = {
         "x": alt.X("x", type="quantitative", scale=scale, axis=axis),
         "y": alt.Y("y", type="quantitative", **y),
     }
     if panel.zero:
-        yield alt.Chart(alt.Data(values=[{}])).mark_rule().encode(y=alt.datum(0))
+        yield alt.Chart(alt.InlineData(values=[{}])).mark_rule().encode(y=alt.datum(0))
     marks = numbered(number).transform_filter(chosen())
     dashes = alt.Scale(domain=["many", "few"], range=[[1, 0], [2, 3]])
     yield chooses(marks.mark_line(clip=True), number).encode(

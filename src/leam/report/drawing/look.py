@@ -113,7 +113,7 @@ def _letter(letter: str) -> float:
 
 
 def grid(
-    panels: Sequence[alt.Chart | alt.LayerChart],
+    panels: Sequence[alt.LayerChart | alt.FacetChart],
     records: Iterable[list[Record]],
     columns: int,
     look: Look,
@@ -143,7 +143,7 @@ def legend(labels: Sequence[str], look: Look, symbol: str | None = None) -> alt.
     if not any(labels):
         return None
     columns = max(1, int(look.width // (look.text_width(labels) + look.pixels(40))))
-    shape = {} if symbol is None else {"symbolType": symbol}
+    shape: Record = {} if symbol is None else {"symbolType": symbol}
     return alt.Legend(title=None, orient="top", columns=columns, **shape)
 
 

@@ -118,7 +118,7 @@ def _layers(number: int, panel: Panel, look: Look, axes: _Axes) -> Iterator[alt.
     whiskers = marks.mark_rule(strokeWidth=1.5, clip=True)
     interval_ = {"x": axes.x("low"), "x2": "high", **axes.place}
     if panel.line is not None:
-        yield alt.Chart(alt.Data(values=[{}])).mark_rule().encode(x=alt.datum(panel.line))
+        yield alt.Chart(alt.InlineData(values=[{}])).mark_rule().encode(x=alt.datum(panel.line))
     if panel.bars:
         bars = chooses(marks.mark_bar(clip=True), number)
         yield bars.encode(x=axes.x("mean"), tooltip=hover, **series, **strength, **axes.place)

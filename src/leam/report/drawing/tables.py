@@ -129,7 +129,7 @@ class _Table:
         return found
 
 
-_BARE = {"grid": False, "ticks": False, "domain": False}
+_BARE: Record = {"grid": False, "ticks": False, "domain": False}
 
 
 def _cells(
