@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import polars as pl
 
-from handmade import LAYERS
+from handmade import LAYERS, NAMES, detections, explained, make_summary
 from leam.parsers.regions import REGIONS
-from leam.study.plan import Plan
+from leam.recognizers.card import Card
+from leam.report.section import Context
+from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings
+from leam.study.run_data import RunData
 from leam.study.stages.layer_maps import SIDE, LayerMaps
 from leam.study.stages.regions import RegionShares
 from leam.study.store import RunFolder
@@ -54,3 +59,52 @@ def drops(plan: Plan) -> pl.DataFrame:
         for mask in ("critical", *plan.settings.controls)
     ]
     return pl.DataFrame(rows, schema=["person", "mask", "drop"], orient="row")
+
+
+def made_study(path: Path, people: Sequence[str], names: Sequence[str] = NAMES) -> Context:
+    """A finished study of people with two pictures each: woman, man, woman, ...
+
+    The first person is the least specific one, and has the smallest drop.
+    """
+    picture = path.with_suffix(".png")
+    cv2.imwrite(str(picture), np.full((112, 112, 3), (60, 110, 200), dtype=np.uint8))
+    images = tuple(
+        PlannedImage(
+            image=f"{number}/{k}.png",
+            person=person,
+            path=str(picture),
+            sha256=None,
+            groups={"gender": ("woman", "man")[number % 2]},
+        )
+        for number, person in enumerate(people)
+        for k in range(2)
+    )
+    cards = [Card(name=name, input_size=(8, 8)) for name in names]
+    settings = Settings(groups=("gender",))
+    plan = Plan(
+        versions={},
+        source="nowhere",
+        settings=settings,
+        models=tuple(PlannedModel(card=card, sha256="0" * 64) for card in cards),
+        images=images,
+    )
+    folder = RunFolder(path)
+    folder.start(plan)
+    coefficients = pl.DataFrame(
+        {
+            "person": list(people),
+            "critical_genuine": np.linspace(0.1, 0.9, len(people)),
+            "critical_impostor": np.full(len(people), 0.2),
+        }
+    )
+    for index, part in enumerate(plan.slices):
+        folder.write_shard("detect", index, detections(len(part)))
+        for place, name in enumerate(names):
+            folder.write_shard(f"explain/{name}", index, explained(part, place))
+    for name in names:
+        folder.write_table(f"specificity/{name}", [coefficients])
+    write_people(folder, plan, names)
+    summary = make_summary(settings)
+    shown = {name: summary.recognizers[name] for name in names}
+    summary = summary.model_copy(update={"recognizers": shown, "images": len(images)})
+    return Context(plan, summary, RunData(plan, folder))

@@ -126,7 +126,7 @@ def test_a_tiny_page_has_some_of_the_people(context):
     assert all(len(one[2]) == 1 for one in index["people"])
     count = len(index["people"])
     assert f"{count} of 13 people are shown, drawn at random with the seed of the study" in page
-    assert "Up to 1 pictures of each person are shown, the first ones of up to 2." in page
+    assert "the first pictures are shown (up to 1 of 2)" in page
     assert index == index_of(people_page(context, most=108_000))
 
 
@@ -210,7 +210,7 @@ def test_pictures_that_are_gone_are_said(write_run, context, tmp_path):
     ]
     plan = context.plan.model_copy(update={"images": tuple(images)})
     page = people_page(replace(context, plan=plan, run=RunData(plan, folder)))
-    assert "1 pictures can no longer be read" in page
+    assert "or have changed since the study: 1." in page
     moves = floats(index_of(page)["moves"]).reshape(26, -1)
     assert np.flatnonzero(~moves.any(axis=1)).tolist() == [3]
 

@@ -12,8 +12,13 @@
   };
   const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
-  const number = (value, digits = 3) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
-  const signed = (value, digits = 3) => (Number.isFinite(value) && value > 0 ? "+" : "") + number(value, digits);
+  const number = (value, digits = 3) => {
+    if (!Number.isFinite(value)) return "–";
+    const text = Math.abs(value).toFixed(digits);
+    return value < 0 && Number(text) ? `−${text}` : text;
+  };
+  const signed = (value, digits = 3) => (Number(value?.toFixed(digits)) > 0 ? "+" : "") + number(value, digits);
+  const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
   const percent = (value) => (Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "–");
   const mean = (values) => {
     const known = values.filter(Number.isFinite);
@@ -243,7 +248,10 @@
       row.item.hidden = !grouped || !words.every((word) => row.text.includes(word));
       return !row.item.hidden;
     });
-    find("count").textContent = visible.length ? `${visible.length} of ${people.length} people` : "No person matches.";
+    const [, , key] = sorts.find(([name]) => name === state.sort);
+    const what = { margin: "own minus others’ coefficient", drop: "similarity drop" }[key];
+    find("count").textContent = visible.length
+      ? `${visible.length} of ${people.length} people${what ? ` · ${what}` : ""}` : "No person matches.";
     markRow();
   };
   const markRow = () => {
@@ -285,9 +293,11 @@
     const known = list.filter(Number.isFinite);
     return `${known.filter((value) => value > list[id]).length + 1} of ${known.length}`;
   };
-  const table = (header, lines) => make("div", { class: "scroll" }, make("table", {},
+  // Each line: its attributes, its name, and its cells. A narrow page shows the header in front of each cell.
+  const table = (header, lines, kind = "") => make("table", { class: kind },
     make("thead", {}, make("tr", {}, ...header.map((text, k) => make("th", { scope: "col", class: k ? "number" : "" }, text)))),
-    make("tbody", {}, ...lines)));
+    make("tbody", {}, ...lines.map(([attributes, name, cells]) => make("tr", attributes, make("th", { scope: "row" }, name),
+      ...cells.map((cell, k) => (cell instanceof Node ? cell : make("td", { class: "number", "data-label": header[k + 1] }, cell)))))));
 
   const title = (person) => {
     const heading = make("h2", { tabindex: "-1" }, person.name);
@@ -296,7 +306,7 @@
       element.addEventListener("click", action);
       return element;
     };
-    const about = [`${person.count} picture${person.count === 1 ? "" : "s"}`, ...person.groups.filter(Boolean)].join(" · ");
+    const about = [counted(person.count, "picture"), ...person.groups.filter(Boolean)].join(" · ");
     return make("div", { class: "title" }, heading, make("span", { class: "muted" }, about),
       make("span", { class: "tools" },
         button("‹ Previous", "Previous person of the list", () => step(-1)),
@@ -331,7 +341,7 @@
     }));
     const more = person.count - person.pictures.length;
     return section("Pictures and overall maps", make("div", { class: "maps" }, ...figures),
-      ...(more > 0 ? [make("p", { class: "muted" }, `${more} more pictures are not in this page.`)] : []),
+      ...(more > 0 ? [make("p", { class: "muted" }, `Not in this page: ${counted(more, "more picture")}; the maps and figures below are of all.`)] : []),
       scale("heat", "0", number(recognizer.scale, 1), "times the mean of a map, or more; one scale for all maps by this recognizer"));
   };
 
@@ -353,18 +363,17 @@
     const lines = index.recognizers.map((one) => {
       const button = make("button", { type: "button" }, one.name);
       button.addEventListener("click", () => choose(person, { recognizer: one }));
-      const cell = (text) => make("td", { class: "number" }, text);
-      return make("tr", one === recognizer ? { "aria-current": "true" } : {}, make("th", { scope: "row" }, button),
-        cell(number(one.own?.[person.id])), cell(number(one.others?.[person.id])), cell(signed(one.margin?.[person.id])),
-        cell(rank(one.margin, person.id)), cell(number(one.drop?.[person.id])), cell(number(one.control?.[person.id])),
-        cell(rank(one.drop, person.id)));
+      return [one === recognizer ? { "aria-current": "true" } : {}, button, [
+        number(one.own?.[person.id]), number(one.others?.[person.id]), signed(one.margin?.[person.id]),
+        rank(one.margin, person.id), number(one.drop?.[person.id]), number(one.control?.[person.id]), rank(one.drop, person.id),
+      ]];
     });
     const controls = [...new Set(index.recognizers.map((one) => one.controlName).filter(Boolean))];
     const units = [...new Set(index.recognizers.map((one) => one.unit))];
     return section("Own against others", make("div", { class: "maps" }, ...figures),
-      ...(others ? [scale("difference", number(-end, 1), `+${number(end, 1)}`, "times the mean: where this person's map is higher (right end) or lower")] : []),
+      ...(others ? [scale("difference", number(-end, 1), `+${number(end, 1)}`, "times the mean: right, this person’s map is higher; left, that of all others")] : []),
       make("p", { class: "muted" }, "Both maps are drawn on the person's first picture."),
-      table(["recognizer", "own bc", "others’ bc", "difference", "rank", "drop", "control", "rank"], lines),
+      table(["recognizer", "own bc", "others’ bc", "difference", "rank", "drop", "control", "rank of drop"], lines, "wide-table"),
       make("p", { class: "muted" },
         "bc: mean Bhattacharyya coefficient of critical masks, of two pictures of the person (own) and of a picture of the "
         + `person and one of somebody else (others). Drop: ${units.join(", or ")}, if the critical pixels are hidden`
@@ -393,7 +402,9 @@
       paint(own, map, end, face);
       const rest = ofOthers(recognizer.layerMeans.subarray(place * cells, (place + 1) * cells), map, person, recognizer);
       if (rest) paint(others, rest, end, face);
-      bar.replaceChildren(scale("heat", "0", number(end, 1), "times the mean of a map, or more; this layer's own scale"));
+      const left = recognizer.depth - recognizer.layers.length;
+      bar.replaceChildren(scale("heat", "0", number(end, 1), "times the mean of a map, or more; this layer's own scale"),
+        ...(left ? [make("p", { class: "muted" }, `Not in this page: ${counted(left, "other layer")} of this recognizer; see below.`)] : []));
     };
     input.value = String(Math.min(state.layer, recognizer.layers.length - 1));
     input.addEventListener("input", () => {
@@ -418,13 +429,12 @@
       filled.style.width = `${(100 * (own || 0)) / most}%`;
       mark.style.left = `calc(${(99 * (of || 0)) / most}% - 1px)`;
       bar.append(filled, mark);
-      return make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "bar", "aria-hidden": "true" }, bar),
-        make("td", { class: "number" }, percent(own)), make("td", { class: "number" }, percent(of)),
-        make("td", { class: "number" }, Number.isFinite(own) ? `${signed(100 * (own - of), 1)}` : "–"));
+      const drawn = make("td", { class: "bar", "aria-hidden": "true" }, bar);
+      return [{}, name, [drawn, percent(own), percent(of), Number.isFinite(own) ? signed(100 * (own - of), 1) : "–"]];
     });
-    const made = table(["region", "", "this person", "all", "difference"], lines);
+    const made = table(["region", "", "this person", "all", "points"], lines);
     return section("Regions", make("p", { class: "muted key" }, make("b"), " share of this person's critical pixels in the region, mean over pictures",
-      make("i"), "mean of all people"), made);
+      make("i"), "mean of all people of this page"), made);
   };
 
   const showPerson = async () => {

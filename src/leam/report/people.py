@@ -69,7 +69,7 @@ _FILLED = 0.98
 
 _SIZES = (
     "Faces are stored with {face}x{face} pixels, overall maps with {map}x{map} and maps of layers with "
-    "{layer}x{layer}, all compressed with loss. Numbers are exact."
+    "{layer}x{layer}, all compressed with loss. Numbers are as in ``tables/``."
 )
 _MORE = (
     "``leam explain PICTURE --models RECOGNIZER --out FOLDER`` draws any picture at full size, with the map of every "
@@ -512,13 +512,13 @@ def _left_out(everyone: Sequence[_Person], people: Sequence[_Person], lost: int)
         most = max(len(one.shown) for one in people)
         of = max(len(one.positions) for one in people)
         yield (
-            f"Up to {most} pictures of each person are shown, the first ones of up to {of}. Maps and numbers of a "
-            "person are means over all of them."
+            f"Of each person, the first pictures are shown (up to {most} of {of}). Maps and numbers of a person are "
+            "means over all pictures."
         )
     if lost:
         yield (
-            f"{lost} pictures can no longer be read, or have changed since the study: their maps are shown without a "
-            "face."
+            f"Pictures that can no longer be read, or have changed since the study: {lost}. Their maps are shown "
+            "without a face."
         )
 
 
