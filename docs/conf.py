@@ -30,6 +30,7 @@ copyright = "The LEAM contributors"  # noqa: A001  Sphinx's name
 extensions = [
     "commands",
     "names",
+    "streams",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
@@ -39,6 +40,7 @@ extensions = [
 ]
 exclude_patterns = ["_extensions"]
 nitpicky = True
+smartquotes = False  # options begin with two hyphens
 # Names of other packages, whose documentation is not at hand without a network, and private names.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!leam\b).*"),
