@@ -8,9 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import polars as pl
+import pytest
 
 from leam.metrics.statistics import Estimate
 from leam.recognizers.card import Card
+from leam.report.section import SECTIONS
 from leam.results.figures import PairedDifference, Point
 from leam.results.summary import Exclusion, Failure, RecognizerSummary, Summary
 from leam.study.explained import Explained
@@ -542,3 +544,11 @@ def write_finished(plan: Plan, path: Path) -> RunFolder:
     folder.write_text("summary.json", make_summary(plan.settings).to_json())
     folder.write_manifest()
     return folder
+
+
+def only_built_in(patch: pytest.MonkeyPatch) -> None:
+    """Leave out the sections of a report that other installed packages add."""
+    list(SECTIONS)
+    kept = {n: s for n, s in SECTIONS._things.items() if s.__module__.startswith("leam.report.")}
+    patch.setattr(SECTIONS, "_things", kept)
+    patch.setattr(SECTIONS, "_entry_points", {})

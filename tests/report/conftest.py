@@ -7,23 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from handmade import NAMES, make_plan, make_summary, write_finished
+from handmade import NAMES, make_plan, make_summary, only_built_in, write_finished
 from handmade_people import write_people
 from leam.report import page as page_module
-from leam.report.section import SECTIONS, Context
+from leam.report.section import Context
 from leam.results.summary import Summary
 from leam.study.plan import Plan
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
 from reading import Box, read_page
-
-
-def only_built_in(patch: pytest.MonkeyPatch) -> None:
-    """Leave out the sections that other installed packages add."""
-    list(SECTIONS)
-    kept = {n: s for n, s in SECTIONS._things.items() if s.__module__.startswith("leam.report.")}
-    patch.setattr(SECTIONS, "_things", kept)
-    patch.setattr(SECTIONS, "_entry_points", {})
 
 
 def leave_out_charts(patch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,12 @@
     }
   });
 
+  for (const text of all("main pre")) {
+    const tools = make("div", { class: "tools" });
+    tools.append(button("Copy", "Copy this text", () => copy(text.textContent, "the text")));
+    text.before(tools);
+  }
+
   // A table that has no room is stacked on a narrow page; on a wide one it scrolls, and says so.
   const fit = new ResizeObserver((entries) => {
     for (const { target } of entries) {

@@ -20,7 +20,7 @@ from leam.errors import printable
 from leam.progress import Progress, silent
 from leam.report.charts import Chart
 from leam.report.figures import write_figures
-from leam.report.parts import Drawing, every, recognizers_of
+from leam.report.parts import Drawing, every
 from leam.report.people import PEOPLE_PAGE, people_page
 from leam.report.section import SECTIONS, Box, Context, sections_of
 from leam.study.audit import audit_of
@@ -99,7 +99,9 @@ def render_page(
     """
     sections = _sections(context, progress, names, audit=audit)
     if audit:
-        return html_page("audit", "Audit of face recognizers", _AUDIT, sections)
+        return html_page(
+            "audit", "Audit of face recognizers", _AUDIT, sections, context.recognizers
+        )
     return _page(context, sections)
 
 
@@ -142,10 +144,13 @@ def _page(context: Context, sections: Sections) -> str:
         f"What {'these' if several else 'this'} face recognizer{rely} on",
         f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone.",
         sections,
+        names_of,
     )
 
 
-def html_page(title: str, heading: str, lead: str, sections: Sections) -> str:
+def html_page(
+    title: str, heading: str, lead: str, sections: Sections, recognizers: Sequence[str] = ()
+) -> str:
     """An HTML page that needs no other file.
 
     Args:
@@ -153,9 +158,10 @@ def html_page(title: str, heading: str, lead: str, sections: Sections) -> str:
         heading: The heading.
         lead: The sentence below it.
         sections: The name and the boxes of each section.
+        recognizers: The recognizers by which a reader can filter the page.
     """
     boxes = _boxes(sections)
-    parts = list(every(part for _, box in boxes for part in box.parts))
+    parts = every(part for _, box in boxes for part in box.parts)
     return html_file(
         "page.html",
         styles=["style.css", "page.css"],
@@ -165,7 +171,7 @@ def html_page(title: str, heading: str, lead: str, sections: Sections) -> str:
         heading=heading,
         lead=lead,
         boxes=boxes,
-        recognizers=recognizers_of(parts),
+        recognizers=recognizers,
     )
 
 

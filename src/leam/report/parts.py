@@ -248,15 +248,6 @@ def every(parts: Iterable[Part]) -> Iterator[Part]:
             yield from every(part.parts)
 
 
-def recognizers_of(parts: Iterable[Part]) -> list[str]:
-    """The recognizers that parts, and rows of tables, are about."""
-    found: dict[str, None] = {}
-    for part in parts:
-        rows = part.of_rows if isinstance(part, Table) else []
-        found |= dict.fromkeys(name for name in (part.recognizer, *rows) if name)
-    return list(found)
-
-
 def _text(cell: str | Cell) -> str:
     return cell if isinstance(cell, str) else cell.text
 
