@@ -28,6 +28,7 @@ FLOORS = [
     {"results"},
     {"study"},
     {"protect"},
+    {"compare"},
     {"report"},
     {"demo"},
     {"cli"},

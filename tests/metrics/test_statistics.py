@@ -23,6 +23,7 @@ from leam.metrics.statistics import (
     cohens_d,
     cohens_d_paired,
     estimate,
+    holm,
     label_permutation_p,
     person_means,
     resamples,
@@ -273,6 +274,21 @@ def test_corrected_values_are_no_smaller_and_keep_the_order(p_values):
 def test_missing_p_values_are_not_counted():
     adjusted = benjamini_hochberg(np.array([0.01, np.nan, 0.04]))
     np.testing.assert_allclose(adjusted, [0.02, np.nan, 0.04])
+    np.testing.assert_allclose(holm(np.array([0.01, np.nan, 0.04])), [0.02, np.nan, 0.04])
+
+
+def test_holm_multiplies_by_the_number_of_p_values_that_are_not_smaller():
+    # 0.03 * 2 and 0.04 * 1: the latter would be the smaller one.
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.9, 0.6])), [1, 1])
+    assert len(holm(np.array([]))) == 0
+
+
+@given(arrays(float, st.integers(1, 20), elements=st.floats(0, 1)))
+def test_holm_is_stricter_than_benjamini_and_hochberg_and_milder_than_bonferroni(p_values):
+    adjusted = holm(p_values)
+    assert (adjusted >= benjamini_hochberg(p_values) - 1e-12).all()
+    assert (adjusted <= (p_values * len(p_values)).clip(max=1) + 1e-12).all()
 
 
 def test_p_values_of_a_single_value():

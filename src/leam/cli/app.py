@@ -33,6 +33,7 @@ class _Leam(LazyGroup):
             "leam.cli.audit:audit",
             "Measure the errors of recognizers, for which people they differ, and which regions carry them.",
         ),
+        "compare": Entry("leam.cli.compare:compare", "Put recognizers or studies side by side."),
         "parse": Entry("leam.cli.parse:parse", "Label the part of the face at each pixel."),
         "protect": Entry(
             "leam.cli.protect:protect",

@@ -448,6 +448,25 @@ def label_permutation_p(
     return _permutation_p(groups, _welch, "independent", seed, repeats)
 
 
+def holm(p_values: Numbers) -> Numbers:
+    """p-values corrected for their number, so that rejecting below 0.05 keeps the probability of any error at 5 %.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+
+    Args:
+        p_values: ``(n,)``; NaN stays NaN and is not counted.
+
+    Returns:
+        The same shape, in [0, 1], never below the given values.
+    """
+    adjusted = np.full(p_values.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.maximum.accumulate(p_values[order] * factors).clip(max=1)
+    return adjusted
+
+
 def benjamini_hochberg(p_values: Numbers) -> Numbers:
     """p-values corrected for their number, so that rejecting below 0.05 keeps the false discovery rate at 5 %.
 

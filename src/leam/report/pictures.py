@@ -50,7 +50,7 @@ class Gallery:
 
 def scale_end(maps: Iterable[NDArray[np.float64]]) -> float:
     """The end of the colour scale that several maps share, in multiples of a map's mean."""
-    return shared_highest(bright_end(_relative(one)) for one in maps)
+    return shared_highest(bright_end(relative(one)) for one in maps)
 
 
 def colour_bar(highest: float) -> ColourBar:
@@ -104,7 +104,7 @@ def _on_face(
 
     With other marks, such as circles, or without any, a map can look like a face, also to detectors.
     """
-    size, values = values.shape, _relative(values)
+    size, values = values.shape, relative(values)
     if means.face.size:
         same = means.face.shape[:2] == size
         face = means.face if same else _resized(means.face, size)
@@ -163,7 +163,7 @@ def _people(
         cells = [
             _tile(cell)
             for face, values in faces[person]
-            for cell in (face, overlay(face, _relative(values), highest=highest))
+            for cell in (face, overlay(face, relative(values), highest=highest))
         ]
         if cells:
             yield Picture(
@@ -229,7 +229,7 @@ def pair_picture(
     rows = [_beside([_tile(face) for face in faces])]
     for kind, both in maps.items():
         drawn = [
-            overlay(face, _relative(values), PAIR[kind][0], highest)
+            overlay(face, relative(values), PAIR[kind][0], highest)
             for face, values in zip(faces, both, strict=True)
         ]
         rows.append(_beside([_tile(one) for one in drawn]))
@@ -253,7 +253,7 @@ def _beside(pictures: list[Pixels]) -> Pixels:
     return np.hstack(cells[1:])
 
 
-def _relative(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def relative(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """A map in multiples of its mean, so that maps of any size and unit can be compared."""
     return values / (values.mean() or 1.0)
 
