@@ -47,7 +47,6 @@ from leam.parsers.regions import (
     label_values,
     translate,
 )
-from leam.parsers.writing import overlay
 
 BASELINE = "unet_simonenkel"
 SPLIT = Path(__file__).parents[1] / "training" / "split.json"
@@ -204,6 +203,12 @@ def sheets(assets: Path, names: list[str], folder: Path) -> None:
         [CHIP.align(face).image, *(paint(parser, face) for parser in parsers)] for face in faces
     ]
     write_sheet(strips, folder / "lfw.png")
+
+
+def overlay(chip: NDArray[np.uint8], parsing: Parsing) -> NDArray[np.uint8]:
+    """A chip ``(h, w, 3)``, tinted with the colours of the labels."""
+    colours = np.array([label.colour for label in LABELS])[parsing.labels]
+    return np.round(0.4 * chip + 0.6 * colours).astype(np.uint8)
 
 
 def paint(parser: Parser, face: Face) -> NDArray[np.uint8]:

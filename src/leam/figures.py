@@ -45,6 +45,8 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+# Names come from users: dollar signs are no formulas.
+_LITERALLY: dict[str, Any] = {"parse_math": False}
 _AS_TEXT: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "leam", "pdf.fonttype": 42}
 
 
@@ -69,20 +71,11 @@ def figure_bytes(figure: Figure, form: str = "png", dpi: int = _DPI) -> bytes:
     from matplotlib import rc_context  # noqa: PLC0415
 
     stream = io.BytesIO()
-    show_text_literally(figure)
     with rc_context(_AS_TEXT), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(stream, format=form, dpi=dpi, metadata=_METADATA[form])
     return stream.getvalue()
-
-
-def show_text_literally(figure: Figure) -> None:
-    """Draw dollar signs in a figure's text as they are: names come from users and contain no formulas."""
-    from matplotlib.text import Text  # noqa: PLC0415
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
 
 
 def wrapped(name: str, width: int, lines: int = 2) -> str:
@@ -139,7 +132,9 @@ class Sheet:
     ) -> None:
         """A text by its upper left corner."""
         x, y = left / self.width, 1 - top / self.height
-        self.figure.text(x, y, _printable(text), fontsize=size, color=colour, va="top", ha="left")
+        self.figure.text(
+            x, y, _printable(text), fontsize=size, color=colour, va="top", ha="left", **_LITERALLY
+        )
 
     def picture(
         self,
@@ -164,7 +159,9 @@ class Sheet:
         axes = self._axes(place)
         axes.imshow(picture, interpolation="none", aspect="auto")
         axes.set_axis_off()
-        axes.set_title(_printable(title), fontsize=size, color=colour, pad=2.5, linespacing=1.1)
+        axes.set_title(
+            _printable(title), fontsize=size, color=colour, pad=2.5, linespacing=1.1, **_LITERALLY
+        )
         return axes
 
     def bar(

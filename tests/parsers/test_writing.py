@@ -8,7 +8,10 @@ from PIL import Image
 
 from leam.demo import portraits
 from leam.faces.detection import find_face
+from leam.figures import figure_bytes
 from leam.parsers import load_parser
+from leam.parsers.drawing import parsing_figure
+from leam.parsers.parsing import Frame
 from leam.parsers.regions import INDEX, LABELS, REGIONS
 from leam.parsers.writing import write_parsing
 
@@ -40,9 +43,10 @@ def test_only_the_user_can_read_a_parsing(written):
     assert modes == {folder.name: 0o700, **files}
 
 
-def test_the_overlay_is_as_large_as_the_picture(written):
+def test_the_overlay_is_the_figure_of_the_parsing(written):
     face, folder, _ = written
-    assert np.asarray(Image.open(folder / "overlay.png")).shape == face.picture.shape
+    figure = parsing_figure(face, load_parser("compact").parse(face, Frame.of(face)), "compact")
+    assert (folder / "overlay.png").read_bytes() == figure_bytes(figure)
 
 
 def test_areas_are_strict_json_and_add_up(written):

@@ -16,7 +16,6 @@ from leam.devices import CPU, description
 from leam.errors import FaceError
 from leam.faces.alignment import Crop
 from leam.faces.face import Face
-from leam.faces.reading import Picture
 from leam.figures import figure_bytes
 from leam.files import private_folder, write_private
 from leam.parsers.drawing import parsing_figure
@@ -32,7 +31,6 @@ from leam.parsers.parsing import (
 from leam.parsers.regions import LABELS
 
 _COLOURS = np.array([label.colour for label in LABELS], dtype=np.uint8)
-_STRENGTH = 0.6
 _DIGITS = 6
 
 
@@ -144,12 +142,6 @@ def _write(
     text = json.dumps(record.model_dump(), indent=2, allow_nan=False)
     write_private(folder / "areas.json", f"{text}\n".encode())
     return record
-
-
-def overlay(picture: Picture, parsing: Parsing) -> Picture:
-    """A picture ``(h, w, 3)`` of the parsing's size, tinted with the colours of the labels."""
-    mixed = (1 - _STRENGTH) * picture + _STRENGTH * _COLOURS[parsing.labels]
-    return np.round(mixed).astype(np.uint8)
 
 
 def _labels_image(parsing: Parsing) -> Image.Image:
