@@ -33,6 +33,7 @@ from leam.study.redaction import (
     keep_only,
     redact,
     redact_in_place,
+    redacted_plan,
     redacted_summary,
 )
 from leam.study.run import run_study
@@ -310,3 +311,9 @@ def test_groups_and_places_of_faces_are_not_published():
         {"person": "1", "image": "1/1", "yaw": 4.0, "of": "nose"},
         {"person": "2", "image": "2/1", "yaw": 3.0, "of": REMOVED},
     ]
+
+
+@pytest.mark.parametrize("source", ["ada", "pictures/ada", "/home/ada/faces", "C:\\ada\\faces"])
+def test_the_place_of_the_pictures_is_not_published(source):
+    plan = planned("ab").model_copy(update={"source": source})
+    assert "ada" not in redacted_plan(plan, Names(plan)).model_dump_json()
