@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from leam.recognizers.catalogue import load_recognizer as load_recognizer
     from leam.recognizers.recognizer import Recognizer as Recognizer
     from leam.report.page import render_report as render_report
+    from leam.study.finished import Run as Run
+    from leam.study.finished import open_run as open_run
     from leam.study.plan import Plan as Plan
     from leam.study.plan import Settings as Settings
     from leam.study.run import plan_study as plan_study
@@ -92,6 +94,7 @@ _MODULES = {
     "Population": "leam.explain.person",
     "REGIONS": "leam.parsers.regions",
     "Recognizer": "leam.recognizers.recognizer",
+    "Run": "leam.study.finished",
     "RunFolder": "leam.study.store",
     "Sample": "leam.faces.people",
     "Settings": "leam.study.plan",
@@ -111,6 +114,7 @@ _MODULES = {
     "load_recognizer": "leam.recognizers.catalogue",
     "memory_limit": "leam.limits",
     "occlude": "leam.metrics.fills",
+    "open_run": "leam.study.finished",
     "person_map": "leam.explain.person",
     "plan_study": "leam.study.run",
     "population_of_faces": "leam.explain.person_explanation",

@@ -112,3 +112,37 @@ def test_the_schema_fits_what_is_written_and_nothing_else():
         node[path[-1]] = value
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(changed, made)
+
+
+def test_every_number_becomes_a_row_of_the_frame():
+    frame = summary().to_frame()
+    assert frame.columns == ["recognizer", "stage", "figure", "value", "low", "high", "n"]
+    rows = {row[:3]: row[3:] for row in frame.iter_rows()}
+    found = {
+        key: value
+        for name, figures in [
+            *((name, one.figures) for name, one in summary().recognizers.items()),
+            (None, summary().figures),
+        ]
+        for stage, one in figures.items()
+        for key, value in (
+            ((name, stage, field), getattr(one, field)) for field in type(one).model_fields
+        )
+    }
+    for key, value in found.items():
+        if isinstance(value, Estimate):
+            assert rows[key] == (value.mean, value.low, value.high, value.n)
+        elif isinstance(value, float):
+            assert rows[key] == (value, None, None, None)
+        else:
+            for name, one in value.items():
+                assert rows[(key[0], key[1], f"{key[2]}.{name}")][0] == one.mean
+    assert len(rows) == frame.height > 1
+
+
+def test_a_summary_shows_itself_in_a_line():
+    many = summary()
+    one = next(iter(many.recognizers.values()))
+    many = many.model_copy(update={"recognizers": dict.fromkeys("abcde", one)})
+    assert repr(many) == str(many) == "Summary(2 people, 4 images, a, b, c and 2 more)"
+    assert ">a, b, c, d, e</td>" in many._repr_html_()

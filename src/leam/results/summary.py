@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -16,8 +16,13 @@ from pydantic import (
     create_model,
 )
 
+from leam.display import card
 from leam.errors import StudyError, first_line
+from leam.metrics.statistics import Estimate
 from leam.results.figures import SCHEMA_VERSION, Figures, Model, UnknownFigures
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Kinds = Mapping[str, type[Figures]]
 """Figure types by stage name."""
@@ -25,6 +30,8 @@ Kinds = Mapping[str, type[Figures]]
 F = TypeVar("F", bound=Figures)
 
 _DIGITS = 8
+# Recognizers that are named in a line.
+_NAMED = 3
 
 
 def _typed(value: object, info: ValidationInfo) -> object:
@@ -115,6 +122,50 @@ class Summary(Model):
         found = {name: one.get(kind) for name, one in self.recognizers.items()}
         return {name: figures for name, figures in found.items() if figures is not None}
 
+    def to_frame(self) -> pl.DataFrame:
+        """All figures: a polars DataFrame with one row per number.
+
+        Its columns are ``recognizer`` (null for figures of all recognizers), ``stage``, ``figure`` (its fields and
+        keys, separated by dots), ``value``, the ends ``low`` and ``high`` of its interval, and the number of people
+        ``n``; the last three are null for a number that is no estimate.
+        """
+        import polars as pl  # noqa: PLC0415  slow to import
+
+        groups = [(None, self.figures), *((k, one.figures) for k, one in self.recognizers.items())]
+        rows = [
+            (name, stage, figure, *numbers)
+            for name, figures in groups
+            for stage, one in figures.items()
+            for figure, numbers in _numbers(one, "")
+        ]
+        kinds = dict.fromkeys(("recognizer", "stage", "figure"), pl.String)
+        ends = dict.fromkeys(("value", "low", "high"), pl.Float64)
+        return pl.DataFrame(rows, {**kinds, **ends, "n": pl.Int64}, orient="row")
+
+    def facts(self) -> dict[str, object]:
+        """What was studied, in words."""
+        all_figures = [*(one.figures for one in self.recognizers.values()), self.figures]
+        return {
+            "people": self.people,
+            "images": self.images,
+            "recognizers": ", ".join(self.recognizers),
+            "stages": ", ".join(dict.fromkeys(stage for one in all_figures for stage in one)),
+            "failed": ", ".join(one.recognizer for one in self.failed) or None,
+            "exclusions": len(self.exclusions),
+        }
+
+    def __repr__(self) -> str:
+        names = list(self.recognizers)
+        shown = ", ".join(names[:_NAMED]) + (
+            f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        )
+        return f"Summary({self.people} people, {self.images} images, {shown})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return card("Summary", self.facts())
+
     def to_json(self) -> str:
         """The content of ``summary.json``."""
         return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
@@ -179,6 +230,25 @@ def rounded(value: Any) -> Any:  # noqa: ANN401  JSON of any depth
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
     return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+Numbers = tuple[float | None, float | None, float | None, int | None]
+
+
+def _numbers(value: object, name: str) -> Iterator[tuple[str, Numbers]]:
+    """The numbers in figures, each with its name."""
+    if isinstance(value, Estimate):
+        yield name, (value.mean, value.low, value.high, value.n)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield name, (float(value), None, None, None)
+    else:
+        inner: dict[Any, object] = {}
+        if isinstance(value, Model | Mapping):
+            inner = dict(value)
+        elif isinstance(value, list | tuple):
+            inner = dict(enumerate(value))
+        for key, one in inner.items():
+            yield from _numbers(one, f"{name}.{key}" if name else str(key))
 
 
 def _only(figures: Mapping[str, Figures], kind: type[F]) -> F | None:

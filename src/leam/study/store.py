@@ -98,6 +98,9 @@ class RunFolder:
         self.path = Path(path)
         self._added: set[tuple[str, str]] = set()
 
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
     def start(self, plan: Plan, *, restart: bool = False, exclude_changed: bool = False) -> Plan:
         """Start a study in this folder, or resume it if the plan is the same.
 
