@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from html.parser import HTMLParser
+from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
+import vl_convert
+
+from leam.report.drawing import chart_spec
+from leam.report.drawing.look import PAGE, Look
 
 Mark = tuple[float | None, float | None, float | None]
 """Mean, low and high ends."""
@@ -99,104 +101,309 @@ def head_of(html: str) -> list[str]:
     return reader.head
 
 
-def rows_of(axis: Axes) -> dict[tuple[str, str], Mark]:
-    """Dots or bars by series and row, each with its interval as it is drawn."""
-    labels = [label.get_text() for label in axis.get_yticklabels()]
-    intervals = [one for one in axis.collections if isinstance(one, LineCollection)]
-    found = {}
-    # Every series is followed by its intervals.
-    for (series, points), lines in zip(_series(axis), intervals, strict=True):
-        segments = {round(s[0][1], 6): (s[0][0], s[1][0]) for s in lines.get_segments() if len(s)}
-        for x, y in points:
-            low, high = segments.get(round(y, 6), (np.nan, np.nan))
-            found[series, labels[int(np.rint(y))]] = (_known(x), _known(low), _known(high))
-    return found
+Item = dict[str, Any]
+"""A mark as it is drawn: where it is in pixels, its colour, its text."""
 
 
-def row_colours(axis: Axes) -> dict[tuple[str, str], str]:
-    """The colour of each dot or bar, by series and row."""
-    labels = [label.get_text() for label in axis.get_yticklabels()]
-    found = {}
-    for collection in axis.collections:
-        if isinstance(collection, PathCollection):
-            colours = collection.get_facecolor()
-            for place, (_, y) in enumerate(collection.get_offsets()):
-                colour = colours[place % len(colours)]
-                found[str(collection.get_label()), labels[int(np.rint(y))]] = to_hex(colour)
-    for container in axis.containers:
-        for bar in container:
-            row = labels[int(np.rint(bar.get_y() + bar.get_height() / 2))]
-            found[str(container.get_label()), row] = to_hex(bar.get_facecolor())
-    return found
+@dataclass
+class Axis:
+    """An axis as it is drawn.
 
+    Attributes:
+        title: Its label.
+        ticks: The text and place of each tick, in pixels.
+        logarithmic: Whether it is logarithmic.
+    """
 
-def _series(axis: Axes) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Dots or bars by label, in the order in which they were drawn."""
-    dots = [
-        (str(one.get_label()), np.ma.getdata(one.get_offsets()).tolist())
-        for one in axis.collections
-        if isinstance(one, PathCollection)
-    ]
-    bars = [
-        (str(one.get_label()), [(b.get_width(), b.get_y() + b.get_height() / 2) for b in one])
-        for one in axis.containers
-    ]
-    return [*dots, *bars]
+    title: str
+    ticks: list[tuple[str, float]]
+    logarithmic: bool = False
 
-
-def lines_of(axis: Axes) -> dict[str, list[tuple[float, float | None]]]:
-    """The points of each labelled line; of equal labels the last."""
-    return {
-        str(line.get_label()): [
-            (round(float(x), 6), _known(y))
-            for x, y in zip(
-                np.atleast_1d(line.get_xdata()), np.atleast_1d(line.get_ydata()), strict=True
-            )
+    @cached_property
+    def _values(self) -> list[tuple[float, float]]:
+        return [
+            (float(text.replace("\N{MINUS SIGN}", "-")), place)
+            for text, place in self.ticks
+            if text
         ]
-        for line in axis.lines
-        if not str(line.get_label()).startswith("_")
+
+    def value(self, place: float | None) -> float | None:
+        """What stands at a place."""
+        if place is None:
+            return None
+        (first, start), (last, end) = self._values[0], self._values[-1]
+        part = (place - start) / (end - start)
+        if self.logarithmic:
+            return round(first * (last / first) ** part, 5)
+        return round(first + part * (last - first), 6)
+
+    def name(self, place: float) -> str:
+        """The label nearest to a place."""
+        return min(self.ticks, key=lambda tick: abs(tick[1] - place))[0]
+
+
+@dataclass
+class View:
+    """A panel as it is drawn.
+
+    Attributes:
+        title: Its title.
+        x: Its horizontal axis.
+        y: Its vertical axis; that of the first panel if it has no labels.
+        marks: The marks of each kind, layer by layer.
+        series: The label of a colour in the legend.
+        width: Its width in pixels.
+        height: Its height.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    marks: list[tuple[str, list[Item]]]
+    series: Callable[[str], str]
+    width: float
+    height: float
+
+    def of(self, kind: str) -> Iterator[list[Item]]:
+        """The layers of a kind of marks."""
+        yield from (items for name, items in self.marks if name == kind)
+
+    def each(self, kind: str) -> list[Item]:
+        """The marks of a kind."""
+        return [item for items in self.of(kind) for item in items]
+
+    @property
+    def texts(self) -> list[str]:
+        """What is written in the panel."""
+        return [text_of(item) for item in self.each("text")]
+
+
+@dataclass
+class Figure:
+    """A chart as it is drawn.
+
+    Attributes:
+        axes: Its panels.
+        legend: The colours of its legend by label.
+        shapes: The shapes of its legend by label.
+        bar: Label, and lowest and highest labelled value of its colour bar.
+        size: Width and height in pixels.
+    """
+
+    axes: list[View]
+    legend: dict[str, str]
+    shapes: dict[str, str]
+    bar: tuple[str, list[float]]
+    size: tuple[float, float]
+
+
+def drawn(chart: object, look: Look = PAGE) -> Figure:
+    """What a reader sees of a chart: places, colours and texts of what Vega draws, not what it was told to draw."""
+    spec = chart_spec(chart, look)
+    found = vl_convert.vegalite_to_scenegraph(spec)
+    (root,) = found["scenegraph"]["items"]
+    legend, shapes, bar = {}, {}, ("", [])
+    views = [part for part in root["items"] if part["role"] == "scope"]
+    for part in _every(root, "legend"):
+        symbols, labels = _items(part, "legend-symbol"), _items(part, "legend-label")
+        for symbol, label in zip(symbols, labels, strict=False):
+            legend[text_of(label)] = plain(symbol.get("fill") or symbol["stroke"])
+            if symbol.get("fill") not in {None, "transparent"}:
+                shapes[text_of(label)] = symbol["shape"]
+            else:
+                legend[text_of(label)] = plain(symbol["stroke"])
+        if not symbols:
+            title = " ".join(map(text_of, _items(part, "legend-title")))
+            bar = (title, [number_of(text_of(label)) for label in labels])
+    names = {colour: label for label, colour in legend.items()}
+    axes: list[View] = []
+    for part, panel in zip(views, spec["concat"], strict=True):
+        (group,) = part["items"]
+        x, y = (_axis(group, orient) for orient in (("bottom",), ("left",)))
+        x.logarithmic, y.logarithmic = (_is_logarithmic(panel, channel) for channel in "xy")
+        title = " ".join(map(text_of, _items({"items": [group]}, "title-text")))
+        view = View(
+            title,
+            x,
+            y if y.ticks or not axes else axes[0].y,
+            [(kind, items) for kind, items in _marks(group)],
+            lambda colour: names.get(plain(colour), ""),
+            group["width"],
+            group["height"],
+        )
+        axes.append(view)
+    return Figure(axes, legend, shapes, bar, (found["width"], found["height"]))
+
+
+def plain(colour: str) -> str:
+    """A colour of the page as it is without the page's styles."""
+    return colour.removeprefix("var(--ink, ").removeprefix("var(--muted, ").removesuffix(")")
+
+
+def number_of(text: str) -> float:
+    """The number that the text of a tick says."""
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+def text_of(item: Item) -> str:
+    """A text in one line."""
+    text = item.get("text", "")
+    return " ".join(text) if isinstance(text, list) else str(text)
+
+
+def rows_of(view: View) -> dict[tuple[str, str], Mark]:
+    """Dots or bars by series and row, each with its interval as it is drawn."""
+    found = {}
+    whiskers = {
+        round(item["y"], 3): (view.x.value(item["x"]), view.x.value(item["x2"]))
+        for item in view.each("rule")
+        if "x2" in item
+    }
+    for item, x, y in _points(view):
+        low, high = whiskers.get(round(y, 3), (None, None))
+        found[view.series(item["fill"]), view.y.name(y)] = (view.x.value(x), low, high)
+    return found
+
+
+def row_colours(view: View) -> dict[tuple[str, str], str]:
+    """The colour of each dot or bar, by series and row."""
+    return {
+        (view.series(item["fill"]), view.y.name(y)): item["fill"] for item, _, y in _points(view)
     }
 
 
-def thin_lines_of(axis: Axes) -> list[tuple[str, list[float | None]]]:
-    """Colour and values of the lines without a label that run over more than two points."""
+def opacities(view: View) -> dict[tuple[str, str], float]:
+    """The opacity of each dot or bar, by series and row."""
+    return {
+        (view.series(item["fill"]), view.y.name(y)): item["opacity"] for item, _, y in _points(view)
+    }
+
+
+def _points(view: View) -> Iterator[tuple[Item, float, float]]:
+    """Dots and the ends of bars with their place, from top to bottom of each row's series."""
+    for item in view.each("symbol"):
+        yield item, item["x"], item["y"]
+    zero = _place(view.x, 0.0)
+    for item in view.each("rect"):
+        if not _is_tick(item):
+            ends = (item["x"], item["x"] + item["width"])
+            yield item, max(ends, key=lambda end: abs(end - zero)), item["y"] + item["height"] / 2
+
+
+def lines_of(view: View) -> dict[str, list[tuple[float, float | None]]]:
+    """The points of each bold line by label; of equal labels the last."""
+    return {
+        view.series(items[0]["stroke"]): [
+            (
+                view.x.value(item["x"]),
+                view.y.value(item["y"]) if item.get("defined", True) else None,
+            )
+            for item in items
+        ]
+        for items in view.of("line")
+        if items[0]["opacity"] == 1
+    }
+
+
+def thin_lines_of(view: View) -> list[tuple[str, list[float | None]]]:
+    """Colour and values of the faint lines."""
     return [
-        (to_hex(line.get_color()), [_known(y) for y in line.get_ydata()])
-        for line in axis.lines
-        if str(line.get_label()).startswith("_") and len(line.get_ydata()) > 2
+        (items[0]["stroke"], [view.y.value(item["y"]) for item in items])
+        for items in view.of("line")
+        if items[0]["opacity"] < 1
     ]
 
 
-def ticks_of(axis: Axes, label: str) -> dict[str, float | None]:
-    """What a labelled line of ticks marks in each row."""
-    rows = [text.get_text() for text in axis.get_yticklabels()]
-    (line,) = [line for line in axis.lines if line.get_label() == label]
+def dashes_of(view: View) -> list[bool]:
+    """Whether each line is dotted."""
+    return [items[0]["strokeDash"] != [1, 0] for items in view.of("line")]
+
+
+def ticks_of(view: View, label: str) -> dict[str, float | None]:
+    """What the ticks with a label mark in each row."""
     return {
-        rows[int(y)]: _known(x) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+        view.y.name(item["y"] + item["height"] / 2): view.x.value(item["x"] + item["width"] / 2)
+        for item in view.each("rect")
+        if _is_tick(item) and view.series(item["fill"]) == label
     }
 
 
-def cells_of(axis: Axes) -> dict[tuple[str, str], str]:
+def cells_of(view: View) -> dict[tuple[str, str], str]:
     """The numbers of a matrix by the labels of their row and column, each where it is drawn."""
-    rows = [label.get_text() for label in axis.get_yticklabels()]
-    columns = [label.get_text() for label in axis.get_xticklabels()]
     return {
-        (rows[int(text.get_position()[1])], columns[int(text.get_position()[0])]): text.get_text()
-        for text in axis.texts
+        (view.y.name(item["y"]), view.x.name(item["x"])): text_of(item)
+        for item in view.each("text")
+    }
+
+
+def colours_of(view: View) -> dict[tuple[str, str], str]:
+    """The colour of each cell of a table by the labels of its row and column."""
+    return {
+        (
+            view.y.name(item["y"] + item["height"] / 2),
+            view.x.name(item["x"] + item["width"] / 2),
+        ): item["fill"]
+        for item in view.each("rect")
     }
 
 
 def legend_of(figure: Figure) -> dict[str, str]:
     """The colours of a legend by label."""
-    found = {}
-    for legend in figure.legends:
-        for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-            colour = (
-                handle.get_facecolor() if hasattr(handle, "get_facecolor") else handle.get_color()
-            )
-            found[text.get_text()] = to_hex(colour[0] if np.ndim(colour) > 1 else colour)
-    return found
+    return figure.legend
 
 
-def _known(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
+def rows_named(view: View) -> list[str]:
+    """The labels of the rows from top to bottom."""
+    return [text for text, _ in sorted(view.y.ticks, key=lambda tick: tick[1])]
+
+
+def _is_tick(item: Item) -> bool:
+    return bool(item["width"] == 2)
+
+
+def _place(axis: Axis, value: float) -> float:
+    """Where a value stands on an axis that is not logarithmic."""
+    (first, start), (last, end) = axis._values[0], axis._values[-1]
+    return start + (value - first) / (last - first) * (end - start)
+
+
+def _axis(group: Item, orient: tuple[str, ...]) -> Axis:
+    title, ticks = "", []
+    for part in group["items"]:
+        if part["role"] != "axis" or part["items"][0]["orient"] not in orient:
+            continue
+        title = title or " ".join(map(text_of, _items(part, "axis-title")))
+        along = "x" if orient == ("bottom",) else "y"
+        ticks += [(text_of(label), label[along]) for label in _items(part, "axis-label")]
+    return Axis(title, ticks)
+
+
+def _is_logarithmic(panel: Item, channel: str) -> bool:
+    return any(
+        (layer["encoding"].get(channel) or {}).get("scale", {}).get("type") == "log"
+        for layer in panel["layer"]
+    )
+
+
+def _marks(group: Item) -> Iterator[tuple[str, list[Item]]]:
+    """The marks of a panel, layer by layer and line by line."""
+    for part in group["items"]:
+        if part["role"] == "mark" and part["items"] and "brush" not in part.get("name", ""):
+            yield part["marktype"], part["items"]
+        elif part["role"] == "scope":
+            for one in part["items"]:
+                yield from _marks(one)
+
+
+def _every(part: Item, role: str) -> Iterator[Item]:
+    """The parts of a kind inside another one."""
+    for item in part.get("items", []):
+        for one in [item] if "marktype" in item else item.get("items", []):
+            if one.get("role") == role:
+                yield one
+            else:
+                yield from _every(one, role)
+
+
+def _items(part: Item, role: str) -> list[Item]:
+    return [item for one in _every(part, role) for item in one["items"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, singledispatch
+from hashlib import sha256
 
 import vl_convert
 from altair.utils.schemapi import debug_mode
@@ -23,6 +24,7 @@ __all__ = ["Look", "chart_spec", "chart_svg", "draw", "figure_files", "interacti
 
 # What depends on the place where a chart is shown; the rest of a specification is the same everywhere.
 _LAYOUT = ("columns", "concat", "params", "spacing", "config")
+_ID, _REFERENCE = re.compile(r'\bid="([^"]+)'), re.compile(r'(\bid="|url\(#)([^")]+)')
 _SIZE, _POINTS = re.compile(r'width="([\d.]+)" height="([\d.]+)"'), 0.75
 # Vega with a function that shows a specification: its narrow layout where there is no room for the other one.
 _SCRIPT = f"""
@@ -84,7 +86,17 @@ def chart_spec(chart: object, look: Look = PAGE) -> Spec:
 
 def chart_svg(chart: object, look: Look = PAGE) -> str:
     """A chart as an SVG element with text as text; the same chart gives the same element."""
-    return vl_convert.vegalite_to_svg(_specified(chart, look))
+    return _svg(_specified(chart, look))
+
+
+def _svg(spec: Spec) -> str:
+    """A specification as SVG, with identifiers that no other chart of a page has and that depend on the chart alone."""
+    found = vl_convert.vegalite_to_svg(spec)
+    numbers = {name: str(k) for k, name in enumerate(dict.fromkeys(_ID.findall(found)))}
+    own = sha256(_REFERENCE.sub("", found).encode()).hexdigest()[:12]
+    return _REFERENCE.sub(
+        lambda one: f"{one[1]}c{own}-{numbers[one[2]]}" if one[2] in numbers else one[0], found
+    )
 
 
 def _specified(chart: object, look: Look) -> Spec:
@@ -101,7 +113,7 @@ def figure_files(chart: object, *, wide: bool) -> dict[str, bytes]:
         wide: Make it 178 mm wide instead of 85 mm.
     """
     spec = {**_specified(chart, PAPER if wide else COLUMN), "background": "white"}
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = _svg(spec)
     return {
         "svg": svg.encode(),
         # A pixel has 1/96 inch, but vl-convert takes it for a point, which has 1/72.

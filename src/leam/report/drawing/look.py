@@ -98,9 +98,9 @@ class Look:
 # The colours of the page, light or dark, where it has any.
 PAGE = Look(860, 12, f"var(--ink, {INK})", f"var(--muted, {MUTED})", "var(--line, #e1e6eb)")
 PHONE = replace(PAGE, width=320)
-# 178 mm and 85 mm wide, with text of 7 points, black on white.
-PAPER = Look(673, 9.33, "#000000", "#4d5660", "#dfe3e7")
-COLUMN = replace(PAPER, width=321)
+# At most 178 mm and 85 mm wide with margins, with text of 7 points, black on white.
+PAPER = Look(662, 9.33, "#000000", "#4d5660", "#dfe3e7")
+COLUMN = replace(PAPER, width=314)
 
 
 def _letter(letter: str) -> float:
@@ -167,7 +167,11 @@ def chosen() -> alt.Parameter:
 
 def chooses(marks: alt.Chart, number: int) -> alt.Chart:
     """Marks with a legend to click on, if they are those of the first panel: all panels have one legend."""
-    return marks if number else marks.add_params(chosen())
+    if number:
+        return marks
+    # Altair's own names of views differ each time.
+    named = marks if isinstance(marks.name, str) else marks.properties(name="choices")
+    return named.add_params(chosen())
 
 
 def literal(channel: Any, field: str, kind: str = "quantitative") -> Any:  # noqa: ANN401  any channel
