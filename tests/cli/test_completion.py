@@ -18,6 +18,11 @@ import pytest
         ("leam models layers dlib", ["dlib_resnet"]),
         ("leam parse --detector d", ["dlib"]),
         ("leam explain --backend f", ["fused"]),
+        ("leam compare a.jpg --models dlib", ["dlib_resnet"]),
+        ("leam study faces --models sf,dlib", ["sf,dlib_resnet"]),
+        ("leam audit faces --models al", ["all"]),
+        ("leam audit faces --models dlib_resnet,dlib", []),
+        ("leam compa", ["compare"]),
     ],
 )
 def test_words_are_completed(spawn, words, expected):
@@ -31,3 +36,19 @@ def test_words_are_completed(spawn, words, expected):
 def test_a_script_for_each_shell(spawn, shell):
     script = spawn("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert "_LEAM_COMPLETE" in script.stdout
+
+
+def test_the_first_tab_of_zsh_completes(spawn, tmp_path):
+    """The script is loaded by the first Tab, and must not only define the function that completes."""
+    script = spawn("--show-completion", "zsh", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    *_, last = script.stdout.strip().splitlines()
+    assert last == '[[ $zsh_eval_context[-1] == loadautofunc ]] && _leam_completion "$@"'
+    installed = spawn(
+        "--install-completion",
+        "zsh",
+        HOME=str(tmp_path),
+        _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1",
+    )
+    assert installed.returncode == 0, installed.stderr
+    assert last in (tmp_path / ".zfunc" / "_leam").read_text()
+    assert ".zfunc" in (tmp_path / ".zshrc").read_text()

@@ -75,6 +75,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
+        if {"--install-completion", "--show-completion"} & set(sys.argv):
+            _complete_at_once_in_zsh()
         status = get_command(app).main(
             prog_name="leam",
             standalone_mode=False,
@@ -87,6 +89,16 @@ def _run() -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  every error ends as one line
         return answer(error)
     return status if isinstance(status, int) else 0
+
+
+def _complete_at_once_in_zsh() -> None:
+    """Let the first Tab of a zsh session complete: typer's script only defines the function then."""
+    from typer import _completion_shared as scripts
+
+    known = getattr(scripts, "_completion_scripts", {})
+    call = '[[ $zsh_eval_context[-1] == loadautofunc ]] && %(complete_func)s "$@"'
+    if "zsh" in known and "loadautofunc" not in known["zsh"]:
+        known["zsh"] = f"{known['zsh'].rstrip()}\n{call}\n"
 
 
 def _print_version(wanted: bool) -> None:

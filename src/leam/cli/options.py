@@ -18,6 +18,13 @@ def recognizer_names() -> list[str]:
     return list(builtin_cards())
 
 
+def recognizer_lists(incomplete: str) -> list[str]:
+    """Lists of names of the built-in recognizers, each completed by one more name, for shell completion."""
+    *named, _ = incomplete.split(",")
+    names = [name for name in recognizer_names() if name not in named]
+    return [",".join([*named, name]) for name in (names if named else ["all", *names])]
+
+
 def parser_names() -> list[str]:
     """Names of the parsers, for shell completion."""
     from leam.parsers import PARSERS
@@ -244,6 +251,7 @@ ModelsOption = Annotated[
         help="Recognizers, separated by commas: names that `leam models` lists, paths of .toml cards, or all for "
         "every recognizer whose weights are installed.",
         show_default="{leam.recognizers.catalogue:DEFAULT}",
+        autocompletion=recognizer_lists,
     ),
 ]
 CardOption = Annotated[
