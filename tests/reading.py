@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from html.parser import HTMLParser
@@ -121,11 +121,7 @@ class Axis:
 
     @cached_property
     def _values(self) -> list[tuple[float, float]]:
-        return [
-            (float(text.replace("\N{MINUS SIGN}", "-")), place)
-            for text, place in self.ticks
-            if text
-        ]
+        return [(number_of(text), place) for text, place in self.ticks if text]
 
     def value(self, place: float | None) -> float | None:
         """What stands at a place."""
@@ -151,7 +147,8 @@ class View:
         x: Its horizontal axis.
         y: Its vertical axis; that of the first panel if it has no labels.
         marks: The marks of each kind, layer by layer.
-        series: The label of a colour in the legend.
+        legend: The colours of the legend by label.
+        shapes: Its shapes.
         width: Its width in pixels.
         height: Its height.
     """
@@ -160,9 +157,16 @@ class View:
     x: Axis
     y: Axis
     marks: list[tuple[str, list[Item]]]
-    series: Callable[[str], str]
+    legend: dict[str, str]
+    shapes: dict[str, str]
     width: float
     height: float
+
+    def series(self, colour: str, shape: str | None = None) -> str:
+        """The label of a colour in the legend, and of a shape if several series have the colour."""
+        labels = [label for label, one in self.legend.items() if one == plain(colour)]
+        alike = [label for label in labels if self.shapes.get(label) == shape]
+        return next(iter(alike if len(labels) > 1 and alike else labels), "")
 
     def of(self, kind: str) -> Iterator[list[Item]]:
         """The layers of a kind of marks."""
@@ -215,7 +219,6 @@ def drawn(chart: object, look: Look = PAGE) -> Figure:
         if not symbols:
             title = " ".join(map(text_of, _items(part, "legend-title")))
             bar = (title, [number_of(text_of(label)) for label in labels])
-    names = {colour: label for label, colour in legend.items()}
     axes: list[View] = []
     for part, panel in zip(views, spec["concat"], strict=True):
         (group,) = part["items"]
@@ -227,7 +230,8 @@ def drawn(chart: object, look: Look = PAGE) -> Figure:
             x,
             y if y.ticks or not axes else axes[0].y,
             [(kind, items) for kind, items in _marks(group)],
-            lambda colour: names.get(plain(colour), ""),
+            legend,
+            shapes,
             group["width"],
             group["height"],
         )
@@ -261,21 +265,27 @@ def rows_of(view: View) -> dict[tuple[str, str], Mark]:
     }
     for item, x, y in _points(view):
         low, high = whiskers.get(round(y, 3), (None, None))
-        found[view.series(item["fill"]), view.y.name(y)] = (view.x.value(x), low, high)
+        found[view.series(item["fill"], item.get("shape")), view.y.name(y)] = (
+            view.x.value(x),
+            low,
+            high,
+        )
     return found
 
 
 def row_colours(view: View) -> dict[tuple[str, str], str]:
     """The colour of each dot or bar, by series and row."""
     return {
-        (view.series(item["fill"]), view.y.name(y)): item["fill"] for item, _, y in _points(view)
+        (view.series(item["fill"], item.get("shape")), view.y.name(y)): item["fill"]
+        for item, _, y in _points(view)
     }
 
 
 def opacities(view: View) -> dict[tuple[str, str], float]:
     """The opacity of each dot or bar, by series and row."""
     return {
-        (view.series(item["fill"]), view.y.name(y)): item["opacity"] for item, _, y in _points(view)
+        (view.series(item["fill"], item.get("shape")), view.y.name(y)): item["opacity"]
+        for item, _, y in _points(view)
     }
 
 
@@ -292,8 +302,13 @@ def _points(view: View) -> Iterator[tuple[Item, float, float]]:
 
 def lines_of(view: View) -> dict[str, list[tuple[float, float | None]]]:
     """The points of each bold line by label; of equal labels the last."""
+    shapes = {(one["x"], one["y"], one["fill"]): one["shape"] for one in view.each("symbol")}
+
+    def shape(first: Item) -> str | None:
+        return shapes.get((first["x"], first["y"], first["stroke"]))
+
     return {
-        view.series(items[0]["stroke"]): [
+        view.series(items[0]["stroke"], shape(items[0])): [
             (
                 view.x.value(item["x"]),
                 view.y.value(item["y"]) if item.get("defined", True) else None,
