@@ -6,6 +6,7 @@ import pickle
 import re
 import shlex
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +69,13 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.stages = nn.Sequential(nn.Conv2d(3, 3, 1))
         self.layer1 = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU())
         self.layer4 = nn.Sequential(nn.Identity(), nn.Identity(), nn.Conv2d(8, 16, 3, 4, 1))
         self.fc = nn.Linear(16 * 49, 512)
 
     def forward(self, x):
-        return self.fc(self.layer4(self.layer1(x)).flatten(1))
+        return self.fc(self.layer4(self.layer1(self.stages(x))).flatten(1))
 
 
 _CARD = """
@@ -152,9 +154,10 @@ def _chip(picture: Image.Image) -> Image.Image:
 
 
 def _write_models(folder: Path) -> None:
-    torch.onnx.export(
-        Network().eval(), torch.zeros(1, 3, 112, 112), folder / "door-camera.onnx", dynamo=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces another exporter
+        path = folder / "door-camera.onnx"
+        torch.onnx.export(Network().eval(), torch.zeros(1, 3, 112, 112), path, dynamo=False)
     for card in ("door-camera", "my-model"):
         (folder / f"{card}.toml").write_text(_CARD.replace("NAME", card))
     for cards in ("cards", "my-cards"):
