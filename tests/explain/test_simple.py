@@ -192,3 +192,57 @@ def test_pictures_that_are_aligned_faces_are_not_detected(aligned, recognizer, t
     Image.fromarray(aligned[0]).save(path)
     made = leam.explain(path, recognizer, detector="aligned")
     np.testing.assert_array_equal(made.chip.image, aligned[0])
+
+
+def test_a_resized_chip_is_no_aligned_face(aligned):
+    fields = {"resized_chip": True, "template": "arcface"}
+    recognizer = wrap(TinyNet(SIDE), SIDE, **fields)
+    message = r"^tiny: takes chips of 112x112 pixels that it resizes; .*detector=\"aligned\"$"
+    with pytest.raises(InputError, match=message):
+        leam.explain(aligned, recognizer)
+
+
+def test_maps_are_found_by_name_plotted_saved_and_tabulated(aligned, recognizer, tmp_path):
+    maps = leam.Explainer(recognizer).explain(aligned)
+    assert list(maps) == ["conv1", "conv2", "overall"]
+    assert maps["conv2"] is maps.layer_maps[1]
+    assert maps["overall"] is maps.overall
+    assert "conv1" in maps
+    with pytest.raises(LeamError, match=r"^layer conv_2: .*did you mean conv2\? list\(maps\)"):
+        maps["conv_2"]
+    assert repr(maps) == "Maps(2 faces, 2 layers, 32x32, backend fused)"
+    assert "conv1, conv2" in maps._repr_html_()
+    titles = [axes.get_title() for axes in maps.plot(aligned).axes]
+    assert titles[:2] == ["overall\nface 1", "overall\nface 2"]
+    titles = [axes.get_title().split("\n")[0] for axes in maps.face(0).plot().axes]
+    assert titles[:3] == ["conv1", "conv2", "overall"]
+    with pytest.raises(InputError, match=r"expected \(2, 32, 32, 3\): those that were explained"):
+        maps.plot(aligned[:1])
+    maps.save(tmp_path / "new" / "maps.npz")
+    with np.load(tmp_path / "new" / "maps.npz") as arrays:
+        assert set(arrays) == {
+            "overall", "layer/conv1", "layer/conv2", "embeddings", "scores", "empty",
+        }  # fmt: skip
+        np.testing.assert_array_equal(arrays["layer/conv2"], maps["conv2"])
+    frame = maps.to_frame()
+    assert frame.columns == ["face", "layer", "row", "column", "value"]
+    assert frame.height == 2 * (32 * 32 + 16 * 16 + 32 * 32)
+    one = frame.filter(face=1, layer="conv2", row=3, column=5)
+    assert one["value"].to_list() == [float(maps["conv2"][1, 3, 5])]
+
+
+def test_recognizers_and_explainers_show_themselves_in_a_line(recognizer):
+    said = "Recognizer(tiny, 32x32 RGB, arcface, similarity, cpu, float32)"
+    assert repr(recognizer) == said
+    explainer = leam.Explainer(recognizer)
+    assert repr(explainer) == (
+        "Explainer(tiny: 2 layers, weighting signed, aggregate smooth, backend fused)"
+    )
+    distance = wrap(TinyNet(SIDE), SIDE, similarity="euclidean", threshold=-0.6)
+    assert "distance with threshold 0.600" in repr(distance)
+    for shown, text in ((recognizer, "32x32 RGB"), (explainer, "5 x 16x16")):
+        assert text in shown._repr_html_()
+    for name in ("landmarks", "compact"):
+        assert name in repr(leam.load_parser(name))
+        assert len(repr(leam.load_parser(name))) < 100
+    assert repr(leam.load_detector("aligned")) == "AlignedDetector(aligned)"

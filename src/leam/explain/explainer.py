@@ -40,6 +40,7 @@ OVERALL = "overall"
 
 # Faces that are drawn of a batch.
 _MOST_DRAWN = 5
+_MOST_COLUMNS = 7
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,9 +153,9 @@ class Maps:
             layers = [LayerPanel(one.name, _shape(one), values) for one, values in each]
         below = None if faces is None else [*([faces[0]] * len(layers)), *faces[:drawn]]
         panels = layers + panels
-        more = f"; the first {drawn} of {count}" if count > drawn else ""
-        columns = min(len(panels), 7)
-        return batch_figure(panels, below, columns, [repr(self) + more])
+        shown = f"the first {drawn} of {count} faces" if count > drawn else _plural(count, "face")
+        title = f"maps of {shown}, {_plural(len(self.layers), 'layer')}"
+        return batch_figure(panels, below, min(len(panels), _MOST_COLUMNS), [title])
 
     def save(self, path: str | Path) -> None:
         """Write the maps into an ``.npz`` file.

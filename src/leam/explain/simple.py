@@ -84,7 +84,17 @@ class Request:
         return self._explained(faces, mates, recognizer)
 
     def _aligned(self, chips: Any, recognizer: Recognizer, layout: Layout | None) -> list[Face]:  # noqa: ANN401
-        """The faces of a batch, whose pictures are the aligned faces themselves."""
+        """The faces of a batch, whose pictures are the aligned faces themselves.
+
+        Raises:
+            InputError: The recognizer's input is a resized chip, from which the chip cannot be recovered.
+        """
+        side = recognizer.crop.chip_side
+        if recognizer.crop.resized_chip and recognizer.crop.size != (side, side):
+            raise InputError(
+                f"{recognizer.name}: takes chips of {side}x{side} pixels that it resizes; give them as a list of "
+                'pictures with detector="aligned"'
+            )
         batch = recognizer.as_chips(chips, range=self.range, layout=layout)
         pictures = batch.cpu().round().clamp(0, 255).to(torch.uint8).numpy()
         detector = load_detector("aligned", {recognizer.name: recognizer.crop})

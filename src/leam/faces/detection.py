@@ -146,6 +146,9 @@ class RotatingDetector:
         self._detector = detector
         self.name = detector.name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def detect(self, picture: Picture) -> list[Face]:
         """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
         upright = self._detector.detect(picture)

@@ -51,6 +51,9 @@ class KeyPointDetector(ABC):
         self._path, self._side = path, side
         self._landmarks = LandmarkPredictor()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def detect(self, picture: Picture) -> list[Face]:
         """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
         found = self.find(picture)

@@ -89,7 +89,7 @@ def inverse(matrix: Matrix) -> Matrix:
     return np.hstack([linear, (-linear @ matrix[:, 2])[:, None]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadParser:
     """A network that parses a view of the head; its labels are transferred to any crop.
 
@@ -112,6 +112,11 @@ class HeadParser:
     sha256: str | None = None
     device: torch.device = CPU
     precision: Precision = "float32"
+
+    def __repr__(self) -> str:
+        return (
+            f"HeadParser({self.name}, {len(self.labels)} classes, {self.device}, {self.precision})"
+        )
 
     def to(self, device: torch.device, precision: Precision = "float32") -> HeadParser:
         """The parser on a device; the parser itself if its network is not a module and stays on the processor."""

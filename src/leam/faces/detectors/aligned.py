@@ -44,6 +44,9 @@ class AlignedDetector:
         self._crops = crops or {}
         self._kinds = self._expected()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def detect(self, picture: Picture) -> list[Face]:
         """The one face of an aligned picture ``(h, w, 3)`` uint8.
 

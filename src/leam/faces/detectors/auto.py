@@ -25,6 +25,9 @@ class AutoDetector:
     def __init__(self) -> None:
         self._detectors = [DETECTORS[name]() for name in ORDER]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def detect(self, picture: Picture) -> list[Face]:
         """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
         for detector in self._detectors:

@@ -28,6 +28,9 @@ class DlibDetector:
         self._detector = dlib.get_frontal_face_detector()
         self._landmarks = LandmarkPredictor()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def detect(self, picture: Picture) -> list[Face]:
         """All faces of an RGB picture ``(H, W, 3)`` uint8, the most prominent first."""
         for side in self._WORKING_SIDES:

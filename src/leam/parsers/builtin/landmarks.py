@@ -45,6 +45,9 @@ class LandmarkParser:
     name = "landmarks"
     labels = ("background", "skin", "forehead", *(name for name, _ in (*_BROWS, *_POLYGONS)))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry; confidence is one everywhere."""
         points = transform_points(crop.matrix(face), face.landmarks)

@@ -98,6 +98,9 @@ class MediaPipeParser:
             raise WeightsError(f"{task}: not a face landmarker ({first_line(error)})") from None
         self.sha256 = sha256_of(task)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
     def parse(self, face: Face, crop: Crop) -> Parsing:
         """The parts of a face ``(h, w)`` in the crop's geometry; confidence is one everywhere.
 
