@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 
 from leam.errors import InputError
 from leam.explain.explainer import Explainer
@@ -57,6 +58,24 @@ def test_map_mask_and_regions(faces, explainer, tmp_path):
     if os.name == "posix":
         assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_person_shows_itself(faces, explainer, tmp_path):
+    found = explain_person(faces[:2], explainer, load_parser("landmarks"))
+    first = next(iter(found.record().regions))
+    assert repr(found).startswith(
+        f"PersonExplanation(2 pictures of one person · {explainer.recognizer.name} · mean: "
+        f"critical pixels: {first} "
+    )
+    assert len(repr(found.person_map)) < 100
+    said = [text.get_text() for text in found.plot().findobj(Text)]
+    assert "mean of the aligned faces" in said
+    assert "person map" in said
+    assert "data:image/png" in found._repr_html_()
+    found.save(tmp_path / "new", ["pdf"])
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "maps.npz", "overlay.pdf", "person.json",
+    }  # fmt: skip
 
 
 def test_the_map_refuses_its_pictures(faces, explainer):

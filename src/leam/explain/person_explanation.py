@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leam.display import card
 from leam.errors import InputError
 from leam.explain.explanation import (
     Explanation,
@@ -28,7 +29,7 @@ from leam.explain.methods import Method
 from leam.explain.person import PersonMap, Population, person_map
 from leam.faces.face import Face
 from leam.faces.reading import Picture
-from leam.figures import FORMATS, check_formats, figure_bytes, joined
+from leam.figures import FORMATS, SCREEN, check_formats, figure_bytes, joined
 from leam.files import write_private
 from leam.parsers.parsing import Parser
 from leam.parsers.regions import REGIONS
@@ -139,6 +140,18 @@ class PersonExplanation:
 
     def __repr__(self) -> str:
         return f"PersonExplanation({self._title}: critical pixels: {in_words(self._regions())})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
+            for name, row in self._regions().items()
+        ]
+        return card(
+            self._title,
+            header=("region", "share", "mass", "area"),
+            rows=rows,
+            pictures={"person map": figure_bytes(self.plot(), dpi=SCREEN)},
+        )
 
     @property
     def _title(self) -> str:
