@@ -44,6 +44,7 @@ FOUND = Findings(
             "supported on 2 of 2",
         ),
         Finding("1 % match falsely.", "error_rates", "", 12),
+        Finding("It is not clear.", "regions", "inconclusive (n = 4)", 4),
     ],
     ["Whether it is so: not measured (``--preset paper`` measures it)."],
 )
@@ -55,9 +56,11 @@ def test_findings_are_printed_with_verdict_number_and_control(capsys):
         "",
         "What was found",
         "1. One relies on the nose.",
-        "   supported; n = 30; supported on 2 of 2; strongest control: edges: 0.1",
+        "   supported; n = 30; supported on 2 of 2; margin over the strongest control: edges: 0.1",
         "2. 1 % match falsely.",
         "   n = 12",
+        "3. It is not clear.",
+        "   inconclusive (n = 4)",
         "",
         "What could not be said",
         "- Whether it is so: not measured (`--preset paper` measures it).",
@@ -75,5 +78,5 @@ def test_findings_are_wrapped_to_a_terminal(capsys, monkeypatch):
     assert max(map(len, lines)) <= 40
     assert lines[3:5] == [
         "   supported; n = 30; supported on 2 of",
-        "   2; strongest control: edges: 0.1",
+        "   2; margin over the strongest control:",
     ]

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from handmade import NAMES, groups, text
 from leam.metrics.statistics import Estimate, verdict
 from leam.report.page import render_page
+from leam.report.parts import Text
+from leam.report.sections.facts import Size
 from leam.report.sections.sanity import Sanity
 from leam.report.sections.support import Support
 from leam.study.stages.groups import GroupFigures, judged_gap, left_out_note
@@ -35,8 +37,22 @@ def test_the_sections_stand_in_their_order(boxes):
 def test_facts(boxes):
     assert boxes["facts"].texts == [
         "13", "people", "26", "faces", "3", "recognizers", "2", "excluded pictures",
-        "13 people are too few to conclude anything: this report only shows how the tool works.",
     ]  # fmt: skip
+
+
+def test_few_people_are_warned_of(context, summary):
+    """From as many people on as a verdict needs."""
+    notes = {
+        people: [part.text for part in Size().parts(replace(context, summary=summary.model_copy(update={"people": people})))
+                 if isinstance(part, Text)]
+        for people in (9, 10)
+    }  # fmt: skip
+    assert notes == {
+        9: [
+            "9 people are too few to conclude anything: this report only shows how the tool works."
+        ],
+        10: [],
+    }
 
 
 def test_support(boxes):

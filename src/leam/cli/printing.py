@@ -123,13 +123,7 @@ def print_findings(found: Findings) -> None:
         say("What was found")
     for number, one in enumerate(found.said, 1):
         say_paragraph(one.text, f"{number}. ")
-        facts = (
-            one.verdict,
-            f"n = {one.n}",
-            one.counts,
-            one.control and f"strongest control: {one.control}",
-        )
-        say_paragraph("; ".join(filter(None, facts)), "   ")
+        say_paragraph("; ".join([*filter(None, [one.verdict]), *one.details]), "   ")
     if found.unsaid:
         say("")
         say("What could not be said")

@@ -93,6 +93,13 @@ class Finding:
         """The class of the verdict, such as ``not-supported``."""
         return self.verdict.split(" (")[0].replace(" ", "-")
 
+    @property
+    def details(self) -> list[str]:
+        """What the verdict rests on."""
+        n = f"n = {self.n}"
+        control = self.control and f"margin over the strongest control: {self.control}"
+        return [one for one in ("" if n in self.verdict else n, self.counts, control) if one]
+
 
 @dataclass(frozen=True)
 class Findings(Part):

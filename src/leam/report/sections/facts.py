@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from leam.metrics.statistics import FEWEST
 from leam.report.parts import Facts, Part, Text
 from leam.report.section import SECTIONS, Context, Section
 
-# Fewer people give figures that only show how the tool works.
-_FEWEST = 20
 _NOUNS = ("person", "people"), ("face", "faces"), ("recognizer", "recognizers")
 _EXCLUDED = ("excluded picture", "excluded pictures")
 
@@ -31,7 +30,7 @@ class Size(Section):
                 for count, (one, many) in zip(counts, (*_NOUNS, _EXCLUDED), strict=True)
             ]
         )
-        if summary.people < _FEWEST:
+        if summary.people < FEWEST:
             yield Text(
                 f"{summary.people} people are too few to conclude anything: this report only shows how the tool works.",
                 style="note",
