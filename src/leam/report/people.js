@@ -442,6 +442,7 @@
     const asked = ++shown;
     const box = find("person");
     if (!person) {
+      delete box.dataset.shown;
       box.replaceChildren(section("Nobody is chosen", make("p", {}, state.missing === null
         ? "Choose a person in the list." : `This page has no person named “${state.missing}”.`)));
       return;

@@ -275,7 +275,7 @@ def _faces(
                 row = position - plan.slices[index].start
                 try:
                     tile = face_tile(detections.face(plan.images[position], row), crops, side)
-                except (InputError, np.linalg.LinAlgError):
+                except (InputError, ArithmeticError, np.linalg.LinAlgError):
                     tile, found.lost = nothing, found.lost + 1
                 tiles.append(tile[0])
                 moves.append(tile[1])
@@ -297,7 +297,8 @@ def face_tile(face: Face, crops: Sequence[Crop], side: int) -> tuple[Pixels, NDA
     Raises:
         FaceError: The crops do not fit the face.
     """
-    matrices = [_edges(crop.matrix(face)) for crop in crops]
+    with np.errstate(all="ignore"):
+        matrices = [_edges(crop.matrix(face)) for crop in crops]
     if not np.isfinite(matrices).all():
         raise FaceError("the face has no place in its picture")
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float64)
