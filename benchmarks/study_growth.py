@@ -24,7 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from recording import arguments, record
 
-from leam.explain.pictures import INK
+from leam.figures import INK
 from leam.report.charts import SERIES
 from leam.report.drawing import STYLE
 

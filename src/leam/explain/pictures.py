@@ -7,9 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.faces.reading import Picture
-from leam.figures import INK as INK  # noqa: PLC0414  sections of the report import these from here
-from leam.figures import MUTED as MUTED  # noqa: PLC0414
-from leam.parsers.drawing import region_colour as region_colour  # noqa: PLC0414
 
 Map = NDArray[np.floating]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from leam.explain.pictures import INK, MUTED
+from leam.figures import INK, MUTED
 from leam.metrics.statistics import FEWEST, NOTHING, Estimate
 
 __all__ = [

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from leam.explain.pictures import region_colour
 from leam.metrics.statistics import verdict
+from leam.parsers.drawing import region_colour
 from leam.report.charts import Expected, Panel, Rows, Series, colours
 from leam.report.parts import Drawing, Part, Table, Text, percent
 from leam.report.section import SECTIONS, Context, Section
