@@ -27,7 +27,8 @@ def percent(mean: float) -> str:
 
 def test_the_sections_stand_in_their_order(boxes):
     assert list(boxes) == [
-        "findings", "facts", "support", "claims", "regions", "second_parser", "specificity", "occlusion", "effect", "person_maps",
+        "findings", "facts", "support", "claims", "regions",
+        "second_parser", "specificity", "occlusion", "effect", "person_maps",
         "curves", "verification",
         "sanity", "swap", "stability", "agreement", "transfer", "groups", "groups-2", "layers", "failures",
         "exclusions", "provenance",
@@ -42,17 +43,13 @@ def test_facts(boxes):
 
 def test_few_people_are_warned_of(context, summary):
     """From as many people on as a verdict needs."""
-    notes = {
-        people: [part.text for part in Size().parts(replace(context, summary=summary.model_copy(update={"people": people})))
-                 if isinstance(part, Text)]
-        for people in (9, 10)
-    }  # fmt: skip
-    assert notes == {
-        9: [
-            "9 people are too few to conclude anything: this report only shows how the tool works."
-        ],
-        10: [],
-    }
+
+    def notes(people: int) -> list[str]:
+        few = replace(context, summary=summary.model_copy(update={"people": people}))
+        return [part.text for part in Size().parts(few) if isinstance(part, Text)]
+
+    note = "9 people are too few to conclude anything: this report only shows how the tool works."
+    assert (notes(9), notes(10)) == ([note], [])
 
 
 def test_support(boxes):
