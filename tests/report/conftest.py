@@ -21,7 +21,7 @@ from reading import Box, read_page
 def leave_out_charts(patch: pytest.MonkeyPatch) -> None:
     """Pages are quick to render where their charts are left empty."""
     for name in ("_svg", "_spec"):
-        patch.setattr(page_module, name, lambda _chart: "")
+        patch.setattr(page_module, name, lambda *_: "")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from handmade import NAMES, e, make_summary, text
 from leam.errors import StudyError
 from leam.metrics.statistics import Estimate
 from leam.report.page import render_page, render_report
-from leam.report.parts import Drawing, Part, Table, Text
+from leam.report.parts import Cell, Drawing, Part, Table, Text
 from leam.report.section import SECTIONS, Context, Section, sections_of
 from leam.results.figures import Figures, Model, UnknownFigures
 from leam.results.shards import Shard
@@ -133,6 +133,14 @@ def test_long_tables_are_folded():
     assert (summary(20), summary(21), summary(21, "By face")) == ("", "21 rows", "By face")
 
 
+def test_which_columns_are_figures():
+    rows = [
+        ("1", "0.5 [0.4, 0.6]", "–", "3 %", "2 of 3", "1a", Cell("1", "break"), "-0.1", "<1e-05"),
+        ("2", "–", "–", "–", "–", "2", Cell("2", "break"), "+2,000", "1e3"),
+    ]
+    assert Table((), rows).numeric == {0, 1, 3, 4, 7, 8}
+
+
 @pytest.mark.usefixtures("_without_charts")
 def test_what_a_section_shows_is_not_shown_again(plugged, context):
     assert "further" not in [section.name for section in sections_of(context)]
@@ -158,7 +166,9 @@ def test_what_a_section_shows_is_not_shown_again(plugged, context):
 
 def test_a_chart_is_an_image_with_words(plugged):
     page = render_page(plugged)
-    drawn = re.findall(r'<div class="drawing" role="img" aria-label="[^"]+"><svg', page)
+    drawn = re.findall(
+        r'<div class="drawing" role="img" aria-label="[^"]+"><div aria-hidden="true"><svg', page
+    )
     assert len(drawn) == page.count('<figure class="chart"') > 20
     assert page.startswith("<!doctype html>")
 

@@ -185,7 +185,7 @@
       if (narrow && room >= 640) {
         scroll.tabIndex = 0;
         scroll.setAttribute("role", "region");
-        scroll.setAttribute("aria-label", "Table, scrolls sideways");
+        scroll.setAttribute("aria-label", `Table ${tables.indexOf(target) + 1}, scrolls sideways`);
       } else {
         for (const attribute of ["tabindex", "role", "aria-label"]) scroll.removeAttribute(attribute);
       }
@@ -239,12 +239,15 @@
     const names = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
     library();
     figure.view?.finalize();
-    const place = figure.querySelector(".view") ?? make("div", { class: "view" });
+    const label = figure.getAttribute("aria-label");
+    const place = figure.querySelector(".view") ?? make("div", { class: "view", role: "img", "aria-label": label });
     place.replaceChildren();
     figure.querySelector(".drawing").after(place);
     figure.drawnAt = figure.clientWidth;
     const made = await window.vegaEmbed(place, names.size ? without(spec, names) : spec, { ast: true, tooltip: { disableDefaultStyle: true } });
     figure.view = made.view;
+    // The label says what the chart shows; its marks have none.
+    place.querySelector("svg").setAttribute("aria-hidden", "true");
     figure.classList.add("live");
   };
   const near = new IntersectionObserver((entries) => {

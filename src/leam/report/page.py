@@ -111,7 +111,7 @@ def charts_of(sections: Sections) -> dict[str, Chart]:
     for within, box in _boxes(sections):
         for part in every(box.parts):
             if isinstance(part, Drawing):
-                found[anchor(part.alt, within)] = part.chart
+                found[anchor(part.alt, within)] = _mapped(_readable, part.chart)
     return found
 
 
@@ -124,7 +124,7 @@ def _sections(
         progress("rendering the report", done, len(sections))
         boxes = list(section.boxes(context))
         if names is not None and SECTIONS.origin(section.name) != "leam":
-            boxes = _without(names, boxes)
+            boxes = _mapped(names.removed, boxes)
         found.append((section.name, boxes))
     progress("rendering the report", len(sections), len(sections))
     return found
@@ -263,22 +263,24 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def _shown(value: Any) -> Any:  # noqa: ANN401  what a template shows
-    """What a template shows, without control characters."""
-    if not isinstance(value, str) or not _CONTROL.search(value):
-        return value
-    return type(value)(_CONTROL.sub(lambda found: printable(found[0]), value))
+    return type(value)(_readable(value)) if isinstance(value, str) else value
 
 
-def _without(names: Names, part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind
-    """A part of the page without names in its texts."""
+def _readable(text: str) -> str:
+    """A text without control characters and without halves of surrogate pairs."""
+    return _CONTROL.sub(lambda found: printable(found[0]), text)
+
+
+def _mapped(change: Callable[[str], str], part: Any) -> Any:  # noqa: ANN401  parts and charts of any kind
+    """A part of the page, or a chart, with each of its texts changed."""
     if isinstance(part, str):
-        return names.removed(part)
+        return change(part)
     if isinstance(part, dict):
-        return {_without(names, key): _without(names, one) for key, one in part.items()}
+        return {_mapped(change, key): _mapped(change, one) for key, one in part.items()}
     if isinstance(part, list | tuple):
-        return tuple(_without(names, one) for one in part)
+        return tuple(_mapped(change, one) for one in part)
     if is_dataclass(part) and not isinstance(part, type):
-        fields = {one.name: _without(names, getattr(part, one.name)) for one in fields_of(part)}
+        fields = {one.name: _mapped(change, getattr(part, one.name)) for one in fields_of(part)}
         return replace(part, **fields)
     return part
 
@@ -298,14 +300,16 @@ def _svg(chart: Chart) -> Markup:
     # Altair is imported only when a chart is drawn.
     from leam.report.drawing import chart_svg  # noqa: PLC0415
 
-    return Markup(chart_svg(chart))  # noqa: S704  Vega escapes the text
+    return Markup(chart_svg(_mapped(_readable, chart)))  # noqa: S704  Vega escapes the text
 
 
 def _spec(chart: Chart) -> Markup:
     """The specification of a chart as JSON that cannot end a script element."""
     from leam.report.drawing import chart_spec  # noqa: PLC0415
 
-    return htmlsafe_json_dumps(chart_spec(chart), allow_nan=False, separators=(",", ":"))
+    return htmlsafe_json_dumps(
+        chart_spec(_mapped(_readable, chart)), allow_nan=False, separators=(",", ":")
+    )
 
 
 def _interactive() -> Markup:

@@ -221,13 +221,15 @@ class Table(Part):
 
     @property
     def numeric(self) -> set[int]:
-        """The columns of figures."""
-        columns = [[_text(cell) for cell in column] for column in zip(*self.rows, strict=False)]
+        """The columns of figures. A cell with a style is none."""
         return {
             place
-            for place, cells in enumerate(columns)
+            for place, cells in enumerate(zip(*self.rows, strict=False))
             if any(cell != MISSING for cell in cells)
-            and all(cell == MISSING or _FIGURE.fullmatch(cell) for cell in cells)
+            and all(
+                cell == MISSING or (isinstance(cell, str) and _FIGURE.fullmatch(cell))
+                for cell in cells
+            )
         }
 
 
