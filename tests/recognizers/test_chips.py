@@ -79,7 +79,8 @@ def test_every_stated_form_is_the_same_face(recognizer, faces, form):
         (lambda x: x, {"range": (1, 0)}, r"expected two numbers, the values of black and white"),
         (lambda x: x / 0, {}, "values that are not finite"),
         (lambda x: x + 1j, {}, r"type torch.complex64; expected numbers"),
-        (lambda x: "faces", {}, r"type str; expected numbers"),
+        (lambda x: 3.5, {}, r"type float; expected numbers"),
+        (lambda x: "none.png", {}, r"none.png: no such file"),
         (lambda x: x, {"layout": "NCHW"}, r"layout NCHW: .*available: BHWC, BCHW"),
         (lambda x: [Image.new("RGBA", (8, 8))], {}, r'mode RGBA; convert it with .convert\("RGB'),
     ],
@@ -132,3 +133,15 @@ def test_a_dark_picture_among_others_is_a_picture(recognizer, faces):
     faces[1] = np.random.default_rng(1).integers(0, 2, faces[1].shape)
     alone = recognizer.embed(faces[1:2], range=(0, 255))
     torch.testing.assert_close(recognizer.embed(faces)[1:2], alone)
+
+
+def test_files_of_aligned_faces_are_read(tmp_path):
+    large = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, chip in zip(paths, large, strict=True):
+        Image.fromarray(chip).save(path)
+    recognizer = wrap(TinyNet(32), 32)
+    expected = torch.from_numpy(large)
+    torch.testing.assert_close(recognizer.as_chips(paths), expected)
+    torch.testing.assert_close(recognizer.as_chips([str(path) for path in paths]), expected)
+    torch.testing.assert_close(recognizer.as_chips(paths[0]), expected[:1])
