@@ -311,7 +311,7 @@
       make("span", { class: "tools" },
         button("‹ Previous", "Previous person of the list", () => step(-1)),
         button("Next ›", "Next person of the list", () => step(1)),
-        button("Copy link", "Copy a link to this person", copyLink),
+        button("Copy link", "Copy link to this person", copyLink),
         button("Print", "Print this person", () => print())));
   };
   const copyLink = async () => {
@@ -432,7 +432,7 @@
       const drawn = make("td", { class: "bar", "aria-hidden": "true" }, bar);
       return [{}, name, [drawn, percent(own), percent(of), Number.isFinite(own) ? signed(100 * (own - of), 1) : "–"]];
     });
-    const made = table(["region", "", "this person", "all", "points"], lines);
+    const made = table(["region", "share", "this person", "all", "points"], lines);
     return section("Regions", make("p", { class: "muted key" }, make("b"), " share of this person's critical pixels in the region, mean over pictures",
       make("i"), "mean of all people of this page"), made);
   };
