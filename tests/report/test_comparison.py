@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,7 @@ from leam.report.comparison import (
     share_rows,
     verdict_counts,
 )
+from leam.report.drawing import chart_svg
 from reading import read_page
 
 
@@ -94,6 +97,10 @@ def test_the_chart_is_drawn_around_zero(found):
     assert (panel.rows, panel.scale, panel.line) == (["nose", "eyes"], 100, 0)
     assert panel.series[0].estimates == [one.difference for one in shares]
     assert panel.axis == "second minus first, points of the critical pixels"
+    svg = chart_svg(difference_chart(shares, shares[0].unit))
+    # A line from top to bottom; whiskers go from left to right, and ticks are short.
+    lengths = [float(y) for y in re.findall(r'<line[^>]+x2="0" y2="(-?[\d.]+)"', svg)]
+    assert sum(abs(length) > 20 for length in lengths) == 1
 
 
 @pytest.fixture

@@ -39,7 +39,6 @@ from leam.cli.options import (
     LayersOption,
     MemoryLimitOption,
     MethodOption,
-    ModelsOption,
     OutOption,
     ParserOption,
     PrecisionOption,
@@ -47,6 +46,7 @@ from leam.cli.options import (
     TopOption,
     TrustOption,
     WeightingOption,
+    recognizer_lists,
 )
 from leam.cli.person import pictures_in
 from leam.errors import InputError
@@ -62,13 +62,24 @@ def compare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PICTURE...|RUN1 RUN2",
+            metavar="PICTURE|RUN",
             help="Pictures of faces, or the output folders of two finished studies.",
             show_default=False,
         ),
     ],
     out_folder: OutOption = Path("comparison"),
-    models: ModelsOption = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            "--model",
+            metavar="NAMES",
+            help="Recognizers to compare, separated by commas: names that `leam models` lists, paths of .toml cards, "
+            "all for every one whose weights are installed. Of two studies: those to compare, all by default.",
+            show_default=False,
+            autocompletion=recognizer_lists,
+        ),
+    ] = None,
     card: CardOption = None,
     cards: CardsOption = None,
     method: MethodOption = None,
@@ -99,7 +110,7 @@ def compare(
     Differences of studies are paired by person if at least ten people are in both, else the studies are independent
     samples. A figure differs if the interval excludes zero and the p-value after Holm's correction over all figures is
     below 0.05; with fewer than ten people it is inconclusive. Figures whose settings differ (method, parser, fraction,
-    fill, kind of similarity) are not compared, but listed. --models then chooses recognizers.
+    fill, kind of similarity) are not compared, but listed.
 
     Examples:
         leam compare ada.jpg --models dlib_resnet,sface --out ada

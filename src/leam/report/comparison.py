@@ -59,6 +59,7 @@ def runs_page(found: RunComparison) -> str:
         "Two studies compared",
         f"First: {first}. Second: {second}. {found.pairing[0].upper()}{found.pairing[1:]}.",
         [(name, [box]) for name, box in boxes if box.parts],
+        list(dict.fromkeys(one.recognizer for one in found.differences)),
     )
 
 

@@ -130,7 +130,8 @@ def grid(
     # Tests validate every kind of chart; here that would take longer than drawing.
     found: Spec = both.to_dict(validate=False)
     # Altair would copy them many times.
-    return {**found, "datasets": {str(number): some for number, some in enumerate(records)}}
+    named = {str(number): some for number, some in enumerate(records)}
+    return {**found, "datasets": {**found.get("datasets", {}), **named}}
 
 
 def numbered(number: int) -> alt.Chart:
