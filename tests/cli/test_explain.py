@@ -77,7 +77,7 @@ def test_explain_the_similarity_of_two_faces_on_both(leam, tmp_path):
     for path, other in ((one, two), (two, one)):
         page = (out / path.stem / "explanation.html").read_text("utf-8")
         assert f"Distance {-records[0]['similarity']:.3f} is above the threshold 0.600" in page
-        assert f"What makes {other.name} alike and different" in page
+        assert f"What makes them alike and different, on {other.name}" in page
 
 
 @pytest.mark.slow

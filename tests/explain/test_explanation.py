@@ -27,6 +27,7 @@ from leam.explain.explanation import (
     ExplanationRecord,
     explain_faces,
     explain_pair,
+    target_in_words,
 )
 from leam.faces.detection import find_face
 from leam.figures import figure_bytes
@@ -413,6 +414,13 @@ def test_a_pair_shows_both_faces_and_the_decision_in_words(
         assert noun in text
         assert other not in text
     assert "see this face's own explanation" in texts(dataclasses.replace(one, mate=None).plot())
+
+
+def test_targets_are_said_with_their_values():
+    assert target_in_words("self", 3.0, "cosine") == "the embedding"
+    assert target_in_words("template", 0.5, "cosine") == "template, similarity 0.500"
+    assert target_in_words("template", -0.5, "euclidean") == "template, distance 0.500"
+    assert target_in_words("contrast", -0.5, "euclidean") == "contrast, -0.500"
 
 
 def test_everything_shows_itself_in_a_line(face, parser, detector):

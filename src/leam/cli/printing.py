@@ -24,6 +24,7 @@ _UNITS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     """Print an explanation: its regions by share of the critical pixels, then its limitations."""
+    from leam.explain.explanation import target_in_words
     from leam.recognizers.decisions import amount, verdict
 
     title = f"{_name(record.image)} · {record.model}"
@@ -34,7 +35,7 @@ def print_explanation(record: ExplanationRecord, folder: Path) -> None:
         with_ = "distance to" if kind == "euclidean" else "similarity with"
         title += f" · {with_} {_name(record.reference)}: {amount(record.similarity, kind)}"
     elif record.target != "self":
-        title += f" · {record.target}: {record.score:.3f}"
+        title += f" · {target_in_words(record.target, record.score, record.similarity_kind)}"
     say(title)
     if record.decision and record.similarity is not None:
         said = verdict(record.similarity, record.threshold, record.similarity_kind)

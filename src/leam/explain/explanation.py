@@ -46,7 +46,7 @@ from leam.parsers.parsing import Parser, Parsing, unchecked_weights, weights_sha
 from leam.parsers.regions import REGIONS
 from leam.parsers.shares import region_areas, region_shares
 from leam.recognizers.card import Similarity
-from leam.recognizers.decisions import verdict
+from leam.recognizers.decisions import measured, verdict
 from leam.version import installed_versions
 
 if TYPE_CHECKING:
@@ -543,11 +543,16 @@ class Explanation:
                 f"overall map: {layers}, weighting {made.weighting}, aggregate {made.aggregate}"
                 if count
                 else None,
-                {"self": "target: the embedding", "reference": None}.get(
-                    made.target, f"target: {made.target}"
-                ),
+                None if made.target == "reference" else f"target: {self.target}",
                 f"critical pixels: top {100 * made.top:g} % of the map",
             ]
+        )
+
+    @property
+    def target(self) -> str:
+        """What is explained, in words, with its value."""
+        return target_in_words(
+            self.provenance.target, float(self.maps.scores[0]), self.provenance.similarity_kind
         )
 
     @property
@@ -564,6 +569,16 @@ def in_words(regions: Mapping[str, RegionRecord]) -> str:
     shares = {name: round(100 * row.share) for name, row in regions.items()}
     largest = [f"{name} {share} %" for name, share in shares.items() if share][:3]
     return ", ".join(largest) or "none"
+
+
+def target_in_words(target: TargetName, score: float, kind: Similarity) -> str:
+    """A target with its value: ``template, similarity 0.512``; of a Euclidean similarity the distance."""
+    if target == "self":
+        return "the embedding"
+    if target == "contrast":
+        # A difference of similarities is no distance.
+        return f"contrast, {score:.3f}"
+    return f"{target}, {measured(score, kind)}"
 
 
 def explain_faces(

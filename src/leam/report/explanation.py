@@ -39,15 +39,16 @@ def explanation_page(explanation: Explanation) -> str:
         boxes = [Box("", [*_said(explanation)])]
         for one in filter(None, (explanation, mate)):
             parts = [*_maps(one), _regions(one), Text(_HOW, "muted")]
-            boxes.append(Box(f"What makes {one.name} alike and different", parts))
+            boxes.append(Box(f"What makes them alike and different, on {one.name}", parts))
     if explanation.maps.layers:
-        boxes.append(Box("Layers", [*_layers(explanation)]))
+        which = "Layers" if mate is None else f"Layers, on {explanation.name}"
+        boxes.append(Box(which, [*_layers(explanation)]))
     notes = list(
         dict.fromkeys([*explanation.notes, *(mate.notes if mate else ()), *made.unchecked])
     )
     if notes:
         boxes.append(Box("Limitations", [Text(note, "note") for note in notes]))
-    boxes.append(Box("What was read", [Table((), _read(made), folded="")]))
+    boxes.append(Box("What was read", [Table((), _read(made, explanation.target), folded="")]))
     subject = explanation.name if mate is None else f"{explanation.name} and {mate.name}"
     return html_page(
         f"what {made.model} relies on in {subject}",
@@ -65,7 +66,7 @@ def person_page(explanation: PersonExplanation) -> str:
         *((f"picture {at}", one.image or "in memory") for at, one in enumerate(record.pictures, 1)),
         *((f"SHA-256 of {at}", one.sha256) for at, one in enumerate(record.pictures, 1)),
         ("estimate", record.estimate),
-        *_settings(explanation.pictures[0].provenance),
+        *_settings(explanation.pictures[0].provenance, "the embedding"),
     ]
     parts: list[Part] = [
         Text(_sentence(record.regions)),
@@ -187,7 +188,7 @@ def _percents(row: RegionRecord) -> list[str]:
     return [f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)]
 
 
-def _read(made: Provenance) -> list[tuple[str, str]]:
+def _read(made: Provenance, target: str) -> list[tuple[str, str]]:
     """Files, models and settings with their hashes."""
     rows = [("picture", made.image or "in memory"), ("SHA-256 of the picture", made.image_sha256)]
     if made.reference_sha256:
@@ -195,10 +196,10 @@ def _read(made: Provenance) -> list[tuple[str, str]]:
             ("compared with", made.reference or "in memory"),
             ("SHA-256 of that", made.reference_sha256),
         ]
-    return [*rows, *_settings(made)]
+    return [*rows, *_settings(made, target)]
 
 
-def _settings(made: Provenance) -> list[tuple[str, str]]:
+def _settings(made: Provenance, target: str) -> list[tuple[str, str]]:
     kind = made.similarity_kind
     threshold = None if made.threshold is None else f"{amount(made.threshold, kind)}, of the card"
     height, width = made.input.input_size
@@ -208,7 +209,7 @@ def _settings(made: Provenance) -> list[tuple[str, str]]:
         "input": f"{height}x{width} {made.input.channels}, aligned by {made.input.template}",
         f"threshold of the {noun(kind)}": threshold,
         "device": f"{made.device}, {made.precision}",
-        "target": made.target,
+        "target": target,
         "method": made.method,
         "weighting": made.weighting,
         "aggregate": made.aggregate,
@@ -226,7 +227,7 @@ def _bar(highest: float) -> ColourBar:
     colours = [
         f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in heat(values, HEAT, 1.0)[0]
     ]
-    return ColourBar(colours, f"{highest:.3g} and more,", UNIT)
+    return ColourBar(colours, f"≥ {highest:.3g}", UNIT)
 
 
 def _on_face(drawn: Pixels, regions: np.ndarray, title: str) -> Picture:
