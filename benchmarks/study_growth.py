@@ -17,16 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from markdown import show
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from recording import arguments, record
 
-from leam.figures import INK
-from leam.report.charts import SERIES
-from leam.report.drawing import STYLE
+from leam.report.charts import SERIES, Line, LinePanel, Lines
+from leam.report.drawing import figure_files
 
 Times = dict[str, float]
 """Seconds by number of people or recognizers."""
@@ -96,28 +92,24 @@ def table(found: dict[str, Any]) -> str:
 
 def draw(found: dict[str, Any], path: Path) -> None:
     """Plot time by number of people and by number of recognizers, with the fits."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 2.8), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        growths = found["growth"]
-        _line(left, found["people"], growths["people"], "people, two pictures each", "a person")
-        _line(right, found["models"], growths["models"], "recognizers", "a recognizer")
-        left.set_ylabel("seconds")
-        figure.savefig(path, dpi=150)
+    growths = found["growth"]
+    panels = [
+        _panel(found["people"], growths["people"], "people, two pictures each", "a person"),
+        _panel(found["models"], growths["models"], "recognizers", "a recognizer"),
+    ]
+    path.write_bytes(figure_files(Lines(panels, "seconds"), wide=True)["png"])
 
 
-def _line(axes: Axes, times: Times, fit: dict[str, float], name: str, one: str) -> None:
-    counts = [int(n) for n in times]
-    axes.plot(counts, list(times.values()), "o", color=SERIES[0])
-    along = np.array([0, max(counts)])
-    axes.plot(along, fit["fixed"] + fit["each"] * along, color=SERIES[0], linewidth=1)
+def _panel(times: Times, fit: dict[str, float], name: str, one: str) -> LinePanel:
+    counts = [float(n) for n in times]
+    along = [0.0, max(counts)]
     title = f"{fit['fixed']:.0f} s and {fit['each']:.2g} s {one}"
-    axes.set_title(title, fontsize=9, color=INK, loc="left")
-    # Ticks that are too close together have no label.
-    axes.set_xticks([n for n in counts if n >= max(counts) / 8])
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(name)
+    fitted = [fit["fixed"] + fit["each"] * count for count in along]
+    lines = [
+        Line("measured", counts, list(times.values()), SERIES[0], width=0),
+        Line("fit", along, fitted, SERIES[1], dots=False),
+    ]
+    return LinePanel(title, lines, name, zero=True)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Loaded once, before processes are made; slow to import, and nothing of this package.
 PRELOADED = [
+    "altair",
     "cv2",
     "jinja2",
-    "matplotlib.figure",
     "polars",
     "pydantic",
     "pytest",
@@ -70,6 +70,11 @@ class Fault:
 def section(name: str) -> str:
     """The file of a section of the report."""
     return f"report/sections/{name}.py"
+
+
+def drawing(name: str) -> str:
+    """A file of the drawing of charts."""
+    return f"report/drawing/{name}.py"
 
 
 def stage(name: str) -> str:
@@ -133,7 +138,7 @@ FAULTS = [
     Fault("exclusions: section dropped", section("exclusions"),
           "return bool(context.summary.exclusions)", "return len(context.summary.exclusions) > 200", SECTIONS),
     Fault("provenance: hash of the recognizers rotated", section("provenance"),
-          "sha256 {model.sha256}", "sha256 {plan.models[0].sha256}", SECTIONS),
+          "Cell(model.sha256,", "Cell(context.plan.models[0].sha256,", SECTIONS),
     # The report's charts.
     Fault("regions chart: share instead of area", section("regions"),
           "float(np.mean([one.regions[region].area.mean or 0", "float(np.mean([one.regions[region].share.mean or 0",
@@ -160,14 +165,14 @@ FAULTS = [
     Fault("verification chart: map and random swapped", section("verification"),
           "[order.map for order in orders]", "[order.random for order in orders]", CHARTS),
     Fault("sanity chart: rank correlation in both panels", section("sanity"),
-          "charted(step.ssim).mean for step", "charted(step.rank).mean for step", CHARTS),
+          "charted(step.ssim) for step", "charted(step.rank) for step", CHARTS),
     Fault("agreement chart: not ordered by cluster", section("agreement"),
           "for j in order] for i in order]", "for j in sorted(order)] for i in sorted(order)]", CHARTS),
     Fault("agreement chart: rank correlations of critical masks", section("agreement"),
           'found.critical if kind == "critical" else found.rank', "found.critical", CHARTS),
     Fault("transfer chart: transposed", section("transfer"),
-          "[[cell.mean for cell in row] for row in found.values()]",
-          "[[list(found.values())[j % len(found)][i].mean for j, _ in enumerate(masks)] for i, _ in enumerate(found)]",
+          "list(found.values()),",
+          "[[list(found.values())[j % len(found)][i] for j, _ in enumerate(masks)] for i, _ in enumerate(found)],",
           CHARTS),
     Fault("groups chart: matched on all instead of on pose", section("groups"),
           "[row.matched.difference for row in found.values()]",
@@ -175,15 +180,40 @@ FAULTS = [
     Fault("groups chart: all figures instead of the similarity drop", section("groups"),
           "if row.of == DROP and (row.first", "if (row.first", CHARTS),
     Fault("layers chart: late layers first", section("layers"),
-          "values[region][layer.depth - 1] =", "values[region][-layer.depth] =", CHARTS),
+          "cells[region][layer.depth - 1] =", "cells[region][-layer.depth] =", CHARTS),
+    Fault("layers chart: names of late layers first", section("layers"),
+          "names[layer.depth - 1] =", "names[-layer.depth] =", CHARTS),
     Fault("layers chart: mass not divided by area", section("layers"),
-          "= mass / area", "= mass", CHARTS),
-    Fault("drawing: row labels reversed", "report/drawing.py",
-          "places, panel.rows if", "places, panel.rows[::-1] if", DRAWING),
-    Fault("drawing: numbers of a matrix transposed", "report/drawing.py",
-          "            column,\n            row,\n", "            row,\n            column,\n", DRAWING),
-    Fault("drawing: intervals from the mean", "report/drawing.py",
-          "axis.hlines(at, low, high,", "axis.hlines(at, mean, high,", DRAWING),
+          "= _divided(mass, area)", "= mass", CHARTS),
+    Fault("drawing: row labels reversed", drawing("rows"),
+          "zip(panel.rows, series.estimates, strict=True)", "zip(panel.rows[::-1], series.estimates, strict=True)",
+          DRAWING),
+    Fault("drawing: rows from bottom to top", drawing("rows"),
+          "alt.Scale(domain=list(panel.rows), padding", "alt.Scale(domain=list(panel.rows)[::-1], padding", DRAWING),
+    Fault("drawing: intervals from the mean", drawing("rows"),
+          '"x": axes.x("low"), "x2"', '"x": axes.x("mean"), "x2"', DRAWING),
+    Fault("drawing: few people are not faint", drawing("rows"),
+          '"strength": FAINT if given.n < FEWEST else 1', '"strength": 1', DRAWING),
+    Fault("drawing: the interval's end on hovering", drawing("rows"),
+          '"value": written(mean),\n                "interval"', '"value": written(high),\n                "interval"',
+          DRAWING),
+    Fault("drawing: panels with scales of their own", drawing("rows"),
+          "ends[k] = widest", "ends[k] = ends[k]", DRAWING),
+    Fault("drawing: lines of few people are not dotted", drawing("lines"),
+          '"few" if few else "many"', '"many"', DRAWING),
+    Fault("drawing: a line goes on where there is no value", drawing("lines"),
+          '"y": y,\n', '"y": y or 0,\n', DRAWING),
+    Fault("drawing: bins one place to the right", drawing("histograms"),
+          '"low": low,\n                "high": high,', '"low": high,\n                "high": 2 * high - low,',
+          DRAWING),
+    Fault("drawing: numbers of a matrix transposed", drawing("tables"),
+          "zip(rows, cells, strict=True)", "zip(rows, zip(*cells, strict=True), strict=True)", DRAWING),
+    Fault("drawing: a colour scale for each matrix", drawing("tables"),
+          "chart.highest or shared_highest(means)", "shared_highest(means)", DRAWING),
+    Fault("drawing: colours diverge from half of the highest value", drawing("tables"),
+          "np.linspace(0, chart.chance, half)", "np.linspace(0, chart.highest / 2, half)", DRAWING),
+    Fault("drawing: leaves of a tree in reverse order", drawing("tables"),
+          'enumerate(drawn["ivl"])', 'enumerate(drawn["ivl"][::-1])', DRAWING),
     # Pictures.
     Fault("gallery: people in reverse order", "report/pictures.py",
           "descending=[True, False])", "descending=[False, False])", PICTURES),

@@ -35,6 +35,8 @@ from leam.report.drawing.look import (
 _THIN = 1
 # Least width of a panel, and of one of many.
 _LEAST, _LEAST_OF_MANY, _MANY = 170, 115, 4
+# Part of the horizontal axis beyond the first and the last dot, so that they are not cut.
+_EDGE = 0.02
 # Pixels between two ticks.
 _BETWEEN = 50
 
@@ -68,6 +70,7 @@ def draw_lines(chart: Lines, look: Look) -> Spec:
             else alt.Scale(domain=ends, nice=False, zero=False),
             "axis": alt.Axis(
                 title=look.wrapped(title, height) if first else None,
+                grid=True,
                 labels=first,
                 ticks=False,
                 domain=False,
@@ -96,9 +99,9 @@ def _lines(
     if panel.ticks is None:
         count = max(2, int(width // look.pixels(_BETWEEN)))
         axis = alt.Axis(title=look.wrapped(panel.axis, width), tickCount=count, grid=False)
-        scale = alt.Scale(
-            domain=[min(values, default=0), max(values, default=1)], nice=False, zero=False
-        )
+        low, high = min(values, default=0.0), max(values, default=1.0)
+        edge = _EDGE * (high - low)
+        scale = alt.Scale(domain=[low - edge, high + edge], nice=False, zero=False)
     else:
         shown = ", ".join(f"{tick!r}" for tick in panel.labelled)
         axis = alt.Axis(
@@ -114,7 +117,8 @@ def _lines(
         "y": alt.Y("y", type="quantitative", **y),
     }
     if panel.zero:
-        yield alt.Chart(alt.InlineData(values=[{}])).mark_rule().encode(y=alt.datum(0))
+        zero = alt.YDatum(0, type="quantitative", **y)
+        yield alt.Chart(alt.InlineData(values=[{}])).mark_rule().encode(y=zero)
     marks = numbered(number).transform_filter(chosen())
     dashes = alt.Scale(domain=["many", "few"], range=[[1, 0], [2, 3]])
     yield chooses(marks.mark_line(clip=True), number).encode(
@@ -160,6 +164,6 @@ def _points(panel: LinePanel) -> Iterator[Record]:
 
 def _logarithmic(panel: LinePanel, values: Sequence[float | None]) -> alt.Scale:
     known = [*(one for one in values if one is not None and one > 0), *(panel.ticks or ())]
-    return alt.Scale(
-        type="log", domain=[min(known, default=0.1), max(known, default=1)], nice=False
-    )
+    low, high = min(known, default=0.1), max(known, default=1.0)
+    edge = (high / low) ** _EDGE
+    return alt.Scale(type="log", domain=[low / edge, high * edge], nice=False)

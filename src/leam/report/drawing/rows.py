@@ -77,6 +77,7 @@ class _Axes:
             "scale": alt.Scale(domain=ends, nice=False, zero=False),
             "axis": alt.Axis(
                 title=title,
+                grid=True,
                 tickCount=max(2, int(width // look.pixels(_BETWEEN))),
                 labelOverlap=True,
             ),
@@ -102,6 +103,9 @@ class _Axes:
     def x(self, field: str) -> alt.X:
         return alt.X(field, type="quantitative", **self._x)
 
+    def datum(self, value: float) -> alt.XDatum:
+        return alt.XDatum(value, type="quantitative", **self._x)
+
 
 def _layers(number: int, panel: Panel, look: Look, axes: _Axes) -> Iterator[alt.Chart]:
     """Dots or bars with their intervals, what is expected by chance, and how few people there are."""
@@ -118,7 +122,8 @@ def _layers(number: int, panel: Panel, look: Look, axes: _Axes) -> Iterator[alt.
     whiskers = marks.mark_rule(strokeWidth=1.5, clip=True)
     interval_ = {"x": axes.x("low"), "x2": "high", **axes.place}
     if panel.line is not None:
-        yield alt.Chart(alt.InlineData(values=[{}])).mark_rule().encode(x=alt.datum(panel.line))
+        once = alt.Chart(alt.InlineData(values=[{}]))
+        yield once.mark_rule().encode(x=axes.datum(panel.line))
     if panel.bars:
         bars = chooses(marks.mark_bar(clip=True), number)
         yield bars.encode(x=axes.x("mean"), tooltip=hover, **series, **strength, **axes.place)
