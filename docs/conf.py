@@ -65,9 +65,14 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 doctest_global_setup = "import leam, numpy as np, torch"
 
+# Pages that lie at the top of the repository have a page here that includes them.
+INCLUDED = {"CHANGELOG": "changelog", "CONTRIBUTING": "contributing", "SECURITY": "security-policy"}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "LEAM"
 html_static_path = ["_static"]
+# Pages without pages below them need no list of these.
+html_sidebars = {page: [] for page in ("faq", "gallery", "index", "install", *INCLUDED.values())}
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
@@ -84,14 +89,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-copybutton_prompt_text = r"\$ "
-copybutton_prompt_is_regexp = True
-copybutton_exclude = ".linenos, .gp, .go, .c1"
 linkcheck_timeout = 20
-
-
-# Pages that lie at the top of the repository have a page here that includes them.
-INCLUDED = {"CHANGELOG": "changelog", "CONTRIBUTING": "contributing", "SECURITY": "security-policy"}
 
 
 def to_included(_app: Sphinx, _page: str, source: list[str]) -> None:
