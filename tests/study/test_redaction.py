@@ -30,6 +30,7 @@ from leam.study.redaction import (
     REMOVED,
     Names,
     _redacted_table,
+    _without_names,
     keep_only,
     redact,
     redact_in_place,
@@ -37,6 +38,8 @@ from leam.study.redaction import (
     redacted_summary,
 )
 from leam.study.run import run_study
+from leam.study.stages.error_rates import ErrorRateFigures
+from leam.study.stages.groups import GroupFigures
 from leam.study.store import Keep, RunFolder
 from leam.study.summary import read_summary
 from planned import planned
@@ -298,6 +301,18 @@ def test_group_and_plugin_figures_lose_names(finished, plan):
     reason = f"the {REMOVED} usable picture of the person"
     assert found.exclusions == [Exclusion(image="picture 1", reason=reason)]
     assert "Hopper" not in json.dumps(found.model_dump(mode="json"))
+
+
+def test_small_groups_lose_their_names():
+    of_maps = GroupFigures.Column(groups={}, left_out={"Sami": 2}, covariates=[], gaps=[])
+    of_errors = ErrorRateFigures.Column(
+        groups={}, too_few={"Sami": 3}, unknown=0, gaps=[], worst_to_best={}, garbe=None, fdr=None
+    )
+    plan = planned("ab")
+    for column in (of_maps, of_errors):
+        found = _without_names(column, Names(plan))
+        assert "Sami" not in found.model_dump_json()
+        assert "group 1" in found.model_dump_json()
 
 
 def test_groups_and_places_of_faces_are_not_published():

@@ -26,6 +26,7 @@ from leam.study.preparation import DETECT, PARSE, Detections, Parsings
 from leam.study.run_data import RunData
 from leam.study.schedule import SUMMARISE
 from leam.study.stage import STAGES
+from leam.study.stages.error_rates import ErrorRateFigures
 from leam.study.stages.groups import GroupFigures
 from leam.study.store import Keep, RunFolder
 from leam.study.summary import read_summary, summary_schema
@@ -175,10 +176,9 @@ def redacted_summary(summary: Summary, plan: Plan, names: Names) -> Summary:
     )
 
 
-def _redacted_groups(column: GroupFigures.Column) -> GroupFigures.Column:
-    """A column whose small groups have no names: a value that few people have can identify them."""
-    small = {f"group {n}": count for n, count in enumerate(column.left_out.values(), 1)}
-    return column.model_copy(update={"left_out": small})
+def _numbered(groups: Mapping[str, int]) -> dict[str, int]:
+    """Small groups without their names: a value that few people have can identify them."""
+    return {f"group {n}": count for n, count in enumerate(groups.values(), 1)}
 
 
 def _redacted_figures(figures: Mapping[str, Figures], names: Names) -> dict[str, Any]:
@@ -190,7 +190,9 @@ def _without_names(value: Any, names: Names) -> Any:  # noqa: ANN401  figures of
     if isinstance(value, UnknownFigures):
         return UnknownFigures.model_validate(_without_names(value.model_dump(mode="json"), names))
     if isinstance(value, GroupFigures.Column):
-        value = _redacted_groups(value)
+        value = value.model_copy(update={"left_out": _numbered(value.left_out)})
+    if isinstance(value, ErrorRateFigures.Column):
+        value = value.model_copy(update={"too_few": _numbered(value.too_few)})
     if isinstance(value, Model):
         fields = type(value).model_fields
         return value.model_copy(
