@@ -166,7 +166,7 @@ def _layers(explanation: Explanation) -> Iterator[Part]:
             Picture(jpeg(enlarge(drawn, _factor(face, _SMALL))), f"map of layer {caption}", caption)
         )
     yield Text("From the first layer to the last: channels x size of the layer's map.", "muted")
-    yield Cards(shown, "small")
+    yield Cards(shown, "layers")
     yield _bar(highest * each[0].size)
 
 
