@@ -159,7 +159,7 @@
       make("span", { class: "count", role: "status" }),
     );
     box.prepend(tools);
-    if (table.tHead) makeSortable(table);
+    if (table.tHead && table.tBodies[0].rows.length > 1) makeSortable(table);
     if (table.tHead) {
       const labels = [...table.tHead.rows[0].cells].map(textOf);
       for (const row of table.tBodies[0].rows) [...row.cells].forEach((cell, column) => { cell.dataset.label = labels[column]; });

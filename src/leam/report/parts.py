@@ -75,7 +75,7 @@ class Finding:
     Attributes:
         text: The sentence.
         section: Name of the section that shows its figures.
-        verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``; empty for a measurement without a claim.
+        verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``; empty for a measurement without claim.
         n: Number of people.
         control: The strongest controls with the margins over them; empty for a measurement without a claim.
         counts: On how many recognizers it is supported; empty for one recognizer.
@@ -145,11 +145,13 @@ class Picture:
         jpeg: The JPEG file.
         alt: What it shows, for readers who cannot see it.
         caption: What stands below it.
+        recognizer: As for :class:`Part`.
     """
 
     jpeg: bytes
     alt: str
     caption: str = ""
+    recognizer: str = ""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ def protection_page(measured: Measured) -> str:
         Box("What these figures cannot promise", [Text(one, "note") for one in record.limits]),
         Box("How it was measured", list(_provenance(record))),
     ]
-    return html_page("does it protect", "Does it protect?", _LEAD, [("protect", boxes)])
+    return html_page(
+        "does it protect", "Does it protect?", _LEAD, [("protect", boxes)], list(record.recognizers)
+    )
 
 
 def sentences(record: ProtectRecord) -> Iterator[str]:
@@ -225,7 +227,7 @@ def _links(record: ProtectRecord) -> Iterator[Part]:
             f"{plural(len(record.pictures), 'picture')}. {_FEW}",
             "note",
         )
-    rows = [_unbroken(change_row(name, one)) for name, one in changes.items()]
+    rows = [change_row(name, one) for name, one in changes.items()]
     yield Table(CHANGE_COLUMNS, rows, folded="")
     yield Text(_EXPECTED, "muted")
     yield Text(_PIXELS, "muted")
@@ -278,11 +280,10 @@ def _regions(record: ProtectRecord) -> Iterator[Part]:
         yield Text(_WHOSE, "muted")
     for done, (name, one) in enumerate(record.recognizers.items()):
         columns = len(REGION_COLUMNS) if record.population else 3
-        rows = [
-            _unbroken(region_row(region, found)[:columns]) for region, found in one.regions.items()
-        ]
+        rows = [region_row(region, found)[:columns] for region, found in one.regions.items()]
         table = Table(REGION_COLUMNS[:columns], rows, folded="")
-        yield Fold(f"{name}: {DROP_AXES[one.similarity]}", [table], unfolded=done == 0)
+        title = f"{name}: {DROP_AXES[one.similarity]}"
+        yield Fold(title, [table], unfolded=done == 0, recognizer=name)
 
 
 def _provenance(record: ProtectRecord) -> Iterator[Part]:
@@ -317,11 +318,6 @@ def _provenance(record: ProtectRecord) -> Iterator[Part]:
         for one in record.pictures
     ]
     yield Table(("picture", "changed file", "sha256"), files, folded="Pictures")
-
-
-def _unbroken(row: tuple[str, ...]) -> tuple[str, ...]:
-    """Cells that are not wrapped."""
-    return tuple(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in row)
 
 
 def _percent(value: float | None) -> str:

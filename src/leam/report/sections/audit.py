@@ -82,4 +82,4 @@ class ModelCard(_OfAudit):
         """Markdown of each recognizer."""
         yield Text("Markdown, as in ``audit.json``.", style="muted")
         for name, text in _document(context).model_card.items():
-            yield Fold(name, [Code(text)])
+            yield Fold(name, [Code(text)], recognizer=name)

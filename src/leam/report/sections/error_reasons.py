@@ -63,7 +63,7 @@ class ErrorReasons(Section):
             if len(found) == 1:
                 yield from shown
             else:
-                yield Fold(name, shown, unfolded=place == 0)
+                yield Fold(name, shown, unfolded=place == 0, recognizer=name)
 
 
 def _recognizer(found: ErrorReasonFigures, axis: str) -> Iterator[Part]:

@@ -52,15 +52,17 @@ class Layers(Section):
         yield colour_bar(brightest)
         for name in found:
             means = context.means[name]
-            yield Heading(f"{name}, {plural(len(means.layers), 'layer')}")
+            yield Heading(f"{name}, {plural(len(means.layers), 'layer')}", recognizer=name)
             yield Cards(
                 layer_pictures(means, name, context.plan.model(name).card.crop, brightest),
                 size="small",
+                recognizer=name,
             )
             if name in charts:
                 yield Drawing(
                     replace(charts[name], highest=highest),
                     f"Density of each layer of {name} in each region",
+                    recognizer=name,
                 )
 
 

@@ -129,7 +129,9 @@ class PersonSpecificity(Section):
             if parts:
                 about = Text(_GALLERY, style="muted")
                 bar = colour_bar(people.highest)
-                yield Fold(f"People, {name}", [about, bar, *parts], unfolded=place == 0)
+                yield Fold(
+                    f"People, {name}", [about, bar, *parts], unfolded=place == 0, recognizer=name
+                )
 
 
 def _control_rows(found: Found) -> Iterator[tuple[str, ...]]:

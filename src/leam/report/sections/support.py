@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from leam.explain.methods import LEAM
 from leam.report.parts import Cards, Part, Text
@@ -43,7 +44,10 @@ class Support(Section):
         highest = scale_end(means.overall for means in context.means.values())
         yield Cards(
             [
-                overall_picture(means, name, context.plan.model(name).card.crop, highest)
+                replace(
+                    overall_picture(means, name, context.plan.model(name).card.crop, highest),
+                    recognizer=name,
+                )
                 for name, means in context.means.items()
             ]
         )

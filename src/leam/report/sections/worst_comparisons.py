@@ -39,12 +39,14 @@ class WorstComparisons(Section):
                 ("false matches", found.false_matches),
                 ("false non-matches", found.false_non_matches),
             ):
-                yield Heading(f"{name}: {title}")
+                yield Heading(f"{name}: {title}", recognizer=name)
                 if not errors:
-                    yield Text("None at this threshold.")
+                    yield Text("None at this threshold.", recognizer=name)
                     continue
                 if context.faces:
-                    yield Cards(list(_pictures(context, name, errors)), size="medium")
+                    yield Cards(
+                        list(_pictures(context, name, errors)), size="medium", recognizer=name
+                    )
                 yield Table(
                     ("pictures", "similarity", "turned by hiding"),
                     [
@@ -56,6 +58,7 @@ class WorstComparisons(Section):
                         for one in errors
                     ],
                     folded="" if not context.faces else "Numbers",
+                    recognizer=name,
                 )
 
 
