@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
@@ -55,6 +56,14 @@ def test_names_that_cannot_be_drawn_are_no_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure_bytes(sheet("顔\x1b[31m\udcff.jpg").figure)
+
+
+def test_a_long_title_is_cut_in_the_middle():
+    figure = sheet("a" * 200 + " · model").figure
+    (title,) = [text for text in figure.texts if text.get_text().startswith("aaa")]
+    assert title.get_text().endswith("aaa · model")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    assert title.get_window_extent(renderer).x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("formats", [["gif"], [], [""], ["png", "jpeg"]])

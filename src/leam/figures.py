@@ -37,6 +37,7 @@ SCREEN: Final = 100
 """Pixels per inch of figures in notebooks."""
 
 _TITLE = 9.5
+_POINTS = 72
 _ROW = 0.16
 _DPI = 200
 # Without dates and versions, the same figure has the same bytes. Types that can hold text hold it as text.
@@ -107,7 +108,7 @@ class Sheet:
 
     Args:
         width: Its width.
-        lines: The title, and lines below it.
+        lines: The title, and lines below it; what is too long is cut out in the middle.
         below: Height of what is below them.
 
     Attributes:
@@ -125,7 +126,9 @@ class Sheet:
         for index, line in enumerate(lines):
             size, colour = (SMALL, MUTED) if index else (_TITLE, INK)
             down = 0.2 + 0.15 * (index - 1) if index else 0.0
-            self.text(MARGIN, MARGIN + down, line, size, colour)
+            # A letter of the font is about 0.6 times as wide as its size.
+            most = int((self.width - 2 * MARGIN) * _POINTS / (0.6 * size))
+            self.text(MARGIN, MARGIN + down, wrapped(printable(line), most, 1), size, colour)
 
     def text(
         self, left: float, top: float, text: str, size: float = SMALL, colour: str = MUTED
