@@ -20,7 +20,7 @@ from reading import Box, read_page
 
 def leave_out_charts(patch: pytest.MonkeyPatch) -> None:
     """Pages are quick to render where their charts are left empty."""
-    for name in ("_svg", "_spec"):
+    for name in ("_svg", "_spec", "write_figures"):
         patch.setattr(page_module, name, lambda *_: "")
 
 

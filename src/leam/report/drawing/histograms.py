@@ -46,7 +46,7 @@ def draw_histograms(chart: Histograms, look: Look) -> Spec:
         )
         x = alt.X("low", type="quantitative", scale=across, axis=axis)
         layered = alt.layer(*_layers(k, x, top, width, painted(colours, look, "square")))
-        title = look.wrapped(panel.title, width)
+        title = look.title(panel.title, width)
         drawn.append(layered.properties(width=width, height=look.pixels(95), title=title))
     records = [list(_records(panel, chart.line, top)) for panel in panels]
     found = grid(drawn, records, columns, look)

@@ -91,8 +91,15 @@ class Look:
         return self.font * max((sum(map(_letter, text)) for text in texts), default=0.0)
 
     def wrapped(self, text: str, width: float) -> list[str]:
-        """A text in lines of about this width in pixels."""
-        return textwrap.wrap(text, max(8, int(width / (0.52 * self.font)))) or [""]
+        """A text in lines of about this width in pixels; words stay whole."""
+        letters = max(8, int(width / (0.52 * self.font)))
+        return textwrap.wrap(text, letters, break_long_words=False) or [""]
+
+    def title(self, text: str, width: float) -> alt.TitleParams:
+        """A title that is smaller if a word, such as the name of a recognizer, is wider than its panel."""
+        words = self.text_width(text.split())
+        size = self.font * min(1.0, width / words) if words else self.font
+        return alt.TitleParams(self.wrapped(text, width), fontSize=round(size, 1))
 
 
 # The colours of the page, light or dark, where it has any.

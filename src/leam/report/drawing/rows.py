@@ -32,7 +32,7 @@ from leam.report.drawing.look import (
 )
 
 # Least width of a panel, and pixels between two ticks.
-_LEAST, _BETWEEN = 125, 55
+_LEAST, _BETWEEN = 105, 55
 
 
 def draw_rows(chart: Rows, look: Look) -> Spec:

@@ -25,8 +25,8 @@ from leam.report.drawing.look import (
 
 # Text on the lighter and on the darker half of the colours.
 _ON_LIGHT, _ON_DARK = "#1d2733", "#ffffff"
-# Labels of more columns are turned, and of even more stand upright.
-_FLAT, _TURNED = 4, 14
+# Labels of more columns are turned; those of columns of less than this width stand upright, and of less do not all fit.
+_FLAT, _TURNED, _UPRIGHT = 3, 24, 12
 
 
 def draw_matrix(chart: Matrix, look: Look) -> Spec:
@@ -82,12 +82,13 @@ class _Table:
         bar = 0 if look.narrow else look.pixels(75)
         self.look, self.width = look, look.width - labels - title - bar
         self.height = look.pixels(row * len(rows))
-        angle = 0 if len(columns) < _FLAT else -40 if len(columns) <= _TURNED else -90
+        cell = self.width / max(1, len(columns))
+        turned = -40 if cell >= look.pixels(_TURNED) else -90
         x = alt.Axis(
             title=titles[1] or None,
-            labelAngle=angle,
-            labelLimit=look.pixels(120),
-            labelOverlap=len(columns) > _TURNED,
+            labelAngle=0 if len(columns) <= _FLAT else turned,
+            labelLimit=look.pixels(170),
+            labelOverlap=cell < look.pixels(_UPRIGHT),
             **_BARE,
         )
         y = alt.Axis(
