@@ -35,6 +35,7 @@ SITE = ROOT / "build/docs"
 NOT_RUN = {
     "--engine ray": "needs a cluster",
     "--preset paper": "takes a minute; tests/study tests each of its metrics",
+    "--models all --cards my-cards/": "as the command below it, with another recognizer",
     "magface-100": "needs a checkpoint of a large network",
     "--against": "needs the weights of sface and thousands of impostor pairs",
     "lfw/people --out run --people 1000": "needs LFW and eleven recognizers, and takes an hour",
