@@ -170,8 +170,12 @@ def test_a_report_without_faces_removes_the_page(write_run, tmp_path):
     page = folder.path / "people.html"
     assert page.stat().st_mode & 0o777 == 0o600
     assert folder.is_unchanged("people.html")
+    report = folder.path / "report.html"
+    assert 'href="people.html"' in report.read_text(encoding="utf-8")
+    assert 'href="report.html"' in page.read_text(encoding="utf-8")
     render_report(folder, faces=False)
     assert not page.exists()
+    assert "people.html" not in report.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("_without_charts")

@@ -139,10 +139,15 @@ def _page(context: Context, sections: Sections) -> str:
         if method == "leam"
         else f"Attribution maps by {method}"
     )
+    lead = escape(
+        f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone."
+    )
+    if context.faces and not context.settings.audit:
+        lead += Markup(' <a href="{}">The people, one at a time</a>.').format(PEOPLE_PAGE)
     return html_page(
         f"what {len(names_of)} face recognizer{rely} on",
         f"What {'these' if several else 'this'} face recognizer{rely} on",
-        f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone.",
+        lead,
         sections,
         names_of,
     )
