@@ -409,7 +409,7 @@ def test_a_pair_shows_both_faces_and_the_decision_in_words(
     shown = texts(one.plot())
     assert one.verdict in shown
     assert shown.count("what makes them alike") == shown.count("what makes them different") == 2
-    assert ("of the card of tiny" in shown) == (threshold is not None)
+    assert ("threshold from the card of tiny" in shown) == (threshold is not None)
     for text in (repr(one), shown):
         assert noun in text
         assert other not in text

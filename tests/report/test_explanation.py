@@ -60,7 +60,7 @@ def test_the_page_of_a_pair_has_both_faces_and_the_decision(faces, explainer, pa
     page = explanation_page(one)
     assert f"{one.verdict[0].upper()}{one.verdict[1:]}." in page
     assert one.verdict.startswith("distance ")
-    assert "0.500, of the card" in page
+    assert "0.500, from the recognizer&#39;s card" in page
     assert page.count("what makes them alike (brightest") == 4  # caption and text of two pictures
     assert page.count("<th") > 10
     alone = explanation_page(dataclasses.replace(one, mate=None))

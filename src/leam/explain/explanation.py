@@ -497,7 +497,7 @@ class Explanation:
         name = self.reference.path.name if self.reference and self.reference.path else "face"
         other = self.mate.side if self.mate else Side(name, self.reference_chip.image)
         made = self.provenance
-        source = None if made.threshold is None else f"threshold: of the card of {made.model}"
+        source = None if made.threshold is None else f"threshold from the card of {made.model}"
         lines = [
             joined([f"{self.name} and {name}", made.model, _other_method(made.method)]),
             self.verdict,

@@ -201,7 +201,11 @@ def _read(made: Provenance, target: str) -> list[tuple[str, str]]:
 
 def _settings(made: Provenance, target: str) -> list[tuple[str, str]]:
     kind = made.similarity_kind
-    threshold = None if made.threshold is None else f"{amount(made.threshold, kind)}, of the card"
+    threshold = (
+        None
+        if made.threshold is None
+        else f"{amount(made.threshold, kind)}, from the recognizer's card"
+    )
     height, width = made.input.input_size
     known = {
         "recognizer": made.model,
