@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
+from playwright.sync_api import Browser, expect
 
 from handmade import NAMES
 from handmade_people import made_study
 from leam.report.people import people_link, people_page
 
-sync_api = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 HOSTILE = '</script><b id="broken">\x07 & "x"'
 LONG = "Maximiliana" * 40
 PEOPLE = [*(f"Person {number:02d}" for number in range(40)), HOSTILE, LONG, "Zoë Ångström"]
@@ -27,10 +26,8 @@ PEOPLE = [*(f"Person {number:02d}" for number in range(40)), HOSTILE, LONG, "Zo�
 class Watched:
     """A page with what its console said, and what it asked the network for."""
 
-    def __init__(self, browser, file: Path, **options) -> None:
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 900}, **options}
-        )
+    def __init__(self, browser: Browser, file: Path, **options) -> None:
+        self.context = browser.new_context(**{"viewport": DESKTOP, **options})
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -51,21 +48,11 @@ class Watched:
         )
 
     def shown(self, name: str) -> None:
-        sync_api.expect(self.page.locator("#person h2")).to_have_text(name)
+        expect(self.page.locator("#person h2")).to_have_text(name)
 
     def pixels(self, selector: str) -> np.ndarray:
         shot = self.page.locator(selector).first.screenshot()
         return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with sync_api.sync_playwright() as driver:
-        found = driver.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +124,25 @@ def test_regions_and_coefficients(watched):
     assert "beta\t0.176\t0.200\t\N{MINUS SIGN}0.024\t39 of 43\t0.085\t0.043\t39 of 43" in text
 
 
+def test_equal_maps_have_no_difference(watched):
+    own, others, difference = (
+        watched.pixels(f"#person section:nth-of-type(2) figure:nth-child({k}) canvas")[5:-5, 5:-5]
+        for k in (1, 2, 3)
+    )
+    assert np.ptp(own.sum(axis=2)) > 200
+    assert np.abs(own - others).mean() < 6
+    middle = np.median(difference, axis=(0, 1))
+    assert np.abs(difference - middle).max() < 90
+    assert middle.min() > 225
+
+
 def test_the_slider_goes_through_named_layers(watched):
     layer, output = watched.page.locator("#layer"), watched.page.locator(".slider output")
-    sync_api.expect(output).to_have_text("first layer 1 of 3")
+    expect(output).to_have_text("first layer 1 of 3")
     before = watched.pixels(".slider + .maps canvas")
     layer.focus()
     watched.page.keyboard.press("End")
-    sync_api.expect(output).to_have_text("third layer 3 of 3")
+    expect(output).to_have_text("third layer 3 of 3")
     assert layer.get_attribute("aria-valuetext") == "third, layer 3 of 3"
     assert "layer=third" in watched.page.url
     after = watched.pixels(".slider + .maps canvas")
@@ -159,7 +158,7 @@ def test_permalinks(watched):
     assert watched.page.input_value("#recognizer") == "gamma"
     assert watched.page.input_value("#sort") == "name"
     assert watched.page.input_value("#groups select") == "man"
-    sync_api.expect(watched.page.locator(".slider output")).to_have_text("second layer 2 of 3")
+    expect(watched.page.locator(".slider output")).to_have_text("second layer 2 of 3")
     watched.page.click("text=Next")
     watched.shown("Person 09")
     address = watched.page.url
@@ -179,7 +178,7 @@ def test_a_link_to_nobody_says_so(watched):
 def test_recognizers(watched):
     watched.open("#person=Person%2007")
     watched.page.click("#person tbody button:has-text('beta')")
-    sync_api.expect(watched.page.locator("#person > p")).to_have_text("Recognizer: beta")
+    expect(watched.page.locator("#person > p")).to_have_text("Recognizer: beta")
     assert watched.page.input_value("#recognizer") == "beta"
     watched.shown("Person 07")
     # The maps of this recognizer are bright at another place.
@@ -208,8 +207,18 @@ def test_faces_are_drawn(watched):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing(browser, file, scheme, viewport):
+    found = Watched(browser, file, viewport=viewport, color_scheme=scheme, bypass_csp=True)
+    found.open()
+    result = Axe().run(found.page)
+    assert result.violations_count == 0, result.generate_report()
+    found.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_page_has_no_sideways_scroll(browser, file, scheme):
-    narrow = Watched(browser, file, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    narrow = Watched(browser, file, viewport=PHONE, color_scheme=scheme)
     for address in ("", people_link(LONG).removeprefix("people.html")):
         narrow.open(address)
         assert narrow.page.evaluate("document.documentElement.scrollWidth") == 390
