@@ -290,6 +290,21 @@ def test_a_point_without_a_value_is_left_out_of_its_line():
     assert lines_of(axis) == {"a": [(0, 0.5), (1, None), (2, 0.7)]}
 
 
+def test_a_line_goes_through_its_points_in_their_order():
+    steps = [(1, 0.9), (1, 0.7), (2, 0.7), (2, 0.4), (2, 0.5)]
+    x, y = zip(*steps, strict=True)
+    (axis,) = drawn(Lines([LinePanel("", [Line("a", x, y, INK, dots=False)], "x")], "y")).axes
+    assert lines_of(axis) == {"a": steps}
+
+
+def test_long_titles_do_not_widen_a_chart():
+    title = "a title of many words that is longer than its panel, " * 3
+    panel = Panel(["a"], [Series("s", [e(1)], INK)], "", title=title)
+    line = LinePanel(title, [Line("a", [0, 1], [0, 1], INK)], "x")
+    for chart in (Rows([panel, panel]), Lines([line, line], "y")):
+        assert drawn(chart, PHONE).size[0] <= PHONE.width + 12
+
+
 def test_a_matrix_shows_its_numbers_and_its_colour_scale():
     figure = drawn(MATRIX)
     (axis,) = figure.axes

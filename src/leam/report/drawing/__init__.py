@@ -7,6 +7,7 @@ the folder ``figures`` of a run has it as SVG, PDF and PNG.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache, singledispatch
 from hashlib import sha256
 
@@ -77,9 +78,9 @@ def chart_spec(chart: object, look: Look = PAGE) -> Spec:
     Raises:
         TypeError: It is no chart.
     """
-    found = _specified(chart, look)
+    found = _specified(chart, replace(look, pointed=True))
     if look is PAGE:
-        narrow = _specified(chart, PHONE)
+        narrow = _specified(chart, replace(PHONE, pointed=True))
         found["usermeta"] = {"narrow": {key: narrow[key] for key in _LAYOUT if key in narrow}}
     return found
 

@@ -82,7 +82,8 @@ def draw_lines(chart: Lines, look: Look) -> Spec:
             ),
         }
         layers = _lines(k, panel, look, y=y, width=width, signs=signs)
-        drawn.append(alt.layer(*layers).properties(width=width, height=height, title=panel.title))
+        shown = look.title(panel.title, width)
+        drawn.append(alt.layer(*layers).properties(width=width, height=height, title=shown))
     return grid(drawn, [list(_points(one)) for one in panels], columns, look)
 
 
@@ -123,6 +124,8 @@ def _lines(
     dashes = alt.Scale(domain=["many", "few"], range=[[1, 0], [2, 3]])
     yield chooses(marks.mark_line(clip=True), number).encode(
         detail="line:N",
+        # In the order of the points, which may have the same place.
+        order="place:Q",
         strokeWidth=literal(alt.StrokeWidth, "width"),
         strokeDash=alt.StrokeDash("people", type="nominal", scale=dashes, legend=None),
         opacity=literal(alt.Opacity, "strength"),
@@ -130,8 +133,9 @@ def _lines(
         **place,
     )
     named = {panel.axis or "x": "x", "mean": "value", "95 % interval": "interval", "people": "n"}
-    # Lines without dots have invisible ones to point at.
-    dots = marks.mark_point(filled=True, size=look.pixels(30), clip=True)
+    # Where there is a pointer, lines without dots have invisible ones to point at.
+    dots = marks if look.pointed else marks.transform_filter("datum.dot")
+    dots = dots.mark_point(filled=True, size=look.pixels(30), clip=True)
     yield dots.encode(
         opacity=literal(alt.Opacity, "dot"),
         tooltip=tooltip(series="name", **named),
@@ -148,6 +152,7 @@ def _points(panel: LinePanel) -> Iterator[Record]:
             one = line.estimates[place] if line.estimates else NOTHING
             yield {
                 "line": k,
+                "place": place,
                 "series": line.label,
                 "name": line.name or line.label,
                 "x": x,

@@ -65,6 +65,7 @@ class Look:
         ink: The colour of text and ticks.
         muted: The colour of secondary text and lines.
         grid: The colour of the grid.
+        pointed: Whether values are shown on pointing at marks.
     """
 
     width: int
@@ -72,6 +73,7 @@ class Look:
     ink: str
     muted: str
     grid: str
+    pointed: bool = False
 
     @property
     def narrow(self) -> bool:

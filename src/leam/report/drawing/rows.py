@@ -62,7 +62,8 @@ def draw_rows(chart: Rows, look: Look) -> Spec:
         named = labels if not shared or k % columns == 0 else 0
         layers = _layers(k, panel, look, _Axes(panel, look, ends[k], width, named))
         height = look.pixels(len(panel.rows) * _row_height(panel))
-        drawn.append(alt.layer(*layers).properties(width=width, height=height, title=panel.title))
+        title = look.title(panel.title, width)
+        drawn.append(alt.layer(*layers).properties(width=width, height=height, title=title))
     return grid(drawn, [list(_records(one, look)) for one in panels], columns, look)
 
 

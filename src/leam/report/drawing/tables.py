@@ -48,7 +48,7 @@ def draw_matrix(chart: Matrix, look: Look) -> Spec:
     records = []
     for one in _cells(chart.cells, rows, columns):
         mean = one["mean"]
-        dark = mean is not None and (mean - ends[0]) / (ends[1] - ends[0]) > 0.5  # noqa: PLR2004
+        dark = mean is not None and (mean - ends[0]) / (ends[1] - ends[0]) > 0.55  # noqa: PLR2004
         ink = look.ink if mean is None else _ON_DARK if dark else _ON_LIGHT
         records.append({**one, "number": "–" if mean is None else f"{mean:.2f}", "ink": ink})
     drawn = layers.properties(width=table.width, height=table.height)
