@@ -20,7 +20,13 @@ from leam.faces.face import Face
 from leam.parsers.regions import REGIONS
 from leam.report import sprites
 from leam.report.page import render_report
-from leam.report.people import MOST_BYTES, face_tile, people_link, people_page
+from leam.report.people import (
+    MOST_BYTES,
+    face_tile,
+    has_people_page,
+    people_link,
+    people_page,
+)
 from leam.report.sprites import chosen_layers, fitting, layer_sprite, map_sprite, shares, small_map
 from leam.study.run_data import RunData
 from leam.study.store import RunFolder
@@ -161,6 +167,24 @@ def test_links_are_those_of_the_page():
 def test_nobody_is_shown_without_faces(context):
     with pytest.raises(ValueError, match="shows faces"):
         people_page(replace(context, faces=False))
+
+
+def test_audits_and_studies_without_recognizers_have_no_page(context):
+    assert has_people_page(context)
+    audit = context.settings.model_copy(update={"audit": True})
+    plan = context.plan.model_copy(update={"settings": audit})
+    assert not has_people_page(replace(context, plan=plan))
+    nothing = context.summary.model_copy(update={"recognizers": {}})
+    assert not has_people_page(replace(context, summary=nothing))
+
+
+def test_a_person_who_is_larger_than_a_page_ends_nothing(context):
+    images = tuple(replace(one, person="c" * 200_000) for one in context.plan.images[:2])
+    plan = context.plan.model_copy(update={"images": (*images, *context.plan.images[2:])})
+    page = people_page(
+        replace(context, plan=plan, run=RunData(plan, context.run.folder)), most=101_000
+    )
+    assert len(index_of(page)["people"]) == 1
 
 
 @pytest.mark.usefixtures("_without_charts")

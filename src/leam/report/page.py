@@ -21,7 +21,7 @@ from leam.progress import Progress, silent
 from leam.report.charts import Chart
 from leam.report.figures import write_figures
 from leam.report.parts import Drawing, every
-from leam.report.people import PEOPLE_PAGE, people_page
+from leam.report.people import PEOPLE_PAGE, has_people_page, people_page
 from leam.report.section import SECTIONS, Box, Context, sections_of
 from leam.study.audit import audit_of
 from leam.study.redaction import Names, redacted_plan, redacted_summary
@@ -69,7 +69,7 @@ def render_report(folder: RunFolder, *, faces: bool = True, progress: Progress =
     if names is not None:
         plan, summary = redacted_plan(plan, names), redacted_summary(summary, whole, names)
     context = Context(plan, summary, run, faces)
-    if faces and not plan.settings.audit:
+    if has_people_page(context):
         folder.write_text(PEOPLE_PAGE, people_page(context, progress))
     else:
         folder.discard(PEOPLE_PAGE)
@@ -142,7 +142,7 @@ def _page(context: Context, sections: Sections) -> str:
     lead = escape(
         f"{what} of {', '.join(names_of)}. It explains recognizers; it does not identify anyone."
     )
-    if context.faces and not context.settings.audit:
+    if has_people_page(context):
         lead += Markup(' <a href="{}">The people, one at a time</a>.').format(PEOPLE_PAGE)
     return html_page(
         f"what {len(names_of)} face recognizer{rely} on",

@@ -128,6 +128,11 @@ def people_link(person: str, recognizer: str = "") -> str:
     return f"{PEOPLE_PAGE}#person={quote(printable(person), safe='')}{chosen}"
 
 
+def has_people_page(context: Context) -> bool:
+    """Whether a report has a page of people: where they may be shown, and maps of a study were made."""
+    return context.faces and not context.settings.audit and bool(context.recognizers)
+
+
 def people_page(context: Context, progress: Progress = silent, most: int = MOST_BYTES) -> str:
     """The HTML of the page of people.
 
@@ -148,7 +153,8 @@ def people_page(context: Context, progress: Progress = silent, most: int = MOST_
     room = float(most - _OTHER_BYTES)
     while True:
         page = _page(context, progress, room)
-        if (size := len(page.encode())) <= most:
+        # A page of one person cannot be smaller.
+        if (size := len(page.encode())) <= most or room < 1:
             return page
         # The bytes of pictures were underestimated.
         room *= 0.95 * most / size
