@@ -19,6 +19,7 @@ from leam.study.audit import (
     AuditDocument,
     audit_of,
     findings,
+    overall_findings,
     region_finding,
 )
 from leam.study.comparisons import Compared
@@ -192,3 +193,65 @@ def test_the_regions_that_turn_a_decision_are_named_smallest_first(tmp_path):
     assert (worst_match.first, worst_match.second) == ("a/1", "b/3")
     one, other = (row / np.linalg.norm(row) for row in embedding[[1, 3]])
     assert worst_match.similarity == pytest.approx(one @ other, abs=1e-6)
+
+
+def several(*p: float | None, regions: tuple[str, ...] = ()) -> Summary:
+    """The summary of recognizers ``r0``, ``r1``, ... whose gaps have these p-values."""
+    recognizers = {}
+    for n, one in enumerate(p):
+        point = ErrorRateFigures.Point(threshold=0.3, fmr=some(0.001), fnmr=some(0.01 * (n + 1)))
+        figures: dict[str, object] = {"error_rates": rates(one, operating=point)}
+        if regions:
+            gap = ErrorReasonFigures.Gap(
+                comparisons="impostor", first="f", second="m", region=regions[n], standardised=4.0,
+                difference=Estimate(0.1, 0.09, 0.11, 43), p=0.0005, p_adjusted=0.0005,
+            )  # fmt: skip
+            kind = ErrorReasonFigures.Kind(
+                errors=0,
+                similarity=None,
+                matched_similarity=None,
+                contribution={},
+                matched={},
+                difference={},
+            )
+            figures["error_reasons"] = ErrorReasonFigures(
+                threshold=0.3, regions=["eyes", "nose"], false_matches=kind, false_non_matches=kind,
+                columns={"gender": [gap]},
+            )  # fmt: skip
+        recognizers[f"r{n}"] = RecognizerSummary(similarity="cosine", sha256="0", figures=figures)
+    return Summary(
+        versions={"leam": "1"}, settings={}, people=43, images=90, failed=[], figures={},
+        exclusions=[], recognizers=recognizers,
+    )  # fmt: skip
+
+
+def test_several_recognizers_are_summed_up():
+    first, gaps, small, regions = overall_findings(
+        several(0.001, 0.001, 0.2, regions=("eyes", "eyes", "nose"))
+    )
+    assert first.text == (
+        "At the thresholds of the 3 recognizers, the false match rate is 0.1 % (r0) to 0.1 % (r0) and the false "
+        "non-match rate is 1 % (r0) to 3 % (r2); 43 people."
+    )
+    assert gaps.text == (
+        "The false non-match rate of f is higher than that of m for 2 of 3 recognizers (2 to 2 times) and lower for 0; "
+        "for 1 no difference is shown."
+    )
+    assert (gaps.verdict, gaps.n) == ("supported", 50)
+    assert small.text.startswith("Nothing can be said about gender x with these numbers (n = 3")
+    assert regions.text == (
+        "The region whose contribution differs most between the groups of gender, with the number of recognizers out "
+        "of 3: eyes (2), nose (1)."
+    )
+
+
+def test_gaps_that_no_recognizer_shows_are_inconclusive():
+    _, gaps, _ = overall_findings(several(0.2, None))
+    assert gaps.text == (
+        "For none of the 2 recognizers is a difference between the groups of gender shown."
+    )
+    assert gaps.verdict == "inconclusive (n = 40)"
+
+
+def test_one_recognizer_is_not_summed_up():
+    assert not list(overall_findings(several(0.001)))

@@ -37,7 +37,7 @@ from leam.report.claims import (
 )
 from leam.report.parts import Finding, Findings, listed, plain
 from leam.results.summary import Summary
-from leam.study.audit import audit_findings
+from leam.study.audit import audit_findings, overall_findings
 from leam.study.plan import Plan
 from leam.study.stages.agreement import AgreementFigures
 from leam.study.stages.occlusion import OcclusionFigures
@@ -253,8 +253,7 @@ def _effect(summary: Summary) -> _Claim:
         claim=works,
         supported=works,
         denied="a person's mask works no better on another picture of the person than the control {control}",
-        figures=f"hiding its pixels lowers the similarity by {drops}, under the fill "
-        f"{PERSON_FILL}",
+        figures=f"hiding its pixels lowers the similarity by {drops}, under the fill {PERSON_FILL}",
         section=max(measured, default="effect"),
         margins=person_margins(summary),
         reason=_PAPER,
@@ -319,8 +318,11 @@ def _failed(summary: Summary) -> Iterator[str]:
 
 
 def _audited(summary: Summary) -> Iterator[Finding]:
-    """The findings of an audit, whose gaps are compared with those of exchanged group labels."""
-    for one in audit_findings(summary):
+    """The findings of an audit, whose gaps are compared with those of exchanged group labels.
+
+    For several recognizers, these are what they have in common; ``audit.json`` has those of each.
+    """
+    for one in list(overall_findings(summary)) or audit_findings(summary):
         control = "exchanged group labels" if one.verdict == "supported" else ""
         yield Finding(one.text, one.stage, one.verdict, one.n, control)
 

@@ -118,7 +118,7 @@ def audit_of(plan: Plan, summary: Summary) -> AuditDocument:
     """
     rates = summary.each(ErrorRateFigures)
     return AuditDocument(
-        findings=[one.text for one in audit_findings(summary)],
+        findings=[one.text for one in (*overall_findings(summary), *audit_findings(summary))],
         scope=SCOPE,
         data=AuditData(
             source=plan.source,
@@ -156,6 +156,108 @@ def audit_findings(summary: Summary) -> Iterator[AuditFinding]:
         for column, gaps in (reasons.columns if reasons else {}).items():
             if (gap := leading(gaps)) is not None:
                 yield region_finding(name, column, gap)
+
+
+def overall_findings(summary: Summary) -> Iterator[AuditFinding]:
+    """What several recognizers have in common; nothing for one recognizer."""
+    rates = summary.each(ErrorRateFigures)
+    if len(rates) > 1:
+        yield _range_finding(rates)
+        for column in dict.fromkeys(name for one in rates.values() for name in one.columns):
+            found = {
+                name: one.columns[column] for name, one in rates.items() if column in one.columns
+            }
+            yield from _overall_gaps(column, found)
+            yield from _small_groups(column, found)
+            yield from _overall_regions(column, summary)
+
+
+def _range_finding(rates: Mapping[str, ErrorRateFigures]) -> AuditFinding:
+    points = {name: one.operating for name, one in rates.items()}
+    parts = []
+    for rate, label in RATES.items():
+        means = {
+            name: mean
+            for name, one in points.items()
+            if (mean := getattr(one, rate).mean) is not None
+        }
+        if means:
+            least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+            parts.append(
+                f"the {label} is {100 * means[least]:.3g} % ({least}) to {100 * means[most]:.3g} % ({most})"
+            )
+    people = max(one.people for one in rates.values())
+    text = " and ".join(parts) or "no rate could be measured"
+    return AuditFinding(
+        f"At the thresholds of the {len(rates)} recognizers, {text}; {people} people.",
+        "error_rates",
+        "",
+        people,
+    )
+
+
+def _overall_gaps(
+    column: str, found: Mapping[str, ErrorRateFigures.Column]
+) -> Iterator[AuditFinding]:
+    """For each rate and two groups: for how many recognizers a gap is shown, and which way."""
+    gaps: dict[tuple[str, str, str], list[ErrorRateFigures.Gap]] = {}
+    for one in found.values():
+        for gap in one.gaps:
+            gaps.setdefault((gap.rate, gap.first, gap.second), []).append(gap)
+    shown = False
+    for (rate, first, second), several in gaps.items():
+        higher = [one for one in several if conclusion(one) == f"more for {first}"]
+        lower = [one for one in several if conclusion(one) == f"more for {second}"]
+        if not higher and not lower:
+            continue
+        shown = True
+        ratios = [one.ratio.mean for one in higher if one.ratio.mean is not None]
+        times = f" ({min(ratios):.2g} to {max(ratios):.2g} times)" if ratios else ""
+        rest = len(several) - len(higher) - len(lower)
+        yield AuditFinding(
+            f"The {RATES[rate]} of {first} is higher than that of {second} for {len(higher)} of {len(several)} "
+            f"recognizers{times} and lower for {len(lower)}; for {rest} no difference is shown.",
+            "error_rates",
+            "supported",
+            max(one.difference.n for one in several),
+        )
+    if gaps and not shown:
+        people = sum(group.people for group in next(iter(found.values())).groups.values())
+        yield AuditFinding(
+            f"For none of the {len(found)} recognizers is a difference between the groups of {column} shown.",
+            "error_rates",
+            f"inconclusive (n = {people})",
+            people,
+        )
+
+
+def _small_groups(
+    column: str, found: Mapping[str, ErrorRateFigures.Column]
+) -> Iterator[AuditFinding]:
+    for value, people in {k: n for one in found.values() for k, n in one.too_few.items()}.items():
+        yield AuditFinding(
+            f"Nothing can be said about {column} {value} with these numbers (n = {people}, fewer than {FEWEST}).",
+            "error_rates",
+            f"inconclusive (n = {people})",
+            people,
+        )
+
+
+def _overall_regions(column: str, summary: Summary) -> Iterator[AuditFinding]:
+    """The regions whose contributions differ most between groups, with the number of recognizers."""
+    reasons = summary.each(ErrorReasonFigures).values()
+    gaps = [leading(one.columns[column]) for one in reasons if column in one.columns]
+    named = [gap for gap in gaps if gap is not None]
+    if named:
+        regions = Counter(gap.region for gap in named).most_common()
+        parts = ", ".join(f"{region} ({count})" for region, count in regions)
+        yield AuditFinding(
+            f"The region whose contribution differs most between the groups of {column}, with the number of "
+            f"recognizers out of {len(gaps)}: {parts}.",
+            "error_reasons",
+            "supported",
+            max(gap.difference.n for gap in named),
+        )
 
 
 def region_finding(name: str, column: str, gap: ErrorReasonFigures.Gap) -> AuditFinding:

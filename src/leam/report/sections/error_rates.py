@@ -82,8 +82,8 @@ class ErrorRates(Section):
                     name,
                     rate,
                     stated_threshold(point.threshold, context.summary.recognizers[name].similarity),
-                    percent(point.fmr),
-                    percent(point.fnmr),
+                    number(point.fmr, 3, 100),
+                    number(point.fnmr, 2, 100),
                 )
                 for name, one in found.items()
                 for rate, point in one.at_fmr.items()
@@ -102,9 +102,9 @@ def _operating_row(name: str, found: ErrorRateFigures, similarity: str) -> tuple
         name,
         stated_threshold(found.operating.threshold, similarity),
         found.threshold_source,
-        percent(found.operating.fmr),
-        percent(found.operating.fnmr),
-        percent(found.eer),
+        number(found.operating.fmr, 3, 100),
+        number(found.operating.fnmr, 2, 100),
+        number(found.eer, 2, 100),
         str(found.people),
         str(found.genuine),
         f"{found.impostors}{' (drawn)' if found.drawn else ''}",
@@ -191,8 +191,8 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
             (
                 name,
                 value,
-                percent(one.fmr),
-                percent(one.fnmr),
+                number(one.fmr, 3, 100),
+                number(one.fnmr, 2, 100),
                 *map(str, (one.people, one.genuine, one.impostors)),
             )
             for name, of_column in found.items()
@@ -207,7 +207,7 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
                 name,
                 RATES[gap.rate],
                 f"{gap.first} – {gap.second}",
-                percent(gap.difference),
+                number(gap.difference, 3, 100),
                 number(gap.ratio, 2),
                 plain(gap.p_adjusted, 4),
                 conclusion(gap),

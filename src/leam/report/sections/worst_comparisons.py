@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.errors import ImageError
-from leam.report.parts import Cards, Cell, Heading, Part, Picture, Table, Text, listed
+from leam.report.parts import Cards, Cell, Fold, Heading, Part, Picture, Table, Text, listed
 from leam.report.pictures import aligned_face, pair_picture
 from leam.report.section import SECTIONS, Context, Section
 from leam.results.shards import joined
@@ -34,32 +34,40 @@ class WorstComparisons(Section):
     def parts(self, context: Context) -> Iterator[Part]:
         """Pictures with maps, and the regions that turn the decisions."""
         yield Text(_TEXT)
-        for name, found in context.summary.each(WorstFigures).items():
-            for title, errors in (
-                ("false matches", found.false_matches),
-                ("false non-matches", found.false_non_matches),
-            ):
-                yield Heading(f"{name}: {title}", recognizer=name)
-                if not errors:
-                    yield Text("None at this threshold.", recognizer=name)
-                    continue
-                if context.faces:
-                    yield Cards(
-                        list(_pictures(context, name, errors)), size="medium", recognizer=name
-                    )
-                yield Table(
-                    ("pictures", "similarity", "turned by hiding"),
-                    [
-                        (
-                            Cell(f"{one.first} – {one.second}", "break"),
-                            f"{one.similarity:.4f}",
-                            listed(one.turning) if one.turning else "no single region",
-                        )
-                        for one in errors
-                    ],
-                    folded="" if not context.faces else "Numbers",
-                    recognizer=name,
+        for done, (name, found) in enumerate(context.summary.each(WorstFigures).items()):
+            parts = list(_of_recognizer(context, name, found))
+            yield Fold(name, parts, unfolded=done == 0, recognizer=name)
+
+
+def _of_recognizer(context: Context, name: str, found: WorstFigures) -> Iterator[Part]:
+    for title, errors in (
+        ("false matches", found.false_matches),
+        ("false non-matches", found.false_non_matches),
+    ):
+        yield Heading(f"{name}: {title}")
+        if not errors:
+            yield Text("None at this threshold.")
+            continue
+        if context.faces:
+            yield Cards(list(_pictures(context, name, errors)), size="medium")
+        kind = context.summary.recognizers[name].similarity
+        yield Table(
+            ("pictures", "distance" if kind == "euclidean" else "similarity", "turned by hiding"),
+            [
+                (
+                    Cell(f"{one.first} – {one.second}", "break"),
+                    f"{_shown(one.similarity, kind):.4f}",
+                    listed(one.turning) if one.turning else "no single region",
                 )
+                for one in errors
+            ],
+            folded="" if not context.faces else "Numbers",
+        )
+
+
+def _shown(similarity: float, kind: str) -> float:
+    """A similarity, or the distance that it is the negative of."""
+    return -similarity if kind == "euclidean" else similarity
 
 
 def _pictures(
@@ -75,6 +83,8 @@ def _pictures(
         pair: n
         for n, pair in enumerate(zip(maps.position.tolist(), maps.mate.tolist(), strict=True))
     }
+    kind = context.summary.recognizers[recognizer].similarity
+    said = "distance" if kind == "euclidean" else "similarity"
     for one in errors:
         ends = place[one.first], place[one.second]
         rows = row[ends], row[ends[::-1]]
@@ -91,5 +101,5 @@ def _pictures(
             faces,
             both,
             "Two faces, each with the map of what makes them alike and of what makes them different",
-            f"similarity {one.similarity:.3f}{turned}",
+            f"{said} {_shown(one.similarity, kind):.3f}{turned}",
         )
