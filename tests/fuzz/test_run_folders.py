@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from hostile import FUZZ, damaged, endures, everything_in
 from leam.errors import InputError
-from leam.report import render_report
+from leam.report import page, render_report
 from leam.results.shards import digest
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
@@ -72,7 +74,8 @@ def changed(draw: st.DrawFn, text: str) -> bytes:
             if isinstance(node, dict) and draw(st.booleans()):
                 del node[key]
             else:
-                node[key] = draw(WILD)
+                # A copy: the next change may be within it.
+                node[key] = deepcopy(draw(WILD))
             break
     return json.dumps(data).encode()
 
@@ -82,6 +85,14 @@ def faces(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     write_faces(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_figures() -> Iterator[None]:
+    """Figures are the charts of the page once more, and drawing them takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_figures", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="module")
