@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from handmade import make_summary
-from leam.cli.printing import print_findings, print_summary
+from leam.cli.printing import print_check, print_findings, print_summary
 from leam.report.parts import Finding, Findings
+from leam.study.model_check import ModelCheck, Verification
 from leam.study.plan import Settings
 from leam.study.store import RunFolder
 
@@ -80,3 +81,17 @@ def test_findings_are_wrapped_to_a_terminal(capsys, monkeypatch):
         "   supported; n = 30; supported on 2 of",
         "   2; margin over the strongest control:",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "threshold", "row"),
+    [
+        ("cosine", 0.25, "threshold 0.2500"),
+        ("euclidean", -0.6, "distance threshold 0.6000 (in a card: threshold = -0.6000)"),
+    ],
+)
+def test_the_threshold_of_a_distance_is_a_distance(capsys, kind, threshold, row):
+    verification = Verification(1.0, threshold, 8, {}, ())
+    found = ModelCheck("one", 10, 128, 1.0, (), (), verification)
+    print_check(found, kind, "cpu", "float32")
+    assert row in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]

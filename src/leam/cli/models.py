@@ -188,7 +188,7 @@ def check(
         layers = {"layers": [_layer_fields(layer) for layer in found.layers]}
         show_json(asdict(found) | ran | layers)
     else:
-        print_check(found, **ran)
+        print_check(found, recognizer.card.similarity, **ran)
 
 
 def summary(entry: CatalogueEntry) -> list[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
     from leam.metrics.statistics import Estimate
     from leam.parsers.writing import ParsingRecord
+    from leam.recognizers.card import Similarity
     from leam.report.parts import Findings
     from leam.results.summary import RecognizerSummary, Summary
     from leam.study.model_check import ModelCheck
@@ -175,7 +176,7 @@ def _mean(estimate: Estimate | None) -> str:
     return "–" if estimate is None or estimate.mean is None else f"{estimate.mean:.3f}"
 
 
-def print_check(found: ModelCheck, device: str, precision: str) -> None:
+def print_check(found: ModelCheck, kind: Similarity, device: str, precision: str) -> None:
     """Print the result of a recognizer's test, and what it ran on."""
     rows = [
         ("parameters", f"{found.parameters:,}"),
@@ -188,7 +189,7 @@ def print_check(found: ModelCheck, device: str, precision: str) -> None:
         one = found.verification
         rows += [
             ("accuracy", f"{one.accuracy:.4f} on {one.pairs} pairs"),
-            ("threshold", f"{one.threshold:.4f}"),
+            _threshold(one.threshold, kind),
             *([("accuracy by folds", _by_folds(one.folds))] if one.folds else []),
             ("excluded pictures", str(len(one.exclusions))),
         ]
@@ -196,6 +197,13 @@ def print_check(found: ModelCheck, device: str, precision: str) -> None:
     show_table((found.name, "loads and embeds"), rows)
     for layer in found.layers:
         say(f"  {layer.name}  {layer.channels} x {layer.size[0]}x{layer.size[1]}")
+
+
+def _threshold(threshold: float, kind: Similarity) -> tuple[str, str]:
+    """A threshold; of a distance also as its card would state it."""
+    if kind == "cosine":
+        return "threshold", f"{threshold:.4f}"
+    return "distance threshold", f"{-threshold:.4f} (in a card: threshold = {threshold:.4f})"
 
 
 def _by_folds(accuracies: Sequence[float]) -> str:
