@@ -41,6 +41,8 @@ CHARTS = ("report/test_section_charts.py",)
 PICTURES = ("report/test_pictures.py",)
 DRAWING = ("report/test_drawing.py", *CHARTS)
 CLAIMS = ("report/test_claims.py",)
+FINDINGS = ("report/test_findings.py",)
+COMPARED = ("compare/test_runs.py",)
 FIGURES = ("study/test_stage_figures.py",)
 STATISTICS = ("metrics/test_statistics.py",)
 AFFINE = ("explain/test_affine.py",)
@@ -231,6 +233,17 @@ FAULTS = [
           '"population": "other_picture_population"', '"population": "own_population"', CLAIMS),
     Fault("claims: men instead of women", "report/claims.py",
           'signs = [1 if row.first == "female"', 'signs = [1 if row.first == "male"', CLAIMS),
+    Fault("findings: what is denied is stated", "report/findings.py",
+          '"not supported": claim.denied.format(control=control)', '"not supported": claim.supported', FINDINGS),
+    Fault("findings: a large region counts as favoured", "report/findings.py",
+          "name: one.share.mean - one.area.mean", "name: one.share.mean", FINDINGS),
+    # Two studies.
+    Fault("compare: first minus second", "compare/runs.py",
+          "_mean(after - before, seed), len(common)", "_mean(before - after, seed), len(common)", COMPARED),
+    Fault("compare: numbered people are paired", "compare/runs.py",
+          "named = runs[0].named and runs[1].named", "named = True", COMPARED),
+    Fault("compare: an uncorrected interval decides", "compare/runs.py",
+          "excluded and p_holm < _LEVEL", "excluded", COMPARED),
     Fault("verdict: one control is enough", "metrics/statistics.py",
           "if all(one.low is not None and one.low > 0", "if any(one.low is not None and one.low > 0", STATISTICS),
     Fault("verdict: mean instead of the lower end", "metrics/statistics.py",

@@ -48,6 +48,14 @@ def test_differences_are_paired_by_person(tmp_path):
         **dict.fromkeys(FIGURES, "differs"),
         **dict.fromkeys(["eyes", "bc, two people", "spread of the map"], "no difference shown"),
     }
+    eyes = values(PEOPLE, 1, 0)
+    means = {
+        "drop - scattered": before - eyes / 2, "bc, one - two": before - eyes / 3,
+        "drop, another picture's mask": before, "drop, that mask - population": before - eyes / 4,
+        "spread of the map": eyes,
+    }  # fmt: skip
+    for name, expected_values in means.items():
+        assert rows[name].first.mean == pytest.approx(expected_values.mean()), name
     # Paired intervals are much narrower than those of independent people.
     assert nose.difference.high - nose.difference.low < 0.03
 
