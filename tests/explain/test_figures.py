@@ -13,6 +13,7 @@ from leam.explain.figures import (
     layers_figure,
     pair_figure,
 )
+from leam.explain.pictures import enlarge, overlay
 from leam.parsers.regions import REGIONS
 
 FACE = np.random.default_rng(0).integers(0, 256, (16, 12, 3), dtype=np.uint8)
@@ -99,7 +100,12 @@ def test_both_faces_of_a_pair_have_one_scale_for_each_kind_of_map():
         Side(name, FACE, REGION_MAP, {"alike": (values, MASK), "different": (values, MASK)})
         for name, values in (("ada", weak), ("bob", strong))
     ]
-    said = texts(pair_figure((sides[0], sides[1]), ["title", "verdict"]))
+    figure = pair_figure((sides[0], sides[1]), ["title", "verdict"])
+    alike = [axes for axes in panels(figure) if axes.get_title() == "what makes them alike"]
+    expected = overlay(FACE, MAP, highest=1 / 12)  # the weak map on the scale of the strong one
+    drawn = alike[0].images[0].get_array()
+    np.testing.assert_array_equal(drawn, enlarge(expected, drawn.shape[0] // 16))
+    said = texts(figure)
     assert {"ada", "bob", "verdict", "one scale for both faces", "nose"} <= set(said)
     assert {text for text in said if text.startswith("≥")} == {"≥ 16"}
     assert said.count("what makes them alike") == 2
