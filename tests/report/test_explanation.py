@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import re
 
@@ -12,9 +13,11 @@ import torch
 from leam.explain.explainer import Explainer
 from leam.explain.explanation import explain_faces, explain_pair
 from leam.explain.person_explanation import explain_person
+from leam.explain.pictures import bright_end, enlarge, overlay
 from leam.faces.detection import find_face
 from leam.parsers import load_parser
 from leam.report.explanation import explanation_page, person_page
+from leam.report.pictures import jpeg
 from tiny import TinyNet, wrap
 
 
@@ -89,3 +92,12 @@ def test_names_are_escaped(faces, explainer, parser, tmp_path):
     page = explanation_page(explanation)
     assert "&lt;b&gt;.png" in page
     assert "<b>.png" not in page
+
+
+def test_the_layers_have_one_scale(faces, explainer, parser):
+    (explanation,) = explain_faces(faces[:1], explainer, parser)
+    page, each = explanation_page(explanation), explanation.maps.at_input_size()[:, 0].numpy()
+    for values in each:
+        drawn = overlay(explanation.chip.image, values, highest=bright_end(each))
+        assert base64.b64encode(jpeg(enlarge(drawn, 7))).decode() in page
+    assert f"≥ {bright_end(each) * each[0].size:.3g} times the mean of the map" in page
