@@ -50,7 +50,7 @@ QUICK = [
     "leam.recognizers.card",
     "leam.recognizers.catalogue",
 ]
-SLOW = ["cv2", "dlib", "matplotlib", "numba", "onnx", "polars", "ray", "scipy", "torch"]
+SLOW = ["altair", "cv2", "dlib", "matplotlib", "numba", "onnx", "polars", "ray", "scipy", "torch"]
 
 
 def test_every_public_name_exists_once_and_is_documented():

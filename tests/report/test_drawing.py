@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import re
+import xml.etree.ElementTree as ET
 
 import altair as alt
 import numpy as np
@@ -456,6 +457,59 @@ def test_charts_of_a_page_have_identifiers_of_their_own():
     for chart in (ROWS, MATRIX):
         svg = chart_svg(chart)
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) == set(re.findall(r'\bid="([^"]+)"', svg))
+
+
+WILD = [
+    "a\x1b[2J",
+    "b\udcff",
+    "<b>&\"'",
+    "x" * 300,
+    "",
+    "url(#clip1)",
+    "a.b[c]\\d",
+    "constructor",
+    "__proto__",
+]
+VALUES = [1e308, -1e308, 10**30, float("inf"), float("nan"), None, 0.0, -1, 1e-320]
+WILDEST = [Estimate(value, value, value, 10**30) for value in VALUES]
+WILD_CHARTS = [
+    Rows(
+        [
+            Panel(
+                WILD,
+                [Series(name, WILDEST, INK) for name in WILD],
+                WILD[0],
+                title=WILD[1],
+                counts=True,
+            )
+        ]
+    ),
+    Lines(
+        [
+            LinePanel(name, [Line(name, [0.0, 1.0], [value, 0.5], INK)], name)
+            for name, value in zip(WILD, VALUES, strict=True)
+        ],
+        WILD[0],
+    ),
+    Histograms(
+        [Histogram(name, [0, 1], {other: [0.5] for other in WILD}, None) for name in WILD],
+        dict(zip(WILD, colours(9), strict=True)),
+        "",
+        WILD[0],
+    ),
+    Matrix([WILDEST for _ in WILD], WILD, WILD, (WILD[0], WILD[1]), WILD[2]),
+    RegionMap([WILDEST for _ in WILD], WILD, WILD, WILD[1], 1e308),
+    Tree([[0, 1, 1e308, 2]], WILD[:2], WILD[1]),
+    Rows([Panel([], [Series("s", [], INK)], "")]),
+    Lines([LinePanel("", [], "x")], "y"),
+]
+
+
+@pytest.mark.parametrize("chart", WILD_CHARTS, ids=lambda chart: type(chart).__name__)
+def test_names_and_values_of_damaged_files_can_be_drawn(chart):
+    json.dumps(chart_spec(chart), allow_nan=False).encode()
+    for svg in (chart_svg(chart), figure_files(chart, wide=False)["svg"].decode()):
+        ET.fromstring(svg)
 
 
 def test_what_is_no_chart_is_named():

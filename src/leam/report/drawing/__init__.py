@@ -10,14 +10,16 @@ import re
 from dataclasses import replace
 from functools import cache, singledispatch
 from hashlib import sha256
+from typing import Any
 
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
+from leam.errors import printable
 from leam.report.charts import Histograms, Lines, Matrix, RegionMap, Rows, Tree
 from leam.report.drawing.histograms import draw_histograms
 from leam.report.drawing.lines import draw_lines
-from leam.report.drawing.look import COLUMN, PAGE, PAPER, PHONE, Look, Spec
+from leam.report.drawing.look import COLUMN, MOST, PAGE, PAPER, PHONE, Look, Spec
 from leam.report.drawing.rows import draw_rows
 from leam.report.drawing.tables import draw_matrix, draw_region_map, draw_tree
 
@@ -25,6 +27,10 @@ __all__ = ["Look", "chart_spec", "chart_svg", "draw", "figure_files", "interacti
 
 # What depends on the place where a chart is shown; the rest of a specification is the same everywhere.
 _LAYOUT = ("columns", "concat", "params", "spacing", "config")
+# Vega looks names of a legend up in objects of JavaScript, which have some of these.
+_OF_OBJECTS = re.compile(
+    "constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|toLocaleString|toString|valueOf|__[a-zA-Z]+__"
+)
 _ID, _REFERENCE = re.compile(r'\bid="([^"]+)'), re.compile(r'(\bid="|url\(#)([^")]+)')
 _SIZE, _POINTS = re.compile(r'width="([\d.]+)" height="([\d.]+)"'), 0.75
 # Vega with a function that shows a specification: its narrow layout where there is no room for the other one.
@@ -103,7 +109,23 @@ def _svg(spec: Spec) -> str:
 def _specified(chart: object, look: Look) -> Spec:
     # Altair would check each part of a chart several times.
     with debug_mode(arg=False):
-        return draw(chart, look)
+        found: Spec = _sound(draw(chart, look))
+    return found
+
+
+def _sound(part: Any) -> Any:  # noqa: ANN401  any part of a specification
+    """A part without what Vega cannot read or SVG cannot hold: infinite numbers, control characters."""
+    if isinstance(part, str):
+        return f"{part} " if _OF_OBJECTS.fullmatch(part) else printable(part)
+    if isinstance(part, dict):
+        return {name: _sound(one) for name, one in part.items()}
+    if isinstance(part, list):
+        return [_sound(one) for one in part]
+    if isinstance(part, int | float) and not isinstance(part, bool):
+        # Larger whole numbers are fractions in JavaScript.
+        exact = isinstance(part, float) or abs(part) < 2**53
+        return None if not abs(part) < MOST else part if exact else float(part)
+    return part
 
 
 def figure_files(chart: object, *, wide: bool) -> dict[str, bytes]:

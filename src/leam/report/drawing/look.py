@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +49,9 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 """Shapes of dots, which tell series apart as their colours do."""
 BAR = "M-0.16,-1H0.16V1H-0.16Z"
 """The shape of a tick."""
+
+MOST = 1e300
+"""The largest value of a chart."""
 
 _FONT = 'Arial, "Liberation Sans", Helvetica, sans-serif'
 _NARROW_LETTERS, _WIDE_LETTERS = frozenset("fijlrt.,:;|!'()[] "), frozenset("mwMW%@")
@@ -205,11 +207,16 @@ def interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{written(low)} to {written(high)}"
 
 
+def bounded(value: float) -> float:
+    """A value, or the largest one that ends of axes can have: values of damaged files may be larger."""
+    return max(-MOST, min(MOST, value)) if value == value else 0.0  # noqa: PLR0124  not a number
+
+
 def padded(
     values: Iterable[float | None], limits: tuple[float | None, float | None] = (None, None)
 ) -> tuple[float, float]:
     """The ends of an axis: the limits, or where there is none, so that it shows all values and zero."""
-    known = [one for one in values if one is not None and math.isfinite(one)]
+    known = [bounded(one) for one in values if one is not None]
     low, high = min([*known, 0.0]), max([*known, 0.0])
     margin = 0.05 * (high - low) or 0.5
     return (

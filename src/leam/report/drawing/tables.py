@@ -15,6 +15,7 @@ from leam.report.drawing.look import (
     Look,
     Record,
     Spec,
+    bounded,
     grid,
     interval,
     literal,
@@ -32,10 +33,8 @@ _FLAT, _TURNED, _UPRIGHT = 3, 24, 12
 def draw_matrix(chart: Matrix, look: Look) -> Spec:
     """Colours with their numbers."""
     means = [one.mean for row in chart.cells for one in row]
-    ends = (
-        min(0.0, *(one for one in means if one is not None), 0.0),
-        chart.highest or shared_highest(means),
-    )
+    lowest = min(0.0, *(bounded(one) for one in means if one is not None), 0.0)
+    ends = lowest, bounded(chart.highest or shared_highest(means))
     rows, columns = list(chart.rows), list(chart.columns)
     table = _Table(rows, columns, chart.axes, look, 26)
     data = numbered(0)
@@ -61,7 +60,7 @@ def draw_region_map(chart: RegionMap, look: Look) -> Spec:
     table = _Table(regions, layers, ("", "layer, early to late"), look, 20)
     half = len(DIVERGING) // 2 + 1
     below = np.linspace(0, chart.chance, half)
-    above = np.linspace(chart.chance, max(chart.highest, 1.01 * chart.chance), half)
+    above = np.linspace(chart.chance, max(bounded(chart.highest), 1.01 * chart.chance), half)
     domain = [*below.tolist(), *above[1:].tolist()]
     data = numbered(0)
     cells = table.cells(data, domain, DIVERGING, chart.scale)
