@@ -63,6 +63,8 @@ autodoc_default_options = {"members": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+# Examples in docstrings speak of the reader's files; those on pages are complete, and are run.
+doctest_test_doctest_blocks = ""
 doctest_global_setup = "import leam, numpy as np, torch"
 
 # Pages that lie at the top of the repository have a page here that includes them.
