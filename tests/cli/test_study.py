@@ -21,7 +21,8 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     run = tmp_path / "run"
     result = spawn("study", "faces", "--out", "run", cwd=tmp_path)
     assert result.returncode == 0
-    assert [line[: len("leam: people")] for line in result.stderr.splitlines()] == [
+    # A slow machine also prints progress.
+    assert [line[: len("leam: people")] for line in result.stderr.splitlines()][:2] == [
         "leam: people",
         "leam: estima",
     ]
@@ -45,7 +46,8 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     page = (run / "report.html").read_text()
     assert "cut.jpg" in page
     # The page loads nothing.
-    assert not re.search(r"(src|href)=.(?!data:|#)[^\s>]", page)
+    elements = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
+    assert not re.search(r"<(?!a )[^>]*(src|href)=.(?!data:|#)[^\s>]", elements)
     (run / "report.html").unlink()
     monkeypatch.chdir(tmp_path)
     report = leam("report", run, "--no-faces", "--json")
@@ -208,7 +210,8 @@ def test_mistakes_in_a_preset_file(leam, complaint, monkeypatch, tmp_path, faces
 def test_demo(leam, tmp_path):
     result = leam("demo", "--out", tmp_path / "demo")
     assert result.returncode == 0
-    assert [line[: len("leam: people")] for line in result.stderr.splitlines()] == [
+    # A slow machine also prints progress.
+    assert [line[: len("leam: people")] for line in result.stderr.splitlines()][:2] == [
         "leam: people",
         "leam: estima",
     ]
