@@ -41,7 +41,7 @@ FOUND = Findings(
             "regions",
             "supported",
             30,
-            "edges: 0.1",
+            "margin over the strongest control: edges: 0.1",
             "supported on 2 of 2",
         ),
         Finding("1 % match falsely.", "error_rates", "", 12),

@@ -87,7 +87,8 @@ def test_the_operating_point_comes_first(parts):
     found = parts()
     table = next(one for one in found if isinstance(one, Table))
     assert table.rows[0] == (
-        "alpha", "similarity 0.35", "given", "2.000 [1.600, 2.400]", "5.00 [4.00, 6.00]", "4.00 [3.20, 4.80]", "55", "100", "5000",
+        "alpha", "similarity 0.35", "given",
+        "2.000 [1.600, 2.400]", "5.00 [4.00, 6.00]", "4.00 [3.20, 4.80]", "55", "100", "5000",
     )  # fmt: skip
     assert "down to 0.01" in text(found)
     assert "found in 80.0" in text(found)

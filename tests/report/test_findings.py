@@ -85,7 +85,7 @@ def test_the_region_that_most_recognizers_rely_on(summary, found):
         "section": "regions",
         "verdict": "supported",
         "n": 30,
-        "control": "edges: 0.2000",
+        "control": "margin over the strongest control: edges: 0.2000",
         "counts": "supported on 3 of 3 recognizers, 3 of 3 families",
     }
     all_of_them = on(found(changed(summary, "regions", regions(*NOSES[:2], NOSES[0]))), "regions")
@@ -246,7 +246,8 @@ def test_no_finding_contradicts_the_claims(plan, summary, found, margin):
     }
     for section, claim in claims.items():
         one, row = on(found(summary), section), rows[claim]
-        assert (one.verdict, one.control) == (row.verdict, row.control.replace("_", " "))
+        said = f"margin over the strongest control: {row.control}".replace("_", " ")
+        assert (one.verdict, one.control) == (row.verdict, said)
         assert row.reason.startswith(one.counts)
     nose = on(
         found(
@@ -421,5 +422,5 @@ def test_the_findings_of_an_audit(summary, plan, monkeypatch):
     audit = plan.model_copy(update={"settings": plan.settings.model_copy(update={"audit": True})})
     found = study_findings(audit, summary)
     assert [(one.text, one.section, one.verdict, one.n) for one in found.said] == audited
-    assert [one.control for one in found.said] == ["", "exchanged group labels", ""]
+    assert [one.control for one in found.said] == ["", "tested against exchanged group labels", ""]
     assert found.unsaid == ["delta failed, and nothing is said about it."]

@@ -146,7 +146,7 @@ def _finding(
         claim.section,
         str(found.tally),
         found.tally.n,
-        found.control.replace("_", " "),
+        f"margin over the strongest control: {found.control.replace('_', ' ')}",
         found.counts if found.tally.recognizers > 1 else "",
     )
 
@@ -323,7 +323,7 @@ def _audited(summary: Summary) -> Iterator[Finding]:
     For several recognizers, these are what they have in common; ``audit.json`` has those of each.
     """
     for one in list(overall_findings(summary)) or audit_findings(summary):
-        control = "exchanged group labels" if one.verdict == "supported" else ""
+        control = "tested against exchanged group labels" if one.verdict == "supported" else ""
         yield Finding(one.text, one.stage, one.verdict, one.n, control)
 
 

@@ -77,7 +77,8 @@ class Finding:
         section: Name of the section that shows its figures.
         verdict: ``supported``, ``not supported`` or ``inconclusive (n = ...)``; empty for a measurement without claim.
         n: Number of people.
-        control: The strongest controls with the margins over them; empty for a measurement without a claim.
+        control: What it was compared with, such as the margin over the strongest control; empty for a measurement
+            without a claim.
         counts: On how many recognizers it is supported; empty for one recognizer.
     """
 
@@ -97,8 +98,7 @@ class Finding:
     def details(self) -> list[str]:
         """What the verdict rests on."""
         n = f"n = {self.n}"
-        control = self.control and f"margin over the strongest control: {self.control}"
-        return [one for one in ("" if n in self.verdict else n, self.counts, control) if one]
+        return [one for one in ("" if n in self.verdict else n, self.counts, self.control) if one]
 
 
 @dataclass(frozen=True)
