@@ -6,6 +6,7 @@ import builtins
 import io
 import os
 import pickle
+import resource
 import zipfile
 
 import pytest
@@ -113,6 +114,16 @@ def instructions(*parts: bytes) -> bytes:
         + b"."
         + EMPTY_LIST
     )
+
+
+@pytest.mark.parametrize("code", [b"\x8e", b"\x96", b"\x8d"], ids=["bytes", "bytearray", "text"])
+def test_no_memory_is_filled_for_a_size_that_a_file_only_states(tmp_path, code):
+    path = tmp_path / "size.pth"
+    path.write_bytes(instructions(code + (2**34).to_bytes(8, "little"), b"abc"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with endures(), pytest.raises(WeightsError):
+        read_state(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**20
 
 
 STATES = {

@@ -243,6 +243,11 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001
         _check_keys(self.stack)
         _INSTRUCTIONS[pickle.FROZENSET[0]](self)
 
+    def load_bytearray8(self) -> None:
+        # Python's own fills as much memory as the file says before it reads; the same content as bytes is read first.
+        _INSTRUCTIONS[pickle.BINBYTES8[0]](self)
+        self.stack.append(bytearray(self.stack.pop()))
+
     def _check_call(self, function: Any, arguments: Any) -> None:  # noqa: ANN401
         """Refuse tensors without values, and count what a call may copy."""
         if function is Tensor:
@@ -273,6 +278,7 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001
         pickle.DICT[0]: load_dict,
         pickle.ADDITEMS[0]: load_additems,
         pickle.FROZENSET[0]: load_frozenset,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
     }
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  a class or a function
