@@ -160,7 +160,7 @@ class Cards(Part):
 
     Attributes:
         pictures: Row by row.
-        size: Least width of a picture: ``large``, ``medium`` or ``small``.
+        size: Least width of a picture: ``large``, ``medium``, ``layers`` or ``small``.
     """
 
     kind = "cards"
