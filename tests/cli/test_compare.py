@@ -35,7 +35,7 @@ def test_two_studies(leam, runs, tmp_path):
     assert any(
         line.startswith("not compared, settings differ: fill: black, mean: ") for line in lines
     )
-    assert lines[-2:] == ["10 of 16 figures differ.", "report: out/compare.html"]
+    assert lines[-2:] == ["A difference is shown in 10 of 16 figures (Holm's correction).", "report: out/compare.html"]
     assert "Two studies compared" in (tmp_path / "out" / "compare.html").read_text()
     record = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert (record["compare_version"], record["kind"]) == (1, "runs")

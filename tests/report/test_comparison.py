@@ -51,12 +51,15 @@ def test_the_rows_of_two_studies(found):
     assert rows[0][6:] == ("20", "differs")
     bc = rows[[row[1] for row in rows].index("bc, one person")]
     assert bc[4].startswith("0.1")
-    assert verdict_counts(found) == "5 of 8 figures differ."
+    assert verdict_counts(found) == "A difference is shown in 5 of 8 figures (Holm's correction)."
 
 
 def test_few_people_are_counted_as_inconclusive(tmp_path):
     few = compare_runs(make_run(tmp_path / "a", PEOPLE[:5]), make_run(tmp_path / "b", PEOPLE[:5]))
-    assert verdict_counts(few) == "0 of 10 figures differ; 10 are inconclusive."
+    assert (
+        verdict_counts(few)
+        == "A difference is shown in 0 of 10 figures (Holm's correction); 10 are inconclusive."
+    )
 
 
 def test_what_was_not_compared_is_listed_by_reason(found, tmp_path):
@@ -72,7 +75,9 @@ def test_what_was_not_compared_is_listed_by_reason(found, tmp_path):
 def test_the_page_of_two_studies(found, tmp_path):
     boxes = read_page(runs_page(found))
     assert list(boxes) == ["summary", "differences", "not_compared", "studies"]
-    assert boxes["summary"].texts[0] == "5 of 8 figures differ."
+    assert (
+        boxes["summary"].texts[0] == "A difference is shown in 5 of 8 figures (Holm's correction)."
+    )
     assert [row[1] for row in boxes["summary"].tables[0][1:]] == [
         "nose, %", "bc, one person", "bc, one - two", "drop, another picture's mask",
         "drop, that mask - population",
@@ -98,9 +103,9 @@ def test_the_chart_is_drawn_around_zero(found):
     assert panel.series[0].estimates == [one.difference for one in shares]
     assert panel.axis == "second minus first, points of the critical pixels"
     svg = chart_svg(difference_chart(shares, shares[0].unit))
-    # A line from top to bottom; whiskers go from left to right, and ticks are short.
-    lengths = [float(y) for y in re.findall(r'<line[^>]+x2="0" y2="(-?[\d.]+)"', svg)]
-    assert sum(abs(length) > 20 for length in lengths) == 1
+    # A line from top to bottom, which is no line of the grid.
+    lines = re.findall(r'<line[^>]+x2="0" y2="(-?[\d.]+)" stroke="var\(--(\w+)', svg)
+    assert [abs(float(y)) > 20 for y, colour in lines if colour != "line"] == [True]
 
 
 @pytest.fixture

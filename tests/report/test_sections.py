@@ -551,7 +551,7 @@ def test_layers(boxes):
             *(
                 (
                     name, text(base), text(base + 0.01), text(base + 0.02), text(base - 0.11), f"{base / 3:.4f}",
-                    verdicts.get(name, "supported"), "14",
+                    verdicts.get(name, "–"), "14",
                 )
                 for name, base in {**BASES, "all recognizers": 0.2}.items()
             ),

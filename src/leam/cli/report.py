@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leam.cli.console import progress, say, show_json
+from leam.cli.console import note, progress, say, show_json
 from leam.cli.options import JsonOption, NoFacesOption
 from leam.cli.printing import findings_in, findings_json, print_findings
 
@@ -36,7 +36,10 @@ def report(
 
     with progress() as show:
         folder = RunFolder(run)
+        people = (run / "people.html").exists()
         page = render_report(folder, faces=not no_faces, progress=show)
+    if people and not (run / "people.html").exists():
+        note(f"{run / 'people.html'}: removed, since nobody may be recognised")
     found = findings_in(folder)
     if as_json:
         show_json({"report": str(page), **findings_json(found)})

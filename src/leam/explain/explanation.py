@@ -346,7 +346,8 @@ class Explanation:
         ]
         if empty:
             count = len(self.maps.layers)
-            way = way_out(self.provenance.weighting)
+            # A few empty layers are no reason for another weighting.
+            way = way_out(self.provenance.weighting) if 2 * len(empty) >= count else ""
             notes.append(
                 f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}{way}"
             )
@@ -430,9 +431,11 @@ class Explanation:
             formats: File types of the figures: ``png``, ``svg``, ``pdf``.
 
         Raises:
-            InputError: There is no such file type.
+            InputError: There is no such file type, or the folder is that of a study.
         """
         folder, formats = Path(folder), check_formats(formats)
+        if (folder / "run.json").exists():
+            raise InputError(f"{folder}: the folder of a study; choose another one")
         record = json.dumps(self.record().model_dump(mode="json"), indent=1, allow_nan=False)
         write_private(folder / "explanation.json", f"{record}\n".encode())
         write_private(folder / "maps.npz", self._arrays())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from leam.metrics.controls import MAPS_OF_OTHERS
 from leam.metrics.statistics import FEWEST, Estimate, Tally, tally, verdict
-from leam.report.parts import MISSING
+from leam.report.parts import MISSING, plural
 from leam.results.summary import Summary
 from leam.study.masks import CRITICAL
 from leam.study.plan import Plan
@@ -117,7 +117,7 @@ def paper_claims(summary: Summary, families: Mapping[str, str]) -> list[Row]:
         Row(
             "scale",
             "1000 people, 9 recognizers",
-            f"{summary.people} people, {len(summary.recognizers)} recognizers",
+            f"{summary.people} people, {plural(len(summary.recognizers), 'recognizer')}",
             MISSING,
             MISSING,
             "the paper does not name its data set, recognizers and parser",

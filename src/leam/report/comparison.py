@@ -64,10 +64,10 @@ def runs_page(found: RunComparison) -> str:
 
 
 def verdict_counts(found: RunComparison) -> str:
-    """How many figures differ, in a sentence."""
+    """In how many figures a difference is shown, in a sentence."""
     differ = sum(one.verdict == DIFFERS for one in found.differences)
     unclear = sum(one.verdict.startswith("inconclusive") for one in found.differences)
-    sentence = f"{differ} of {plural(len(found.differences), 'figure')} differ"
+    sentence = f"A difference is shown in {differ} of {plural(len(found.differences), 'figure')} (Holm's correction)"
     return f"{sentence}; {unclear} are inconclusive." if unclear else f"{sentence}."
 
 

@@ -113,7 +113,7 @@ def study_findings(plan: Plan, summary: Summary) -> Findings:
             unsaid.setdefault(claim.reason, []).append(f"whether {claim.claim}")
     unsaid.setdefault(_stability(summary), []).append("how stable maps are")
     reasons = [_sentence(f"{listed(claims)}: {reason}") for reason, claims in unsaid.items()]
-    return Findings(said, [*_few(summary), *reasons, *_failed(summary)])
+    return Findings(said, [*_few(summary), *reasons, *_untrained(summary), *_failed(summary)])
 
 
 def _claims(summary: Summary, families: Mapping[str, str]) -> Iterator[_Claim]:
@@ -179,6 +179,15 @@ def _region(summary: Summary) -> _Claim:
             name: _percents(getattr(one, name) for one in chosen) for name in _REGION_CONTROLS
         },
     )
+
+
+def _untrained(summary: Summary) -> Iterator[str]:
+    """That the shares of regions were not compared with those of random weights."""
+    regions = [
+        one for found in summary.each(RegionFigures).values() for one in found.regions.values()
+    ]
+    if regions and not means(one.random_weights for one in regions):
+        yield f"Whether regions are favoured by what was learnt: the control with random weights was {_PAPER}."
 
 
 def _favourite(found: RegionFigures) -> str | None:
@@ -265,12 +274,17 @@ def _agreement(summary: Summary, families: Mapping[str, str]) -> _Claim:
     found = summary.get(AgreementFigures)
     rows = found.critical if found else []
     pairs = [cell for i, row in enumerate(rows) for j, cell in enumerate(row) if i < j]
+    two = means(
+        one.operands["critical"].impostor for one in summary.each(SpecificityFigures).values()
+    )
+    # Random masks are a weak control; this says what masks share without being of the same face.
+    apart = f"; that of two people by one recognizer is {span(two)}" if two else ""
     return _Claim(
         claim="recognizers agree on the critical pixels more than by chance",
         supported="recognizers agree on the critical pixels more than by chance",
         denied="recognizers agree on the critical pixels no more than by chance",
         figures=f"the bc of the critical masks of two recognizers is {span(means(pairs))}, 1 for equal masks and "
-        f"{summary.settings['top']:g} for random ones",
+        f"{summary.settings['top']:g} for random ones{apart}",
         section="agreement",
         margins=agreement_margins(summary, families),
         reason="needs recognizers of several families" if found else _SEVERAL,

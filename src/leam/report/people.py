@@ -72,7 +72,7 @@ _SIZES = (
     "{layer}x{layer}, all compressed with loss. Numbers are as in ``tables/``."
 )
 _MORE = (
-    "``leam explain PICTURE --models RECOGNIZER --out FOLDER`` draws any picture at full size, with the map of every "
+    "``leam explain PICTURE --model RECOGNIZER --out FOLDER`` draws any picture at full size, with the map of every "
     "layer. ``tables/`` in the study's folder has the numbers of every picture."
 )
 

@@ -9,7 +9,18 @@ import numpy as np
 
 from leam.metrics.statistics import FEWEST, NOTHING, Estimate, verdict
 from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series, shared_highest
-from leam.report.parts import Cards, Drawing, Heading, Part, Table, Text, number, plain, plural
+from leam.report.parts import (
+    MISSING,
+    Cards,
+    Drawing,
+    Heading,
+    Part,
+    Table,
+    Text,
+    number,
+    plain,
+    plural,
+)
 from leam.report.pictures import colour_bar, layer_pictures, scale_end
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.stages.agreement import AgreementFigures
@@ -109,7 +120,10 @@ def _comparison(found: AgreementFigures) -> Iterator[Part]:
                 number(one.unrelated),
                 number(one.margin.difference),
                 plain(one.margin.p, 4),
-                str(verdict({"two recognizers": one.margin.difference})),
+                # The claim is judged by recognizer, not by the mean of all.
+                str(verdict({"two recognizers": one.margin.difference}))
+                if name in found.layers_of
+                else MISSING,
                 str(one.within.n),
             )
             for name, one in rows.items()
