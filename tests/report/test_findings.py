@@ -300,8 +300,8 @@ def test_the_figures_of_the_sentences(plan, boxes):
         ),
         (
             "Recognizers agree on the critical pixels more than by chance: the bc of the critical "
-            "masks of two recognizers is 0.12 – 0.23, 1 for equal masks and 0.02 for random ones; that of two people by one "
-            "recognizer is 0.11 – 0.18."
+            "masks of two recognizers is 0.12 – 0.23, 1 for equal masks and 0.02 for random ones; that of two people "
+            "by one recognizer is 0.11 – 0.18."
         ),
         (
             "It is not clear whether layers of one recognizer differ more than layers of two "

@@ -216,8 +216,8 @@ def print_runs(found: RunComparison) -> None:
         )
     say("")
     say_paragraph(
-        "An interval is of one figure. A difference is shown only if it holds after Holm's correction over all figures; "
-        "the page has the p-values."
+        "An interval is of one figure. A difference is shown only if it holds after Holm's correction over all "
+        "figures; the page has the p-values."
     )
     for reason, names in reasons(found).items():
         say_paragraph(f"not compared, {reason}: {', '.join(names)}")

@@ -11,8 +11,8 @@ from leam.report.section import SECTIONS, Context, Section
 _RULE = (
     "Each claim is compared with its strongest control. It is supported if the 95 % interval of the margin over every "
     "control is above zero, not supported if no part of the interval of the margin over the strongest control is, and "
-    "inconclusive otherwise. n is the number of people. The region that a recognizer relies on most is the one whose share "
-    "of the critical pixels exceeds its area most; the verdict is on whether controls explain its share."
+    "inconclusive otherwise. n is the number of people. The region that a recognizer relies on most is the one whose "
+    "share of the critical pixels exceeds its area most; the verdict is on whether controls explain its share."
 )
 
 
