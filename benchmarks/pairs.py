@@ -1,6 +1,7 @@
 """Cost of the statistics by number of people: overlaps of pairs, their intervals, and figures of layers.
 
-    python benchmarks/pairs.py --people 1000,8000,32000 --out benchmarks/results.json --page docs/appendices/performance.md
+    python benchmarks/pairs.py --people 1000,8000,32000 --out benchmarks/results.json \
+        --page docs/appendices/performance.md
 
 Maps are seeded random numbers, two per person, in groups like those of a study. All genuine pairs are computed, and all
 impostor pairs within a group, of which a sample is kept. The times do not include the creation of the random maps.

@@ -1,6 +1,7 @@
 """Compare the cost of all layer maps between LEAM and other packages: time, passes and bytes kept.
 
-    python benchmarks/peers_cost.py --model dlib_resnet --out benchmarks/results.json --page docs/appendices/performance.md
+    python benchmarks/peers_cost.py --model dlib_resnet --out benchmarks/results.json \
+        --page docs/appendices/performance.md
 
 All use the same layers, target (the embedding along its own direction) and batch, interleaved in one process. A package
 that cannot be imported is skipped, and the reason is printed and recorded. If torchvision cannot be imported,

@@ -77,10 +77,10 @@ below |
 | `summary.json` | every figure, typed; its JSON Schema is `summary.schema.json` beside it, and \
 [summary.schema.json](summary.schema.json) for the built-in stages |
 | `report.html` | one file that needs no network |
-| `figures/*.svg`, `.pdf`, `.png` | every chart of the report for a paper: at most 85 mm wide, or 178 mm if it has panels side \
-by side or a large table; text as text; 300 dpi. A file has the name of the chart's link in `report.html` |
-| `people.html` | the people of the study, one at a time: pictures, maps, regions, layers; see [people-page.md](howto/people-page.md). \
-Not with `--no-faces`, and not if not everything was kept |
+| `figures/*.svg`, `.pdf`, `.png` | every chart of the report for a paper: at most 85 mm wide, or 178 mm if it has \
+panels side by side or a large table; text as text; 300 dpi. A file has the name of the chart's link in `report.html` |
+| `people.html` | the people of the study, one at a time: pictures, maps, regions, layers; see \
+[people-page.md](howto/people-page.md). Not with `--no-faces`, and not if not everything was kept |
 | `audit.html`, `audit.json` | by `leam audit`: the document of the audit, and the same for machines, by \
 [audit.schema.json](audit.schema.json); see [audit.md](audit.md) |
 | `kept.json` | what of each face was kept, if not everything |
