@@ -8,7 +8,18 @@ import sys
 
 import pytest
 
-SLOW = {"torch", "altair", "matplotlib", "scipy", "polars", "numba", "onnx", "onnxruntime", "dlib", "ray"}
+SLOW = {
+    "torch",
+    "altair",
+    "matplotlib",
+    "scipy",
+    "polars",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "dlib",
+    "ray",
+}
 PROGRAM = """
 import sys
 from leam.cli import main
