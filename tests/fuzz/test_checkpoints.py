@@ -284,5 +284,5 @@ def test_instructions_that_multiply_are_refused(tmp_path, monkeypatch, bomb, rea
     monkeypatch.setenv(VARIABLE, "100MB")
     path = tmp_path / "bomb.pth"
     path.write_bytes(instructions(bomb))
-    with endures(5), pytest.raises(WeightsError, match=reason):
+    with endures(), pytest.raises(WeightsError, match=reason):
         read_state(path)
