@@ -35,7 +35,10 @@ def test_two_studies(leam, runs, tmp_path):
     assert any(
         line.startswith("not compared, settings differ: fill: black, mean: ") for line in lines
     )
-    assert lines[-2:] == ["A difference is shown in 10 of 16 figures (Holm's correction).", "report: out/compare.html"]
+    assert lines[-2:] == [
+        "A difference is shown in 10 of 16 figures (Holm's correction).",
+        "report: out/compare.html",
+    ]
     assert "Two studies compared" in (tmp_path / "out" / "compare.html").read_text()
     record = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert (record["compare_version"], record["kind"]) == (1, "runs")
@@ -66,6 +69,12 @@ def test_mistakes_of_compare(leam, runs, complaint, monkeypatch, tmp_path, portr
         (("a", "b", "other"), "a, b, other: expected the folders of two finished studies"),
         (("a", portrait), "expected the folders of two finished studies"),
         (("a", "other"), "nothing can be compared: method: leam, corrrise"),
+        (("a", "./a"), "a and a: the same study twice"),
+        (
+            ("a", "b", "--method", "leam", "--card", "x.toml", "--top", 0.5, "--device", "cuda"),
+            "--card, --method, --top, --device: only for pictures; ",
+        ),
+        (("a", "b", "--rotate", "none"), "--rotate: only for pictures; "),
         (("a", "b", "--models", "gamma"), "a: none of these recognizers; available: alpha, beta"),
         (("nowhere.jpg", "--models", "x,y"), "nowhere.jpg: no such file"),
         ((portrait,), "name at least two recognizers with --models A,B"),
@@ -76,6 +85,10 @@ def test_mistakes_of_compare(leam, runs, complaint, monkeypatch, tmp_path, portr
     ):
         assert message in complaint(leam("compare", *arguments, "--out", "new")), arguments
     assert not (tmp_path / "new").exists()
+    for arguments in (("a", "b"), (portrait, "--models", "dlib_resnet,mobileface_v3")):
+        result = leam("compare", *arguments, "--out", "b", "--force")
+        assert "--out b: the folder of a study; choose another folder" in complaint(result)
+    assert not (tmp_path / "b" / "compare.json").exists()
 
 
 @pytest.mark.slow

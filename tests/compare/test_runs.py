@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from compared import PEOPLE, make_run, values
@@ -19,6 +21,7 @@ from leam.metrics.statistics import (
     label_permutation_p,
     sign_flip_p,
 )
+from leam.study.plan import Plan
 from leam.study.store import RunFolder
 
 FIGURES = [
@@ -98,19 +101,51 @@ def test_other_people_are_independent_samples(tmp_path):
     assert vars(nose.difference) == vars(bootstrap_difference(after, before, 0))
     assert nose.p == label_permutation_p(after, before, 0)
     assert found.pairing == (
-        "independent samples of people: 0 people are in both studies, fewer than 10"
+        "independent samples of people: no person or picture is in both studies"
     )
     assert found.notes == ["0 of 10 pictures of the first study are in the second"]
 
 
-def test_the_few_people_in_both_studies_are_counted_once(tmp_path):
-    first, second = make_run(tmp_path / "a", PEOPLE[:14]), make_run(tmp_path / "b", PEOPLE[5:])
+@pytest.mark.parametrize(
+    ("start", "seed", "shared"), [(5, 1, "people (9)"), (13, 0, "people (1) and pictures (1)")]
+)
+def test_studies_that_share_a_few_people_are_not_independent(tmp_path, start, seed, shared):
+    first = make_run(tmp_path / "a", PEOPLE[:14])
+    second = make_run(tmp_path / "b", PEOPLE[start:], shift=0.9, seed=seed)
     found = compare_runs(first, second)
+    people = len(PEOPLE[start:])
     nose = by_figure(found)["nose"]
-    assert (nose.paired, nose.first.n, nose.second.n, nose.n) == (False, 14, 6, 6)
-    assert nose.verdict == "inconclusive (n = 6)"
-    assert (nose.p, nose.p_holm) == (None, None)
-    assert "9 people are in both studies, fewer than 10" in found.pairing
+    assert (nose.paired, nose.first.n, nose.second.n) == (False, 14, people)
+    assert {one.verdict for one in found.differences} == {f"inconclusive (n = {min(14, people)})"}
+    assert {(one.p, one.p_holm) for one in found.differences} == {(None, None)}
+    assert found.pairing == (
+        "not paired by person, as fewer than 10 people have a value in both; all figures are inconclusive: "
+        f"the studies share {shared}, so that they are not independent samples"
+    )
+
+
+def test_renamed_people_are_not_independent(tmp_path):
+    first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b", shift=0.9)
+    plan = second.plan()
+    images = tuple(replace(one, person=f"renamed {one.person}") for one in plan.images)
+    second = renamed(tmp_path / "c", second, plan.model_copy(update={"images": images}))
+    found = compare_runs(first, second)
+    assert {one.verdict for one in found.differences} == {"inconclusive (n = 20)"}
+    assert {one.p for one in found.differences} == {None}
+    assert "the studies share pictures (20), so that they are not independent" in found.pairing
+
+
+def renamed(path: Path, run: RunFolder, plan: Plan) -> RunFolder:
+    """A copy of a study with the people of another plan."""
+    new = RunFolder(path)
+    new.start(plan)
+    for name in ("regions", "occlusion", "effect", "specificity", "layers"):
+        table = run.read_table(f"{name}/alpha")
+        people = "renamed " + pl.col("person")
+        new.write_table(f"{name}/alpha", [table.with_columns(person=people)])
+    new.write_text("summary.json", (run.path / "summary.json").read_text())
+    new.write_manifest()
+    return new
 
 
 def test_ten_people_in_both_studies_are_enough(tmp_path):
@@ -125,8 +160,31 @@ def test_numbered_people_are_never_paired(tmp_path, redacted):
     RunFolder(tmp_path / redacted).keep("nothing")
     found = compare_runs(first, second)
     assert not any(one.paired for one in found.differences)
+    assert {one.verdict for one in found.differences} == {"inconclusive (n = 20)"}
+    assert {one.p for one in found.differences} == {None}
     assert found.pairing == (
-        f"independent samples of people: the names were removed from {tmp_path / redacted}"
+        "not paired by person; all figures are inconclusive: the names were removed from "
+        f"{tmp_path / redacted}, so that it is not known whether the studies share people"
+    )
+
+
+def test_people_without_a_common_figure_are_not_paired(tmp_path):
+    first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    table = second.read_table("regions/alpha")
+    few = table.with_columns(
+        share=table["share"].set(table["person"].is_in(PEOPLE[:11]), float("nan"))
+    )
+    second.write_table("regions/alpha", [few])
+    second.write_manifest()
+    found = compare_runs(first, second)
+    rows = by_figure(found)
+    assert [rows[name].verdict for name in ("nose", "spread of the map")] == [
+        "inconclusive (n = 9)",
+        "no difference shown",
+    ]
+    assert found.pairing == (
+        "paired by person where at least 10 people have a value in both studies; other figures are inconclusive: "
+        "the studies share people (20) and pictures (20), so that they are not independent samples"
     )
 
 
@@ -184,7 +242,8 @@ def test_drops_of_another_kind_of_similarity_are_refused(tmp_path):
     assert {one.figure.split(",")[0].split(" (")[0] for one in found.refused} == {
         "similarity drop", "drop - scattered", "drop",
     }  # fmt: skip
-    assert {one.unit for one in compare_runs(first, first).differences} == {
+    same = make_run(tmp_path / "c")
+    assert {one.unit for one in compare_runs(first, same).differences} == {
         "part of the critical pixels", "cosine", "bc", "part of the largest entropy",
     }  # fmt: skip
 
@@ -247,7 +306,7 @@ def test_audits_and_damaged_studies_are_refused(tmp_path):
         compare_runs(first, audit)
     (tmp_path / "a" / "tables" / "regions" / "alpha.parquet").write_bytes(b"PAR1")
     with pytest.raises(StudyError, match=r"alpha.parquet: missing, or changed"):
-        compare_runs(first, first)
+        compare_runs(first, make_run(tmp_path / "c"))
 
 
 def test_the_record_can_be_read_again(tmp_path):
@@ -263,7 +322,15 @@ def test_the_record_can_be_read_again(tmp_path):
 
 def test_two_runs_of_one_study_do_not_differ(tmp_path):
     first = make_run(tmp_path / "a")
-    found = compare_runs(first, first)
+    found = compare_runs(first, make_run(tmp_path / "b"))
     assert {one.verdict for one in found.differences} == {"no difference shown"}
     assert {one.p for one in found.differences} == {1.0}
     assert found.notes == []
+
+
+def test_one_folder_is_not_compared_with_itself(tmp_path):
+    first = make_run(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for other in (tmp_path / "a", tmp_path / "link", tmp_path / "a" / ".." / "a"):
+        with pytest.raises(InputError, match="the same study twice"):
+            compare_runs(first, RunFolder(other))

@@ -92,8 +92,16 @@ def test_the_page_of_two_studies(found, tmp_path):
 
 
 def test_nothing_is_listed_where_everything_was_compared(tmp_path):
-    run = make_run(tmp_path / "a")
-    assert "not_compared" not in read_page(runs_page(compare_runs(run, run)))
+    found = compare_runs(make_run(tmp_path / "a"), make_run(tmp_path / "b"))
+    assert "not_compared" not in read_page(runs_page(found))
+
+
+def test_the_page_says_why_dependent_studies_are_inconclusive(tmp_path):
+    first, second = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    second.keep("nothing")
+    found = compare_runs(first, second)
+    assert verdict_counts(found).endswith("; 10 are inconclusive.")
+    assert "so that it is not known whether the studies share people" in runs_page(found)
 
 
 def test_the_chart_is_drawn_around_zero(found):

@@ -58,7 +58,12 @@ if TYPE_CHECKING:
 _PLAN = "run.json"
 
 
+# Parameters that apply to studies, too.
+_OF_STUDIES = {"sources", "out_folder", "models", "_memory_limit", "force", "as_json"}
+
+
 def compare(
+    context: typer.Context,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -109,7 +114,8 @@ def compare(
 
     Differences of studies are paired by person if at least ten people are in both, else the studies are independent
     samples. A figure differs if the interval excludes zero and the p-value after Holm's correction over all figures is
-    below 0.05; with fewer than ten people it is inconclusive. Figures whose settings differ (method, parser, fraction,
+    below 0.05. It is inconclusive with fewer than ten people, and if people are not paired and the studies share people
+    or pictures, or their names were removed. Figures whose settings differ (method, parser, fraction,
     fill, kind of similarity) are not compared, but listed.
 
     Examples:
@@ -119,12 +125,15 @@ def compare(
         leam compare run-old run-new --models mine --out change
     """
     check_out(out_folder, force=force)
+    if (out_folder / _PLAN).is_file():
+        raise InputError(f"--out {out_folder}: the folder of a study; choose another folder")
     runs = [source for source in sources if (source / _PLAN).is_file()]
     if runs:
         if len(runs) != len(sources) or len(runs) != 2:  # noqa: PLR2004
             raise InputError(
                 f"{', '.join(map(str, sources))}: expected the folders of two finished studies, or pictures"
             )
+        _check_options(context)
         compare_studies(runs[0], runs[1], models, out_folder, as_json=as_json)
         return
     check_faces("main", rotate)
@@ -174,6 +183,21 @@ def compare(
         pictures = write_recognizers(record, found, out_folder)
     show_recognizers(record, found, out_folder, pictures, as_json=as_json)
     fail_for(errors)
+
+
+def _check_options(context: typer.Context) -> None:
+    """Refuse options that two finished studies cannot obey."""
+    given = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name not in _OF_STUDIES
+        and (source := context.get_parameter_source(parameter.name or ""))
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: only for pictures; finished studies have their settings, so leave this out"
+        )
 
 
 def compare_studies(

@@ -9,10 +9,11 @@ The rule, fixed before any data are seen:
   the fill for similarity drops, and the kind of similarity. Figures in one study only are listed.
 - **Pairing.** If at least :data:`leam.metrics.statistics.FEWEST` people have a value in both studies, differences are
   paired by person, over these people: the interval is that of the mean paired difference, the p-value that of a
-  sign-flip test. Otherwise the studies are independent samples, without people of the first study in the second one:
-  the interval is that of the difference of the two means, the p-value that of a permutation test. A person is
-  recognised by name, so studies whose names were removed are independent samples.
-- **Verdict.** *inconclusive (n = ...)* with fewer than ten people, or fewer than ten in one of two samples; *differs*
+  sign-flip test. Otherwise the studies are taken as independent samples: the interval is that of the difference of the
+  two means, the p-value that of a permutation test. Studies that share people (by name) or pictures (by SHA-256) are
+  not independent, and of studies whose names were removed this is not known: such figures have no p-value.
+- **Verdict.** *inconclusive (n = ...)* with fewer than ten people, with fewer than ten in one of two samples, and where
+  people are not paired and the studies are not known to be independent; *differs*
   if the 95 % interval excludes zero and the p-value after Holm's correction over all differences is below 0.05;
   *no difference shown* otherwise, which does not state that the figures are equal.
 """
@@ -111,7 +112,7 @@ class Difference(Model):
     paired: bool
     """Whether the difference is paired by person."""
     p: float | None
-    """Two-sided p-value; null with fewer than ten people in a sample."""
+    """Two-sided p-value; null with fewer than ten people in a sample, and for samples not known to be independent."""
     p_holm: float | None
     """The p-value after Holm's correction over all differences."""
     verdict: str
@@ -139,7 +140,7 @@ class RunComparison(Model):
     second: Side
     """The second study."""
     pairing: str
-    """How people are compared."""
+    """How people are compared, and why figures that are not paired are inconclusive."""
     differences: list[Difference]
     """What is compared, by recognizer and figure."""
     refused: list[Refused]
@@ -191,6 +192,16 @@ class Run:
         """Whether people have their names."""
         return self.folder.kept() != "nothing" and bool(self.plan.images)
 
+    @property
+    def people(self) -> set[str]:
+        """Names of the people."""
+        return {image.person for image in self.plan.images}
+
+    @property
+    def pictures(self) -> set[str]:
+        """SHA-256 of the pictures."""
+        return {image.sha256 for image in self.plan.images if image.sha256}
+
     def side(self) -> Side:
         """What is stated about the study."""
         summary = self.summary
@@ -238,10 +249,13 @@ def compare_runs(
 
     Raises:
         StudyError: A study is not finished, or its files are damaged or have changed since.
-        InputError: Nothing can be compared; the message says what does not match.
+        InputError: It is the same folder twice, or nothing can be compared; the message says what does not match.
     """
+    if first.path.resolve() == second.path.resolve():
+        raise InputError(f"{first.path} and {second.path}: the same study twice; name two studies")
     runs = Run.read(first, only), Run.read(second, only)
     recognizers = _matched(*runs)
+    dependence = _dependence(*runs)
     refused, rows = [], list[Difference]()
     missing: tuple[list[str], list[str]] = (
         _only(runs[0].data.recognizers, [one for one, _ in recognizers]),
@@ -263,7 +277,14 @@ def compare_runs(
                 continue
             unit = kind.unit or runs[0].summary.recognizers[names[0]].similarity
             rows += [
-                _difference(runs, names, figure, unit, (found[0][figure], found[1][figure]))
+                _difference(
+                    runs,
+                    names,
+                    figure,
+                    unit,
+                    (found[0][figure], found[1][figure]),
+                    independent=not dependence,
+                )
                 for figure in common
             ]
     progress("comparing studies", len(recognizers), len(recognizers))
@@ -273,7 +294,7 @@ def compare_runs(
     return RunComparison(
         first=runs[0].side(),
         second=runs[1].side(),
-        pairing=_pairing(*runs, rows),
+        pairing=_pairing(dependence, rows, runs),
         differences=_judged(rows),
         refused=refused,
         only_first=missing[0],
@@ -288,7 +309,7 @@ def verdict_of(difference: Estimate, people: int, p_holm: float | None) -> str:
     Args:
         difference: With its interval.
         people: Number of people; of two samples, that of the smaller one.
-        p_holm: The corrected p-value; None with fewer than ten people.
+        p_holm: The corrected p-value; None with fewer than ten people, and for samples not known to be independent.
     """
     if p_holm is None or difference.low is None or difference.high is None or people < FEWEST:
         return f"inconclusive (n = {people})"
@@ -358,6 +379,8 @@ def _difference(
     figure: str,
     unit: str,
     values: tuple[Values, Values],
+    *,
+    independent: bool,
 ) -> Difference:
     """The difference of a figure, without verdict: p-values are corrected for the number of differences first."""
     seed, (one, other) = runs[0].plan.settings.seed, values
@@ -370,10 +393,9 @@ def _difference(
         difference, people = _mean(after - before, seed), len(common)
         p = sign_flip_p(after - before, seed)
     else:
-        before = np.array(list(one.values()))
-        after = np.array([value for person, value in other.items() if person not in common])
+        before, after = (np.array(list(found.values())) for found in values)
         difference, people = bootstrap_difference(after, before, seed), min(len(before), len(after))
-        if people >= FEWEST:
+        if independent and people >= FEWEST:
             p = label_permutation_p(after, before, seed)
     return Difference(
         figure=figure,
@@ -403,18 +425,41 @@ def _judged(rows: Sequence[Difference]) -> list[Difference]:
     ]
 
 
-def _pairing(first: Run, second: Run, rows: Sequence[Difference]) -> str:
+def _dependence(first: Run, second: Run) -> str:
+    """Why two studies are not known to be independent samples; empty if they are."""
+    if removed := [str(run.folder.path) for run in (first, second) if not run.named]:
+        return (
+            f"the names were removed from {' and '.join(removed)}, so that it is not known whether "
+            "the studies share people"
+        )
+    shared = {
+        "people": len(first.people & second.people),
+        "pictures": len(first.pictures & second.pictures),
+    }
+    if not any(shared.values()):
+        return ""
+    found = " and ".join(f"{what} ({count})" for what, count in shared.items() if count)
+    return f"the studies share {found}, so that they are not independent samples"
+
+
+def _pairing(dependence: str, rows: Sequence[Difference], runs: tuple[Run, Run]) -> str:
     """How people are compared, in a sentence."""
-    removed = [str(run.folder.path) for run in (first, second) if not run.named]
-    if removed:
-        return f"independent samples of people: the names were removed from {' and '.join(removed)}"
-    planned = [{image.person for image in run.plan.images} for run in (first, second)]
-    common = len(planned[0] & planned[1])
     if all(one.paired for one in rows):
+        common = len(runs[0].people & runs[1].people)
         return f"paired by person: {common} people are in both studies"
-    if not any(one.paired for one in rows):
-        return f"independent samples of people: {common} people are in both studies, fewer than {FEWEST}"
-    return f"paired by person where at least {FEWEST} people have a value in both studies, else independent samples"
+    if not dependence:
+        return "independent samples of people: no person or picture is in both studies"
+    if any(one.paired for one in rows):
+        return (
+            f"paired by person where at least {FEWEST} people have a value in both studies; other figures are "
+            f"inconclusive: {dependence}"
+        )
+    few = (
+        f", as fewer than {FEWEST} people have a value in both"
+        if all(run.named for run in runs)
+        else ""
+    )
+    return f"not paired by person{few}; all figures are inconclusive: {dependence}"
 
 
 def _notes(first: Run, second: Run, recognizers: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -430,11 +475,9 @@ def _notes(first: Run, second: Run, recognizers: Sequence[tuple[str, str]]) -> I
             yield f"{name}: the weights differ"
         if one.precision != two.precision:
             yield f"{_label((name, other))}: the precision differs: {one.precision}, {two.precision}"
-    pictures = [
-        {image.sha256 for image in run.plan.images if image.sha256} for run in (first, second)
-    ]
-    if all(pictures) and pictures[0] != pictures[1]:
-        yield f"{len(pictures[0] & pictures[1])} of {len(pictures[0])} pictures of the first study are in the second"
+    pictures, others = first.pictures, second.pictures
+    if pictures and others and pictures != others:
+        yield f"{len(pictures & others)} of {len(pictures)} pictures of the first study are in the second"
 
 
 def _by_person(rows: pl.DataFrame) -> dict[str, dict[str, float]]:
