@@ -190,7 +190,8 @@ def test_empty_layers_several_faces_and_tokens_are_noted(face, parser):
     )
     assert silent.notes == [
         f"one of 3 faces in the picture: the one at {face.box[0]:.0f}, {face.box[1]:.0f} (upper left corner)",
-        "no support found in 1 of 2 layers: conv2" + way_out("signed"),
+        "no support found in 1 of 2 layers: conv2" + way_out("signed") + " (leam.Explainer(..., "
+        "weighting=...) for leam.explain_faces; --weighting of `leam explain`)",
     ]
     assert [layer.empty for layer in silent.record().layers] == [False, True]
 
@@ -211,7 +212,10 @@ def test_a_face_whose_layers_have_no_map_names_them_and_another_weighting(face, 
     recognizer = tiny()
     torch.nn.init.zeros_(recognizer.module.fc.weight)
     cause = r"every layer's map is zero or not finite \(conv1, conv2\); if a .* such as absolute"
-    with pytest.warns(LeamWarning, match=cause), pytest.raises(ModelError, match=cause):
+    where = (
+        r" \(leam.Explainer\(..., weighting=...\) for leam.explain_faces; --weighting of `leam expl"
+    )
+    with pytest.warns(LeamWarning, match=cause), pytest.raises(ModelError, match=cause + where):
         explain(face, parser, recognizer)
 
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 import leam
 from leam.demo import portraits
-from leam.errors import InputError, LeamError, ModelError
+from leam.errors import FaceError, InputError, LeamError, LeamWarning, ModelError
 from tiny import TinyNet, wrap
 
 SIDE = 32
@@ -182,9 +183,99 @@ def test_nothing_is_guessed(aligned, portrait, recognizer):
         ((portrait, recognizer), {"parser": "nobody"}, LeamError, "nobody: no such parser"),
         ((portrait, recognizer), {"method": "xssab"}, InputError, "give the other picture as with_"),
         (("none.jpg", recognizer), {}, LeamError, "none.jpg: no such file"),
+        ((portrait, recognizer), {"method": 3}, InputError, "^method: 3 is of type int; expected a name"),
+        ((portrait, recognizer), {"parser": 3}, InputError, "^parser: 3 is of type int; expected a name or"),
+        ((portrait, recognizer), {"detector": 3}, InputError, "^detector: 3 is of type int; expected a name"),
+        ((portrait, 3), {}, InputError, "^recognizer: 3 is of type int; expected a name, a card"),
+        ((portrait, recognizer), {"top": "1"}, InputError, "^top '1': must be above 0 and at most 1"),
+        ((portrait, recognizer), {"top": float("nan")}, InputError, "^top nan: must be above 0"),
+        ((aligned, recognizer), {"range": 3}, InputError, "^range 3: expected two numbers"),
+        ((aligned, recognizer), {"range": (1, 0)}, InputError, r"^range \(1, 0\): expected two numbers"),
+        ((aligned, recognizer), {"range": ("a", "b")}, InputError, r"^range \('a', 'b'\): expected two"),
+        ((aligned, recognizer), {"layout": "HWC"}, InputError, "^layout 'HWC': not known; available: BHWC"),
+        ((first[0] / 255, module), {}, InputError, r"^TinyNet: one face of shape \(3, 32, 32\), .*give x\[None\]$"),
+        ((first / 50 - 2, module), {}, InputError, r"looks standardised, .*leam.Card\(..., mean=..., std=...\)\)"),
+        ((aligned / 50 - 2, recognizer), {}, InputError, "^tiny: the batch looks standardised"),
+        (("", recognizer), {}, InputError, "^the picture: an empty path"),
+        ((None, recognizer), {}, InputError, "^the picture: of type NoneType"),
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             leam.explain(*arguments, **options)
+
+
+def test_each_picture_of_a_list_needs_one_to_compare_with(portrait, recognizer, detector):
+    face = leam.find_face(portrait, detector)
+    for mates in ([face, None, face], (face, None, None)):
+        with pytest.raises(
+            InputError, match=r"^with_: no picture for number 2; give one for each$"
+        ):
+            leam.explain([face] * 3, recognizer, with_=mates)
+    with pytest.raises(InputError, match=r"^with_: no picture for number 1; give one for each$"):
+        leam.explain([face], recognizer, with_=[None])
+
+
+def test_a_bad_picture_without_a_path_is_named_by_its_place(portrait, recognizer, detector):
+    face, empty = leam.find_face(portrait, detector), np.zeros((80, 80, 3), np.uint8)
+    for arguments, with_, error, message in (
+        ([face, empty, face], None, FaceError, "^picture 2 of 3: no face found by dlib"),
+        ([face, None], None, InputError, "^picture 2 of 2: of type NoneType; expected a path"),
+        ([empty], None, FaceError, "^the picture: no face found by dlib"),
+        ([face, face], [face, empty], FaceError, "^with_, picture 2 of 2: no face found by dlib"),
+        (face, empty, FaceError, "^with_: no face found by dlib"),
+        ([face, "none.jpg"], None, LeamError, "^none.jpg: no such file"),
+    ):
+        with pytest.raises(error, match=message):
+            leam.explain(arguments, recognizer, with_=with_, detector=detector)
+
+
+def test_a_picture_that_is_compared_with_itself_is_named(portrait):
+    with pytest.raises(InputError, match=r"ada.png: is compared with itself: nothing can make"):
+        leam.explain(portrait, with_=portrait)
+
+
+def test_a_feature_map_as_embedding_is_flattened_with_a_warning(aligned):
+    class Unpooled(TinyNet):
+        def forward(self, x):
+            return super().forward(x)[:, :, None, None].expand(-1, -1, 2, 2)
+
+    batch = torch.tensor(aligned).permute(0, 3, 1, 2) / 255
+    module = Unpooled(SIDE)
+    with pytest.warns(
+        LeamWarning, match=r"^Unpooled: .*feature map of shape \(\d+, \d+, 2, 2\)"
+    ) as seen:
+        leam.explain(batch, module, range=(0, 1))
+    assert seen[0].filename == __file__
+    assert not module._forward_hooks
+
+
+def test_a_batch_that_requires_gradients_is_explained(aligned, recognizer):
+    batch = torch.tensor(aligned).float().requires_grad_()
+    (one, _), (two, _) = leam.explain(batch, recognizer), leam.explain(aligned, recognizer)
+    torch.testing.assert_close(one.maps.overall, two.maps.overall)
+    torch.testing.assert_close(
+        leam.Explainer(recognizer).explain(batch).overall[:1], one.maps.overall
+    )
+    assert batch.grad is None
+
+
+def test_maps_replace_only_maps(aligned, recognizer, tmp_path):
+    maps = leam.Explainer(recognizer).explain(aligned)
+    with pytest.raises(InputError, match=r"is a folder; give the path of an .npz file in it$"):
+        maps.save(tmp_path)
+    foreign = tmp_path / "thesis.txt"
+    foreign.write_text("mine")
+    with pytest.raises(InputError, match=r"thesis.txt: exists and is no .npz file"):
+        maps.save(foreign)
+    assert foreign.read_text() == "mine"
+    archive = tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("thesis.txt", "mine")
+    with pytest.raises(InputError, match=r"archive.zip: exists and is no .npz file"):
+        maps.save(archive)
+    for _ in range(2):
+        maps.save(tmp_path / "maps.npz")
+    with pytest.raises(InputError, match=r"^plot: faces of type str; expected the aligned faces"):
+        maps.plot("unknown")
 
 
 def test_pictures_that_are_aligned_faces_are_not_detected(aligned, recognizer, tmp_path):

@@ -42,12 +42,39 @@ def test_a_grey_pil_image_and_one_that_is_turned():
         (PICTURE[:, :, 0], r"shape \(40, 30\) without channels; repeat a grey picture's values"),
         (PICTURE[None], r"holds several; give a list of pictures, or for aligned faces leam.explain\(batch"),
         (Image.fromarray(PICTURE).convert("RGBA"), r'mode RGBA; convert it with .convert\("RGB"\)'),
+        (torch.from_numpy(PICTURE).permute(2, 0, 1), r"channels come first, give picture.permute\(1, 2, 0\)"),
+        (torch.from_numpy(PICTURE).bfloat16(), r"array of float32 with values from 0 to "),
+        (PICTURE > 3, r"array of bool with values from 0 to 1"),
+        (PICTURE.astype(str), r"array of <U\d+, expected uint8, 0-255$"),
+        (PICTURE[:0], r"shape \(0, 30, 3\) without pixels$"),
+        ("", r"an empty path; give the path of a picture file$"),
+        (None, r"of type NoneType; expected a path"),
+        (3, r"of type int; expected a path"),
         ([PICTURE], r"of type list; expected a path, a PIL image, an array or a tensor"),
     ],
 )  # fmt: skip
 def test_what_is_ambiguous_is_refused(source, message):
     with pytest.raises(InputError, match=rf"^the picture: .*{message}"):
         open_picture(source)
+
+
+def test_an_open_file_and_images_that_cannot_be_read_are_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(PICTURE).save(path)
+    with (
+        path.open("rb") as stream,
+        pytest.raises(InputError, match="of type BufferedReader; expec"),
+    ):
+        open_picture(stream)
+    closed = Image.open(path)
+    closed.close()
+    damaged = tmp_path / "b.png"
+    damaged.write_bytes(path.read_bytes()[:-200])
+    message = r"^the picture: a PIL image that cannot be read \(.*give the path"
+    with pytest.raises(InputError, match=message):
+        open_picture(closed)
+    with Image.open(damaged) as image, pytest.raises(InputError, match=message):
+        open_picture(image)
 
 
 def test_a_face_is_found_in_every_form(portrait, detector):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import leam
-from leam.errors import StudyError
+from leam.errors import InputError, StudyError
 from leam.study.summary import read_summary
 
 
@@ -60,6 +60,10 @@ def test_a_run_shows_itself_in_a_line_and_in_a_notebook(copy):
 def test_a_study_that_is_unfinished_or_changed_is_refused(copy, tmp_path):
     with pytest.raises(StudyError, match="holds no study"):
         leam.open_run(tmp_path / "nothing")
+    with pytest.raises(
+        InputError, match=r"^open_run: 3 is no path; give the path of a run folder$"
+    ):
+        leam.open_run(3)
     table = copy / "tables" / "faces.parquet"
     table.write_bytes(table.read_bytes() + b" ")
     with pytest.raises(StudyError, match=r"faces.parquet: missing, or changed"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,6 +139,11 @@ class Maps:
         from leam.explain.figures import LayerPanel, batch_figure  # noqa: PLC0415
 
         count, *size = self.overall.shape
+        if faces is not None and not isinstance(faces, np.ndarray | Tensor):
+            raise InputError(
+                f"plot: faces of type {type(faces).__name__}; expected the aligned faces, an array (B, h, w, 3); "
+                "plot().savefig(path) writes the figure"
+            )
         if faces is not None and tuple(faces.shape) != (count, *size, 3):
             raise InputError(
                 f"faces of shape {tuple(faces.shape)}, expected {(count, *size, 3)}: those that were explained"
@@ -162,7 +168,15 @@ class Maps:
 
         It holds ``overall``, ``layer/NAME`` for each layer, ``embeddings``, ``scores`` and ``empty``, with the shapes
         of the attributes.
+
+        Raises:
+            InputError: The path is a folder, or another file than an ``.npz`` file.
         """
+        path = Path(path)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give the path of an .npz file in it")
+        if path.exists() and not _is_npz(path):
+            raise InputError(f"{path}: exists and is no .npz file; give another path, or delete it")
         stream = io.BytesIO()
         layers = {f"layer/{layer.name}": self[layer.name].cpu().numpy() for layer in self.layers}
         others = {
@@ -170,7 +184,7 @@ class Maps:
             for name in ("overall", "embeddings", "scores", "empty")
         }
         np.savez_compressed(stream, allow_pickle=False, **others, **layers)
-        write_private(Path(path), stream.getvalue())
+        write_private(path, stream.getvalue())
 
     def to_frame(self) -> pl.DataFrame:
         """All values: a polars DataFrame with ``face``, ``layer``, ``row``, ``column`` and ``value``."""
@@ -294,7 +308,8 @@ class Explainer:
         Warns:
             LeamWarning: A face has no map, or different faces have one embedding; see :mod:`leam.explain.doubts`.
         """
-        faces = self.recognizer.as_chips(chips, range=range, layout=layout)
+        given = chips.detach() if isinstance(chips, Tensor) else chips
+        faces = self.recognizer.as_chips(given, range=range, layout=layout)
         parts = [
             self._compute(faces[rows], part) for rows, part in self._portions(target, len(faces))
         ]
@@ -349,6 +364,16 @@ class Explainer:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether a file is an archive of arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return all(name.endswith(".npy") for name in names)
 
 
 def _shape(layer: Layer) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -57,6 +57,12 @@ Picture = Literal["overlay", "layers"]
 
 SCHEMA_VERSION: Final = 1
 """The version of ``explanation.json``; raised when a field changes its name or meaning."""
+
+
+# Where another weighting is set.
+_SETTING = (
+    " (leam.Explainer(..., weighting=...) for leam.explain_faces; --weighting of `leam explain`)"
+)
 
 
 class Record(BaseModel):
@@ -348,6 +354,7 @@ class Explanation:
             count = len(self.maps.layers)
             # A few empty layers are no reason for another weighting.
             way = way_out(self.provenance.weighting) if 2 * len(empty) >= count else ""
+            way += _SETTING if way else ""
             notes.append(
                 f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}{way}"
             )
@@ -703,6 +710,12 @@ def explain_people(
     )
 
 
+def _check_top(top: object) -> None:
+    real = isinstance(top, int | float | np.integer | np.floating) and not isinstance(top, bool)
+    if not real or not 0 < float(cast("float", top)) <= 1:
+        raise InputError(f"top {top!r}: must be above 0 and at most 1, such as 0.01")
+
+
 class _Work:
     """Faces to explain, recorded before anything is computed: pictures and weights may change later."""
 
@@ -714,6 +727,7 @@ class _Work:
         top: float,
         references: Sequence[Face] | None = None,
     ) -> None:
+        _check_top(top)
         self.faces, self.method, self.parser, self.top = faces, method, parser, top
         self.references = [None] * len(faces) if references is None else list(references)
         crop, sha256 = method.recognizer.crop, method.recognizer.sha256
@@ -742,10 +756,18 @@ class _Work:
         self, row: int, maps: Maps, against: Tensor | None, more: dict[str, object]
     ) -> Explanation:
         face, reference = self.faces[row], self.references[row]
-        if maps.overall_empty.any() and (against is None or not against.any()):
-            weighting = getattr(self.method, "weighting", None)
-            raise ModelError(f"{face.path or 'the face'}: {why_empty(maps, weighting)}")
         crop = self.method.recognizer.crop
+        if maps.overall_empty.any() and (against is None or not against.any()):
+            several = len(self.faces) > 1 and not reference
+            name = face.path or (f"face {row + 1} of {len(self.faces)}" if several else "the face")
+            if reference and np.array_equal(crop.align(reference).image, self.chips[row].image):
+                raise InputError(
+                    f"{name}: is compared with itself: nothing can make identical pictures more or less alike; give "
+                    "another picture of the person, or of another one"
+                )
+            weighting = getattr(self.method, "weighting", None)
+            why, way = why_empty(maps, weighting), way_out(weighting)
+            raise ModelError(f"{name}: {why}{_SETTING if way and why.endswith(way) else ''}")
         parsing = self.parser.parse(face, crop)
         evidence_of = Evidence.of(maps.overall[0], parsing, self.top)
         backend = maps.backend if maps.layers else None

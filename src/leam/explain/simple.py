@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leam.errors import InputError
+from leam.errors import InputError, LeamError, ModelError, warn
 from leam.explain.explanation import Explanation, explain_faces, explain_pair
 from leam.explain.methods import Method, create_method, method_named
 from leam.faces.detection import Detector, find_face
 from leam.faces.detectors import DEFAULT as DEFAULT_DETECTOR
 from leam.faces.detectors import load_detector
 from leam.faces.face import Face
-from leam.faces.pictures import Source
+from leam.faces.pictures import IN_MEMORY
 from leam.parsers import DEFAULT as DEFAULT_PARSER
 from leam.parsers import load_parser
 from leam.parsers.parsing import Parser
@@ -26,10 +30,13 @@ from leam.recognizers.card import Card
 from leam.recognizers.catalogue import DEFAULT as DEFAULT_RECOGNIZER
 from leam.recognizers.catalogue import load_recognizer
 from leam.recognizers.chips import Layout, Range
+from leam.recognizers.outputs import embedding_of
 from leam.recognizers.recognizer import Recognizer
 
 _BATCH_AXES, _CHANNELS = 4, 3
 _USUAL: Range = (0.0, 255.0)
+# Standardised pictures lie within so many standard deviations.
+_MOST_DEVIATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -46,41 +53,99 @@ class Request:
 
     def explain(self, faces: Any, other: Any) -> Explanation | list[Explanation]:  # noqa: ANN401
         """The explanation of a picture, or those of several or of a batch."""
+        self._check()
         if is_batch(faces):
-            return self._batch(faces, other)
+            recognizer = self._loaded(faces)
+            with _feature_maps(recognizer) as shapes:
+                made = self._batch(faces, other, recognizer)
+            if shapes:
+                warn(
+                    f"{recognizer.name}: the module returns a feature map of shape {shapes[0]}, which is flattened; an "
+                    "embedding has two axes, (B, D)"
+                )
+            return made
         if self.range is not None or self.layout is not None:
             raise InputError(
                 "range and layout describe a batch of aligned faces; leave them out for pictures"
             )
+        self._check_single(faces)
         recognizer = self._loaded()
         if is_batch(other):
             raise InputError("with_: a batch, but faces is none; give a picture")
-        sources = list(faces) if isinstance(faces, list | tuple) else [faces]
+        several = isinstance(faces, list | tuple)
+        sources = list(faces) if several else [faces]
         mates = list(other) if isinstance(other, list | tuple) else [other] * len(sources)
         if len(mates) != len(sources):
             raise InputError(
                 f"with_: {len(mates)} pictures for {len(sources)}; give one, or one for each"
             )
+        if other is not None and None in [mate if mate is None else 0 for mate in mates]:
+            number = next(i for i, mate in enumerate(mates, 1) if mate is None)
+            raise InputError(f"with_: no picture for number {number}; give one for each")
         detector = self.detector or DEFAULT_DETECTOR
         if isinstance(detector, str):
             detector = load_detector(detector, {recognizer.name: recognizer.crop})
-        found = [_found(source, detector) for source in sources]
-        others = [None if mate is None else _found(mate, detector) for mate in mates]
-        made = self._explained(found, others, recognizer)
-        return made if isinstance(faces, list | tuple) else made[0]
+        found = _found(sources, detector, "")
+        others = [] if other is None else _found(mates, detector, "with_")
+        explained = self._explained(found, others, recognizer)
+        return explained if several else explained[0]
 
-    def _batch(self, chips: Any, other: Any) -> list[Explanation]:  # noqa: ANN401  arrays or tensors
+    def _check(self) -> None:
+        """Refuse settings of a wrong type.
+
+        Raises:
+            InputError: There is one.
+        """
+        for name, value, kinds, ability, expected in (
+            ("recognizer", self.recognizer, (str, Path, Card, Recognizer, nn.Module), "",
+             "a name, a card, a leam.Recognizer or a module"),
+            ("method", self.method or 0, (str,), "", "a name such as leam; leam.explain_faces takes methods"),
+            ("parser", self.parser, (str,), "parse", "a name or a parser"),
+            ("detector", self.detector, (str,), "detect", "a name or a detector"),
+        ):  # fmt: skip
+            able = ability and hasattr(value, ability) and not isinstance(value, type)
+            if value is not None and not isinstance(value, kinds) and not able:
+                raise InputError(
+                    f"{name}: {value!r} is of type {type(value).__name__}; expected {expected}"
+                )
+        if self.range is not None and not _is_range(self.range):
+            raise InputError(
+                f"range {self.range!r}: expected two numbers, the values of black and white, such as (0, 1)"
+            )
+        if self.layout not in (None, "BHWC", "BCHW"):
+            raise InputError(f"layout {self.layout!r}: not known; available: BHWC, BCHW")
+
+    def _check_single(self, faces: Any) -> None:  # noqa: ANN401
+        """Refuse one aligned face for a module, which needs a batch.
+
+        Raises:
+            InputError: It is one.
+        """
+        if not isinstance(self.recognizer, nn.Module) or not isinstance(faces, np.ndarray | Tensor):
+            return
+        shape = tuple(faces.shape)
+        if len(shape) == _BATCH_AXES - 1 and (shape[0] == _CHANNELS or _is_float(faces)):
+            raise InputError(
+                f"{_name_of(self.recognizer)}: one face of shape {shape}, expected a batch; for one aligned face, give "
+                "x[None]"
+            )
+
+    def _batch(
+        self,
+        chips: Any,  # noqa: ANN401  arrays or tensors
+        other: Any,  # noqa: ANN401
+        recognizer: Recognizer,
+    ) -> list[Explanation]:
         if self.detector is not None:
             raise InputError("detector: not used for a batch of aligned faces; leave it out")
-        recognizer, layout = self._loaded(chips), self.layout
+        layout = self.layout
         if isinstance(self.recognizer, nn.Module):
             layout = layout or "BCHW"
-        faces = self._aligned(chips, recognizer, layout)
-        mates: list[Face | None] = [None] * len(faces)
+        faces, mates = self._aligned(chips, recognizer, layout), []
         if other is not None:
             if not is_batch(other) or len(other) != len(chips):
                 raise InputError("with_: give a batch of aligned faces, one for each face")
-            mates = [*self._aligned(other, recognizer, layout)]
+            mates = self._aligned(other, recognizer, layout)
         return self._explained(faces, mates, recognizer)
 
     def _aligned(self, chips: Any, recognizer: Recognizer, layout: Layout | None) -> list[Face]:  # noqa: ANN401
@@ -95,25 +160,36 @@ class Request:
                 f"{recognizer.name}: takes chips of {side}x{side} pixels that it resizes; give them as a list of "
                 'pictures with detector="aligned"'
             )
-        batch = recognizer.as_chips(chips, range=self.range, layout=layout)
+        given = chips.detach() if isinstance(chips, Tensor) else chips
+        try:
+            batch = recognizer.as_chips(given, range=self.range, layout=layout)
+        except InputError:
+            if _is_standardised(given):
+                raise InputError(
+                    f"{recognizer.name}: the batch looks standardised, with values below 0 and above 1; give it as it "
+                    "was before, 0-255, and leam.Recognizer(module, leam.Card(..., mean=..., std=...)), which "
+                    "standardises it"
+                ) from None
+            raise
         pictures = batch.cpu().round().clamp(0, 255).to(torch.uint8).numpy()
         detector = load_detector("aligned", {recognizer.name: recognizer.crop})
         return [find_face(np.ascontiguousarray(picture), detector) for picture in pictures]
 
     def _explained(
-        self, faces: list[Face], mates: list[Face | None], recognizer: Recognizer
+        self, faces: list[Face], mates: list[Face], recognizer: Recognizer
     ) -> list[Explanation]:
-        method = self._method(recognizer, pair=any(mates))
+        """The explanations of faces, or if there are mates, of their similarities with these."""
+        method = self._method(recognizer, pair=bool(mates))
         parser = self.parser or DEFAULT_PARSER
         if isinstance(parser, str):
             parser = load_parser(parser)
-        if not any(mates):
+        if not mates:
             return explain_faces(faces, method, parser, top=self.top)
-        return [
-            explain_pair(face, mate, method, parser, top=self.top)[0]
-            for face, mate in zip(faces, mates, strict=True)
-            if mate is not None
-        ]
+        made = []
+        for number, (face, mate) in enumerate(zip(faces, mates, strict=True), 1):
+            with _naming(_place(number, len(faces))):
+                made.append(explain_pair(face, mate, method, parser, top=self.top)[0])
+        return made
 
     def _method(self, recognizer: Recognizer, *, pair: bool) -> Method:
         if method_named(self.method).compares and not pair:
@@ -136,7 +212,7 @@ class Request:
         Raises:
             InputError: There is no batch, or not one of floats in the module's shape.
         """
-        name = re.sub(r"[^A-Za-z0-9]", "", type(module).__name__) or "module"
+        name = _name_of(module)
         way_out = "give leam.Recognizer(module, leam.Card(...)), which states size, channels, mean and std"
         if batch is None:
             raise InputError(f"{name}: how pictures become its input is not known; {way_out}")
@@ -163,5 +239,71 @@ def is_batch(faces: object) -> bool:
     return isinstance(faces, np.ndarray | Tensor) and faces.ndim == _BATCH_AXES
 
 
-def _found(source: Source | Face, detector: Detector) -> Face:
-    return source if isinstance(source, Face) else find_face(source, detector)
+def _found(sources: list[Any], detector: Detector, argument: str) -> list[Face]:
+    """The faces of pictures; messages about those without a path say which it is."""
+    faces = []
+    for number, source in enumerate(sources, 1):
+        place = ", ".join(filter(None, (argument, _place(number, len(sources)))))
+        with _naming(place):
+            faces.append(source if isinstance(source, Face) else find_face(source, detector))
+    return faces
+
+
+def _place(number: int, count: int) -> str:
+    """A picture's place in a list; empty for the only one."""
+    return f"picture {number} of {count}" if count > 1 else ""
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """In messages about a picture without a path, say where it is in the arguments."""
+    try:
+        yield
+    except LeamError as error:
+        unnamed, _, rest = str(error).partition(": ")
+        if place and unnamed in {IN_MEMORY, "the face"}:
+            raise type(error)(f"{place}: {rest}") from error
+        raise
+
+
+def _name_of(module: nn.Module) -> str:
+    return re.sub(r"[^A-Za-z0-9]", "", type(module).__name__) or "module"
+
+
+def _is_range(range: object) -> bool:  # noqa: A002  the word for it
+    """Whether this is two increasing numbers."""
+    if not isinstance(range, list | tuple) or len(range) != 2:  # noqa: PLR2004
+        return False
+    return all(isinstance(value, Real) for value in range) and bool(range[0] < range[1])
+
+
+def _is_float(values: NDArray[np.generic] | Tensor) -> bool:
+    return torch.as_tensor(values).is_floating_point()
+
+
+def _is_standardised(values: NDArray[np.generic] | Tensor) -> bool:
+    """Whether values are probably those of pictures minus their mean, divided by their standard deviation."""
+    tensor = torch.as_tensor(values)
+    if not tensor.is_floating_point() or not tensor.numel():
+        return False
+    least, most = (float(value) for value in torch.aminmax(tensor))
+    return -_MOST_DEVIATIONS < least < 0 and 1 < most < _MOST_DEVIATIONS
+
+
+@contextmanager
+def _feature_maps(recognizer: Recognizer) -> Iterator[list[tuple[int, ...]]]:
+    """The shapes of the feature maps that the module returns as embeddings inside the block."""
+    shapes: list[tuple[int, ...]] = []
+
+    def look(_module: nn.Module, _inputs: object, output: object) -> None:
+        with suppress(ModelError):
+            shape = embedding_of(recognizer.card, output).shape
+            if shape[2:].numel() > 1:
+                shapes.append(tuple(shape))
+
+    # The modules of black boxes are never run.
+    handle = recognizer.module.register_forward_hook(look)
+    try:
+        yield shapes
+    finally:
+        handle.remove()

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from leam.display import card
-from leam.errors import StudyError, did_you_mean
+from leam.errors import InputError, StudyError, did_you_mean
 from leam.results.summary import Summary
 from leam.study.plan import Plan
 from leam.study.store import RunFolder
@@ -116,6 +116,7 @@ def open_run(path: str | Path) -> Run:
         path: Its folder.
 
     Raises:
+        InputError: Not a path.
         StudyError: The folder holds no finished study of this version, or a file has changed since.
 
     Example:
@@ -123,6 +124,8 @@ def open_run(path: str | Path) -> Run:
         >>> run.to_frame().filter(pl.col("stage") == "regions")
         >>> run.tables["faces"]
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f"open_run: {path!r} is no path; give the path of a run folder")
     folder = RunFolder(path)
     plan = folder.plan()
     summary = read_summary(folder)
