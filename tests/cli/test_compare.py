@@ -72,9 +72,12 @@ def test_mistakes_of_compare(leam, runs, complaint, monkeypatch, tmp_path, portr
         (("a", "./a"), "a and a: the same study twice"),
         (
             ("a", "b", "--method", "leam", "--card", "x.toml", "--top", 0.5, "--device", "cuda"),
-            "--card, --method, --top, --device: only for pictures; ",
+            "--card, --method, --top, --device: only for pictures, not for finished studies; leave ",
         ),
-        (("a", "b", "--rotate", "none"), "--rotate: only for pictures; "),
+        (
+            ("a", "b", "--rotate", "none"),
+            "--rotate: only for pictures, not for finished studies; leave ",
+        ),
         (("a", "b", "--models", "gamma"), "a: none of these recognizers; available: alpha, beta"),
         (("nowhere.jpg", "--models", "x,y"), "nowhere.jpg: no such file"),
         ((portrait,), "name at least two recognizers with --models A,B"),

@@ -56,8 +56,6 @@ if TYPE_CHECKING:
     from leam.compare.runs import RunComparison
 
 _PLAN = "run.json"
-
-
 # Parameters that apply to studies, too.
 _OF_STUDIES = {"sources", "out_folder", "models", "_memory_limit", "force", "as_json"}
 
@@ -115,8 +113,8 @@ def compare(
     Differences of studies are paired by person if at least ten people are in both, else the studies are independent
     samples. A figure differs if the interval excludes zero and the p-value after Holm's correction over all figures is
     below 0.05. It is inconclusive with fewer than ten people, and if people are not paired and the studies share people
-    or pictures, or their names were removed. Figures whose settings differ (method, parser, fraction,
-    fill, kind of similarity) are not compared, but listed.
+    or pictures, or their names were removed. Figures whose settings differ (method,
+    parser, fraction, fill, kind of similarity) are not compared, but listed.
 
     Examples:
         leam compare ada.jpg --models dlib_resnet,sface --out ada
@@ -196,7 +194,8 @@ def _check_options(context: typer.Context) -> None:
     ]
     if given:
         raise InputError(
-            f"{', '.join(given)}: only for pictures; finished studies have their settings, so leave this out"
+            f"{', '.join(given)}: only for pictures, not for finished studies; "
+            f"leave {'it' if len(given) == 1 else 'them'} out"
         )
 
 

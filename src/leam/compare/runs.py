@@ -13,9 +13,9 @@ The rule, fixed before any data are seen:
   two means, the p-value that of a permutation test. Studies that share people (by name) or pictures (by SHA-256) are
   not independent, and of studies whose names were removed this is not known: such figures have no p-value.
 - **Verdict.** *inconclusive (n = ...)* with fewer than ten people, with fewer than ten in one of two samples, and where
-  people are not paired and the studies are not known to be independent; *differs*
-  if the 95 % interval excludes zero and the p-value after Holm's correction over all differences is below 0.05;
-  *no difference shown* otherwise, which does not state that the figures are equal.
+  people are not paired and the studies are not known to be independent; *differs* if the 95 % interval excludes zero
+  and the p-value after Holm's correction over all differences is below 0.05; *no difference shown* otherwise, which
+  does not state that the figures are equal.
 """
 
 from __future__ import annotations
