@@ -183,10 +183,12 @@ def test_nothing_is_guessed(aligned, portrait, recognizer):
         ((portrait, recognizer), {"parser": "nobody"}, LeamError, "nobody: no such parser"),
         ((portrait, recognizer), {"method": "xssab"}, InputError, "give the other picture as with_"),
         (("none.jpg", recognizer), {}, LeamError, "none.jpg: no such file"),
-        ((portrait, recognizer), {"method": 3}, InputError, "^method: 3 is of type int; expected a name"),
-        ((portrait, recognizer), {"parser": 3}, InputError, "^parser: 3 is of type int; expected a name or"),
-        ((portrait, recognizer), {"detector": 3}, InputError, "^detector: 3 is of type int; expected a name"),
-        ((portrait, 3), {}, InputError, "^recognizer: 3 is of type int; expected a name, a card"),
+        ((portrait, recognizer), {"method": 3}, InputError, "^method: of type int; expected a name"),
+        ((portrait, recognizer), {"parser": 3}, InputError, "^parser: of type int; expected a name or"),
+        ((portrait, recognizer), {"detector": 3}, InputError, "^detector: of type int; expected a name"),
+        ((portrait, recognizer), {"method": None}, InputError, "^method: of type NoneType; expected a name"),
+        ((portrait, recognizer), {"parser": type(leam.load_parser())}, InputError, "^parser: of type "),
+        ((portrait, 3), {}, InputError, "^recognizer: of type int; expected a name, a card"),
         ((portrait, recognizer), {"top": "1"}, InputError, "^top '1': must be above 0 and at most 1"),
         ((portrait, recognizer), {"top": float("nan")}, InputError, "^top nan: must be above 0"),
         ((aligned, recognizer), {"range": 3}, InputError, "^range 3: expected two numbers"),
@@ -276,6 +278,8 @@ def test_maps_replace_only_maps(aligned, recognizer, tmp_path):
         maps.save(tmp_path / "maps.npz")
     with pytest.raises(InputError, match=r"^plot: faces of type str; expected the aligned faces"):
         maps.plot("unknown")
+    with pytest.raises(InputError, match=r"^plot: faces of float64, expected uint8, 0-255$"):
+        maps.plot(aligned / 255)
 
 
 def test_pictures_that_are_aligned_faces_are_not_detected(aligned, recognizer, tmp_path):

@@ -61,7 +61,7 @@ def test_a_study_that_is_unfinished_or_changed_is_refused(copy, tmp_path):
     with pytest.raises(StudyError, match="holds no study"):
         leam.open_run(tmp_path / "nothing")
     with pytest.raises(
-        InputError, match=r"^open_run: 3 is no path; give the path of a run folder$"
+        InputError, match=r"^open_run: of type int; expected the path of a run folder$"
     ):
         leam.open_run(3)
     table = copy / "tables" / "faces.parquet"

@@ -148,6 +148,8 @@ class Maps:
             raise InputError(
                 f"faces of shape {tuple(faces.shape)}, expected {(count, *size, 3)}: those that were explained"
             )
+        if faces is not None and not str(faces.dtype).endswith("uint8"):
+            raise InputError(f"plot: faces of {faces.dtype}, expected uint8, 0-255")
         drawn = min(count, _MOST_DRAWN)
         panels = [
             LayerPanel(OVERALL, f"face {i + 1}", self.overall[i].cpu().numpy())

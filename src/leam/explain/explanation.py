@@ -17,7 +17,7 @@ from torch import Tensor
 
 from leam.devices import description
 from leam.display import card
-from leam.errors import InputError, ModelError
+from leam.errors import InputError, ModelError, printable
 from leam.explain.doubts import way_out, why_empty
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.figures import (
@@ -713,7 +713,7 @@ def explain_people(
 def _check_top(top: object) -> None:
     real = isinstance(top, int | float | np.integer | np.floating) and not isinstance(top, bool)
     if not real or not 0 < float(cast("float", top)) <= 1:
-        raise InputError(f"top {top!r}: must be above 0 and at most 1, such as 0.01")
+        raise InputError(f"top {printable(repr(top))}: must be above 0 and at most 1, such as 0.01")
 
 
 class _Work:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from leam.errors import InputError, LeamError, ModelError, warn
+from leam.errors import InputError, LeamError, ModelError, printable, warn
 from leam.explain.explanation import Explanation, explain_faces, explain_pair
 from leam.explain.methods import Method, create_method, method_named
 from leam.faces.detection import Detector, find_face
@@ -79,9 +79,9 @@ class Request:
             raise InputError(
                 f"with_: {len(mates)} pictures for {len(sources)}; give one, or one for each"
             )
-        if other is not None and None in [mate if mate is None else 0 for mate in mates]:
-            number = next(i for i, mate in enumerate(mates, 1) if mate is None)
-            raise InputError(f"with_: no picture for number {number}; give one for each")
+        missing = [number for number, mate in enumerate(mates, 1) if mate is None]
+        if other is not None and missing:
+            raise InputError(f"with_: no picture for number {missing[0]}; give one for each")
         detector = self.detector or DEFAULT_DETECTOR
         if isinstance(detector, str):
             detector = load_detector(detector, {recognizer.name: recognizer.crop})
@@ -96,24 +96,28 @@ class Request:
         Raises:
             InputError: There is one.
         """
-        for name, value, kinds, ability, expected in (
-            ("recognizer", self.recognizer, (str, Path, Card, Recognizer, nn.Module), "",
-             "a name, a card, a leam.Recognizer or a module"),
-            ("method", self.method or 0, (str,), "", "a name such as leam; leam.explain_faces takes methods"),
-            ("parser", self.parser, (str,), "parse", "a name or a parser"),
-            ("detector", self.detector, (str,), "detect", "a name or a detector"),
+        known = (str, Path, Card, Recognizer, nn.Module)
+        for name, value, right, expected in (
+            ("recognizer", self.recognizer, isinstance(self.recognizer, known), "a name, a card or a module"),
+            ("parser", self.parser, _is_named_or_can(self.parser, "parse"), "a name or a parser"),
+            ("detector", self.detector, _is_named_or_can(self.detector, "detect"), "a name or a detector"),
         ):  # fmt: skip
-            able = ability and hasattr(value, ability) and not isinstance(value, type)
-            if value is not None and not isinstance(value, kinds) and not able:
-                raise InputError(
-                    f"{name}: {value!r} is of type {type(value).__name__}; expected {expected}"
-                )
+            if value is not None and not right:
+                raise InputError(f"{name}: of type {type(value).__name__}; expected {expected}")
+        if not isinstance(self.method, str):
+            raise InputError(
+                f"method: of type {type(self.method).__name__}; expected a name such as leam; leam.explain_faces takes "
+                "the methods themselves"
+            )
         if self.range is not None and not _is_range(self.range):
             raise InputError(
-                f"range {self.range!r}: expected two numbers, the values of black and white, such as (0, 1)"
+                f"range {printable(repr(self.range))}: expected two numbers, the values of black and white, "
+                "such as (0, 1)"
             )
         if self.layout not in (None, "BHWC", "BCHW"):
-            raise InputError(f"layout {self.layout!r}: not known; available: BHWC, BCHW")
+            raise InputError(
+                f"layout {printable(repr(self.layout))}: not known; available: BHWC, BCHW"
+            )
 
     def _check_single(self, faces: Any) -> None:  # noqa: ANN401
         """Refuse one aligned face for a module, which needs a batch.
@@ -268,6 +272,11 @@ def _naming(place: str) -> Iterator[None]:
 
 def _name_of(module: nn.Module) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", type(module).__name__) or "module"
+
+
+def _is_named_or_can(value: object, ability: str) -> bool:
+    """Whether this is a name, or an object with a method."""
+    return isinstance(value, str) or (hasattr(value, ability) and not isinstance(value, type))
 
 
 def _is_range(range: object) -> bool:  # noqa: A002  the word for it

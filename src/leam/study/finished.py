@@ -125,7 +125,9 @@ def open_run(path: str | Path) -> Run:
         >>> run.tables["faces"]
     """
     if not isinstance(path, str | Path):
-        raise InputError(f"open_run: {path!r} is no path; give the path of a run folder")
+        raise InputError(
+            f"open_run: of type {type(path).__name__}; expected the path of a run folder"
+        )
     folder = RunFolder(path)
     plan = folder.plan()
     summary = read_summary(folder)
