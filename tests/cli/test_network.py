@@ -29,7 +29,11 @@ sys.addaudithook(watch)
 LOOPBACK = re.compile(r"127\.0\.0\.\d|::1|localhost")
 # A cluster that Ray starts asks which cloud it is in, also with its usage statistics off, and has no switch for it.
 RAYS_CLOUD = re.compile(r"169\.254\.169\.254|metadata\.google\.internal")
-TRIED = {"explain", "study", "parse", "report", "redact", "demo", "models"} | {"audit", "compare", "protect"}
+TRIED = {"explain", "study", "parse", "report", "redact", "demo", "models"} | {
+    "audit",
+    "compare",
+    "protect",
+}
 HTTPS = """
 name = "far"
 architecture = "onnx"

@@ -63,7 +63,7 @@ def test_an_open_file_and_images_that_cannot_be_read_are_refused(tmp_path):
     Image.fromarray(PICTURE).save(path)
     with (
         path.open("rb") as stream,
-        pytest.raises(InputError, match="of type BufferedReader; expec"),
+        pytest.raises(InputError, match="of type BufferedReader; expected"),
     ):
         open_picture(stream)
     closed = Image.open(path)
