@@ -48,8 +48,11 @@ url = "hf://owner/name/file.onnx@main"
 
 
 @pytest.fixture
-def calls(tmp_path, spawn):
+def calls(tmp_path, spawn, monkeypatch):
     """Run a command, and list what it contacted."""
+    # Another test may have switched the libraries off in this process.
+    for name in [name for name in os.environ if name.endswith("_OFFLINE")]:
+        monkeypatch.delenv(name)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
     written = tmp_path / "calls"
