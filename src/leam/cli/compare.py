@@ -113,8 +113,8 @@ def compare(
     Differences of studies are paired by person if at least ten people are in both, else the studies are independent
     samples. A figure differs if the interval excludes zero and the p-value after Holm's correction over all figures is
     below 0.05. It is inconclusive with fewer than ten people, and if people are not paired and the studies share people
-    or pictures, or their names were removed. Figures whose settings differ (method,
-    parser, fraction, fill, kind of similarity) are not compared, but listed.
+    or pictures, or their names were removed. Figures whose settings differ (method, parser, fraction, fill, kind of
+    similarity) are not compared, but listed.
 
     Examples:
         leam compare ada.jpg --models dlib_resnet,sface --out ada

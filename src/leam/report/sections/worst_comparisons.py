@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leam.errors import ImageError
+from leam.recognizers.decisions import amount, measured, noun
 from leam.report.parts import Cards, Cell, Fold, Heading, Part, Picture, Table, Text, listed
 from leam.report.pictures import aligned_face, pair_picture
 from leam.report.section import SECTIONS, Context, Section
@@ -50,24 +51,19 @@ def _of_recognizer(context: Context, name: str, found: WorstFigures) -> Iterator
             continue
         if context.faces:
             yield Cards(list(_pictures(context, name, errors)), size="medium")
-        kind = context.summary.recognizers[name].similarity
+        kind = context.plan.model(name).card.similarity
         yield Table(
-            ("pictures", "distance" if kind == "euclidean" else "similarity", "turned by hiding"),
+            ("pictures", noun(kind), "turned by hiding"),
             [
                 (
                     Cell(f"{one.first} – {one.second}", "break"),
-                    f"{_shown(one.similarity, kind):.4f}",
+                    amount(one.similarity, kind),
                     listed(one.turning) if one.turning else "no single region",
                 )
                 for one in errors
             ],
             folded="" if not context.faces else "Numbers",
         )
-
-
-def _shown(similarity: float, kind: str) -> float:
-    """A similarity, or the distance that it is the negative of."""
-    return -similarity if kind == "euclidean" else similarity
 
 
 def _pictures(
@@ -83,8 +79,7 @@ def _pictures(
         pair: n
         for n, pair in enumerate(zip(maps.position.tolist(), maps.mate.tolist(), strict=True))
     }
-    kind = context.summary.recognizers[recognizer].similarity
-    said = "distance" if kind == "euclidean" else "similarity"
+    kind = context.plan.model(recognizer).card.similarity
     for one in errors:
         ends = place[one.first], place[one.second]
         rows = row[ends], row[ends[::-1]]
@@ -101,5 +96,5 @@ def _pictures(
             faces,
             both,
             "Two faces, each with the map of what makes them alike and of what makes them different",
-            f"{said} {_shown(one.similarity, kind):.3f}{turned}",
+            f"{measured(one.similarity, kind)}{turned}",
         )
