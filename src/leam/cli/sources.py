@@ -13,7 +13,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def stated(module: str, name: str) -> str | None:
-    """The value of a string, or the names in a registry or dictionary, separated by commas, as modules state them.
+    """The value of a string, or the names in a registry, dictionary or tuple, separated by commas, as stated.
 
     Args:
         module: A module of this package.
@@ -38,6 +38,8 @@ def _text(module: str, name: str, value: ast.expr) -> str | None:
         return value.value
     if isinstance(value, ast.Dict):
         return ", ".join(str(ast.literal_eval(key)) for key in value.keys if key)
+    if isinstance(value, ast.Tuple) and all(isinstance(one, ast.Constant) for one in value.elts):
+        return ", ".join(str(ast.literal_eval(one)) for one in value.elts)
     if not isinstance(value, ast.Call) or ast.unparse(value.func) != "Registry":
         return None
     _, group = (ast.literal_eval(argument) for argument in value.args)
