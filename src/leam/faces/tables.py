@@ -30,6 +30,15 @@ def normal(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def forms_of(name: str) -> list[str]:
+    """A name as it is and in the Unicode forms that file systems know, NFC and NFD."""
+    if name.isascii():
+        return [name]
+    return list(
+        dict.fromkeys([name, *(unicodedata.normalize(one, name) for one in ("NFC", "NFD"))])
+    )
+
+
 def slashed(name: str) -> str:
     """A relative path with forward slashes, also if it was written on Windows."""
     return PureWindowsPath(name).as_posix() if "\\" in name else name

@@ -1,5 +1,7 @@
 """Lists of pairs as LFW and RFW publish them."""
 
+import unicodedata
+
 import pytest
 
 from encoded import write_tree
@@ -58,7 +60,7 @@ def test_a_picture_that_is_missing_is_a_jpeg_that_is_missing(lfw):
     [
         (LFW + "Ann_Lee 1\n", "line 6: expected NAME NUMBER NUMBER"),
         (LFW.replace("2\t1", "3\t1", 1), "its first line states 3 x 2 x 1 pairs, but it has 4"),
-        (LFW.replace("Ann", "Anna"), "no folder Anna_Lee in"),
+        (LFW.replace("_L", "_M"), "no folder Ann_Mee in"),
     ],
 )
 def test_lists_that_are_damaged(lfw, text, message):
@@ -81,6 +83,70 @@ def test_a_list_of_rfw(tmp_path):
 
 
 def test_a_name_that_no_folder_can_have_is_refused(lfw):
-    (lfw / "pairs.txt").write_text(LFW.replace("Ann_Lee", "x" * 5000))
+    (lfw / "pairs.txt").write_text(LFW.replace("Ann_Lee", "x" * 5000).replace("Bo_Li", "y"))
     with pytest.raises(InputError, match="no folder x"):
         read_dataset(lfw / "pairs.txt")
+
+
+def test_people_whose_names_are_numbers(tmp_path):
+    write_tree(tmp_path, "0045/0045_0001.png", "0045/0045_0002.png", "0046/0046_0001.png")
+    (tmp_path / "pairs.txt").write_text("0045\t1\t2\n0045\t1\t0046\t1\n")
+    found = read_dataset(tmp_path / "pairs.txt")
+    assert [pair.same for pair in found.pairs] == [True, False]
+    assert {name: len(two) for name, two in found.people.items()} == {"0045": 2, "0046": 1}
+    (tmp_path / "pairs.txt").write_text("1 1\n0045 1 2\n0045 1 0046 1\n")
+    assert read_dataset(tmp_path / "pairs.txt").pairs == found.pairs
+
+
+def test_a_person_without_pictures_costs_that_person_only(lfw):
+    (lfw / "pairs.txt").write_text(f"Zed_Gone\t1\t2\n{LFW.partition(chr(10))[2]}")
+    found = read_dataset(lfw / "pairs.txt")
+    assert len(found.pairs) == 5
+    missing = [one.image for one in found.samples if not one.path.exists()]
+    assert missing == ["Zed_Gone/Zed_Gone_0001.jpg", "Zed_Gone/Zed_Gone_0002.jpg"]
+
+
+def test_folders_may_have_their_names_in_another_form(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    write_tree(tmp_path, f"{nfd}/{nfd}_0001.png", f"{nfc}/{nfc}_0002.png", "Bo/Bo_0001.png")
+    write_tree(tmp_path, f"{nfd}/{nfd}_0002.png")
+    (tmp_path / "pairs.txt").write_text(f"{nfd}\t1\t2\n{nfd}\t1\tBo\t1\n", encoding="utf-8")
+    found = read_dataset(tmp_path / "pairs.txt")
+    assert all(one.path.exists() for one in found.samples)
+    assert [one.image for one in found.people[nfc]] == [f"{nfc}/{nfc}_000{n}.png" for n in (1, 2)]
+    (tmp_path / nfc / f"{nfc}_0002.png").unlink()
+    (tmp_path / nfc).rmdir()
+    (tmp_path / "pairs.txt").write_text(f"{nfc}\t1\t2\n{nfc}\t1\tBo\t1\n", encoding="utf-8")
+    again = read_dataset(tmp_path / "pairs.txt")
+    assert all(one.path.exists() for one in again.samples)
+    assert again.pairs == found.pairs
+
+
+@pytest.mark.parametrize("between", ["\t", " "])
+def test_names_with_spaces(tmp_path, between):
+    write_tree(
+        tmp_path, "Ann B Lee/Ann B Lee_0001.png", "Ann B Lee/Ann B Lee_0002.png", "Bo/Bo_0001.png"
+    )
+    rows = (("Ann B Lee", "1", "2"), ("Ann B Lee", "2", "Bo", "1"), ("Bo", "1", "Ann B Lee", "1"))
+    (tmp_path / "pairs.txt").write_text("".join(f"{between.join(row)}\r\n" for row in rows))
+    found = read_dataset(tmp_path / "pairs.txt")
+    assert [pair.same for pair in found.pairs] == [True, False, False]
+    assert list(found.people) == ["Ann B Lee", "Bo"]
+    (tmp_path / "pairs.txt").write_text("Bo 1 2\nAnn B 3 Lee 1 2\n")
+    with pytest.raises(InputError, match="line 2: expected NAME NUMBER NUMBER"):
+        read_dataset(tmp_path / "pairs.txt")
+
+
+def test_the_list_as_a_csv_file(lfw):
+    rows = LFW.partition("\n")[2].replace("\t", ",").replace("1,2\n", "1,2,\n")
+    (lfw / "pairs.txt").write_text(f"name,imagenum1,imagenum2,\n{rows}")
+    assert [pair.same for pair in read_dataset(lfw / "pairs.txt").pairs] == [True, False] * 2
+
+
+@pytest.mark.parametrize("between", [",", "\t", ";"])
+def test_a_table_with_columns_of_numbers_is_no_list(tmp_path, between):
+    write_tree(tmp_path, "1.png", "2.png")
+    (tmp_path / "t.csv").write_text(
+        "image,person,age\n1.png,12,30\n2.png,13,31\n".replace(",", between)
+    )
+    assert list(read_dataset(tmp_path / "t.csv").people) == ["12", "13"]

@@ -28,7 +28,13 @@ _KNOWN = {
     f"{package}.{name}": name.rpartition(".")[2]
     for package in ("numpy.core", "numpy._core")
     for name in _ARRAYS
-} | {"numpy.ndarray": "ndarray", "numpy.dtype": "dtype", "_codecs.encode": "encode"}
+} | {
+    "numpy.ndarray": "ndarray",
+    "numpy.dtype": "dtype",
+    "_codecs.encode": "encode",
+    "builtins.bytearray": "bytearray",
+    "__builtin__.bytearray": "bytearray",
+}
 
 
 class _NotPlainError(Exception):
@@ -160,7 +166,9 @@ class _Machine:
         self.stack.append(self.result(function.name, values))
 
     def result(self, function: str, values: Sequence[Any]) -> object:
-        if function == "encode":
+        if function == "bytearray" and len(values) == 1:
+            return values[0]
+        if function in {"encode", "bytearray"}:
             # Python 3 writes bytes as text in old protocols.
             return replace(values[0], encoding={"name": "text"}.get(values[0].encoding, "raw"))
         if function == "dtype":
@@ -245,7 +253,10 @@ def read_bin(source: Path, _: Path | None, progress: Progress) -> Dataset:
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror})") from None
     except (_NotPlainError, ImageError) as error:
-        raise InputError(f"{source}: not a verification set; it {first_line(error)}") from None
+        raise InputError(
+            f"{source}: not a verification set; it {first_line(error)}; expected a pickle of a list of encoded "
+            "pictures and a list of booleans, one for each two"
+        ) from None
     digits = max(6, len(str(len(members))))
     names = [f"{source.name}#{first:0{digits}d}" for first in firsts]
     pairs = [Pair(names[2 * i], names[2 * i + 1], flag) for i, flag in enumerate(same)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path, PurePosixPath
 
 from leam.errors import InputError
@@ -10,7 +9,7 @@ from leam.faces.datasets import DATASETS, Layout
 from leam.faces.datasets.folder import pictures_in
 from leam.faces.people import Dataset, Sample
 from leam.faces.reading import picture_suffixes
-from leam.faces.tables import normal, rows_of, slashed
+from leam.faces.tables import forms_of, normal, rows_of, slashed
 from leam.files import exists
 from leam.progress import Progress
 
@@ -47,7 +46,7 @@ def located(folder: Path, image: str) -> Path:
 
     A name without a suffix stands for the one picture that has it; if there are several, for none of them.
     """
-    forms = [image] if image.isascii() else [image, *_in_other_forms(image)]
+    forms = forms_of(image)
     for form in forms:
         if exists(folder / form):
             return folder / form
@@ -62,11 +61,6 @@ def located(folder: Path, image: str) -> Path:
         if exists(path)
     ]
     return found[0] if len(found) == 1 else folder / image
-
-
-def _in_other_forms(image: str) -> list[str]:
-    forms = (unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
-    return [form for form in forms if form != image]
 
 
 DATASETS("table")(
