@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from leam.cli import explain as command
-from leam.cli.inputs import check_names, check_pictures
+from leam.cli.inputs import check_names, check_paths
 from leam.errors import InputError
 from leam.study.plan import Settings
 
@@ -13,15 +13,15 @@ from leam.study.plan import Settings
 def test_pictures_that_do_not_exist_are_named(tmp_path):
     there, missing, other = (tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg"))
     there.touch()
-    check_pictures([there], None, tmp_path)
+    check_paths([there], None, tmp_path)
     # One of several is reported later, and the others are explained.
-    check_pictures([missing, there])
+    check_paths([missing, there])
     with pytest.raises(InputError, match=r"b\.jpg: no such file or folder"):
-        check_pictures([missing, other])
+        check_paths([missing, other])
     with pytest.raises(InputError, match=r"c\.jpg: no such file or folder"):
-        check_pictures([there], other, None)
+        check_paths([there], other, None)
     with pytest.raises(InputError, match=r"b\.jpg: no such file or folder"):
-        check_pictures([there], tmp_path, missing)
+        check_paths([there], tmp_path, missing)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_check_with_pairs(leam, assets, tmp_path):
     ("arguments", "message"),
     [
         (("check", "nobody"), "nobody: no such recognizer"),
-        (("check", "dlib_resnet", "--pairs", "p.csv"), "p.csv: no such folder or file"),
+        (("check", "dlib_resnet", "--pairs", "p.csv"), "p.csv: no such file or folder"),
         (("check", "dlib_resnet", "--faces", "lfw"), "--faces: needs --pairs"),
         (("check", "missing.toml"), "missing.toml: no such card"),
         (("--cards", "nowhere"), "nowhere: no such folder"),

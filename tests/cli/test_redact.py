@@ -34,7 +34,8 @@ def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
 
 
 def test_mistakes(leam, complaint, tmp_path, faces):
-    assert "holds no study" in complaint(leam("redact", tmp_path / "nothing"))
+    assert "no such file or folder" in complaint(leam("redact", tmp_path / "nothing"))
+    assert "holds no study" in complaint(leam("redact", tmp_path))
     both = leam("redact", tmp_path, "--in-place", "--out", tmp_path / "new")
     assert "leave --out out" in complaint(both)
     wrong = leam("study", faces, "--out", tmp_path / "run", "--keep", "faces")

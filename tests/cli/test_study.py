@@ -91,7 +91,7 @@ def test_mistakes_of_study(leam, complaint, monkeypatch, tmp_path, portrait):
     (tmp_path / "faces" / "Ann" / "a.png").write_bytes(portrait.read_bytes())
     for arguments, message in (
         (("empty", "--out", "run"), "empty: no pictures found"),
-        (("nowhere", "--out", "run"), "nowhere: no such folder or file"),
+        (("nowhere", "--out", "run"), "nowhere: no such file or folder"),
         (("faces", "--out", "foreign"), "foreign: "),
         (("faces", "--out", "run"), "no person with two usable pictures"),
         (("faces", "--out", "run2", "--models", ","), "at least one"),

@@ -87,7 +87,7 @@ def test_a_binary_table_and_an_empty_folder(tmp_path):
 
 
 def test_nothing_and_something_unknown(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: no such folder or file"):
+    with pytest.raises(InputError, match=r"nowhere: no such file or folder"):
         read_dataset(tmp_path / "nowhere")
 
 

@@ -148,6 +148,16 @@ def test_unknown_name_lists_the_available():
         choose(read_catalogue(), ["eigenfaces"])
 
 
+def test_a_model_file_needs_a_card(tmp_path):
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(b"a graph")
+    for ask in (load_recognizer, lambda name: choose(read_catalogue(), [name])):
+        with pytest.raises(
+            CardError, match=r"mine\.onnx: a recognizer is named by its card, a \.toml"
+        ):
+            ask(str(path))
+
+
 def test_two_cards_of_one_name_are_refused(tmp_path):
     mine = write(tmp_path, "sface", file="mine.onnx")
     with pytest.raises(

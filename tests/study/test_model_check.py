@@ -129,7 +129,7 @@ def test_pairs_are_read(tmp_path):
         ("image,person\na,b\n", ": holds no pairs; expected LFW"),
         ("one,two\na,b\n", ": the column 'image' is missing"),
         ("left,right,same\n", ": holds no pairs"),
-        (None, ": no such folder or file"),
+        (None, ": no such file or folder"),
     ],
 )
 def test_pairs_that_are_wrong_are_named(tmp_path, text, complaint):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from leam.cli.console import note, say, show_json
-from leam.cli.inputs import check_faces, check_names, detector_name, settings_of
+from leam.cli.inputs import check_faces, check_names, check_paths, detector_name, settings_of
 from leam.cli.options import (
     AlignedOption,
     BatchSizeOption,
@@ -105,6 +105,7 @@ def audit(
         raise InputError(
             "--pairs and --faces: SOURCE is already the folder of the pictures; omit --faces"
         )
+    check_paths([], source, pairs, faces, people_table)
     check_faces("main", rotate)
     settings = settings_of(
         "audit",

@@ -16,7 +16,7 @@ from leam.cli.inputs import (
     check_faces,
     check_names,
     check_out,
-    check_pictures,
+    check_paths,
     choose_device,
     detector_name,
     find_detector,
@@ -135,7 +135,7 @@ def compare(
         compare_studies(runs[0], runs[1], models, out_folder, as_json=as_json)
         return
     check_faces("main", rotate)
-    check_pictures(sources)
+    check_paths(sources)
     settings = settings_of(
         "quick",
         method=method,

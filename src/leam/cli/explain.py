@@ -24,7 +24,7 @@ from leam.cli.inputs import (
     check_faces,
     check_names,
     check_out,
-    check_pictures,
+    check_paths,
     detector_name,
     find_detector,
     find_faces,
@@ -240,7 +240,7 @@ def explain(
             f"--preset {preset}: its target {settings.target} needs the person's other pictures; add --target self or "
             f"--target {settings.target}"
         )
-    check_pictures(pictures, other, population)
+    check_paths(pictures, other, population)
     check_names(settings)
     pair = other is not None and target != "self"
     chosen = target if target in PEOPLE_TARGETS else "reference" if pair else "self"

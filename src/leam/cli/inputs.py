@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from leam.cli.commands import AS_INPUT
 from leam.cli.console import complain, note
 from leam.errors import InputError, LayerError, LeamError, did_you_mean
+from leam.files import exists
 
 if TYPE_CHECKING:
     import torch
@@ -215,7 +216,7 @@ def check_names(settings: Settings) -> None:
     _ = WEIGHTINGS[settings.weighting], AGGREGATES[settings.aggregate]
 
 
-def check_pictures(pictures: Sequence[Path], *others: Path | None) -> None:
+def check_paths(pictures: Sequence[Path], *others: Path | None) -> None:
     """Refuse files and folders that do not exist, before anything is loaded.
 
     Args:
@@ -225,8 +226,8 @@ def check_pictures(pictures: Sequence[Path], *others: Path | None) -> None:
     Raises:
         InputError: They do not exist.
     """
-    missing = [path for path in others if path is not None and not path.exists()]
-    if not any(path.exists() for path in pictures):
+    missing = [path for path in others if path is not None and not exists(path)]
+    if not any(map(exists, pictures)):
         missing += pictures
     if missing:
         raise InputError(f"{missing[0]}: no such file or folder")

@@ -13,7 +13,7 @@ from leam.cli.console import complain, note, progress, say, show_json, show_tabl
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_out,
-    check_pictures,
+    check_paths,
     choose_device,
     find_detector,
     find_faces,
@@ -147,7 +147,7 @@ def protect(
         leam protect mine/ --against dlib_resnet --threshold -0.6 --changes sunglasses,face_mask --out run
     """
     check_out(out_folder, force=force)
-    check_pictures([mine], protected, population)
+    check_paths([mine], protected, population)
     if fmr is not None and (population is None or threshold is not None):
         other = (
             f"leave out --threshold {threshold}" if threshold is not None else "add --population"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leam.cli.console import progress, say, show_json
+from leam.cli.inputs import check_paths
 from leam.cli.options import JsonOption
 from leam.errors import InputError
 
@@ -50,6 +51,7 @@ def redact(
     """
     if in_place and out_folder is not None:
         raise InputError("--in-place: redacts the study in its own folder; leave --out out")
+    check_paths([], run)
     # The library is imported here, so that help and mistakes are quick.
     from leam.report.page import render_report
     from leam.study.redaction import redact as redacted

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from leam.cli.console import note, progress, say, show_json
+from leam.cli.inputs import check_paths
 from leam.cli.options import JsonOption, NoFacesOption
 from leam.cli.printing import findings_in, findings_json, print_findings
 
@@ -30,6 +31,7 @@ def report(
         leam report run
         leam report run --no-faces
     """
+    check_paths([], run)
     # The library is imported here, so that help and mistakes are quick.
     from leam.report.page import render_report
     from leam.study.store import RunFolder

@@ -19,6 +19,7 @@ from leam.cli.failures import interruptible
 from leam.cli.inputs import (
     check_faces,
     check_names,
+    check_paths,
     choose_device,
     detector_name,
     find_detector,
@@ -209,6 +210,7 @@ def study(
     if panel is not None:
         note("--panel is deprecated and will be removed; use --subset")
     _check_keep(keep)
+    check_paths([], source, faces, people_table)
     check_faces("main", rotate)
     settings = settings_of(
         preset,

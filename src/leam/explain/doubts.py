@@ -33,7 +33,7 @@ _SAME = 1e-6
 
 
 def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str | None) -> None:
-    """Warn of faces without a map, and of a network that does not see its input.
+    """Warn of faces without a map or with one of few layers, and of a network that does not see its input.
 
     Args:
         name: Of the recognizer.
@@ -53,6 +53,16 @@ def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str
         rows = empty.nonzero().flatten().tolist()
         why = why_empty(maps.face(rows[0]), weighting)
         warn(f"{name}: {len(rows)} of {len(empty)} faces have no map: {why}")
+        return
+    # What is left of maps that mostly cancelled says little: all layers read the same scale of activations.
+    few = 2 * maps.empty.sum(dim=0) >= len(maps.layers)
+    if target is self_target and few.any() and (way := way_out(weighting)):
+        face = maps.face(int(few.nonzero()[0]))
+        without = [layer for layer, no in zip(face.layers, face.empty[:, 0], strict=True) if no]
+        warn(
+            f"{name}: {int(few.sum())} of {len(few)} faces have a map of few layers, without {len(without)} of "
+            f"{len(face.layers)}: {named(without)}{way}"
+        )
 
 
 def why_empty(maps: Maps, weighting: str | None) -> str:

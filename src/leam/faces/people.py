@@ -146,7 +146,7 @@ def read_dataset(
     """
     source = Path(source)
     if not source.exists():
-        raise InputError(f"{source}: no such folder or file")
+        raise InputError(f"{source}: no such file or folder")
     if not source.is_dir() and not source.is_file():
         raise InputError(
             f"{source}: is a pipe or a device, which can be read only once; write it to a file first"

@@ -13,6 +13,10 @@ from leam.errors import InputError
 from leam.files import open_regular
 
 _DELIMITERS = ",;\t"
+# What spreadsheets and programs write for a value that is missing. None is not among them: it may be said of glasses.
+_MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null"})
+_TRUE, _FALSE = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_ARCHIVES = (b"PK\3\4", b"\xd0\xcf\x11\xe0")
 _BOMS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -39,6 +43,37 @@ def forms_of(name: str) -> list[str]:
     )
 
 
+def is_missing(value: str) -> bool:
+    """Whether a value of a table stands for none: empty, NaN, NA, N/A or NULL."""
+    return not value or value.casefold() in _MISSING
+
+
+def flag(value: str) -> bool | None:
+    """What 1 or true, and 0 or false, stand for, in any case and also as numbers with decimals; None for others."""
+    lower = value.casefold()
+    return True if lower in _TRUE else False if lower in _FALSE else None
+
+
+def whole(value: str) -> int | None:
+    """A number from 0, also if it was written with decimals, as in 1.0; None for others."""
+    digits = value.removesuffix(".0")
+    return int(digits) if digits.isascii() and digits.isdecimal() else None
+
+
+def stripped(value: str) -> str:
+    """A value without spaces around it, also those without width that copied texts have."""
+    first, last = 0, len(value)
+    while first < last and _is_blank(value[first]):
+        first += 1
+    while last > first and _is_blank(value[last - 1]):
+        last -= 1
+    return value[first:last]
+
+
+def _is_blank(letter: str) -> bool:
+    return letter.isspace() or letter in "\u200b\u2060\ufeff"
+
+
 def slashed(name: str) -> str:
     """A relative path with forward slashes, also if it was written on Windows."""
     return PureWindowsPath(name).as_posix() if "\\" in name else name
@@ -53,15 +88,18 @@ def columns_of(path: Path) -> list[str]:
         return []
 
 
-def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table with the numbers of their lines.
+def rows_of(
+    path: Path, required: Sequence[str], known: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table with the numbers of their lines, without those of which all values are empty.
 
     The delimiter is the one of comma, semicolon and tab that gives the first line the most columns. The case of
-    required columns is ignored. Values are stripped of spaces around them.
+    required and known columns is ignored. Values are stripped of spaces around them.
 
     Args:
         path: The table.
         required: Columns that must exist and be filled.
+        known: Other columns whose names are known.
 
     Raises:
         InputError: The table cannot be read, a required column is missing or not filled, or a line has too many or
@@ -69,7 +107,7 @@ def rows_of(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str
     """
     try:
         with _opened(path) as text:
-            yield from _rows(path, text, required)
+            yield from _rows(path, text, required, known)
     except (OSError, UnicodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(
@@ -101,20 +139,21 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _rows(
-    path: Path, text: io.TextIOWrapper, required: Sequence[str]
+    path: Path, text: io.TextIOWrapper, required: Sequence[str], known: Sequence[str]
 ) -> Iterator[tuple[int, dict[str, str]]]:
     columns, delimiter, before = _header(text)
-    lower = {name.casefold(): name for name in required}
+    lower = {name.casefold(): name for name in (*required, *known)}
     columns = [lower.get(name.casefold(), name) for name in columns]
     _check_columns(path, columns, required)
     reader = csv.reader(_lines(text), delimiter=delimiter)
     for row in reader:
         line = reader.line_num + before
-        if not row:
+        row = [stripped(value) for value in row]
+        if not any(row):
             continue
-        while len(row) > len(columns) and not row[-1].strip():
+        while len(row) > len(columns) and not row[-1]:
             row.pop()
-        values = {name: value.strip() for name, value in zip(columns, row, strict=False) if name}
+        values = {name: value for name, value in zip(columns, row, strict=False) if name}
         if len(row) != len(columns) or not all(values[name] for name in required):
             expected = f"{len(columns)} values, {' and '.join(required)} not empty"
             raise InputError(f"{path}, line {line}: expected {expected}")
@@ -140,7 +179,9 @@ def _opened(path: Path) -> io.TextIOWrapper:
     try:
         head = stream.read(4)
         stream.seek(0)
-    except OSError:
+        if head in _ARCHIVES:
+            raise csv.Error("a spreadsheet or an archive")
+    except (OSError, csv.Error):
         stream.close()
         raise
     return io.TextIOWrapper(stream, encoding=_encoding(head), newline="")
@@ -178,4 +219,4 @@ def _first_line(text: io.TextIOWrapper) -> str:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for row in csv.reader([line], delimiter=delimiter) for name in row]
+    return [stripped(name) for row in csv.reader([line], delimiter=delimiter) for name in row]

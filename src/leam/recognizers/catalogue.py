@@ -188,8 +188,7 @@ def choose(catalogue: Catalogue, wanted: Iterable[str]) -> list[CatalogueEntry]:
         elif name in catalogue:
             chosen[name] = catalogue[name]
         else:
-            near = did_you_mean(name, catalogue)
-            raise CardError(f"{name}: no such recognizer; {near}available: {', '.join(catalogue)}")
+            raise _unknown(name, catalogue, f"available: {', '.join(catalogue)}")
     return list(chosen.values())
 
 
@@ -236,11 +235,17 @@ def _find_card(name: str, folder: Path | None) -> tuple[Card, Path | None]:
         return read_card(name), folder or Path(name).resolve().parent
     cards = builtin_cards()
     if name not in cards:
-        raise CardError(
-            f"{name}: no such recognizer; {did_you_mean(name, cards)}`leam models` lists them, "
-            "or give the path of a .toml card"
-        )
+        raise _unknown(name, cards, "`leam models` lists them, or give the path of a .toml card")
     return cards[name], folder
+
+
+def _unknown(name: str, names: Iterable[str], hint: str) -> CardError:
+    if exists(Path(name)) and Path(name).is_file():
+        return CardError(
+            f"{name}: a recognizer is named by its card, a .toml file that states the model file, its input size, "
+            "channels, mean and std; docs/howto/write-a-card.md shows how"
+        )
+    return CardError(f"{name}: no such recognizer; {did_you_mean(name, names)}{hint}")
 
 
 def _cards_in(folder: Path) -> list[Path]:

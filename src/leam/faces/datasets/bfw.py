@@ -12,13 +12,13 @@ from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
 from leam.faces.datasets.table import located
 from leam.faces.people import Dataset, Pair, Sample
-from leam.faces.tables import columns_of, normal, rows_of, slashed
+from leam.faces.tables import columns_of, flag, is_missing, normal, rows_of, slashed, whole
 from leam.progress import Progress
 
 _REQUIRED = ("p1", "p2", "label")
 # The published names of attributes, and those of the group columns.
 _GROUPS = {"att": "subgroup", "g": "gender", "e": "ethnicity"}
-_LABELS = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+_KNOWN = ("fold", *(f"{name}{side}" for name in _GROUPS for side in "12"))
 _REPORT_EVERY = 10_000
 
 
@@ -31,8 +31,8 @@ def read_bfw(source: Path, folder: Path | None, progress: Progress) -> Dataset:
     base = folder or source.parent
     samples: dict[str, Sample] = {}
     pairs = []
-    for line, row in rows_of(source, _REQUIRED):
-        same = _LABELS.get(row["label"].casefold())
+    for line, row in rows_of(source, _REQUIRED, _KNOWN):
+        same = flag(row["label"])
         if same is None:
             raise InputError(f"{source}, line {line}: label {row['label']}; expected 1 or 0")
         images = [normal(slashed(row[side])) for side in ("p1", "p2")]
@@ -40,7 +40,7 @@ def read_bfw(source: Path, folder: Path | None, progress: Progress) -> Dataset:
             groups = {
                 name: row[f"{short}{side}"]
                 for short, name in _GROUPS.items()
-                if row.get(f"{short}{side}")
+                if not is_missing(row.get(f"{short}{side}", ""))
             }
             known = samples.get(image)
             if known is None:
@@ -50,11 +50,12 @@ def read_bfw(source: Path, folder: Path | None, progress: Progress) -> Dataset:
                 raise InputError(f"{source}, line {line}: {image} has other attributes than before")
         # One string for each picture's name, not one for each pair.
         left, right = (samples[image].image for image in images)
-        fold = row.get("fold", "")
-        pairs.append(Pair(left, right, same, int(fold) - 1 if fold.isdecimal() else None))
+        fold = whole(row.get("fold", ""))
+        pairs.append(Pair(left, right, same, fold - 1 if fold else None))
         if line % _REPORT_EVERY == 0:
             progress("reading pairs", line, None)
-    note = f"layout: BFW, {len(pairs)} pairs; groups: {', '.join(_GROUPS.values())}"
+    found = [name for name in _GROUPS.values() if any(name in s.groups for s in samples.values())]
+    note = f"layout: BFW, {len(pairs)} pairs; groups: {', '.join(found) or 'none'}"
     return Dataset.of(samples.values(), pairs=pairs, notes=(note,))
 
 

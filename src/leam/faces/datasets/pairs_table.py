@@ -8,11 +8,10 @@ from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
 from leam.faces.datasets.table import located
 from leam.faces.people import Dataset, Pair, Sample, linked_people
-from leam.faces.tables import columns_of, normal, rows_of, slashed
+from leam.faces.tables import columns_of, flag, normal, rows_of, slashed, whole
 from leam.progress import Progress
 
 _REQUIRED = ("left", "right", "same")
-_SAME = {"1": True, "true": True, "0": False, "false": False}
 
 
 def read_pairs_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
@@ -25,14 +24,15 @@ def read_pairs_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
         InputError: The table cannot be read, lacks a column, or holds no pairs.
     """
     pairs = []
-    for line, row in rows_of(source, _REQUIRED):
-        same, fold = _SAME.get(row["same"].casefold()), row.get("fold") or None
-        if same is None or (fold and not fold.isdecimal()):
+    for line, row in rows_of(source, _REQUIRED, ("fold",)):
+        same, stated = flag(row["same"]), row.get("fold", "")
+        fold = whole(stated)
+        if same is None or (stated and fold is None):
             raise InputError(
                 f"{source}: line {line} lacks left, right, or a same of 1 or 0 (and a fold that is a number, if any)"
             )
         left, right = (normal(slashed(row[side])) for side in ("left", "right"))
-        pairs.append(Pair(left, right, same, int(fold) if fold else None))
+        pairs.append(Pair(left, right, same, fold))
     if not pairs:
         raise InputError(f"{source}: holds no pairs")
     people, note = _people(pairs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 
 from leam.errors import InputError
@@ -9,7 +10,7 @@ from leam.faces.datasets import DATASETS, Layout
 from leam.faces.datasets.folder import pictures_in
 from leam.faces.people import Dataset, Sample
 from leam.faces.reading import picture_suffixes
-from leam.faces.tables import forms_of, normal, rows_of, slashed
+from leam.faces.tables import forms_of, is_missing, normal, rows_of, slashed
 from leam.files import exists
 from leam.progress import Progress
 
@@ -25,15 +26,18 @@ def read_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
     samples: list[Sample] = []
     exclusions: dict[str, str] = {}
     lines: dict[str, int] = {}
+    files: dict[str, int] = {}
     for line, row in rows_of(source, _REQUIRED):
         image, person = slashed(row.pop("image")), normal(row.pop("person"))
         path, name = located(folder or source.parent, image), normal(image)
-        if name in lines:
+        # One file may be written in two ways, such as a.jpg and ./a.jpg.
+        before = lines.get(name) or files.get(os.path.abspath(path))  # noqa: PTH100  faster
+        if before:
             raise InputError(
-                f"{source}, line {line}: {name} is already in line {lines[name]}; remove one of the rows"
+                f"{source}, line {line}: {name} is already in line {before}; remove one of the rows"
             )
-        lines[name] = line
-        groups = {column: value for column, value in row.items() if value}
+        lines[name] = files[os.path.abspath(path)] = line  # noqa: PTH100
+        groups = {column: value for column, value in row.items() if not is_missing(value)}
         samples += [
             Sample(one, label, person, groups, member)
             for one, label, member in pictures_in(path, name, exclusions)
