@@ -1,4 +1,4 @@
-"""Write docs/outputs.md, docs/summary.schema.json and docs/audit.schema.json from the models of what is written.
+"""Write docs/outputs.md and docs/*.schema.json from the models of what is written.
 
 python scripts/generate_docs.py           # write all
 python scripts/generate_docs.py --check   # compare, and exit with 1 where one is out of date
@@ -13,11 +13,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
+from leam.compare.recognizers import RecognizerComparison
+from leam.compare.runs import RunComparison
 from leam.explain.explanation import ExplanationRecord
 from leam.explain.person_explanation import PersonRecord
 from leam.metrics.statistics import Estimate
+from leam.protect.record import ProtectRecord
 from leam.results.shards import REVEALS, Shard, specs
 from leam.results.summary import RecognizerSummary, Summary
 from leam.study.audit import AuditDocument
@@ -149,12 +152,17 @@ def main() -> None:
 def documents() -> dict[str, str]:
     """The generated files by name, with the built-in stages alone."""
     names = [name for name in sorted(STAGES) if STAGES.origin(name) == "leam"]
-    schema = json.dumps(summary_schema(names), indent=1) + "\n"
-    audit = json.dumps(AuditDocument.model_json_schema(), indent=1) + "\n"
+    schemas = {
+        "summary": summary_schema(names),
+        "audit": AuditDocument.model_json_schema(),
+        "compare": TypeAdapter(RunComparison | RecognizerComparison).json_schema(),
+        "protect": ProtectRecord.model_json_schema(),
+    }
     return {
         "outputs.md": _outputs(names),
-        "summary.schema.json": schema,
-        "audit.schema.json": audit,
+        **{
+            f"{name}.schema.json": json.dumps(one, indent=1) + "\n" for name, one in schemas.items()
+        },
     }
 
 

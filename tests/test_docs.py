@@ -62,7 +62,10 @@ def _script(name: str):
     return module
 
 
-@pytest.mark.parametrize("name", ["outputs.md", "summary.schema.json", "audit.schema.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["outputs.md", *(f"{of}.schema.json" for of in ("summary", "audit", "compare", "protect"))],
+)
 def test_a_generated_document_is_current(name):
     text = _script("generate_docs").documents()[name]
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, (
