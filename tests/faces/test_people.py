@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from encoded import write_tree
 from leam.errors import InputError
 from leam.faces.people import (
     Pair,
@@ -150,6 +151,8 @@ def test_that_none_of_those_who_were_drawn_is_in_the_table_is_no_error(tmp_path)
         ("ann lee", "Ann_Lee"),
         ("Ann\N{NO-BREAK SPACE}Lee", "Ann_Lee"),
         ("1", "001"),
+        ("1.0", "001"),
+        ("Ann\u200b Lee", "Ann_Lee"),
         ("ANN_LEE", "Ann_Lee"),
         ("faces/001", "001"),
         ("Ann_Lee/1.png", "Ann_Lee"),
@@ -179,6 +182,26 @@ def test_how_many_people_have_a_value_is_said(tmp_path):
         "2 of 3 people have a value for gender",
     ]
     assert samples[0].groups == {"gender": "f"}
+
+
+def test_values_that_contradict_or_differ_only_in_case_are_said():
+    values = {"ann": ["f", "m"], "bob": ["m"], "carl": ["M"], "dora": ["f", "f"]}
+    samples = [
+        Sample(Path("a.png"), f"{name}/{n}.png", name, {"gender": value})
+        for name, found in values.items()
+        for n, value in enumerate(found)
+    ]
+    assert group_notes(samples) == [
+        "4 of 4 people have a value for gender",
+        "1 people have several values for gender and are in none of its groups",
+        "1 of 3 values of gender are another one in other case or spaces; they count as different groups",
+    ]
+
+
+def test_names_that_may_be_of_one_person_are_counted(tmp_path):
+    write_tree(tmp_path, "Ann/1.png", "ann/1.png", "007/1.png", "7/1.png", "bob/1.png")
+    (note,) = read_dataset(tmp_path).notes
+    assert note.startswith("2 of 5 people have a name that another one has in other case, spaces")
 
 
 def test_exclusions_are_counted_by_reason():

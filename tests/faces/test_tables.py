@@ -3,7 +3,7 @@
 import pytest
 
 from leam.errors import InputError
-from leam.faces.tables import columns_of, lines_of, normal, rows_of, slashed
+from leam.faces.tables import columns_of, flag, lines_of, normal, rows_of, slashed, whole
 
 ROWS = [("Zoë", "a, b"), ("Ann", "c")]
 CONTENT = {
@@ -80,3 +80,26 @@ def test_an_empty_table_is_called_empty(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=r"t\.csv: is empty; the column 'image' is missing"):
         list(rows_of(tmp_path / "t.csv", ("image", "person")))
+
+
+def test_rows_without_values_and_spaces_without_width(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "\ufeffperson,gender\n\u200bAnn,f\u2060\n,,,\n , \nZo\u200de\u00a0,m\n", encoding="utf-8"
+    )
+    assert read(tmp_path / "t.csv") == [("Ann", "f"), ("Zo\u200de", "m")]
+
+
+@pytest.mark.parametrize("head", [b"PK\3\4", b"\xd0\xcf\x11\xe0"])
+def test_a_spreadsheet_is_called_that(tmp_path, head):
+    (tmp_path / "t.xlsx").write_bytes(head + b"person,gender\n")
+    with pytest.raises(InputError, match=r"a spreadsheet or an archive.*; save it as CSV"):
+        read(tmp_path / "t.xlsx")
+
+
+def test_flags_and_numbers_with_decimals():
+    assert [flag(one) for one in ("1", "1.0", "TRUE", "0", "0.0", "False", "2", "")] == [
+        True, True, True, False, False, False, None, None,
+    ]  # fmt: skip
+    assert [whole(one) for one in ("0", "12", "3.0", "3.5", "-1", "x", "")] == [
+        0, 12, 3, None, None, None, None,
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -43,3 +44,12 @@ def test_cut_slices_change_nothing_that_others_see():
     sent = pickle.loads(pickle.dumps(plan))
     assert sent == plan
     assert sent.slices == cut
+
+
+def test_a_person_has_the_value_that_no_picture_contradicts():
+    plan = planned("aabbcc")
+    values = [{"g": "f"}, {}, {"g": "f"}, {"g": "m"}, {}, {}]
+    images = [
+        replace(image, groups=groups) for image, groups in zip(plan.images, values, strict=True)
+    ]
+    assert plan.model_copy(update={"images": tuple(images)}).people_of("g") == {"a": "f"}

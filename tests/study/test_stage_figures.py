@@ -29,7 +29,7 @@ from leam.study.stages.effect import (
     Effects,
     PersonEffect,
 )
-from leam.study.stages.groups import GroupFigures, Groups
+from leam.study.stages.groups import GroupFigures, Groups, _members
 from leam.study.stages.layers import Focus, LayerFigures, Layers
 from leam.study.stages.occlusion import Occluded, Occlusion, OcclusionFigures
 from leam.study.stages.regions import RegionFigures, Regions, RegionShares
@@ -569,6 +569,14 @@ def write_groups(folder: RunFolder, run: RunData, drops: dict[str, np.ndarray]) 
         ]  # fmt: skip
         columns = ["person", "image", "region", "layer", "empty", "share"]
         folder.write_table(f"regions/{name}", [pl.DataFrame(shares, columns, orient="row")])
+
+
+def test_a_person_has_the_value_that_no_picture_contradicts(folder):
+    values = {"a": ["f", None], "b": ["f", "m"], "c": ["m", "m"], "d": [None, None]}
+    rows = [(person, value) for person, found in values.items() for value in found]
+    folder.write_table("faces", [pl.DataFrame(rows, ["person", "group_gender"], orient="row")])
+    run = RunData(plan_of("abcd", groups=("gender",)), folder)
+    assert _members(run, "gender", set("abcd")) == {"f": ["a"], "m": ["c"]}
 
 
 def test_groups(folder):

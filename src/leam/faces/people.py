@@ -13,7 +13,7 @@ import numpy as np
 
 from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
-from leam.faces.tables import normal, rows_of, slashed
+from leam.faces.tables import is_missing, normal, rows_of, slashed
 from leam.progress import Progress, silent
 
 
@@ -156,7 +156,9 @@ def read_dataset(
         raise InputError(
             f"{source}: no pictures found; expected one subfolder of pictures per person{_why(dataset)}"
         )
-    return dataset
+    pairs, notes = _without_self_pairs(dataset.pairs)
+    notes += _alike_notes(dataset.people)
+    return replace(dataset, pairs=pairs, notes=(*dataset.notes, *notes))
 
 
 def read_people(source: str | Path) -> list[Sample]:
@@ -191,7 +193,7 @@ def add_groups(
     Args:
         samples: The pictures.
         table: A CSV file with the column person, one row per person. People missing from it get no groups, nor do
-            empty cells.
+            empty cells, and NaN, NA, N/A and NULL.
         among: The people of whom the table must name at least one; by default those of the samples.
 
     Raises:
@@ -257,8 +259,13 @@ def _check_names(table: Path, lines: Mapping[str, int], people: Collection[str])
 
 
 def _loose(name: str) -> str:
-    """A name as people and spreadsheets may change it: without case, leading zeros, and kinds of spaces."""
-    words = unicodedata.normalize("NFKC", name).casefold().replace("_", " ").split()
+    """A name as people and spreadsheets may change it: without case, leading zeros, decimals, and kinds of spaces."""
+    if name.isascii() and name.isalnum():
+        return name.casefold().lstrip("0") or "0"
+    letters = unicodedata.normalize("NFKC", name).casefold().replace("_", " ")
+    # Letters of the category Cf, such as spaces without width, are not seen.
+    visible = "".join(one for one in letters if unicodedata.category(one) != "Cf")
+    words = visible.removesuffix(".0").split()
     return " ".join(word.lstrip("0") or "0" for word in words)
 
 
@@ -269,15 +276,37 @@ def _loose_forms(name: str) -> list[str]:
 
 
 def group_notes(samples: Iterable[Sample]) -> list[str]:
-    """How many people have a value in each column, such as "412 of 1000 people have a value for gender"."""
-    people: dict[str, set[str]] = {}
+    """How many people have a value in each column, such as "412 of 1000 people have a value for gender".
+
+    Also how many have several, and which columns have values that differ only in case or spaces.
+    """
+    people: set[str] = set()
+    values: dict[str, dict[str, str | None]] = {}
     for sample in samples:
-        people.setdefault(sample.person, set()).update(sample.groups)
-    counts = Counter(column for columns in people.values() for column in columns)
-    return [
-        f"{count} of {len(people)} people have a value for {column}"
-        for column, count in sorted(counts.items())
-    ]
+        people.add(sample.person)
+        for column, value in sample.groups.items():
+            add_value(values.setdefault(column, {}), sample.person, value)
+    notes = []
+    for column, found in sorted(values.items()):
+        several = sum(value is None for value in found.values())
+        notes.append(f"{len(found)} of {len(people)} people have a value for {column}")
+        if several:
+            notes.append(
+                f"{several} people have several values for {column} and are in none of its groups"
+            )
+        named = {value for value in found.values() if value is not None}
+        if alike := len(named) - len({_loose(value) for value in named}):
+            notes.append(
+                f"{alike} of {len(named)} values of {column} are another one in other case or spaces; they count as "
+                "different groups"
+            )
+    return notes
+
+
+def add_value(values: dict[str, str | None], person: str, value: str) -> None:
+    """Add a picture's value to those of people; None stands for several values of one person."""
+    if values.setdefault(person, value) != value:
+        values[person] = None
 
 
 def exclusion_note(exclusions: Mapping[str, str]) -> str:
@@ -311,6 +340,42 @@ def linked_people(images: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str
     return {image: root(image) for image in parent}
 
 
+def _without_self_pairs(pairs: Sequence[Pair]) -> tuple[Sequence[Pair], list[str]]:
+    """The pairs of two different pictures, and notes on the others and on pairs that are listed again."""
+    # The hashes take less memory than the names.
+    seen: dict[int, bool] = {}
+    kept, again, both = [], 0, 0
+    for pair in pairs:
+        if pair.left == pair.right:
+            continue
+        kept.append(pair)
+        key = hash(frozenset((pair.left, pair.right)))
+        again += seen.get(key) is pair.same
+        both += seen.setdefault(key, pair.same) is not pair.same
+    counts = {
+        "are of a picture with itself and left out": len(pairs) - len(kept),
+        "are listed again and count each time": again,
+        "are listed as genuine and as impostor": both,
+    }
+    return kept, [
+        f"{count} of {len(pairs)} pairs {what}" for what, count in counts.items() if count
+    ]
+
+
+def _alike_notes(people: Collection[str]) -> list[str]:
+    """How many people have a name that is another one's in other case, spaces or leading zeros."""
+    seen: set[int] = set()
+    count = 0
+    for person in people:
+        key = hash(_loose(person))
+        count += key in seen
+        seen.add(key)
+    if not count:
+        return []
+    alike = f"{count} of {len(people)} people have a name that another one has"
+    return [f"{alike} in other case, spaces or leading zeros; they count as different people"]
+
+
 def _layout_of(source: Path) -> Layout:
     layouts = sorted((DATASETS[name] for name in DATASETS), key=lambda one: one.general)
     for layout in layouts:
@@ -326,7 +391,7 @@ def _why(dataset: Dataset) -> str:
 
 
 def _filled(row: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in row.items() if value}
+    return {name: value for name, value in row.items() if not is_missing(value)}
 
 
 def _draw(

@@ -7,7 +7,7 @@ import io
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from leam.errors import InputError
 from leam.files import open_regular
@@ -16,6 +16,7 @@ _DELIMITERS = ",;\t"
 # What spreadsheets and programs write for a value that is missing. None is not among them: it may be said of glasses.
 _MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null"})
 _TRUE, _FALSE = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false"})
+_BLANKS = "".join(one for one in map(chr, range(0x3001)) if one.isspace()) + "\u200b\u2060\ufeff"
 _ARCHIVES = (b"PK\3\4", b"\xd0\xcf\x11\xe0")
 _BOMS = {
     b"\xff\xfe\0\0": "utf-32",
@@ -62,21 +63,14 @@ def whole(value: str) -> int | None:
 
 def stripped(value: str) -> str:
     """A value without spaces around it, also those without width that copied texts have."""
-    first, last = 0, len(value)
-    while first < last and _is_blank(value[first]):
-        first += 1
-    while last > first and _is_blank(value[last - 1]):
-        last -= 1
-    return value[first:last]
-
-
-def _is_blank(letter: str) -> bool:
-    return letter.isspace() or letter in "\u200b\u2060\ufeff"
+    return value.strip(_BLANKS)
 
 
 def slashed(name: str) -> str:
-    """A relative path with forward slashes, also if it was written on Windows."""
-    return PureWindowsPath(name).as_posix() if "\\" in name else name
+    """A relative path with single forward slashes, also if it was written on Windows or begins with ./."""
+    if "\\" in name:
+        return PureWindowsPath(name).as_posix()
+    return PurePosixPath(name).as_posix() if "./" in name or "//" in name else name
 
 
 def columns_of(path: Path) -> list[str]:
@@ -146,9 +140,9 @@ def _rows(
     columns = [lower.get(name.casefold(), name) for name in columns]
     _check_columns(path, columns, required)
     reader = csv.reader(_lines(text), delimiter=delimiter)
-    for row in reader:
+    for cells in reader:
         line = reader.line_num + before
-        row = [stripped(value) for value in row]
+        row = [stripped(value) for value in cells]
         if not any(row):
             continue
         while len(row) > len(columns) and not row[-1]:
@@ -179,11 +173,12 @@ def _opened(path: Path) -> io.TextIOWrapper:
     try:
         head = stream.read(4)
         stream.seek(0)
-        if head in _ARCHIVES:
-            raise csv.Error("a spreadsheet or an archive")
-    except (OSError, csv.Error):
+    except OSError:
         stream.close()
         raise
+    if head in _ARCHIVES:
+        stream.close()
+        raise csv.Error("a spreadsheet or an archive")
     return io.TextIOWrapper(stream, encoding=_encoding(head), newline="")
 
 

@@ -17,7 +17,7 @@ from leam.devices import Precision
 from leam.explain.explainer import DEFAULT_AGGREGATE, DEFAULT_WEIGHTING
 from leam.explain.layers import CONVOLUTIONS, RAW_CONVOLUTIONS, STAGES
 from leam.explain.methods import LEAM
-from leam.faces.people import Sample
+from leam.faces.people import Sample, add_value
 from leam.metrics.occlusion import FRACTIONS
 from leam.recognizers.card import Card
 from leam.results.figures import SCHEMA_VERSION
@@ -227,6 +227,14 @@ class Plan(BaseModel):
     def model(self, name: str) -> PlannedModel:
         """The planned recognizer with this name."""
         return next(model for model in self.models if model.card.name == name)
+
+    def people_of(self, column: str) -> dict[str, str]:
+        """The value of each person in a group column, without people whose pictures have none or several."""
+        values: dict[str, str | None] = {}
+        for image in self.images:
+            if column in image.groups:
+                add_value(values, image.person, image.groups[column])
+        return {person: value for person, value in values.items() if value is not None}
 
     def only(self, names: Collection[str]) -> Plan:
         """The same plan, reduced to the recognizers with these names."""

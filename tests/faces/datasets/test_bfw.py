@@ -46,3 +46,19 @@ def test_pairs_and_attributes(tmp_path):
 def test_rows_that_contradict(tmp_path, old, new, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, *(row.replace(old, new) for row in ROWS))
+
+
+def test_decimals_upper_case_and_missing_values(tmp_path):
+    rows = [row.replace(",F,F,", ",NaN,NaN,").replace(",F,M,", ",,M,") for row in ROWS]
+    rows = [rows[0].replace("0,1,", "0,1.0,", 1), rows[1]]
+    (tmp_path / "bfw.csv").write_text("\n".join((HEAD.upper(), *rows)).replace(",", ";"))
+    found = read_dataset(tmp_path / "bfw.csv")
+    assert [pair.fold for pair in found.pairs] == [0, 4]
+    groups = {one.person: one.groups for one in found.samples}
+    assert groups["black_males/n000104"]["gender"] == "M"
+    assert groups["asian_females/n000009"] == {"subgroup": "asian_females", "ethnicity": "A"}
+
+
+def test_labels_that_the_folders_contradict_are_said(tmp_path):
+    found = read(tmp_path, ROWS[0], ROWS[1].replace(f"{B1},0", f"{B1},1"))
+    assert "1 of 2 pairs have another label than their folders say" in found.notes

@@ -45,3 +45,14 @@ def test_pairs_without_folders_are_linked(tmp_path):
 def test_rows_that_are_no_pairs(tmp_path, row, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, f"left,right,same,fold\n{row}\n")
+
+
+def test_pairs_that_are_none_or_no_new_ones_are_said(tmp_path):
+    rows = "a/1.png,a/1.png,1 a/1.png,a/2.png,1 ./a/2.png,a//1.png,TRUE a/1.png,b/1.png,0.0 b/1.png,a/1.png,1.0"
+    found = read(tmp_path, "left,right,same\n" + rows.replace(" ", "\n"))
+    assert len(found.pairs) == 4
+    assert found.notes[1:] == (
+        "1 of 5 pairs are of a picture with itself and left out",
+        "1 of 5 pairs are listed again and count each time",
+        "1 of 5 pairs are listed as genuine and as impostor",
+    )

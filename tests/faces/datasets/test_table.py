@@ -63,3 +63,16 @@ def test_a_video_is_sampled(tmp_path):
 def test_a_name_that_no_file_can_have_is_a_picture_that_is_missing(tmp_path, name):
     (one,) = read(tmp_path, f"image,person\n{name},ann\n").samples
     assert one.path == tmp_path / name
+
+
+@pytest.mark.parametrize("again", ["./a/1.png", "a//1.png", "b/../a/1.png", "{}/a/1.png"])
+def test_a_picture_that_is_written_in_two_ways_is_named_twice(tmp_path, again):
+    with pytest.raises(InputError, match=r"line 3: .*a/1\.png is already in line 2"):
+        read(tmp_path, f"image,person\na/1.png,ann\n{again.format(tmp_path)},ann\n")
+
+
+def test_missing_values_are_no_groups(tmp_path):
+    values = ["NaN", "nan", "n/a", "NA", "#N/A", "<NA>", "NULL", " "]
+    rows = "".join(f"{n}.png,ann,{value}\n" for n, value in enumerate(values))
+    found = read(tmp_path, f"image,person,gender\n{rows}9.png,bob,none\n")
+    assert [one.groups for one in found.samples] == [{}] * 8 + [{"gender": "none"}]

@@ -56,7 +56,12 @@ def read_bfw(source: Path, folder: Path | None, progress: Progress) -> Dataset:
             progress("reading pairs", line, None)
     found = [name for name in _GROUPS.values() if any(name in s.groups for s in samples.values())]
     note = f"layout: BFW, {len(pairs)} pairs; groups: {', '.join(found) or 'none'}"
-    return Dataset.of(samples.values(), pairs=pairs, notes=(note,))
+    notes = [note]
+    owner = {image: sample.person for image, sample in samples.items()}
+    wrong = sum(pair.same != (owner[pair.left] == owner[pair.right]) for pair in pairs)
+    if wrong:
+        notes.append(f"{wrong} of {len(pairs)} pairs have another label than their folders say")
+    return Dataset.of(samples.values(), pairs=pairs, notes=tuple(notes))
 
 
 DATASETS("bfw")(

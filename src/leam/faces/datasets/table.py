@@ -31,12 +31,13 @@ def read_table(source: Path, folder: Path | None, _: Progress) -> Dataset:
         image, person = slashed(row.pop("image")), normal(row.pop("person"))
         path, name = located(folder or source.parent, image), normal(image)
         # One file may be written in two ways, such as a.jpg and ./a.jpg.
-        before = lines.get(name) or files.get(os.path.abspath(path))  # noqa: PTH100  faster
+        file = os.path.abspath(path)  # noqa: PTH100  faster
+        before = lines.get(name) or files.get(file)
         if before:
             raise InputError(
                 f"{source}, line {line}: {name} is already in line {before}; remove one of the rows"
             )
-        lines[name] = files[os.path.abspath(path)] = line  # noqa: PTH100
+        lines[name] = files[file] = line
         groups = {column: value for column, value in row.items() if not is_missing(value)}
         samples += [
             Sample(one, label, person, groups, member)

@@ -218,8 +218,8 @@ def conclusion(gap: ErrorRateFigures.Gap) -> str:
 
 def values_of(run: RunData, found: Compared, column: str) -> list[str]:
     """The value of each compared person in a column; "" without one."""
-    values = {image.person: image.groups.get(column, "") for image in run.plan.images}
-    return [values[person] for person in found.people]
+    values = run.plan.people_of(column)
+    return [values.get(person, "") for person in found.people]
 
 
 def groups_of(run: RunData, found: Compared, column: str) -> list[str]:

@@ -250,9 +250,10 @@ def _gap(found: Gap, adjusted: float) -> GroupFigures.Gap:
 
 def _members(run: RunData, column: str, used: set[str]) -> dict[str, list[str]]:
     """The people of each group, limited to people whose maps were measured."""
-    faces = run.folder.read_table("faces", ["person", f"group_{column}"])
+    faces = run.folder.read_table("faces", ["person", f"group_{column}"]).drop_nulls().unique()
+    # A person whose pictures have several values is in none of the groups; see Plan.people_of.
     members: dict[str, list[str]] = {}
-    for person, value in faces.unique("person").drop_nulls().sort("person").iter_rows():
+    for person, value in faces.unique("person", keep="none").sort("person").iter_rows():
         if person in used:
             members.setdefault(str(value), []).append(person)
     return dict(sorted(members.items()))
