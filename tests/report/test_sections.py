@@ -12,7 +12,7 @@ from leam.metrics.statistics import Estimate, verdict
 from leam.report.page import render_page
 from leam.report.parts import Text
 from leam.report.sections.facts import Size
-from leam.report.sections.sanity import Sanity
+from leam.report.sections.sanity import Sanity, randomisation_chart
 from leam.report.sections.support import Support
 from leam.study.stages.groups import GroupFigures, judged_gap, left_out_note
 from leam.study.stages.sanity import SanityFigures
@@ -421,6 +421,20 @@ def test_sanity(boxes):
             *((name, text(base - 0.1), text(base + 0.1), "14") for name, base in BASES.items()),
         ]
     ]
+
+
+def test_the_chart_of_randomised_layers_states_its_people():
+    def figures(people):
+        step = SanityFigures.Step(
+            randomised=1, rank=e(0.1, people), ssim=e(0.2, people), invalid=None
+        )
+        return SanityFigures(steps=[step])
+
+    panels = randomisation_chart({"a": figures(14), "b": figures(11)}).panels
+    assert {panel.axis for panel in panels} == {
+        "% of the layers randomised, top down; n = 11 to 14"
+    }
+    assert [line.label for line in panels[0].lines] == ["a", "b"]
 
 
 def test_an_invalid_randomisation_is_named():

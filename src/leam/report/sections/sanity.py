@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from leam.metrics.statistics import FEWEST, Estimate
 from leam.report.charts import Line, LinePanel, Lines, charted, colours
@@ -62,7 +62,8 @@ def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
         _line(name, figures, [charted(step.ssim) for step in figures.steps], colour)
         for (name, figures), colour in zip(found.items(), colours(len(found)), strict=True)
     ]
-    axis = "% of the layers randomised, top down"
+    people = [figures.steps[-1].rank.n for figures in found.values()]
+    axis = f"% of the layers randomised, top down; {_people(people)}"
     return Lines(
         [
             LinePanel("rank correlation", ranks, axis, zero=True),
@@ -72,11 +73,16 @@ def randomisation_chart(found: Mapping[str, SanityFigures]) -> Lines:
     )
 
 
+def _people(numbers: Collection[int]) -> str:
+    fewest, most = min(numbers), max(numbers)
+    return f"n = {fewest}" if fewest == most else f"n = {fewest} to {most}"
+
+
 def _line(name: str, figures: SanityFigures, values: list[Estimate], colour: str) -> Line:
     """Values over the part of the layers that is randomised; without any, the map is the true map."""
     estimates = [Estimate(1.0, None, None, 0), *values]
     return Line(
-        f"{name} (n = {figures.steps[-1].rank.n})",
+        name,
         [0.0, *(100 * step.randomised for step in figures.steps)],
         [one.mean for one in estimates],
         colour,
