@@ -426,7 +426,10 @@ def test_sanity(boxes):
 def test_the_chart_of_randomised_layers_states_its_people():
     def figures(people):
         step = SanityFigures.Step(
-            randomised=1, rank=e(0.1, people), ssim=e(0.2, people), invalid=None
+            randomised=1,
+            rank=Estimate(0.1, 0, 1, people),
+            ssim=Estimate(0.2, 0, 1, people),
+            invalid=None,
         )
         return SanityFigures(steps=[step])
 
