@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import sys
 
 import pytest
@@ -22,10 +23,15 @@ def test_what_is_not_a_file_is_an_oserror(tmp_path, name):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
-def test_a_pipe_is_refused_at_once(tmp_path):
+def test_a_pipe_and_a_socket_are_refused_at_once(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="a pipe or a device, not a file"):
-        sha256_of(tmp_path / "pipe")
+    # The path of a socket must be short.
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket")
+    for name in ("pipe", "socket"):
+        with pytest.raises(OSError, match="a pipe or a device, not a file"):
+            sha256_of(tmp_path / name)
 
 
 @pytest.mark.parametrize(

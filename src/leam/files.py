@@ -25,6 +25,7 @@ else:
 
 # Opening a pipe that has no writer returns at once with this flag, on systems that have it.
 _NONBLOCKING = getattr(os, "O_NONBLOCK", 0)
+_NO_FILE = "a pipe or a device, not a file"
 _BLOCK_BYTES = 1 << 18
 # Pictures of faces and all that is computed from them are for the user alone, whatever the umask is.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
@@ -49,9 +50,14 @@ def open_regular(path: Path) -> BinaryIO:
     except ValueError:
         # The name contains a null byte or half a surrogate pair.
         raise OSError(errno.EINVAL, "not a valid file name", str(path)) from None
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        # A socket cannot be opened.
+        raise OSError(errno.EINVAL, _NO_FILE, str(path)) from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
-        raise OSError(errno.EINVAL, "a pipe or a device, not a file", str(path))
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
     return stream
 
 

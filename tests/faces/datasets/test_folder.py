@@ -193,3 +193,36 @@ def test_progress_is_reported(tmp_path):
     with pytest.raises(InputError):
         read_dataset(tmp_path, progress=lambda *one: told.append(one))
     assert told == [("reading folders", 1000, None)]
+
+
+def test_a_stray_picture_does_not_make_groups_people(tmp_path):
+    names = [f"{group}/{group}{n}/{k}.png" for group in "ab" for n in range(3) for k in (1, 2)]
+    write_tree(tmp_path, *names, "a/contact.png")
+    found = read_dataset(tmp_path)
+    assert list(found.people) == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert found.exclusions == {"a/contact.png": "above the folders of people"}
+
+
+def test_people_of_whom_some_have_sessions(tmp_path):
+    names = ["ann/1.png", "ann/2.png", "bob/s1/1.png", "bob/s2/1.png", "cy/1.png"]
+    assert list(people_of(tmp_path, *names)) == ["ann", "bob", "cy"]
+
+
+def test_groups_of_two_kinds(tmp_path):
+    names = [f"{a}/{b}/{a}{b}{n}/1.png" for a in ("asian", "white") for b in "fm" for n in (1, 2)]
+    write_tree(tmp_path, *names)
+    found = read_dataset(tmp_path)
+    assert len(found.people) == 8
+    assert found.people["asianf1"][0].groups == {"folder": "f", "folder2": "asian"}
+
+
+def test_people_with_sessions_of_several_cameras(tmp_path):
+    names = [f"{p}/{s}/{c}/1.png" for p in ("ann", "bob") for s in ("s1", "s2") for c in "lr"]
+    assert list(people_of(tmp_path, *names)) == ["ann", "bob"]
+
+
+def test_a_name_in_two_parts_of_a_data_set_is_one_person(tmp_path):
+    names = [f"{part}/p{n}/{part}.png" for part in ("train", "Test") for n in range(3)]
+    assert people_of(tmp_path, *names) == {
+        f"p{n}": [f"Test/p{n}/Test.png", f"train/p{n}/train.png"] for n in range(3)
+    }

@@ -1,17 +1,19 @@
 """Folders of pictures and videos: one person, one folder per person, or folders of such folders.
 
-Which level of folders are the people is decided level by level, from the top. A level consists of people if one of its
-folders contains pictures. Otherwise it consists of groups of people if it has at most 20 folders, and either fewer
-than half of the names below it occur in several of them (so that these are names of people, not of sessions), or each
-has more than 20 folders on average. Otherwise it consists of people, and the folders below are their sessions.
-A single folder at a level is passed over.
+Which level of folders are the people is decided level by level, from the top. A level consists of groups of people if
+it has at most 20 folders, and either fewer than half of the names below it occur in several of them (so that these are
+names of people, not of sessions), or each has more than 20 folders on average, or the names below it are those of
+groups, too, as in race/gender/person, or all its folders are parts of a data set, such as train and test; a name in two
+of these is one person. Otherwise it consists of people, and the folders below are their sessions. A level
+also consists of people if its folders contain pictures, unless these are few beside many more folders: then they are
+strays, which are named. A single folder at a level is passed over.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leam.errors import ImageError, InputError
@@ -31,6 +33,12 @@ _VIDEO_SUFFIXES = frozenset(
 # More folders than this are not groups of people.
 _MOST_GROUPS = 20
 _MOST_SESSIONS = 20
+# Parts of a data set, in which a person has the same name.
+_SPLITS = frozenset(
+    {"dev", "eval", "gallery", "probe", "query", "test", "train", "val", "valid", "validation"}
+)
+# Pictures in folders of groups are at most this part of all; more are those of people who also have sessions.
+_MOST_STRAYS = 0.2
 _MAX_DEPTH = 16
 _REPORT_EVERY = 1000
 
@@ -50,7 +58,7 @@ def read_folder(
     """
     exclusions: dict[str, str] = {}
     chosen = dict(_walk(source, exclusions, progress))
-    level = _level_of_people(chosen.keys())
+    level = _level_of_people({parts: len(files) for parts, files in chosen.items()})
     for parts in [parts for parts in chosen if len(parts) < level]:
         for name in chosen.pop(parts):
             exclusions["/".join((*parts, name))] = "above the folders of people"
@@ -156,25 +164,44 @@ def _refusal(entry: os.DirEntry[str], parts: Parts) -> str:
     return "a link to nothing" if broken else unreadable(Path(entry.path))
 
 
-def _level_of_people(folders: Collection[Parts]) -> int:
-    """The number of names that identify a person's folder; 0 if the source is that of one person."""
+def _level_of_people(folders: Mapping[Parts, int]) -> int:
+    """The number of names that identify a person's folder; 0 if the source is that of one person.
+
+    Args:
+        folders: The number of pictures in each folder that has some.
+    """
     if all(not parts for parts in folders):
         return 0
     level = 1
-    while True:
-        here = {parts[:level] for parts in folders if len(parts) >= level}
-        below = {parts[: level + 1] for parts in folders if len(parts) > level}
-        if not here.isdisjoint(folders) or not _are_groups(here, below):
-            return level
+    while _are_groups(folders, level):
         level += 1
+    return level
 
 
-def _are_groups(here: Collection[Parts], below: Collection[Parts]) -> bool:
-    if len(here) > _MOST_GROUPS:
+def _are_groups(folders: Mapping[Parts, int], level: int) -> bool:
+    """Whether the folders at a level are groups of people."""
+    here = _heads(folders, level)
+    if len(here) > _MOST_GROUPS or not (below := _heads(folders, level + 1)):
         return False
+    if all(parts[-1].casefold() in _SPLITS for parts in here):
+        return True
+    strays = sum(folders.get(parts, 0) for parts in here)
+    if strays:
+        pictures = sum(count for parts, count in folders.items() if len(parts) >= level)
+        if strays > _MOST_STRAYS * pictures or len(below) <= len(here):
+            return False
     counts = Counter(parts[-1] for parts in below)
     repeated = sum(count > 1 for count in counts.values())
-    return 2 * repeated < len(counts) or len(below) > _MOST_SESSIONS * len(here)
+    if 2 * repeated < len(counts) or len(below) > _MOST_SESSIONS * len(here):
+        return True
+    # Groups of several kinds: the names repeat here, but not at the next level.
+    names = Counter(parts[level + 1] for parts in _heads(folders, level + 2))
+    return len(names) > len(counts) > 1 and 2 * sum(n > 1 for n in names.values()) < len(names)
+
+
+def _heads(folders: Iterable[Parts], level: int) -> set[Parts]:
+    """The folders at a level."""
+    return {parts[:level] for parts in folders if len(parts) >= level}
 
 
 def _columns(folders: Collection[Parts], level: int, column: str) -> dict[str, int]:
@@ -193,7 +220,8 @@ def _names(source: Path, folders: Collection[Parts], level: int) -> dict[Parts, 
     doubled: set[str] = set()
     for parts in people:
         name = normal(parts[-1])
-        if group.setdefault(name, parts[:-1]) != parts[:-1]:
+        above = tuple(one for one in parts[:-1] if one.casefold() not in _SPLITS)
+        if group.setdefault(name, above) != above:
             doubled.add(name)
     return {
         parts: normal("/".join(parts) if normal(parts[-1]) in doubled else parts[-1])
