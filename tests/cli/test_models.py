@@ -23,6 +23,8 @@ def test_the_list_says_where_weights_are(leam, assets):
     assert "to download, no sha256" in lines["facenet_casia"]
     assert "112x112" in lines["sface"]
     assert " MobileNet v1 " in lines["mobilenet_v1_hse"]
+    installed = [" installed " in line for line in lines.values()]
+    assert installed == sorted(installed, reverse=True)
 
 
 def test_the_list_as_json(leam, assets):

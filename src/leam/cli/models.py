@@ -64,8 +64,8 @@ ModelArgument = Annotated[
 def models(context: typer.Context, cards: CardsOption = None, as_json: JsonOption = False) -> None:
     """List the available recognizers, or inspect and test one.
 
-    The list names each recognizer's architecture, family, input size, weights and licence. Weights are installed, or
-    are downloaded on first use.
+    The list names each recognizer's architecture, family, input size, weights and licence. Recognizers whose weights
+    are installed come first; the others are downloaded on first use.
 
     Examples:
         leam models
@@ -81,9 +81,10 @@ def models(context: typer.Context, cards: CardsOption = None, as_json: JsonOptio
     if as_json:
         show_json({name: listed(entry) for name, entry in catalogue.items()})
         return
+    installed_first = sorted(catalogue.items(), key=lambda item: item[1].weights is None)
     show_table(
         ("name", "architecture", "family", "input", "weights", "licence"),
-        ([name, *summary(entry)] for name, entry in catalogue.items()),
+        ([name, *summary(entry)] for name, entry in installed_first),
     )
 
 
