@@ -335,3 +335,23 @@ def test_an_empty_file_is_called_empty(tmp_path):
     (tmp_path / "one.jpg").touch()
     with pytest.raises(ImageError, match=r"one\.jpg: is empty"):
         read_picture(tmp_path / "one.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_a_colour_profile_that_is_not_applied_is_said(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    for name, note in (("Display P3", "the colour profile is not applied"), ("sRGB", "")):
+        profile = name.encode().ljust(256, b"\0")
+        Image.new("RGB", (40, 40)).save(path, icc_profile=profile)
+        assert read_picture_file(path)[1].note == note
+
+
+def test_a_header_of_very_many_pixels_is_not_called_damaged(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("L", (40, 40)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 20_000, 20_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.png: too many pixels; make it smaller"):
+        read_picture(path)

@@ -290,6 +290,8 @@ def _as_image_errors(path: Path, member: str) -> Iterator[None]:
         raise ImageError(f"{path}: permission denied") from None
     except UnidentifiedImageError:
         raise ImageError(f"{where}: not a picture that can be read") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{where}: too many pixels; make it smaller") from None
     except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
@@ -338,7 +340,8 @@ def _decode_known(data: bytes) -> tuple[Picture, str]:
     if _is_deep_colour(opened, data) or (
         opened.format == "WEBP" and opened.width * opened.height > _MAX_WEBP
     ):
-        orientation, note = opened.getexif().get(_ORIENTATION, 1), _first_of(opened)
+        orientation = opened.getexif().get(_ORIENTATION, 1)
+        note = _joined(_first_of(opened), _profile_note(opened))
         # What Pillow holds would take memory while OpenCV decodes.
         del opened
         picture, other = _decode_deep(data, orientation)
@@ -351,9 +354,9 @@ def _decode_known(data: bytes) -> tuple[Picture, str]:
     # TIFFs are turned by Pillow as they are loaded, and then say so.
     orientation = opened.getexif().get(_ORIENTATION, 1)
     picture, other = _to_rgb(opened, opened.format)
-    first = _first_of(opened)
+    first, profile = _first_of(opened), _profile_note(opened)
     del opened
-    return _turned(picture, orientation), _joined(first, note, other)
+    return _turned(picture, orientation), _joined(first, note, other, profile)
 
 
 def _first_of(image: Image.Image) -> str:
@@ -365,6 +368,14 @@ def _first_of(image: Image.Image) -> str:
     except Exception:  # noqa: BLE001  the first frame is sound, the second is damaged
         several = True
     return "the first frame of an animation is used" if several else ""
+
+
+def _profile_note(image: Image.Image) -> str:
+    """A note if a picture has a colour profile that is not called sRGB (in ASCII or UTF-16): none is applied."""
+    profile = image.info.get("icc_profile") or b""
+    applied = not profile or b"sRGB" in profile or b"s\0R\0G\0B" in profile
+    # CMYK has a note of its own.
+    return "" if applied or image.mode == "CMYK" else "the colour profile is not applied"
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
