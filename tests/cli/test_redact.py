@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from leam.cli.redact import say_left
+
 
 @pytest.mark.slow
 def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
@@ -25,12 +27,26 @@ def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
         f"report: {tmp_path / 'run-redacted/report.html'}",
     ]
     assert "exists; choose another --out" in complaint(leam("redact", "run"))
+    (run / "mine.txt").write_text("Hopper")
     result = leam("redact", "run", "--in-place", "--json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == {"folder": "run", "report": "run/report.html"}
+    assert json.loads(result.stdout) == {
+        "folder": "run", "report": "run/report.html", "left": ["mine.txt"],
+    }  # fmt: skip
     assert "Hopper" not in (run / "run.json").read_text()
     assert leam("report", "run").returncode == 0
     assert "Hopper" not in (run / "report.html").read_text()
+
+
+def test_what_is_left_is_named(capsys):
+    say_left(["a.txt", "two\nlines"])
+    assert capsys.readouterr().out.splitlines() == [
+        "not of the study, and left as they are (they may show people): 2 files",
+        "  a.txt",
+        r"  two\nlines",
+    ]
+    say_left([])
+    assert capsys.readouterr().out == ""
 
 
 def test_mistakes(leam, complaint, tmp_path, faces):

@@ -168,6 +168,18 @@ def test_tables_of_a_redacted_study_have_numbered_people(run, tmp_path):
     assert read_summary(target).figures == read_summary(run).figures
 
 
+def test_files_of_others_are_not_published(run, tmp_path):
+    table = pl.DataFrame({"email": ["somebody"]})
+    table.write_parquet(run.path / "tables" / "mine.parquet")
+    redact(run, RunFolder(tmp_path / "redacted"))
+    assert not (tmp_path / "redacted" / "tables" / "mine.parquet").exists()
+    (run.path / "shards" / "mine.npz").write_bytes(b"mine")
+    (run.path / "shards" / "explain" / "mine.npz").write_bytes(b"mine")
+    left = keep_only(run, "maps")
+    assert left == ["shards/explain/mine.npz", "shards/mine.npz", "tables/mine.parquet"]
+    assert all((run.path / name).exists() for name in left)
+
+
 def test_people_are_numbered_at_random(run, tmp_path):
     found = set()
     for number in range(24):
@@ -182,7 +194,11 @@ def test_people_are_numbered_at_random(run, tmp_path):
 
 def test_redacting_in_place_leaves_other_files(run, views):
     (run.path / "notes.md").write_text("mine")
-    redact_in_place(run)
+    (run.path / "link").symlink_to(run.path.parent)
+    (run.path / "report.html").write_text("Grace Hopper")
+    assert redact_in_place(run) == ["link", "notes.md", "report.html.kept"]
+    (run.path / "report.html.kept").unlink()
+    (run.path / "link").unlink()
     assert names_in(run.path, views) == []
     assert (run.path / "notes.md").read_text() == "mine"
     assert not list(run.path.parent.glob(".run-*"))

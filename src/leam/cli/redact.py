@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,15 @@ import typer
 from leam.cli.console import progress, say, show_json
 from leam.cli.inputs import check_paths
 from leam.cli.options import JsonOption
-from leam.errors import InputError
+from leam.errors import InputError, printable
+
+
+def say_left(names: Sequence[str]) -> None:
+    """Name the files of a redacted folder that are not of the study."""
+    if names:
+        say(f"not of the study, and left as they are (they may show people): {len(names)} files")
+        for name in names:
+            say(f"  {printable(name)}")
 
 
 def redact(
@@ -60,14 +69,16 @@ def redact(
 
     path = run.resolve()
     target = RunFolder(run if in_place else out_folder or path.with_name(f"{path.name}-redacted"))
+    left: list[str] = []
     with progress() as show:
         if in_place:
-            redact_in_place(target, show)
+            left = redact_in_place(target, show)
         else:
             redacted(RunFolder(run), target, show)
         page = render_report(target, faces=False, progress=show)
     if as_json:
-        show_json({"folder": str(target.path), "report": str(page)})
+        show_json({"folder": str(target.path), "report": str(page), "left": left})
     else:
         say(f"redacted: {target.path}")
+        say_left(left)
         say(f"report: {page}")

@@ -304,7 +304,10 @@ def conduct(
         from leam.study.redaction import keep_only
 
         if keep is not None:
-            keep_only(folder, cast("Keep", keep), report)
+            for name in keep_only(folder, cast("Keep", keep), report):
+                note(
+                    f"{folder.path / name}: not of the study, and left as it is; it may show people"
+                )
         page = folder.path / "report.html"
         if not worked:
             note(f"{folder.path}: {_FINISHED}")

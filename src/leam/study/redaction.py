@@ -44,6 +44,7 @@ REMOVED: Final = "[removed]"
 
 # Columns of tables/faces.parquet by which a picture could be found, beside the groups of its person.
 _IDENTIFYING = ("sha256", "left", "top", "right", "bottom")
+_SHARD = re.compile(r"[0-9]{5,}")
 _WORD = re.compile(r"\w+")
 # An absolute path, of a Unix system or of Windows, and the name of a picture or table.
 _PATH = re.compile(
@@ -224,17 +225,18 @@ def redact(source: RunFolder, target: RunFolder, progress: Progress = silent) ->
         StudyError: The study is not finished or has changed since, or the folder exists or cannot be written.
     """
     plan, summary = source.plan(), read_summary(source)
-    source.verify()
+    # Not the tables that somebody else has put into the folder.
+    tables = [name for name in source.verify() if name.startswith("tables/")]
     if target.path.exists() and (not target.path.is_dir() or any(target.path.iterdir())):
         raise StudyError(f"{target.path}: exists; choose another --out")
-    names, tables = Names(plan), sorted((source.path / "tables").rglob("*.parquet"))
+    names = Names(plan)
     with target.locked():
         target.write_text("run.json", redacted_plan(plan, names).model_dump_json(indent=1))
         _write_means(source, target, plan.only(summary.recognizers))
         numbers = _numbers(plan)
-        for done, path in enumerate(tables):
+        for done, file in enumerate(tables):
             progress("redacting tables", done, len(tables))
-            name = path.relative_to(source.path / "tables").with_suffix("").as_posix()
+            name = file.removeprefix("tables/").removesuffix(".parquet")
             target.write_table(name, [_redacted_table(source.read_table(name), numbers, names)])
         progress("redacting tables", len(tables), len(tables))
         target.keep("nothing")
@@ -243,10 +245,11 @@ def redact(source: RunFolder, target: RunFolder, progress: Progress = silent) ->
         target.write_manifest()
 
 
-def redact_in_place(folder: RunFolder, progress: Progress = silent) -> None:
+def redact_in_place(folder: RunFolder, progress: Progress = silent) -> list[str]:
     """:func:`redact` a study in its own folder. What is removed cannot be restored.
 
-    Files that are not of the study stay where they are.
+    Returns:
+        The files in the folder that are not of the study: they stay as they are, and may show people.
     """
     # Beside the folder, so that files are moved, not copied.
     path = folder.path.resolve()
@@ -267,28 +270,32 @@ def redact_in_place(folder: RunFolder, progress: Progress = silent) -> None:
                 private_folder(target.parent)
                 file.replace(target)
             folder.forget()
+            return folder.foreign()
     finally:
         shutil.rmtree(beside.path, ignore_errors=True)
 
 
-def keep_only(folder: RunFolder, keep: Keep, progress: Progress = silent) -> None:
+def keep_only(folder: RunFolder, keep: Keep, progress: Progress = silent) -> list[str]:
     """Remove from a finished study what shall not be kept of each face. It can no longer be resumed.
+
+    Returns:
+        The files in the folder that are not of the study, which stay as they are.
 
     Raises:
         StudyError: The study is not finished, or the folder cannot be written.
     """
     if keep == "nothing":
-        redact_in_place(folder, progress)
-        return
+        return redact_in_place(folder, progress)
     folder.verify()
     plan, summary = folder.plan(), read_summary(folder)
     with folder.locked():
         _write_means(folder, folder, plan.only(summary.recognizers))
         folder.keep(keep)
-        shards = sorted((folder.path / "shards").rglob("*.npz"))
+        top = folder.path / "shards"
+        shards = [path for path in sorted(top.glob("*/**/*.npz")) if _SHARD.fullmatch(path.stem)]
         for done, path in enumerate(shards):
             progress("removing what is not kept", done, len(shards))
-            stage = path.relative_to(folder.path / "shards").parent
+            stage = path.relative_to(top).parent
             kind = _kind(stage.parts[0])
             # Nothing is known of the arrays of a plug-in that is not installed.
             names = (
@@ -296,6 +303,7 @@ def keep_only(folder: RunFolder, keep: Keep, progress: Progress = silent) -> Non
             )
             folder.strip_shard(stage.as_posix(), int(path.stem), names)
         progress("removing what is not kept", len(shards), len(shards))
+    return folder.foreign()
 
 
 def _kind(name: str) -> type[Shard] | None:

@@ -449,8 +449,25 @@ class RunFolder:
         except OSError as error:
             raise _unwritable(path, error) from None
 
-    def verify(self) -> None:
+    def foreign(self) -> list[str]:
+        """The files in the folder that the study did not write, or that were changed since; links are not followed."""
+        ours = {_LOCK, _WRITTEN, _WRITTEN_LOCK, "log.txt"}
+        written = self._written()
+        found = []
+        for folder, folders, names in os.walk(self.path):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for path in (Path(folder, name) for name in (*names, *links)):
+                name = path.relative_to(self.path).as_posix()
+                known = name in ours or _hash(path) in written.get(name, [])
+                if not known and not (name.startswith("shards/") and self._is_own_shard(path)):
+                    found.append(name)
+        return sorted(found)
+
+    def verify(self) -> list[str]:
         """Check the plan, the summary and the tables against the manifest.
+
+        Returns:
+            Their names.
 
         Raises:
             StudyError: The study is not finished, or one of them is missing or has changed since.
@@ -470,6 +487,7 @@ class RunFolder:
                 raise StudyError(
                     f"{self.path / name}: missing, or changed since the study finished; {again}"
                 )
+        return list(known)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file atomically."""
