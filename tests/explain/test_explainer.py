@@ -13,7 +13,10 @@ from torch.nn import functional
 from leam.errors import InputError, LayerError, LeamWarning, ModelError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.doubts import rests_on_few
 from leam.explain.explainer import Explainer
+from leam.explain.layers import Layer
+from leam.explain.layouts import Layout
 from leam.explain.targets import contrast_target, reference_target
 from leam.explain.weightings import WEIGHTINGS
 from tiny import TinyNet, wrap
@@ -220,6 +223,41 @@ def test_a_network_that_does_not_see_the_face_is_a_warning(tiny, chips):
         Explainer(tiny).explain(chips)
     Explainer(tiny).explain(chips[:1])
     Explainer(tiny).explain(chips[:1].repeat(2, 1, 1, 1))
+
+
+class Normalised(nn.Module):
+    """Two blocks of tokens, and perhaps a layer normalisation of what they add up to."""
+
+    def __init__(self, last: bool = True):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 2, 2)
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.norm = nn.LayerNorm(8) if last else nn.Identity()
+        self.fc = nn.Linear(8, 6)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = x + self.first(x).tanh()
+        return self.fc(self.norm(x + self.second(x).tanh()).mean(dim=1))
+
+
+@pytest.mark.parametrize("backend", ["plain", "fused"])
+def test_a_transformer_that_normalises_its_last_block_is_a_warning(chips, backend):
+    torch.manual_seed(0)
+    net = wrap(Normalised())
+    cause = "^tiny: 5 of 5 faces have no support in 2 of 3 layers: second:input, norm:input; .* absolute$"
+    with pytest.warns(LeamWarning, match=cause):
+        Explainer(net, backend=backend).explain(chips)
+    Explainer(net, backend=backend, weighting="absolute").explain(chips)
+    Explainer(wrap(Normalised(last=False)), backend=backend).explain(chips)
+
+
+def test_too_few_layers_are_half_or_without_a_last_block():
+    grid, tokens = (Layer("x", "x", 0, 8, (4, 4), Layout(axes)) for axes in ("BCHW", "BNC"))
+    empty = torch.tensor([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]).bool()
+    assert rests_on_few([grid] * 4, empty).tolist() == [False, True, False, False]
+    assert rests_on_few([grid, *[tokens] * 3], empty).tolist() == [False, True, False, True]
+    assert rests_on_few([], empty[:0]).tolist() == [False] * 4
 
 
 def test_it_works_under_no_grad_and_inference_mode(tiny, chips):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from leam.errors import warn
+from leam.explain.layouts import BCHW
 from leam.explain.targets import Target, self_target
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SAME = 1e-6
 
 
 def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str | None) -> None:
-    """Warn of faces without a map or with one of few layers, and of a network that does not see its input.
+    """Warn of faces without a map or with one of too few layers, and of a network that does not see its input.
 
     Args:
         name: Of the recognizer.
@@ -54,15 +55,37 @@ def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str
         why = why_empty(maps.face(rows[0]), weighting)
         warn(f"{name}: {len(rows)} of {len(empty)} faces have no map: {why}")
         return
-    # What is left of maps that mostly cancelled says little: all layers read the same scale of activations.
-    few = 2 * maps.empty.sum(dim=0) >= len(maps.layers)
-    if target is self_target and few.any() and (way := way_out(weighting)):
+    few = rests_on_few(maps.layers, maps.empty)
+    way = way_out(weighting)
+    if target is self_target and way and _ends_in_block(maps.layers) and few.any():
         face = maps.face(int(few.nonzero()[0]))
         without = [layer for layer, no in zip(face.layers, face.empty[:, 0], strict=True) if no]
         warn(
-            f"{name}: {int(few.sum())} of {len(few)} faces have a map of few layers, without {len(without)} of "
-            f"{len(face.layers)}: {named(without)}{way}"
+            f"{name}: {int(few.sum())} of {len(few)} faces have no support in {len(without)} of {len(face.layers)} "
+            f"layers: {named(without)}{way}"
         )
+
+
+def rests_on_few(layers: Sequence[Layer], empty: Tensor) -> Tensor:
+    """Whether another weighting should be tried, since too many layers have no map: half, or a transformer's last one.
+
+    A transformer that normalises its last block normalises all that its blocks add up to. The products of the other
+    blocks then cancel in part, and what is left of them may lie anywhere.
+
+    Args:
+        layers: The layers, in the order of execution.
+        empty: ``(L, B)``, as in :class:`leam.explain.explainer.Maps`.
+
+    Returns:
+        ``(B,)``.
+    """
+    few = 2 * empty.sum(dim=0) >= max(1, len(layers))
+    return few | empty[-1] if _ends_in_block(layers) else few
+
+
+def _ends_in_block(layers: Sequence[Layer]) -> bool:
+    """Whether the last layer is a transformer's block, and no convolution before a normalisation inside a block."""
+    return bool(layers) and layers[-1].layout != BCHW
 
 
 def why_empty(maps: Maps, weighting: str | None) -> str:

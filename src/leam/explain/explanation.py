@@ -18,7 +18,7 @@ from torch import Tensor
 from leam.devices import description
 from leam.display import card
 from leam.errors import InputError, ModelError, printable
-from leam.explain.doubts import way_out, why_empty
+from leam.explain.doubts import rests_on_few, way_out, why_empty
 from leam.explain.explainer import Explainer, Maps
 from leam.explain.figures import (
     LayerPanel,
@@ -352,8 +352,8 @@ class Explanation:
         ]
         if empty:
             count = len(self.maps.layers)
-            # A few empty layers are no reason for another weighting.
-            way = way_out(self.provenance.weighting) if 2 * len(empty) >= count else ""
+            few = bool(rests_on_few(self.maps.layers, self.maps.empty))
+            way = way_out(self.provenance.weighting) if few else ""
             way += _SETTING if way else ""
             notes.append(
                 f"no support found in {len(empty)} of {count} layers: {', '.join(empty)}{way}"
