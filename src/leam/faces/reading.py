@@ -59,6 +59,7 @@ _FORMATS = (
 _MAX_SCANS = 100
 _SCAN = b"\xff\xda"
 _END = b"\xff\xd9"
+_RECORDS = b"\x0a\x23\xd7\xce"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 # A JPEG of several pictures has other sizes or depths of the same one.
 _ANIMATED = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
@@ -248,11 +249,13 @@ def unreadable(path: Path) -> str:
             return error.strerror
     except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
         return f"damaged picture ({first_line(error)})"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return _HEIC_HELP
-    if is_video(head):
-        return "a video; give it a suffix such as .mp4"
-    return "not a picture" if head else "empty file"
+    kinds = {
+        _HEIC_HELP: head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS,
+        "a video; give it a suffix such as .mp4": is_video(head),
+        "records of MXNet; name the file itself to read it": head.startswith(_RECORDS),
+        "empty file": not head,
+    }
+    return next((reason for reason, found in kinds.items() if found), "not a picture")
 
 
 _HEIC_HELP = "HEIC pictures need pillow-heif; run `pip install leam-xai[heic]`"

@@ -178,3 +178,33 @@ def test_damaged_records(tmp_path, change, message):
     path.with_suffix(".idx").write_text(index)
     with pytest.raises(InputError, match=message):
         read_all(path)
+
+
+def test_labels_of_millions_of_people_are_told_apart(tmp_path):
+    labels = [1_000_001.0, 1_000_002.0, 16_777_215.0, 0.5]
+    found = read_dataset(write(tmp_path / "a.rec", labelled(*labels)))
+    assert list(found.people) == ["0.5", "1000001", "1000002", "16777215"]
+
+
+def test_an_index_that_was_cut_is_said(tmp_path):
+    path = write(tmp_path / "a.rec", labelled(0.0, 0.0, 1.0))
+    index = path.with_suffix(".idx")
+    index.write_text("".join(index.read_text().splitlines(keepends=True)[:2]))
+    found = read_dataset(path)
+    assert found.people.keys() == {"0"}
+    cut = len(record(1.0, encoded(2)))
+    assert found.notes[1] == f"the index does not list the last {cut} bytes of the records"
+
+
+def test_pictures_of_two_people_are_refused(tmp_path):
+    people = [record((1.0, 3.0)), record((2.0, 3.0))]
+    records = [record((3.0, 5.0)), *labelled(0.0, 1.0), *people]
+    with pytest.raises(InputError, match="record 2 is stated to be of two people"):
+        read_dataset(write(tmp_path / "a.rec", records))
+
+
+def test_several_files_of_records_are_to_be_named(tmp_path):
+    for name in "ab":
+        write(tmp_path / f"{name}.rec", labelled(0.0, 1.0))
+    with pytest.raises(InputError, match=r"2 records of MXNet; name the file itself to read it"):
+        read_dataset(tmp_path)

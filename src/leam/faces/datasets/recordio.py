@@ -18,6 +18,7 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -120,8 +121,11 @@ def read_records(source: Path, _: Path | None, progress: Progress) -> Dataset:
         indexed = len(first.labels) > 1 and first.is_empty
         ranges = _indexed(stream, index, first) if indexed else _scanned(stream, index, progress)
         people = {person: _Pictures(index, person, keys) for person, keys in ranges}
+        unlisted = _unlisted(stream, index)
     pictures = sum(map(len, people.values()))
     notes = [f"layout: {path.name}, {len(people)} people, {pictures} pictures"]
+    if unlisted:
+        notes.append(f"the index does not list the last {unlisted} bytes of the records")
     stated = _property(path.parent)
     if stated and stated != len(people):
         notes.append(f"the file property states {stated} people")
@@ -133,11 +137,17 @@ def _indexed(stream: BinaryIO, index: _Index, first: _Record) -> Iterator[tuple[
     if not 0 < first.labels[0] <= first.labels[1] <= _EXACT:
         raise InputError(f"{index.path}: record 0 has no range of people")
     start, stop = map(int, first.labels[:2])
-    for number, key in enumerate(range(start, stop)):
+    bounds: list[tuple[int, int]] = []
+    for key in range(start, stop):
         labels = _read_record(stream, index.path, index.offset(key)).labels
         if len(labels) < 2 or not 0 < labels[0] <= labels[1] <= _EXACT:  # noqa: PLR2004
             raise InputError(f"{index.path}: record {key} is not that of a person")
-        if keys := range(int(labels[0]), int(labels[1])):
+        bounds.append((int(labels[0]), int(labels[1])))
+    for (_, end), (begin, _) in pairwise(sorted(one for one in bounds if one[0] < one[1])):
+        if begin < end:
+            raise InputError(f"{index.path}: record {begin} is stated to be of two people")
+    for number, one in enumerate(bounds):
+        if keys := range(*one):
             yield str(number), keys
 
 
@@ -154,7 +164,8 @@ def _scanned(stream: BinaryIO, index: _Index, progress: Progress) -> Iterator[tu
     keys, order = np.asarray(index.keys), np.argsort(labels, kind="stable")
     bounds = np.flatnonzero(np.diff(labels[order], prepend=np.nan) != 0)
     for part in np.split(order, bounds[1:]):
-        yield f"{labels[part[0]]:g}", keys[part]
+        # Nine digits tell all numbers of 32 bits apart.
+        yield f"{labels[part[0]]:.9g}", keys[part]
 
 
 def _read_record(stream: BinaryIO, path: Path, offset: int) -> _Record:
@@ -247,6 +258,12 @@ def _offsets(path: Path, progress: Progress) -> Iterator[int]:
             done += 1
             if done % _REPORT_EVERY == 0:
                 progress("reading records", done, None)
+
+
+def _unlisted(stream: BinaryIO, index: _Index) -> int:
+    """How many bytes follow the last record of the index, where it may have been cut."""
+    start, length = _parts(stream, index.path, int(index.offsets.max()))[-1]
+    return max(index.path.stat().st_size - (start + (length + 3) // 4 * 4), 0)
 
 
 def _property(folder: Path) -> int | None:
