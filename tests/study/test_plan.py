@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from leam.study.plan import Plan
+from leam.study.plan import Plan, copy_notes
 from planned import planned
 
 
@@ -53,3 +53,16 @@ def test_a_person_has_the_value_that_no_picture_contradicts():
         replace(image, groups=groups) for image, groups in zip(plan.images, values, strict=True)
     ]
     assert plan.model_copy(update={"images": tuple(images)}).people_of("g") == {"a": "f"}
+
+
+def test_copies_of_pictures_are_counted():
+    plan = planned("aaabbc")
+    digests = ["1" * 64, "2" * 64, "1" * 64, "2" * 64, None, None]
+    images = [
+        replace(image, sha256=digest) for image, digest in zip(plan.images, digests, strict=True)
+    ]
+    assert copy_notes(images) == [
+        "1 pictures have the same bytes as one of the same person",
+        "1 pictures have the same bytes as one of another person: one of the two is wrong",
+    ]
+    assert copy_notes(plan.images) == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leam.cli.commands import Entry, LazyGroup
-from leam.cli.console import progress, show_json, show_table
+from leam.cli.console import note, progress, show_json, show_table
 from leam.cli.inputs import (
     detector_name,
     find_detector,
@@ -173,6 +173,7 @@ def check(
     chosen = detector_name(detector, aligned)
     # The library is imported here, so that help and mistakes are quick.
     from leam.devices import description
+    from leam.faces.people import exclusion_note
     from leam.study.model_check import check_model, read_pairs, verify
 
     with progress() as report:
@@ -180,6 +181,8 @@ def check(
         verification = None
         if pairs:
             dataset = read_pairs(pairs, faces, report)
+            for one in filter(None, (*dataset.notes, exclusion_note(dataset.exclusions))):
+                note(one)
             finder = find_detector(chosen, {recognizer.name: recognizer.crop})
             suggest_aligned(dataset.samples, finder.name)
             (verification,) = verify([recognizer], dataset, finder, report)

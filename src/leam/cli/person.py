@@ -108,7 +108,7 @@ def _samples_in(path: Path, exclusions: dict[str, str]) -> Iterator[Sample]:
 
 
 def samples_of(source: Path) -> list[Sample]:
-    """The pictures of a data set. Prints which of its files are not used.
+    """The pictures of a data set. Prints how it was read, and which of its files are not used.
 
     Raises:
         InputError: It cannot be read, or contains no picture.
@@ -116,8 +116,9 @@ def samples_of(source: Path) -> list[Sample]:
     from leam.faces.people import exclusion_note, read_dataset
 
     dataset = read_dataset(source)
-    if unused := exclusion_note(dataset.exclusions):
-        note(f"{source}: {unused}")
+    for one in (*dataset.notes, exclusion_note(dataset.exclusions)):
+        if one:
+            note(f"{source}: {one}")
     return dataset.samples
 
 

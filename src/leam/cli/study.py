@@ -435,9 +435,12 @@ class State:
     ) -> Callable[[Plan], None]:
         """A callback that says what a study is going to do."""
         from leam.study.estimate import estimate, outline
+        from leam.study.plan import copy_notes
 
         def begin(plan: Plan) -> None:
             self.begun = True
+            for one in copy_notes(plan.images):
+                note(one)
             note(outline(plan))
             note(estimate(plan, recognizers, workers, folder))
 

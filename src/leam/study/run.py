@@ -33,7 +33,7 @@ from leam.recognizers.recognizer import Recognizer
 from leam.results.summary import Exclusion
 from leam.study.chips import PicturesLostError
 from leam.study.engine import ENGINES, Done, Engine, EngineOptions
-from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings, planned_images
+from leam.study.plan import Plan, PlannedImage, PlannedModel, Settings, copy_notes, planned_images
 from leam.study.preparation import DETECT, PARSE, notes_of, usable_images
 from leam.study.schedule import SUMMARISE, Job, Kind, missing, steps
 from leam.study.stage import STAGES, stages_of
@@ -105,7 +105,7 @@ def plan_study(
         ),
         images=images,
         exclusions=tuple(Exclusion(image=a, reason=b) for a, b in (exclusions or {}).items()),
-        notes=(*notes, *_unchecked(recognizers, settings)),
+        notes=(*notes, *copy_notes(images), *_unchecked(recognizers, settings)),
         pairs=_positions(pairs, images),
     )
     return plan.model_copy(update={"plugins": _plugins(plan)})
