@@ -55,13 +55,26 @@ def _rectified(value: Value) -> Value:
 
 
 def _branch(value: Value) -> set[Value] | None:
-    """The values between a sum and its summand from which the other one was computed; None if neither was."""
+    """The values between a sum and its summand from which the other one was computed; None if neither was.
+
+    A branch without a product of matrices is none: it is a formula of an activation, such as ``x + 0.0447 x**3``.
+    """
     assert value.summands  # noqa: S101
     one, other = value.summands
     if one is other:
         return None
     skip, end = (one, other) if one.number < other.number else (other, one)
-    return _between_values(skip, end)
+    steps = _between_values(_unrounded(skip), end)
+    return steps if steps and any(step.contracts or step.mixes for step in steps) else None
+
+
+def _unrounded(value: Value) -> Value:
+    """What a value was before it was quantised; a quantised graph may quantise it anew for each reader."""
+    before, rounds = value, False
+    while before.pointwise:
+        rounds |= before.rounds
+        (before,) = before.sources
+    return before if rounds else value
 
 
 def ancestors(value: Value) -> set[Value]:

@@ -46,6 +46,7 @@ _PRODUCTS = {"bmm": 0, "linear": 0, "mm": 0, "mv": 0} | dict.fromkeys(
 )
 _SUMS = frozenset({"add", "add_", "addcmul", "addcmul_"})
 _RECTIFIERS = frozenset({"relu", "relu_"})
+_ROUNDINGS = frozenset({"round", "round_"})
 _ATTENTION = "_scaled_dot_product"
 # Operations whose results have the shape of an input, but not its places.
 _OPAQUE = (
@@ -99,6 +100,9 @@ class Value:
         attends: Whether it was attention, or a product of two tensors from the picture that mixes places.
         summands: The two values of a sum of tensors of one shape.
         rectifies: Whether it was a ReLU.
+        contracts: Whether it was a matrix product, a convolution or attention.
+        pointwise: Whether each element was computed from one element of the only source.
+        rounds: Whether it was a rounding.
         readers: The values that were computed from it.
     """
 
@@ -109,6 +113,9 @@ class Value:
     attends: bool = False
     summands: tuple[Value, Value] | None = None
     rectifies: bool = False
+    contracts: bool = False
+    pointwise: bool = False
+    rounds: bool = False
     readers: list[Value] = field(default_factory=list)
 
 
@@ -191,6 +198,9 @@ class GridTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             call.attends,
             summands,
             call.name in _RECTIFIERS,
+            call.contracts,
+            call.pointwise and len(sources) == 1,
+            call.name in _ROUNDINGS,
         )
         for source in sources:
             source.readers.append(value)
@@ -208,7 +218,12 @@ class _Call:
         self.func, self.args, self.kwargs = func, args, kwargs
         self.given, self.made, self.trace = given, made, trace
         self.name: str = func._schema.name.partition("::")[2]  # noqa: SLF001  its only name
-        self.mixes = False
+        self.mixes = self.pointwise = False
+
+    @property
+    def contracts(self) -> bool:
+        """Whether this is a matrix product, a convolution or attention."""
+        return self.name in _PRODUCTS or "convolution" in self.name or "attention" in self.name
 
     @property
     def attends(self) -> bool:
@@ -393,7 +408,8 @@ class _Call:
         axes = [axis % tensor.ndim for axis in (axes if isinstance(axes, list | tuple) else [axes])]
         places = self.of(tensor)
         blurred = any(_varies(p, axis) for p in (places.rows, places.columns) for axis in axes)
-        self.mixes = blurred
+        # The range by which a tensor is quantised has no gradient.
+        self.mixes = blurred and tensor.requires_grad
         keep = self.made[0].ndim == tensor.ndim
 
         def change(p: Tensor) -> Tensor:
@@ -405,6 +421,9 @@ class _Call:
     def elementwise(self) -> list[Places]:
         """Of the input that was averaged least; nothing is known if none has the shape of the result."""
         self.mixes |= "attention" in self.name or "transformer" in self.name
+        self.pointwise = not self.mixes and all(
+            tensor.numel() <= made.numel() for tensor in self.given for made in self.made
+        )
         if self.name.startswith(_OPAQUE):
             return self.each_gets(_NOWHERE)
         known = [places for tensor in self.given if (places := self.of(tensor)).known]

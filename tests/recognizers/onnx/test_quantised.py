@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import helper
 from onnxruntime import quantization
 from torch import nn
 
+from layouts import SIZE, mass, network
 from leam.explain.explainer import Explainer
 from leam.recognizers.onnx.operators import OPERATORS
 from quirks import SIDE, Network
@@ -33,9 +36,9 @@ FLOAT = Network(
 
 
 class Faces(quantization.CalibrationDataReader):
-    def __init__(self):
+    def __init__(self, size=(SIDE, SIDE)):
         generator = np.random.default_rng(2)
-        shape = (1, 3, SIDE, SIDE)
+        shape = (1, 3, *size)
         self.faces = iter(
             [{"x": generator.normal(size=shape).astype(np.float32)} for _ in range(4)]
         )
@@ -46,20 +49,20 @@ class Faces(quantization.CalibrationDataReader):
 
 @pytest.fixture
 def quantised(tmp_path):
-    """Quantise the network with onnxruntime."""
+    """Quantise a network with onnxruntime."""
 
-    def quantised(kind, **options):
-        import onnx
-
+    def quantised(kind, model=FLOAT.model, size=(SIDE, SIDE), **options):
         source, target = tmp_path / "float.onnx", tmp_path / "quantised.onnx"
-        onnx.save(FLOAT.model, source)
+        onnx.save(model, source)
         logging.disable()
         try:
             if kind == "dynamic":
                 quantization.quantize_dynamic(source, target, **options)
             else:
                 kind = getattr(quantization.QuantFormat, kind)
-                quantization.quantize_static(source, target, Faces(), quant_format=kind, **options)
+                quantization.quantize_static(
+                    source, target, Faces(size), quant_format=kind, **options
+                )
         finally:
             logging.disable(logging.NOTSET)
         return onnx.load(target)
@@ -67,6 +70,7 @@ def quantised(tmp_path):
     return quantised
 
 
+CORNER = (True, False)
 INT8 = quantization.QuantType.QInt8
 UINT8 = quantization.QuantType.QUInt8
 
@@ -98,6 +102,44 @@ def test_quantised_graphs_are_near_onnxruntime_and_keep_their_layers(
         np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     )
     assert not maps.empty.any()
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory):
+    """A vision transformer that sees one corner, whose GELUs are formulas."""
+    path = tmp_path_factory.mktemp("transformer") / "float.onnx"
+    module = network("vit, class token", CORNER)
+    for block in module.blocks:
+        block.mlp.act = nn.GELU(approximate="tanh")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), (torch.zeros(1, 3, *SIZE),), path, input_names=["x"], dynamo=False, opset_version=17
+        )  # fmt: skip
+    return onnx.load(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("QOperator", {"activation_type": UINT8}),
+        ("QDQ", {"extra_options": {"DedicatedQDQPair": True}}),
+        ("dynamic", {"weight_type": INT8}),
+    ],
+    ids=["qoperator", "qdq for each reader", "dynamic"],
+)
+def test_a_quantised_transformer_keeps_its_blocks(quantised, load, transformer, kind, options):
+    chips = np.random.default_rng(0).integers(0, 256, (2, *SIZE, 3), np.uint8)
+
+    def explained(model):
+        explainer = Explainer(load(model, input_size=SIZE))
+        maps = explainer.explain(chips)
+        assert (mass(maps.overall, CORNER) >= 0.7).all()
+        return [(layer.name.removesuffix("_quant"), layer.layout) for layer in explainer.layers]
+
+    expected = explained(transformer)
+    assert len(expected) == 4
+    assert explained(quantised(kind, transformer, SIZE, **options)) == expected
 
 
 @pytest.fixture
