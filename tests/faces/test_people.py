@@ -193,7 +193,7 @@ def test_values_that_contradict_or_differ_only_in_case_are_said():
     ]
     assert group_notes(samples) == [
         "4 of 4 people have a value for gender",
-        "1 people have several values for gender and are in none of its groups",
+        "1 of 4 people have several values for gender and are in none of its groups",
         "1 of 3 values of gender are another one in other case or spaces; they count as different groups",
     ]
 

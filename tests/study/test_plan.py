@@ -62,7 +62,7 @@ def test_copies_of_pictures_are_counted():
         replace(image, sha256=digest) for image, digest in zip(plan.images, digests, strict=True)
     ]
     assert copy_notes(images) == [
-        "1 pictures have the same bytes as one of the same person",
-        "1 pictures have the same bytes as one of another person: one of the two is wrong",
+        "1 of 6 pictures have the same bytes as one of the same person",
+        "1 of 6 pictures have the same bytes as one of another person: one of the two is wrong",
     ]
     assert copy_notes(plan.images) == []

@@ -16,9 +16,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from encoded import write_tree
 from leam.cli.study import _KEEP
 from leam.errors import InputError, StudyError
 from leam.faces.detection import find_face
+from leam.faces.people import read_dataset
 from leam.files import sha256_of
 from leam.report.page import render_report
 from leam.results.shards import specs
@@ -300,6 +302,16 @@ def test_names_and_paths_are_removed_from_texts(text, removed):
     ]
     plan = type(plan).model_validate({**plan.model_dump(mode="json"), "images": images})
     assert Names(plan).removed(text) == removed
+
+
+def test_notes_lose_the_names_of_groups(tmp_path):
+    write_tree(tmp_path, "Smith/a/1.png", "Smith/b/1.png", "Jones/c/1.png", "Jones/d/1.png")
+    notes = read_dataset(tmp_path).notes
+    assert "Smith" in notes[0]
+    plan = planned("").model_copy(update={"notes": notes})
+    assert redacted_plan(plan, Names(plan)).notes == (
+        f"layout: group/person/picture, 4 people; the column folder has the folders {REMOVED}",
+    )
 
 
 def test_group_and_plugin_figures_lose_names(finished, plan):

@@ -292,7 +292,7 @@ def group_notes(samples: Iterable[Sample]) -> list[str]:
         notes.append(f"{len(found)} of {len(people)} people have a value for {column}")
         if several:
             notes.append(
-                f"{several} people have several values for {column} and are in none of its groups"
+                f"{several} of {len(people)} people have several values for {column} and are in none of its groups"
             )
         named = {value for value in found.values() if value is not None}
         if alike := len(named) - len({_loose(value) for value in named}):

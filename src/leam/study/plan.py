@@ -273,7 +273,7 @@ def copy_notes(images: Sequence[PlannedImage]) -> list[str]:
         same, other = same + (first == second), other + (first != second)
     counts = {"the same person": same, "another person: one of the two is wrong": other}
     return [
-        f"{count} pictures have the same bytes as one of {whose}"
+        f"{count} of {len(images)} pictures have the same bytes as one of {whose}"
         for whose, count in counts.items()
         if count
     ]

@@ -54,6 +54,8 @@ _FILE = re.compile(
     r"\S+\.(?:jpe?g|png|webp|bmp|tiff?|gif|heic|avif|csv|tsv|txt|npz|pt|pth|bin|rec|mp4)\b",
     re.IGNORECASE,
 )
+# What leam.faces.datasets.folder says of the groups of people, of which some may be small.
+_GROUPS = re.compile(r"(?<= has the folders )[^;]+")
 # A shorter word that is a name, such as the number of a picture, is also part of other texts.
 _LEAST_LETTERS = 2
 _LEAST_DIGITS = 4
@@ -127,9 +129,13 @@ def redacted_plan(plan: Plan, names: Names) -> Plan:
             "models": models,
             "images": (),
             "exclusions": (),
-            "notes": tuple(map(names.removed, plan.notes)),
+            "notes": _redacted_notes(plan.notes, names),
         }
     )
+
+
+def _redacted_notes(notes: Iterable[str], names: Names) -> tuple[str, ...]:
+    return tuple(names.removed(_GROUPS.sub(REMOVED, note)) for note in notes)
 
 
 def _redacted_card(card: Card, names: Names) -> Card:
@@ -163,7 +169,7 @@ def redacted_summary(summary: Summary, plan: Plan, names: Names) -> Summary:
                 )
                 for number, one in enumerate(summary.exclusions, 1)
             ],
-            "notes": list(map(names.removed, summary.notes)),
+            "notes": list(_redacted_notes(summary.notes, names)),
             "failed": [
                 one.model_copy(update={"reason": names.removed(one.reason)})
                 for one in summary.failed
