@@ -166,6 +166,38 @@ def test_another_number_of_colour_channels_is_refused(load, given, channels, mes
         load(parse("z = Flatten(x)", given=given), channels=channels, **one)
 
 
+@pytest.mark.parametrize("given", ["float[3,8,8] x", "float[1,192] x", "float[1,1,3,8,8] x"])
+def test_an_input_of_other_axes_is_refused_with_the_way_out(load, given):
+    with pytest.raises(
+        ModelError, match=r"input x has \d axes, expected 4.*export it with an input"
+    ):
+        load(parse("z = Flatten(x)", given=given))
+
+
+def test_whole_numbers_are_given_whole_numbers_of_their_range(load):
+    for kind, mean in (("uint8", 0), ("int8", 128)):
+        model = parse("f = Cast<to = 1>(x) z = Flatten(f)", given=f"{kind}[1,8,8,3] x")
+        recognizer = load(model, mean=(mean,), std=(1,))
+        chips = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+        assert recognizer.embed(chips).equal(torch.from_numpy(chips).flatten(1) - float(mean))
+        for fields in ({}, {"mean": (mean + 1,), "std": (1,)}, {"mean": (mean,), "std": (2,)}):
+            with pytest.raises(
+                ModelError, match=rf"\({kind}\).*set mean = \[{mean}\] and std = \[1\]$"
+            ):
+                load(model, **fields)
+
+
+def test_a_broadcast_that_was_written_for_one_face_grows_with_the_batch(load):
+    body = """
+        n = Constant<value_ints = [4, 3, 4, 4]>() m = Constant<value_ints = [4, 1, 4, 4]>()
+        p = Constant<value_ints = [1, 4, 48]>()
+        w = Reshape(x, n) e = Expand(w, m) a = Exp(e) f = Reshape(a, p) z = Flatten(f)
+    """
+    module = load(parse(body)).module
+    x = faces(3)
+    assert torch.equal(module(x), x.flatten(1).exp())
+
+
 def test_two_images_are_refused(load):
     with pytest.raises(
         ModelError, match="expected a graph with one input, the image; this one has x, y"
@@ -188,6 +220,7 @@ def test_embedding_among_outputs_by_size_or_by_name(load):
     )
     assert load(model, embedding_size=6).module(faces()).shape == (2, 6)
     assert load(model, output="a").module(faces()).shape == (2, 4)
+    assert load(model, output=-1).module(faces()).shape == (2, 6)
     with pytest.raises(ModelError, match=r"Set output in the card to one of a, b"):
         load(model)
     with pytest.raises(ModelError, match="no output 'c'; available: a, b"):

@@ -21,6 +21,15 @@ from leam.recognizers.onnx.reading import opset_of, read_onnx, to_tensor
 
 # Relative error to which two faces in a batch must give the same embeddings as each alone.
 _TOLERANCE = 1e-3
+_INTEGERS = {
+    *(
+        onnx.TensorProto.INT8,
+        onnx.TensorProto.INT16,
+        onnx.TensorProto.INT32,
+        onnx.TensorProto.INT64,
+    ),
+    *(onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32),
+}
 _FREE = (
     'export it with a free batch size: torch.onnx.export(..., dynamic_axes={"input": {0: "batch"}})'
 )
@@ -68,7 +77,8 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
     """The name of the graph's only input to which the card gives no value, and whether its channels come last.
 
     Raises:
-        ModelError: There is none or more than one, or the image has another size.
+        ModelError: There is none or more than one, or the image has another number of axes or another size, or whole
+            numbers that the card's preprocessing does not give.
     """
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
@@ -85,8 +95,15 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
             f"{card.name}: expected a graph with one input, the image; this one has {', '.join(names) or 'none'}; "
             f"give the others a value in the card, such as inputs = {{ {names[-1] if names else 'x'} = false }}"
         )
-    sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    kind = inputs[0].type.tensor_type
+    sizes = [d.dim_value for d in kind.shape.dim]
     (channels, *expected), rank = card.input_shape, 4
+    if kind.HasField("shape") and len(sizes) != rank:
+        raise ModelError(
+            f"{card.name}: the graph's input {inputs[0].name} has {len(sizes)} axes, expected 4: faces, channels, rows "
+            f"and columns; export it with an input such as {(1, *card.input_shape)}"
+        )
+    _check_type(card, kind.elem_type)
     channels_last = len(sizes) == rank and sizes[3] == channels and sizes[1] != channels
     if len(sizes) == rank and channels not in (sizes[1], sizes[3]) and 4 - channels in sizes[1::2]:
         wanted = '"RGB" or "BGR"' if card.channels == "GRAY" else '"GRAY"'
@@ -102,6 +119,26 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
                 "set the card's input_size"
             )
     return inputs[0].name, channels_last
+
+
+def _check_type(card: Card, kind: int) -> None:
+    """Check that a graph's input of whole numbers gets whole numbers of its range.
+
+    Raises:
+        ModelError: The card's preprocessing gives other numbers.
+    """
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind) if kind in _INTEGERS else None
+    if dtype is None:
+        return
+    limits = np.iinfo(dtype)
+    ends = [value - mean for mean in card.mean for value in (0, 255)]
+    inside = all(end == round(end) and limits.min <= end <= limits.max for end in ends)
+    if not inside or set(card.std) != {1}:
+        mean = 128 if limits.max < 255 else 0  # noqa: PLR2004  of bytes with a sign
+        raise ModelError(
+            f"{card.name}: the graph's input takes whole numbers ({dtype}), and the card's mean and std give others; "
+            f"set mean = [{mean}] and std = [1]"
+        )
 
 
 def extra_inputs(card: Card, graph: onnx.GraphProto) -> dict[str, np.ndarray]:
@@ -146,7 +183,7 @@ def _targets(card: Card, graph: onnx.GraphProto) -> list[str]:
     asked = card.output
     if asked is None:
         return names
-    if isinstance(asked, int) and asked in range(len(names)):
+    if isinstance(asked, int) and -len(names) <= asked < len(names):
         return [names[asked]]
     if asked not in names:
         raise ModelError(f"{card.name}: no output {asked!r}; available: {', '.join(names)}")

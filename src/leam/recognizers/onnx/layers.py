@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from leam.recognizers.onnx.module import Operation
-from leam.recognizers.onnx.operators.declaration import MICROSOFT
+from leam.recognizers.onnx.operators.declaration import MICROSOFT, numbers
 from leam.recognizers.onnx.operators.quantisation import quantize_by_range, unpacked
 from leam.recognizers.onnx.operators.shapes import written_shape
 from leam.recognizers.onnx.operators.windows import kernel_of, torch_padding, window
@@ -151,6 +151,33 @@ class Reshape(PerBatch):
             place -= 1
         if place is not None and int(shape[place]) > 0:
             self.batch = (grown.axis, one.source.shape[grown.axis], place)
+
+
+class Expand(PerBatch):
+    """A broadcast that may have been written for a single face.
+
+    Attributes:
+        kept: The axes of the result, from the end, that keep the size that the input has for any batch.
+    """
+
+    kept: frozenset[int] = frozenset()
+
+    def forward(self, x: Tensor, shape: Tensor) -> Tensor:  # type: ignore[override]
+        """Broadcast ``x`` to a shape, int64 on the CPU."""
+        sizes = numbers(shape)
+        for place in self.kept:
+            sizes[place] = 1
+        return x.expand(torch.broadcast_shapes(x.shape, sizes))  # type: ignore[no-untyped-call]
+
+    def free(self, one: Run, two: Run) -> None:
+        """Leave the sizes to the input that it had for one face and does not have for two."""
+        if one.second is None or not torch.equal(one.second, two.second):  # type: ignore[arg-type]
+            return
+        each, both = one.source.shape, two.source.shape
+        places = range(-min(len(each), len(one.second)), 0)
+        self.kept = frozenset(
+            place for place in places if each[place] == int(one.second[place]) != both[place]
+        )
 
 
 class DynamicQuantization(PerBatch):
@@ -349,6 +376,7 @@ LAYERS: dict[str, Builder] = {
 
 PER_BATCH: dict[str, type[PerBatch]] = {
     "DynamicQuantizeLinear": DynamicQuantization,
+    "Expand": Expand,
     "Reshape": Reshape,
 }
 """Operations that may have been written for one face."""
