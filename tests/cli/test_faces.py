@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +52,31 @@ def test_aligned_faces_of_another_template_are_refused(leam, complaint, tmp_path
 def test_the_option_is_suggested_once(leam, tmp_path, chips):
     result = leam("parse", chips / "0.png", chips / "1.png", "--out", tmp_path / "out")
     assert result.stderr.count("150x150 pixels may be aligned faces; add --aligned") == 1
+
+
+@pytest.mark.slow
+def test_a_video_is_parsed_frame_by_frame(leam, tmp_path):
+    frame = cv2.cvtColor(
+        read_picture(portraits()["Eileen Collins"])[:300, 60:360], cv2.COLOR_RGB2BGR
+    )
+    code = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(tmp_path / "a.mp4"), code, 10, (300, 300))
+    for _ in range(8):
+        writer.write(frame)
+    writer.release()
+    result = leam("parse", tmp_path / "a.mp4", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out").glob("a-frame*/labels.png"))) == 8
+
+
+def test_where_no_face_is_found_other_ways_are_named(leam, complaint, tmp_path):
+    (tmp_path / "in" / "ann").mkdir(parents=True)
+    Image.new("RGB", (90, 90)).save(tmp_path / "in" / "ann" / "a.png")
+    picture = tmp_path / "in" / "ann" / "a.png"
+    said = complaint(leam("parse", picture, "--out", tmp_path / "out"))
+    assert "no face found by dlib; try --detector auto, and --rotate auto of `leam" in said
+    said = complaint(leam("parse", tmp_path / "in", "--out", tmp_path / "out"))
+    assert "contains no pictures; files not used: 1 (1 folder); name one of its folders" in said
 
 
 def test_all_faces_of_a_group_and_a_turned_picture(leam, tmp_path):

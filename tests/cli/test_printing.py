@@ -95,3 +95,15 @@ def test_the_threshold_of_a_distance_is_a_distance(capsys, kind, threshold, row)
     found = ModelCheck("one", 10, 128, 1.0, (), (), verification)
     print_check(found, kind, "cpu", "float32")
     assert row in [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_excluded_pictures_of_a_check_are_named(capsys):
+    exclusions = {f"{n}.png": f"{n}.png: no such file" for n in range(7)}
+    found = ModelCheck("one", 10, 128, 1.0, (), (), Verification(1.0, 0.5, 8, exclusions, ()))
+    print_check(found, "cosine", "cpu", "float32")
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "excluded pictures 7" in lines
+    assert [line for line in lines if line.startswith("excluded ")][1:] == [
+        *(f"excluded {n}.png: no such file" for n in range(5)),
+        "excluded and 2 more, which --json lists",
+    ]

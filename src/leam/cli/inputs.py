@@ -122,7 +122,8 @@ def find_faces(
     Raises:
         InputError: No picture is usable; the errors of all but the last are printed.
     """
-    from leam.faces.detection import check_landmarks, faces_in
+    from leam.errors import FaceError
+    from leam.faces.detection import RotatingDetector, check_landmarks, faces_in
 
     suggest_aligned(pictures, detector.name)
     faces: list[Face] = []
@@ -142,8 +143,18 @@ def find_faces(
     if not faces:
         for earlier in errors[:-1]:
             complain(earlier)
-        raise errors[-1]
+        last = errors[-1]
+        if isinstance(last, FaceError) and not isinstance(detector, RotatingDetector):
+            raise FaceError(f"{last}{_way_out(str(last))}")
+        raise last
     return faces, errors
+
+
+def _way_out(message: str) -> str:
+    """What else may find a face where a detector found none."""
+    if "no face found" not in message:
+        return ""
+    return "; try --detector auto, and --rotate auto of `leam explain` for turned pictures"
 
 
 def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list[Path]:

@@ -65,8 +65,9 @@ def parse(
     with progress() as report:
         place, known = choose_device(device), check_precision(precision)
         face_parser = load_parser(parser or DEFAULT_PARSER, place, known)
-        faces, errors = find_faces(pictures_in(pictures), find_detector(chosen, {}))
-        alone = len(pictures) == 1 and not pictures[0].is_dir()
+        inside = pictures_in(pictures)
+        faces, errors = find_faces(inside, find_detector(chosen, {}))
+        alone = inside == [pictures[0]]
         folders = folders_for(out_folder, faces, alone=alone)
         found = write_parsings(faces, face_parser, folders, batch_size or 1)
         for done, (record, folder) in enumerate(zip(found, folders, strict=True), 1):

@@ -81,7 +81,8 @@ def pictures_in(paths: Sequence[Path]) -> list[Path | Sample]:
         inside = list(_samples_in(path, exclusions))
         unused = exclusion_note(exclusions)
         if not inside:
-            raise InputError(f"{path}: contains no pictures{unused and '; '}{unused}")
+            way_out = "; name one of its folders" if "folder" in exclusions.values() else ""
+            raise InputError(f"{path}: contains no pictures{unused and '; '}{unused}{way_out}")
         if unused:
             note(f"{path}: {unused}")
         found += inside

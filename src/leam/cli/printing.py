@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from leam.cli.console import say, say_paragraph, show_table
+from leam.errors import printable
 
 if TYPE_CHECKING:
     from leam.explain.explanation import ExplanationRecord
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from leam.study.model_check import ModelCheck
     from leam.study.store import RunFolder
 
+# Excluded pictures that a check names.
+_MOST = 5
 _UNITS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
@@ -192,7 +196,10 @@ def print_check(found: ModelCheck, kind: Similarity, device: str, precision: str
             _threshold(one.threshold, kind),
             *([("accuracy by folds", _by_folds(one.folds))] if one.folds else []),
             ("excluded pictures", str(len(one.exclusions))),
+            *(("excluded", printable(reason)) for reason in islice(one.exclusions.values(), _MOST)),
         ]
+        if len(one.exclusions) > _MOST:
+            rows.append(("excluded", f"and {len(one.exclusions) - _MOST} more, which --json lists"))
     rows += [("warning", warning) for warning in found.warnings]
     show_table((found.name, "loads and embeds"), rows)
     for layer in found.layers:

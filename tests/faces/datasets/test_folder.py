@@ -161,6 +161,7 @@ def test_in_a_folder_of_videos_each_is_a_person(tmp_path):
         write_video(tmp_path / f"{name}.mp4")
     found = read_dataset(tmp_path)
     assert {name: len(pictures) for name, pictures in found.people.items()} == {"ann": 8, "bob": 8}
+    assert found.notes == ("layout: a person for each video",)
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):

@@ -243,11 +243,17 @@ def _suffix(name: str) -> str:
 
 
 def _describe(
-    folders: Collection[Parts], level: int, columns: dict[str, int], names: dict[Parts, str]
+    folders: Mapping[Parts, Sequence[str]],
+    level: int,
+    columns: dict[str, int],
+    names: dict[Parts, str],
 ) -> str:
     """Which levels were found; empty for the usual layout, one folder for each person."""
     if not level:
-        return "layout: the folder is that of one person"
+        videos = all(map(is_video_name, folders.get((), ())))
+        return (
+            f"layout: {'a person for each video' if videos else 'the folder is that of one person'}"
+        )
     deep = any(len(parts) > level for parts in folders)
     if level == 1 and not deep:
         return ""
