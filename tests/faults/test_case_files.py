@@ -59,5 +59,5 @@ def test_a_hostile_model_ends_soon(assets, tmp_path, name, expected):
     assert "Traceback" not in ran.stderr + ran.stdout
     assert (code == 0) == (expected == SOUND)
     assert size < 500e6
-    # Of the processor, which others may share: 10,000 nodes take 8 s alone.
-    assert seconds < 20
+    # Of a processor and caches that others may share: 10,000 nodes take 8 s alone, and took 25 s beside others.
+    assert seconds < 60
