@@ -255,6 +255,15 @@ def test_an_embedding_without_gradients_is_an_error():
         choose_layers(Detached().eval(), INPUT)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.ao.quantization:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions")
+@pytest.mark.filterwarnings("ignore:quantized..linear_dynamic")
+def test_operations_without_gradients_are_named_as_the_cause():
+    module = torch.ao.quantization.quantize_dynamic(TinyNet().eval(), {nn.Linear})
+    with pytest.raises(LayerError, match=r"no gradient .* reaches layer conv1 .* give the float"):
+        choose_layers(module, INPUT)
+
+
 def test_an_exported_program_is_called_that():
     program = torch.export.export(TinyNet().eval(), (INPUT,)).module()
     with pytest.raises(LayerError, match=r"^the module runs no submodules, as an exported program"):

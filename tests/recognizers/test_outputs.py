@@ -74,6 +74,7 @@ def test_the_embedding_is_taken(output, fields):
         ([], {}, "returns a list without a tensor"),
         (None, {}, "returns a NoneType without a tensor"),
         ("text", {}, "returns a str without a tensor"),
+        (E.numpy(), {}, "returns a ndarray without a tensor; .* leam.BlackBox, which takes arrays"),
     ],
 )
 def test_an_unclear_output_is_listed(output, fields, message):

@@ -1,5 +1,7 @@
 """A recognizer: preprocessing, embedding, similarity, and the module left as it was."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -240,6 +242,47 @@ def test_a_program_for_one_face_is_refused_with_the_way_out(tiny, chips):
         ModelError, match=r"Guard failed.*export the program with a free batch size"
     ):
         Recognizer(program, tiny.card).embed(chips)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            TinyNet,
+            r"^tiny: TinyNet is not a torch.nn.Module; give an instance, such as TinyNet\(\)$",
+        ),
+        (TinyNet().state_dict(), "OrderedDict is not .* state dict, load it into its network"),
+        ("net.toml", "str is not .* leam.load_recognizer takes the path of a card$"),
+        (Path("net.toml"), "Path is not .* leam.load_recognizer"),
+    ],
+    ids=["class", "state dict", "text", "path"],
+)
+def test_what_is_no_module_is_refused_with_the_way_out(given, message):
+    with pytest.raises(ModelError, match=message):
+        Recognizer(given, Card(name="tiny"))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (nn.LazyConv2d(4, 3), "weight"),
+        (nn.Sequential(nn.LazyBatchNorm2d(affine=False)), "0.running_mean"),
+    ],
+    ids=["parameters", "buffers"],
+)
+def test_a_lazy_module_is_an_error(module, name):
+    with pytest.raises(ModelError, match=rf"^lazy: {name} of a lazy module .* run the module once"):
+        Recognizer(module, Card(name="lazy"))
+
+
+def test_a_module_that_drops_the_axis_of_a_single_face(chips):
+    plain, squeezed = wrap(Then(lambda output: output)), wrap(Then(torch.squeeze))
+    assert squeezed.embed(chips[:1]).equal(plain.embed(chips[:1]))
+    assert squeezed.embed(chips).equal(plain.embed(chips))
+    # One value for each face is no embedding of one face.
+    for count in (1, 5):
+        with pytest.raises(ModelError, match=rf"shape \({count},\) for {count} faces"):
+            wrap(Then(lambda output: output[:, 0])).embed(chips[:count])
 
 
 def test_a_module_whose_weights_were_not_loaded_is_an_error():

@@ -413,7 +413,13 @@ def _no_layers(module: nn.Module, run: _Pass) -> str:
         )
     for output in run.outputs:
         if isinstance(module.get_submodule(output.module), nn.Conv2d) and not output.at_input:
-            return _no_layout(output.module, output)
+            if not _layer(module, output.module, output):
+                return _no_layout(output.module, output)
+            return (
+                f"no gradient of the embedding reaches layer {output.module} or another one; if it feeds the "
+                "embedding, operations after it have no gradients, such as quantised ones: give the float module, or "
+                "use a method that needs no gradients, such as occlusion"
+            )
     return "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
 
 

@@ -41,7 +41,10 @@ def embedding_of(card: Card, output: object) -> Tensor:
         return next(iter(found.values()))
     kind = type(output).__name__
     if not found:
-        raise ModelError(f"{card.name}: the module returns a {kind} without a tensor")
+        raise ModelError(
+            f"{card.name}: the module returns a {kind} without a tensor; return the tensor with the embedding, or use "
+            "leam.BlackBox, which takes arrays"
+        )
     first = next(iter(found))
     example = first if first.isdigit() else f'"{first}"'
     raise ModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from threading import RLock
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from leam.devices import CPU, Precision, check_precision, full_float32, resolve
 from leam.display import card as html_card
@@ -298,7 +299,10 @@ class Recognizer:
         embeddings = embedding_of(self.card, output)
         if not embeddings.is_floating_point():
             raise ModelError(f"{self.name}: embeddings of {embeddings.dtype}, expected floats")
-        embeddings = embeddings.flatten(1) if embeddings.ndim > 1 else embeddings
+        if embeddings.ndim > 1:
+            embeddings = embeddings.flatten(1)
+        elif count == 1 < len(embeddings):
+            embeddings = embeddings[None]  # the module drops the axis of a single face
         size, shape = self.card.embedding_size, tuple(embeddings.shape)
         if len(shape) != 2 or shape[0] != count or (size and shape[1] != size):  # noqa: PLR2004
             raise ModelError(
@@ -454,14 +458,34 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def _check_module(module: object, card: Card) -> None:
     if not isinstance(module, nn.Module):
-        way = "give its .module()" if hasattr(module, "module") else "use leam.BlackBox"
-        raise ModelError(f"{card.name}: {type(module).__name__} is not a torch.nn.Module; {way}")
+        what = module.__name__ if isinstance(module, type) else type(module).__name__
+        raise ModelError(
+            f"{card.name}: {what} is not a torch.nn.Module; {_way_to_a_module(module)}"
+        )
+    unmade = next((name for name, tensor in _tensors_of(module) if is_lazy(tensor)), None)
+    if unmade is not None:
+        raise ModelError(
+            f"{card.name}: {unmade} of a lazy module has no shape yet; run the module once, and load its weights"
+        )
     empty = next((name for name, tensor in _tensors_of(module) if tensor.is_meta), None)
     if empty is not None:
         raise ModelError(
             f"{card.name}: {empty} is on the meta device and has no values; load the weights first, such as with "
             "module.load_state_dict(state, assign=True)"
         )
+
+
+def _way_to_a_module(given: object) -> str:
+    """What to give instead of something that is no module."""
+    if isinstance(given, type) and issubclass(given, nn.Module):
+        return f"give an instance, such as {given.__name__}()"
+    if isinstance(given, Mapping):
+        return "if it is a state dict, load it into its network, or write a card that names the file and architecture"
+    if isinstance(given, str | Path):
+        return "leam.load_recognizer takes the path of a card"
+    if hasattr(given, "module"):
+        return "give its .module()"
+    return "use leam.BlackBox, which takes any function of pictures"
 
 
 def _other_type(module: nn.Module) -> torch.dtype | None:
