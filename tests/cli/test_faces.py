@@ -76,7 +76,7 @@ def test_where_no_face_is_found_other_ways_are_named(leam, complaint, tmp_path):
     said = complaint(leam("parse", picture, "--out", tmp_path / "out"))
     assert "no face found by dlib; try --detector auto, and --rotate auto of `leam" in said
     said = complaint(leam("parse", tmp_path / "in", "--out", tmp_path / "out"))
-    assert "contains no pictures; files not used: 1 (1 folder); name one of its folders" in said
+    assert "contains no pictures; files not used: 1: ann (folder); name one of its folders" in said
 
 
 def test_all_faces_of_a_group_and_a_turned_picture(leam, tmp_path):

@@ -123,4 +123,4 @@ def test_files_of_folders_that_are_not_used_are_named(tmp_path, person, capsys):
     (tmp_path / "scan").write_bytes((person / "0.png").read_bytes())
     (sample,) = pictures_in([tmp_path])
     assert sample.path == tmp_path / "scan"  # a picture without a suffix
-    assert "files not used: 2 (1 not a picture, 1 folder)" in capsys.readouterr().err
+    assert "files not used: 2: notes.txt (not a picture), old (folder)" in capsys.readouterr().err

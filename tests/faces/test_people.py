@@ -17,6 +17,7 @@ from leam.faces.people import (
     exclusion_note,
     group_notes,
     linked_people,
+    named_exclusions,
     read_dataset,
     read_people,
 )
@@ -210,6 +211,22 @@ def test_exclusions_are_counted_by_reason():
     assert exclusion_note({}) == ""
     many = exclusion_note({str(n): f"reason {n}" for n in range(9)})
     assert many.endswith("1 reason 4, 4 for other reasons)")
+
+
+def test_exclusions_are_named():
+    assert named_exclusions({}) == ""
+    assert named_exclusions({"a": "hidden", "b": "empty file"}) == (
+        "files not used: 2: a (hidden), b (empty file)"
+    )
+    assert named_exclusions(dict.fromkeys("abc", "hidden"), most=2).endswith(
+        "b (hidden), and 1 more"
+    )
+
+
+def test_a_picture_is_no_data_set(tmp_path):
+    write_tree(tmp_path, "a.png")
+    with pytest.raises(InputError, match=r"a\.png: is a picture; give the folder of the people"):
+        read_dataset(tmp_path / "a.png")
 
 
 def test_genuine_pairs_link_pictures():

@@ -70,7 +70,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path | Sample]:
         InputError: A folder contains no picture.
     """
     from leam.faces.datasets.folder import is_video_name
-    from leam.faces.people import exclusion_note
+    from leam.faces.people import named_exclusions
 
     found: list[Path | Sample] = []
     for path in paths:
@@ -79,7 +79,7 @@ def pictures_in(paths: Sequence[Path]) -> list[Path | Sample]:
             continue
         exclusions: dict[str, str] = {}
         inside = list(_samples_in(path, exclusions))
-        unused = exclusion_note(exclusions)
+        unused = named_exclusions(exclusions)
         if not inside:
             way_out = "; name one of its folders" if "folder" in exclusions.values() else ""
             raise InputError(f"{path}: contains no pictures{unused and '; '}{unused}{way_out}")

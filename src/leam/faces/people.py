@@ -7,12 +7,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from leam.errors import InputError
 from leam.faces.datasets import DATASETS, Layout
+from leam.faces.reading import unreadable
 from leam.faces.tables import is_missing, normal, rows_of, slashed
 from leam.progress import Progress, silent
 
@@ -151,7 +153,10 @@ def read_dataset(
         raise InputError(
             f"{source}: is a pipe or a device, which can be read only once; write it to a file first"
         )
-    dataset = _layout_of(source).read(source, Path(folder) if folder else None, progress)
+    layout = _layout_of(source)
+    if layout.general and source.is_file() and not unreadable(source):
+        raise InputError(f"{source}: is a picture; give the folder of the people, or a table")
+    dataset = layout.read(source, Path(folder) if folder else None, progress)
     if not dataset.people:
         raise InputError(
             f"{source}: no pictures found; expected one subfolder of pictures per person{_why(dataset)}"
@@ -317,6 +322,15 @@ def exclusion_note(exclusions: Mapping[str, str]) -> str:
     named = ", ".join(f"{count} {reason}" for reason, count in reasons[:5])
     more = f", {sum(count for _, count in reasons[5:])} for other reasons" if reasons[5:] else ""
     return f"files not used: {len(exclusions)} ({named}{more})"
+
+
+def named_exclusions(exclusions: Mapping[str, str], most: int = 10) -> str:
+    """Which files are not used, and why, in one sentence; empty if there are none."""
+    if not exclusions:
+        return ""
+    named = ", ".join(f"{name} ({reason})" for name, reason in islice(exclusions.items(), most))
+    more = f", and {len(exclusions) - most} more" if len(exclusions) > most else ""
+    return f"files not used: {len(exclusions)}: {named}{more}"
 
 
 def linked_people(images: Iterable[str], pairs: Iterable[Pair]) -> dict[str, str]:

@@ -227,3 +227,16 @@ def test_a_name_in_two_parts_of_a_data_set_is_one_person(tmp_path):
     assert people_of(tmp_path, *names) == {
         f"p{n}": [f"Test/p{n}/Test.png", f"train/p{n}/train.png"] for n in range(3)
     }
+
+
+@pytest.mark.parametrize(
+    "files",
+    [("run.json", "written.json"), ("explanation.json", "maps.npz"), ("areas.json", "labels.png")],
+)
+def test_what_leam_wrote_into_the_folder_is_no_person(tmp_path, files):
+    write_tree(tmp_path, "ann/1.png", "bob/1.png", "out/overlay.png", "out/figures/chart.png")
+    for name in files:
+        (tmp_path / "out" / name).touch()
+    found = read_dataset(tmp_path)
+    assert list(found.people) == ["ann", "bob"]
+    assert found.exclusions == {"out": "an output folder of leam"}

@@ -40,6 +40,15 @@ _SPLITS = frozenset(
 # Pictures in folders of groups are at most this part of all; more are those of people who also have sessions.
 _MOST_STRAYS = 0.2
 _MAX_DEPTH = 16
+# Of studies, explanations, maps of a person, parsings, comparisons and protections.
+_OUTPUTS = (
+    {"run.json", "written.json"},
+    {"explanation.json", "maps.npz"},
+    {"person.json", "maps.npz"},
+    {"areas.json", "labels.png"},
+    {"compare.json", "compare.html"},
+    {"protect.json", "protect.html"},
+)
 _REPORT_EVERY = 1000
 
 
@@ -122,6 +131,9 @@ def _walk(
         except OSError as error:
             exclusions[normal("/".join(parts)) or "."] = f"cannot be read ({error.strerror})"
             continue
+        if _is_output(entry.name for entry in found):
+            exclusions[normal("/".join(parts)) or "."] = "an output folder of leam"
+            continue
         for entry in found:
             name = "/".join((*parts, entry.name))
             _check_text(source, name)
@@ -143,6 +155,12 @@ def _walk(
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         return list(entries)
+
+
+def _is_output(names: Iterable[str]) -> bool:
+    """Whether a folder with these files is one that a command wrote: its figures are no pictures of people."""
+    known = set(names)
+    return any(files <= known for files in _OUTPUTS)
 
 
 def _refusal(entry: os.DirEntry[str], parts: Parts) -> str:
