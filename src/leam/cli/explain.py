@@ -56,8 +56,8 @@ from leam.cli.options import (
     TopOption,
     TrustOption,
     WeightingOption,
-    face_names,
-    figure_formats,
+    choices,
+    names_in,
 )
 from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
 from leam.cli.printing import print_explanation
@@ -101,9 +101,17 @@ def explain(
             "the nearest other people). For the last two, PICTURE is a folder with one subfolder for each person, or "
             "pictures of one person; --population then names the other people's folder.",
             show_default="reference if --with is given, else self",
+            autocompletion=choices("self", "reference", "template", "contrast"),
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(metavar="NAME", help=PRESET_HELP)] = "quick",
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=PRESET_HELP,
+            autocompletion=names_in("leam.study.plan:PRESETS"),
+        ),
+    ] = "quick",
     method: MethodOption = None,
     black_box: Annotated[
         str | None,
@@ -148,7 +156,7 @@ def explain(
             metavar="WHICH",
             help="The face of a picture with several: main (the only one, or clearly the most prominent one), largest, "
             "all, or a number, counted from the left from 1.",
-            autocompletion=face_names,
+            autocompletion=choices("main", "largest", "all"),
         ),
     ] = "main",
     rotate: RotateOption = "none",
@@ -167,6 +175,7 @@ def explain(
             metavar="NAME",
             help="How the maps of --person are combined: {leam.explain.person:PERSON_MAPS}.",
             show_default="mean",
+            autocompletion=names_in("leam.explain.person:PERSON_MAPS"),
         ),
     ] = None,
     population: Annotated[
@@ -190,7 +199,7 @@ def explain(
             metavar="NAMES",
             help="File types of the figures overlay and layers: {leam.figures:FORMATS}, separated by commas. In svg "
             "and pdf, text is text.",
-            autocompletion=figure_formats,
+            autocompletion=names_in("leam.figures:FORMATS"),
         ),
     ] = "png",
     as_json: JsonOption = False,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from leam.cli.commands import fill
 from leam.limits import VARIABLE, parse_size
 
 
@@ -25,64 +27,21 @@ def recognizer_lists(incomplete: str) -> list[str]:
     return [",".join([*named, name]) for name in (names if named else ["all", *names])]
 
 
-def parser_names() -> list[str]:
-    """Names of the parsers, for shell completion."""
-    from leam.parsers import PARSERS
-
-    return list(PARSERS)
-
-
-def detector_names() -> list[str]:
-    """Names of the face detectors, for shell completion."""
-    from leam.faces.detectors import DETECTORS
-
-    return list(DETECTORS)
-
-
-def face_names() -> list[str]:
-    """Choices of a picture's faces, for shell completion."""
-    return ["main", "largest", "all"]
-
-
-def figure_formats() -> list[str]:
-    """File types of figures, for shell completion."""
-    from leam.figures import FORMATS
-
-    return list(FORMATS)
-
-
-def rotations() -> list[str]:
-    """Choices of how pictures are turned, for shell completion."""
-    return ["none", "auto"]
-
-
 def template_names() -> list[str]:
-    """Names of the templates of aligned faces."""
+    """Names of the templates of aligned faces, for shell completion."""
     from leam.faces.detectors import aligned_templates
 
     return aligned_templates()
 
 
-def backend_names() -> list[str]:
-    """Names of the built-in backends, for shell completion."""
-    return ["auto", "plain", "fused"]
+def names_in(place: str) -> Callable[[], list[str]]:
+    """Completes the names in a collection of a module, such as ``leam.parsers:PARSERS``."""
+    return lambda: fill(f"{{{place}}}").split(", ")
 
 
-def device_names() -> list[str]:
-    """Names of devices that need no number, for shell completion."""
-    return ["auto", "cpu", "cuda", "mps"]
-
-
-def precision_names() -> list[str]:
-    """Names of the precisions, for shell completion."""
-    return ["float32", "bfloat16"]
-
-
-def method_names() -> list[str]:
-    """Names of the attribution methods, for shell completion."""
-    from leam.explain.methods import METHODS
-
-    return list(METHODS)
+def choices(*names: str) -> Callable[[], list[str]]:
+    """Completes these names."""
+    return lambda: list(names)
 
 
 def _limit_memory(size: str | None) -> None:
@@ -140,7 +99,7 @@ DetectorOption = Annotated[
         metavar="NAME",
         help="Face detector: {leam.faces.detectors:DETECTORS}, or an ONNX file of YuNet or SCRFD.",
         show_default="{leam.faces.detectors:DEFAULT}",
-        autocompletion=detector_names,
+        autocompletion=names_in("leam.faces.detectors:DETECTORS"),
     ),
 ]
 AlignedOption = Annotated[
@@ -162,7 +121,7 @@ RotateOption = Annotated[
         metavar="HOW",
         help="auto: also turn a picture by 90, 180 and 270 degrees unless it shows a face with certain landmarks. The "
         "maps are of the turned picture. none: do not.",
-        autocompletion=rotations,
+        autocompletion=choices("none", "auto"),
     ),
 ]
 ParserOption = Annotated[
@@ -172,7 +131,7 @@ ParserOption = Annotated[
         metavar="NAME",
         help="Face parser that labels the regions: {leam.parsers:PARSERS}.",
         show_default="{leam.parsers:DEFAULT}",
-        autocompletion=parser_names,
+        autocompletion=names_in("leam.parsers:PARSERS"),
     ),
 ]
 DeviceOption = Annotated[
@@ -181,7 +140,7 @@ DeviceOption = Annotated[
         "--device",
         metavar="NAME",
         help="Where networks run: cpu, cuda, cuda:N, mps, or auto for a GPU if there is one.",
-        autocompletion=device_names,
+        autocompletion=choices("auto", "cpu", "cuda", "mps"),
     ),
 ]
 BatchSizeOption = Annotated[
@@ -200,7 +159,7 @@ PrecisionOption = Annotated[
         "--precision",
         metavar="NAME",
         help="What networks compute with: float32, or bfloat16, which is faster on GPUs and less exact.",
-        autocompletion=precision_names,
+        autocompletion=choices("float32", "bfloat16"),
     ),
 ]
 TrustOption = Annotated[
@@ -314,7 +273,7 @@ MethodOption = Annotated[
         metavar="NAME",
         help="How faces are explained: {leam.explain.methods:METHODS}. All but leam have no layer maps.",
         show_default="{leam.explain.methods:LEAM}",
-        autocompletion=method_names,
+        autocompletion=names_in("leam.explain.methods:METHODS"),
     ),
 ]
 WeightingOption = Annotated[
@@ -324,6 +283,7 @@ WeightingOption = Annotated[
         metavar="NAME",
         help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}.",
         show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
+        autocompletion=names_in("leam.explain.weightings:WEIGHTINGS"),
     ),
 ]
 AggregateOption = Annotated[
@@ -333,6 +293,7 @@ AggregateOption = Annotated[
         metavar="NAME",
         help="How the layers' maps are combined: {leam.explain.aggregates:AGGREGATES}.",
         show_default="{leam.explain.explainer:DEFAULT_AGGREGATE}",
+        autocompletion=names_in("leam.explain.aggregates:AGGREGATES"),
     ),
 ]
 LayersOption = Annotated[
@@ -360,6 +321,6 @@ BackendOption = Annotated[
         metavar="NAME",
         help="Implementation that computes the maps: plain is the definition, fused is faster and agrees with plain to "
         "1e-5, auto chooses.",
-        autocompletion=backend_names,
+        autocompletion=choices("auto", "plain", "fused"),
     ),
 ]

@@ -34,7 +34,8 @@ from leam.cli.options import (
     ParserOption,
     PrecisionOption,
     TrustOption,
-    recognizer_names,
+    names_in,
+    recognizer_lists,
 )
 from leam.cli.person import pictures_in, samples_of
 from leam.errors import InputError, LeamError
@@ -69,7 +70,7 @@ def protect(
             metavar="NAMES",
             help="Recognizers to test, separated by commas: see `leam models`, or card files; all for those on this "
             "machine.",
-            autocompletion=recognizer_names,
+            autocompletion=recognizer_lists,
         ),
     ] = "all",
     cards: CardsOption = None,
@@ -87,6 +88,7 @@ def protect(
             metavar="NAMES",
             help="Standard changes to test, separated by commas: {leam.faces.protections:PROTECTIONS}; all, or none "
             "for only the files of --protected.",
+            autocompletion=names_in("leam.faces.protections:PROTECTIONS"),
         ),
     ] = "all",
     population: Annotated[

@@ -61,7 +61,8 @@ from leam.cli.options import (
     TrustOption,
     WeightingOption,
     WorkersOption,
-    parser_names,
+    choices,
+    names_in,
 )
 from leam.cli.printing import findings_in, findings_json, print_findings, print_summary
 from leam.errors import InputError
@@ -96,6 +97,7 @@ def study(
             metavar="NAME",
             help=f"{PRESET_HELP} paper measures everything and takes far longer; the figures of reconstruction come "
             "closest to the paper's.",
+            autocompletion=names_in("leam.study.plan:PRESETS"),
         ),
     ] = "quick",
     print_settings: Annotated[
@@ -124,6 +126,7 @@ def study(
             help="What is explained: self (the embedding), template (the similarity with the person's other pictures), "
             "or contrast (that, minus the similarity with the nearest other people).",
             show_default=SET_BY_PRESET,
+            autocompletion=choices("self", "template", "contrast"),
         ),
     ] = None,
     method: MethodOption = None,
@@ -137,6 +140,7 @@ def study(
             metavar="NAME",
             help="What replaces occluded pixels: {leam.metrics.fills:FILLS}.",
             show_default=SET_BY_PRESET,
+            autocompletion=names_in("leam.metrics.fills:FILLS"),
         ),
     ] = None,
     parser: ParserOption = None,
@@ -145,7 +149,7 @@ def study(
         typer.Option(
             metavar="NAME",
             help="A second parser, to see how much the shares of regions depend on the parser.",
-            autocompletion=parser_names,
+            autocompletion=names_in("leam.parsers:PARSERS"),
         ),
     ] = None,
     detector: DetectorOption = None,
@@ -160,7 +164,11 @@ def study(
     workers: WorkersOption = 1,
     engine: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Where the work is done: {leam.study.engine:ENGINES}."),
+        typer.Option(
+            metavar="NAME",
+            help="Where the work is done: {leam.study.engine:ENGINES}.",
+            autocompletion=names_in("leam.study.engine:ENGINES"),
+        ),
     ] = "local",
     address: Annotated[
         str | None,
@@ -186,6 +194,7 @@ def study(
             help="What of each face stays in the output folder: maps, embeddings, or nothing, which also "
             "removes names as `leam redact` does. The study can then not be resumed, and its report shows nobody.",
             show_default="all that resuming and the report need",
+            autocompletion=choices(*_KEEP),
         ),
     ] = None,
     no_faces: NoFacesOption = False,
