@@ -149,6 +149,7 @@ def fill(
     names: Callable[[str], str] = str,
     prefix: str = "",
     defaults: Mapping[str, Tensor] | None = None,
+    sized: Collection[str] = (),
 ) -> None:
     """Load a state dict into a network; all names and shapes must match.
 
@@ -163,6 +164,7 @@ def fill(
         names: From the module's names to the file's.
         prefix: What precedes the names in the file, for messages.
         defaults: Values of tensors that the file may lack, by the module's names.
+        sized: The module's names of tensors whose shape depends on the input size, for messages.
 
     Raises:
         WeightsError: A name is missing or unexpected, or a tensor has another shape.
@@ -192,8 +194,11 @@ def fill(
     for name, value in expected.items():
         given = found[name]
         if given is None or _trimmed(given) != _trimmed(value):
-            shapes = f"{tuple(given.shape if given is not None else ())}, not {tuple(value.shape)}"
-            raise WeightsError(f"{kind}: {prefix}{theirs[name]} has shape {shapes}")
+            shape = tuple(given.shape if given is not None else ())
+            hint = _of_another_input(shape, tuple(value.shape), sized=name in sized)
+            raise WeightsError(
+                f"{kind}: {prefix}{theirs[name]} has shape {shape}, not {tuple(value.shape)}{hint}"
+            )
     dense = {
         name: _dense(value).float().reshape(expected[name].shape)
         for name, value in found.items()
@@ -204,6 +209,16 @@ def fill(
         raise WeightsError(f"{path}: contains numbers that are not finite, in {_some(broken)}")
     module.load_state_dict(own | without_traces(dense))
     module.eval()
+
+
+def _of_another_input(given: Sequence[int], wanted: Sequence[int], *, sized: bool) -> str:
+    """The way out if a tensor's shape is that of another input; else empty."""
+    image = 4
+    if len(given) == len(wanted) == image and (given[1], wanted[1]) == (1, 3):
+        return '; its network sees grey pictures: export it to ONNX, and write channels = "GRAY"'
+    if sized:
+        return "; its network has another input size: correct input_size in the card"
+    return ""
 
 
 def without_traces(state: Mapping[str, Tensor]) -> State:

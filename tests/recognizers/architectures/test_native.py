@@ -116,6 +116,48 @@ def test_depth_that_is_unknown_or_wrong_is_said_so(tmp_path):
     load(state, tmp_path, architecture="iresnet", options={"depth": 18})
 
 
+def test_a_depth_that_was_never_published_is_a_warning(tmp_path, caplog):
+    state = scrambled(layouts.Staged(18)).state_dict()
+    load(state, tmp_path, architecture="iresnet")
+    assert "published" not in caplog.text
+    state = {name: value for name, value in state.items() if "layer3.1." not in name}
+    load(state, tmp_path, architecture="iresnet")
+    assert "has stages of 2, 2, 1, 2 blocks, which no published IResNet has" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("network", "architecture", "name"),
+    [
+        (layouts.Staged(18), "iresnet", "fc.weight"),
+        (layouts.Flat(50, "bare"), "iresnet", "output_layer.3.weight"),
+        (layouts.Foamliu(), "mobilefacenet", "gdconv.depthwise.weight"),
+    ],
+    ids=["staged", "flat", "foamliu"],
+)
+def test_another_input_size_or_grey_pictures_are_refused_with_the_way_out(
+    tmp_path, network, architecture, name
+):
+    state = network.state_dict()
+    with pytest.raises(
+        WeightsError, match=rf"{name} has shape .*; .* correct input_size in the card$"
+    ):
+        load(state, tmp_path, architecture=architecture, input_size=(128, 112))
+    first = next(key for key, value in state.items() if value.ndim == 4)
+    state[first] = state[first][:, :1].clone()
+    with pytest.raises(
+        WeightsError, match=rf'{first} has shape .* grey .* write channels = "GRAY"$'
+    ):
+        load(state, tmp_path, architecture=architecture)
+
+
+def test_iresnet_takes_inputs_of_any_size(tmp_path):
+    network = layouts.Staged(18)
+    network.fc = torch.nn.Linear(512 * 8 * 7, 512)
+    network = scrambled(network)
+    module = load(network.state_dict(), tmp_path, architecture="iresnet", input_size=(120, 100))
+    assert same(module, network, (120, 100))
+
+
 def test_errors_quote_the_names_in_the_file(tmp_path):
     state = {f"net.{name}": value for name, value in layouts.Flat(18, "basic").state_dict().items()}
     del state["net.body.3.res_layer.4.weight"]

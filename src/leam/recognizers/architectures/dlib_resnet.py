@@ -106,13 +106,16 @@ def build(card: Card, path: Path) -> nn.Module:
         # The file has the layers in order, from the input to the embedding.
         for kind, tag in ((nn.Conv2d, "con_4"), (Affine, "affine_")):
             layers = [layer for layer in module.modules() if isinstance(layer, kind)]
-            for layer, blob in zip(layers, _tensors(data, tag), strict=True):
+            for layer, blob in zip(layers, _all(data, tag, len(layers)), strict=True):
                 _fill(layer, blob)
         (matrix,) = _tensors(data, "fc_2", integers_before=2)
         with torch.no_grad():
             module.fc.weight.copy_(torch.from_numpy(matrix.reshape(256, 128).T.copy()))
     except (RuntimeError, ValueError) as error:
-        raise WeightsError(f"{path}: not the ResNet-29 of {card.name} ({error})") from None
+        raise WeightsError(
+            f"{path}: not the ResNet-29 of {card.name} ({error}); dlib's file is called "
+            "dlib_face_recognition_resnet_model_v1.dat"
+        ) from None
     return module
 
 
@@ -165,6 +168,14 @@ class _Reader:
             raise ValueError("the file ends early")
         self._position += count
         return taken
+
+
+def _all(data: bytes, tag: str, count: int) -> list[Blob]:
+    """The tensors of all layers with this tag, of which there must be this many."""
+    found = list(_tensors(data, tag))
+    if len(found) != count:
+        raise ValueError(f"{len(found)} layers of kind {tag}, expected {count}")
+    return found
 
 
 def _tensors(data: bytes, tag: str, integers_before: int = 0) -> Iterator[Blob]:

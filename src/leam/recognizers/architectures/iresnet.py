@@ -8,6 +8,7 @@ excitation (IR-SE), and the kind of block are read from the file.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from leam.recognizers.card import Card
 from leam.weights.checkpoints import Weights, fill, find_weights, fitting
 
 # Number of blocks in each stage. InsightFace_Pytorch and AdaFace have two more depths.
+_LOGGER = logging.getLogger(__name__)
 _COUNTS: dict[int, tuple[int, ...]] = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -134,7 +136,7 @@ class IResNet(nn.Module):
 
     Args:
         depth: 18, 34, 50, 100 or 200, or the number of blocks in each of the four stages.
-        size: Height and width of the input, multiples of 16.
+        size: Height and width of the input.
         embedding_size: ``D``.
         form: The kind of the blocks.
     """
@@ -160,7 +162,8 @@ class IResNet(nn.Module):
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
             inputs = width
         self.bn2 = nn.BatchNorm2d(inputs, form.eps)
-        self.fc = nn.Linear(inputs * (size[0] // 16) * (size[1] // 16), embedding_size)
+        rows, columns = (-(-side // 16) for side in size)
+        self.fc = nn.Linear(inputs * rows * columns, embedding_size)
         self.features = nn.BatchNorm1d(embedding_size, form.eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -204,6 +207,7 @@ def build(card: Card, path: Path) -> nn.Module:
         names=names,
         prefix=weights.prefix,
         defaults=plain if flat else None,
+        sized=("fc.weight",),
     )
     return module
 
@@ -237,6 +241,12 @@ def _check_depth(card: Card, path: Path, counts: tuple[int, ...]) -> None:
         raise CardError(
             f"{card.name}: options.depth is {wanted}, but {path} has depth {found or counts}; "
             "leave the option out"
+        )
+    if found is None:
+        _LOGGER.warning(
+            "%s: has stages of %s blocks, which no published IResNet has; check that the file is whole",
+            path,
+            ", ".join(map(str, counts)),
         )
 
 

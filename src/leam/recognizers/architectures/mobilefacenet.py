@@ -172,7 +172,8 @@ def build(card: Card, path: Path) -> nn.Module:
         names = _xiaoccer_name if _XIAOCCER in weights.tensors else _insightface_name(weights)
         size = weights.shape(names("embed.conv.weight"))[0]
         module = MobileFaceNet(card.input_size, size)
-    fill(module, weights.tensors, path, names=names, prefix=weights.prefix)
+    sized = ("pool.conv.weight",)
+    fill(module, weights.tensors, path, names=names, prefix=weights.prefix, sized=sized)
     return module
 
 
