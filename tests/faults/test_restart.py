@@ -187,3 +187,29 @@ def test_only_the_user_can_read_a_run(faces, tmp_path, umask):
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (out, *out.rglob("*"))}
     assert {modes[path] for path in modes if path.is_dir()} == {0o700}
     assert {path: mode for path, mode in modes.items() if path.is_file() and mode != 0o600} == {}
+
+
+@pytest.mark.parametrize("place", ["tables", "tables/occlusion", "shards/explain", "figures"])
+def test_nothing_is_written_through_a_link_in_the_folder(whole, tmp_path, place):
+    folder, elsewhere = RunFolder(shutil.copytree(whole, tmp_path / "run")), tmp_path / "mine"
+    elsewhere.mkdir()
+    link = folder.path / place
+    shutil.rmtree(link, ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    write = folder.write_shard if place.startswith("shards") else folder.write_bytes
+    arguments = ("explain/one", 0, None) if place.startswith("shards") else (f"{place}/a.svg", b"a")
+    with pytest.raises(StudyError, match=f"{place}: a link, which leads out of the study"):
+        write(*arguments)
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("name", [".lock", ".written.lock", "log.txt"])
+def test_no_file_of_others_is_opened_through_a_link(whole, tmp_path, name):
+    folder = RunFolder(shutil.copytree(whole, tmp_path / "run"))
+    (tmp_path / "mine").write_text("mine")
+    (folder.path / name).unlink(missing_ok=True)
+    (folder.path / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(StudyError, match=f"{name}: a link"), folder.locked():
+        folder.log("a line")
+    assert (tmp_path / "mine").read_text() == "mine"

@@ -50,7 +50,7 @@ _WRITTEN = "written.json"
 # Where the study writes files, and their kinds.
 _FOLDERS = ("shards", "tables", "figures")
 _SUFFIXES = {".json", ".html", ".npz", ".parquet", ".svg", ".pdf", ".png"}
-_LOCK, _WRITTEN_LOCK = ".lock", ".written.lock"
+_LOCK, _WRITTEN_LOCK, _LOG = ".lock", ".written.lock", "log.txt"
 _PART = re.compile(rf"{re.escape(PART)}[0-9a-f]{{16}}-.+")
 _NO_IMAGES = b'\n "images": []'
 _PLANS, _IMAGES = TypeAdapter(Plan), TypeAdapter(tuple[PlannedImage, ...])
@@ -177,6 +177,9 @@ class RunFolder:
             StudyError: Another process is working on the study, or the folder holds files that are not a study.
         """
         self._refuse_foreign()
+        # Files that are opened in place, not replaced.
+        for name in (_LOCK, _WRITTEN_LOCK, _LOG):
+            self._refuse_links(self.path / name, opened=True)
         try:
             private_folder(self.path)
             with suppress(PermissionError):
@@ -278,6 +281,7 @@ class RunFolder:
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, **{_OF: np.array(of)}, **arrays)
         path = self.shard(stage, index)
+        self._refuse_links(path)
         try:
             write_private(path, stream.getvalue())
         except OSError as error:
@@ -376,7 +380,7 @@ class RunFolder:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         try:
             with open(
-                self.path / "log.txt",
+                self.path / _LOG,
                 "a",
                 encoding="utf-8",
                 opener=open_private,
@@ -451,7 +455,7 @@ class RunFolder:
 
     def foreign(self) -> list[str]:
         """The files in the folder that the study did not write, or that were changed since; links are not followed."""
-        ours = {_LOCK, _WRITTEN, _WRITTEN_LOCK, "log.txt"}
+        ours = {_LOCK, _WRITTEN, _WRITTEN_LOCK, _LOG}
         written = self._written()
         found = []
         for folder, folders, names in os.walk(self.path):
@@ -547,6 +551,7 @@ class RunFolder:
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[BinaryIO]:
         """A temporary file that replaces another one when it is complete."""
+        self._refuse_links(path)
         try:
             with replacing(path) as (stream, temporary):
                 yield stream
@@ -555,6 +560,20 @@ class RunFolder:
                     self._list(path.relative_to(self.path).as_posix(), sha256_of(temporary))
         except OSError as error:
             raise _unwritable(path, error) from None
+
+    def _refuse_links(self, path: Path, *, opened: bool = False) -> None:
+        """Refuse to write through a link in the folder, which may lead to files of others.
+
+        Args:
+            path: A file, which may itself be a link if it is replaced.
+            opened: It is opened instead.
+        """
+        inside = path.relative_to(self.path)
+        for part in (*([inside] if opened else []), *inside.parents):
+            if part.name and (self.path / part).is_symlink():
+                raise StudyError(
+                    f"{self.path / part}: a link, which leads out of the study; remove it, or choose another --out"
+                )
 
     def _list(self, name: str, digest: str) -> None:
         """List a file in ``written.json`` before it is in place, with its new hash and the last one."""
