@@ -70,6 +70,7 @@ def test_mistakes_of_compare(leam, runs, complaint, monkeypatch, tmp_path, portr
         (("a", portrait), "expected the folders of two finished studies"),
         (("a", "other"), "nothing can be compared: method: leam, corrrise"),
         (("a", "./a"), "a and a: the same study twice"),
+        (("a", "./a", "--quiet", "--verbose"), "a and a: the same study twice"),
         (
             ("a", "b", "--method", "leam", "--card", "x.toml", "--top", 0.5, "--device", "cuda"),
             "--card, --method, --top, --device: only for pictures, not for finished studies; leave ",

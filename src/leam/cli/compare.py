@@ -188,7 +188,9 @@ def _check_options(context: typer.Context) -> None:
     given = [
         max(parameter.opts, key=len)
         for parameter in context.command.params
-        if parameter.name not in _OF_STUDIES
+        # General options, such as --quiet, are no values of the command.
+        if parameter.expose_value
+        and parameter.name not in _OF_STUDIES
         and (source := context.get_parameter_source(parameter.name or ""))
         and source.name == "COMMANDLINE"
     ]

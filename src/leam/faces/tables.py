@@ -103,7 +103,10 @@ def rows_of(
         with _opened(path) as text:
             yield from _rows(path, text, required, known)
     except (OSError, UnicodeError, csv.Error) as error:
+        # What a codec says of its bytes tells a user nothing.
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, UnicodeError):
+            reason = "not text in UTF-8 or UTF-16"
         raise InputError(
             f"{path}: not a readable CSV file ({reason}); save it as CSV in UTF-8"
         ) from None
