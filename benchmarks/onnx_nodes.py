@@ -24,7 +24,7 @@ from markdown import show
 from onnx import numpy_helper
 
 from leam.errors import LeamError
-from leam.recognizers.onnx.importer import Importer, nodes_of
+from leam.recognizers.onnx.importer import UNSUPPORTED, Importer, nodes_of
 from leam.recognizers.onnx.operators import OPERATORS
 from leam.recognizers.onnx.reading import STANDARD_DOMAINS, opset_of, to_tensor
 from leam.recognizers.onnx.rewrites import REWRITES
@@ -152,7 +152,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def _short(reason: str) -> str:
-    return reason.partition("operator ")[2] or reason
+    return (reason.partition("operator ")[2] or reason).removesuffix(UNSUPPORTED)
 
 
 def main() -> None:

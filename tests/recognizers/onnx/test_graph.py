@@ -125,7 +125,8 @@ def test_unsupported_operator_names_node_and_operator(load):
     model = parse("h = odd.Curious(x) z = Flatten(h)")
     model.graph.node[0].name = "/body/7"
     with pytest.raises(
-        ModelError, match=r"^mine: node body/7: operator odd.Curious is not supported$"
+        ModelError,
+        match=r"^mine: node body/7: operator odd.Curious is not supported; explain .*leam.BlackBox\)$",
     ):
         load(model)
 

@@ -93,12 +93,22 @@ def test_external_data_missing_or_short_is_said_so(tmp_path, entries):
         read_onnx(write(tmp_path, with_external("weights.bin", **entries)))
 
 
+def test_half_an_onnx_file_may_be_incomplete(tmp_path):
+    path = write(tmp_path, with_external("weights.bin"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(
+        WeightsError, match=r"or an incomplete one .*; download or export it again$"
+    ):
+        read_onnx(path)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_external_data_that_is_no_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder"):
-        with pytest.raises(WeightsError, match=f"external data '{name}' cannot be read"):
+        message = f"external data '{name}' cannot be read .* must lie beside the model"
+        with pytest.raises(WeightsError, match=message):
             read_onnx(write(tmp_path, with_external(name)))
 
 

@@ -19,6 +19,11 @@ from leam.recognizers.onnx.operators import OPERATORS
 from leam.recognizers.onnx.reading import STANDARD_DOMAINS, captured, to_tensor
 from leam.recognizers.onnx.rewrites import standard_nodes
 
+UNSUPPORTED = (
+    "; explain the network as a torch module (leam.Recognizer), or as a black box (leam.BlackBox)"
+)
+"""What follows a message that something in a graph is not supported: the way out."""
+
 _IF = "If"
 _OF_SHAPES = {"Shape", "Size"}
 
@@ -295,7 +300,7 @@ class blaming:  # noqa: N801  reads as a statement
         if isinstance(error, NotImplementedError):
             detail = f" ({first_line(error)})" if str(error) else ""
             raise ModelError(
-                f"{where}: operator {self._node.operator} is not supported{detail}"
+                f"{where}: operator {self._node.operator} is not supported{detail}{UNSUPPORTED}"
             ) from None
         raise ModelError(
             f"{where}: operator {self._node.operator} cannot run ({first_line(error)})"

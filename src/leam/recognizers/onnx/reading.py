@@ -75,7 +75,9 @@ def _parsed(path: Path) -> onnx.ModelProto:
             raise _too_large(path, "the file")
         model.ParseFromString(path.read_bytes())
     except (DecodeError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not an ONNX file ({first_line(error)})") from None
+        raise WeightsError(
+            f"{path}: not an ONNX file, or an incomplete one ({first_line(error)}); download or export it again"
+        ) from None
     if not model.graph.node:
         raise WeightsError(f"{path}: not an ONNX file, or its graph is empty")
     _count(model, path)
@@ -293,7 +295,8 @@ def _load_external(tensor: onnx.TensorProto, path: Path, room: int) -> int:
     except (OSError, RuntimeError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise WeightsError(
-            f"{path}: external data {location!r} cannot be read ({reason or first_line(error)})"
+            f"{path}: external data {location!r} cannot be read ({reason or first_line(error)}); the file must lie "
+            "beside the model, under this name"
         ) from None
     if len(data) < length:
         raise WeightsError(
