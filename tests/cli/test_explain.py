@@ -219,6 +219,16 @@ def test_folders_are_named_after_pictures(tmp_path):
     assert folders_for(tmp_path, faces[:1], alone=True) == [tmp_path]
 
 
+def test_names_of_folders_are_short_enough_for_file_systems(tmp_path):
+    faces = [Picture(tmp_path / f"{'é' * 125}.{suffix}") for suffix in ("jpg", "png")]
+    faces.append(Picture(tmp_path / f"{'v' * 251}.mp4", "frame=12"))
+    folders = folders_for(tmp_path, faces, alone=False)
+    assert len(set(folders)) == 3
+    assert folders[2].name.endswith("v-frame12")
+    for folder in folders:
+        folder.mkdir()
+
+
 def test_a_pair_is_explained_both_ways_in_words(leam, tmp_path):
     one, two = portraits().values()
     out = tmp_path / "pair"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from leam.progress import Progress
     from leam.recognizers.recognizer import Recognizer
     from leam.study.plan import Settings
+
+
+# File systems allow 255 bytes; a number or the place of a frame follows.
+_LONGEST = 200
 
 
 def given(**options: object) -> dict[str, Any]:
@@ -173,12 +178,21 @@ def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list
     return [out_folder / name for name in names]
 
 
+def _shortened(name: str) -> str:
+    """A name that, with a number, is short enough for a folder."""
+    data = os.fsencode(name)
+    if len(data) <= _LONGEST:
+        return name
+    # A letter may be cut.
+    return data[:_LONGEST].decode(errors="ignore")
+
+
 def _name_of(face: Face) -> str:
     """The name of a face's picture without its suffix; of a member of a file, with its place."""
     if not face.file:
         return "face"
     member = face.file.member
-    return face.file.path.stem + (f"-{member.replace('=', '')}" if member else "")
+    return _shortened(face.file.path.stem) + (f"-{member.replace('=', '')}" if member else "")
 
 
 def check_out(folder: Path, *, force: bool) -> None:
