@@ -197,7 +197,7 @@ def test_a_chart_is_saved_without_the_colours_of_the_page(visit: Visit, report: 
 
 def test_on_paper_are_all_tables_and_each_chart_once(visit: Visit, report: Path, tmp_path: Path):
     page = visit(report)
-    chart(page, "regions")
+    live = chart(page, "regions")
     table(page, "specificity").get_by_role("searchbox").fill("beta")
     cells = page.locator("main :is(td, th)").all_text_contents()
     page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
@@ -209,6 +209,8 @@ def test_on_paper_are_all_tables_and_each_chart_once(visit: Visit, report: Path,
         assert f"{number} / {len(pages)}" in one
     assert "Copy" not in printed
     assert page.locator("main details:not([open])").count() > 0
+    page.emulate_media(media="print")
+    assert live.locator("svg:visible").count() == 1
 
 
 def test_nothing_is_wider_than_a_phone(visit: Visit, report: Path):
