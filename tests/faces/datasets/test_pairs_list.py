@@ -69,6 +69,15 @@ def test_lists_that_are_damaged(lfw, text, message):
         read_dataset(lfw / "pairs.txt")
 
 
+def test_a_line_of_delimiters_is_no_pair(lfw):
+    (lfw / "pairs.txt").write_text(",\n,,\n")
+    with pytest.raises(InputError, match="the column 'image' is missing"):
+        read_dataset(lfw / "pairs.txt")
+    (lfw / "pairs.txt").write_text(f"{LFW},,\n")
+    with pytest.raises(InputError, match="line 6: expected NAME NUMBER NUMBER"):
+        read_dataset(lfw / "pairs.txt")
+
+
 def test_a_list_of_rfw(tmp_path):
     names = [f"m.0{n}/m.0{n}_{k:04d}.png" for n in (1, 2) for k in (1, 2)]
     write_tree(tmp_path / "test" / "data" / "African", *names)
