@@ -30,3 +30,15 @@ def test_all_races_with_their_pairs(tmp_path):
         "txts/African/African_people.txt": "not a list of pairs",
     }
     assert found.notes[0] == "layout: RFW, 2 races in the column race, 3 pairs"
+
+
+def test_one_race_and_a_pair_whose_pictures_are_missing(tmp_path):
+    names = [f"data/Indian/m.0{n}/m.0{n}_{k:04d}.png" for n in (1, 2) for k in (1, 2)]
+    write_tree(tmp_path, *names, "txts/Indian/Indian_pairs.txt")
+    (tmp_path / "txts/Indian/Indian_pairs.txt").write_text("m.09\t1\t2\nm.01\t1\tm.02\t2\n")
+    found = read_dataset(tmp_path)
+    assert {one.groups["race"] for one in found.samples} == {"Indian"}
+    assert len(found.pairs) == 2
+    assert found.exclusions == {
+        f"data/Indian/m.09/m.09_000{k}.jpg": "named in a list of pairs, but missing" for k in (1, 2)
+    }

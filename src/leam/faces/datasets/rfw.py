@@ -20,13 +20,24 @@ def read_rfw(source: Path, _: Path | None, progress: Progress) -> Dataset:
         InputError: A list of pairs is damaged.
     """
     pictures = read_folder(source / "data", None, progress, column="race")
-    samples = [replace(one, image=f"data/{one.image}") for one in pictures.samples]
+    samples = [
+        replace(
+            one,
+            image=f"data/{one.image}",
+            # Also if there is a single race, which is no column of other folders.
+            groups=one.groups | {"race": one.image.partition("/")[0]},
+        )
+        for one in pictures.samples
+    ]
     used = {_lists(source, race) for race in _races(source)}
     exclusions = {f"data/{name}": reason for name, reason in pictures.exclusions.items()}
     for path in sorted((source / "txts").rglob("*")):
         if path.is_file() and path not in used:
             exclusions[path.relative_to(source).as_posix()] = "not a list of pairs"
     pairs = list(_pairs(source, progress))
+    known = {one.image for one in samples} | exclusions.keys()
+    for image in sorted({one for pair in pairs for one in (pair.left, pair.right)} - known):
+        exclusions[image] = "named in a list of pairs, but missing"
     note = f"layout: RFW, {len(_races(source))} races in the column race, {len(pairs)} pairs"
     return Dataset.of(samples, exclusions, pairs, (note, *pictures.notes))
 
