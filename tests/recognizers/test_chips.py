@@ -145,3 +145,10 @@ def test_files_of_aligned_faces_are_read(tmp_path):
     torch.testing.assert_close(recognizer.as_chips(paths), expected)
     torch.testing.assert_close(recognizer.as_chips([str(path) for path in paths]), expected)
     torch.testing.assert_close(recognizer.as_chips(paths[0]), expected[:1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_array_that_cannot_be_written_is_taken_without_a_warning(recognizer, faces):
+    fixed = faces.copy()
+    fixed.flags.writeable = False
+    np.testing.assert_array_equal(recognizer.embed(fixed), recognizer.embed(faces))

@@ -94,7 +94,9 @@ def _tensor(card: Card, chip: object) -> Tensor:
     if isinstance(chip, np.ndarray) and chip.dtype.kind in "uif":
         # Types that torch lacks; float64 holds all values of uint16 and uint32.
         known = chip.dtype.kind != "u" or chip.dtype == np.uint8
-        chip = torch.as_tensor(np.ascontiguousarray(chip if known else chip.astype(np.float64)))
+        numbers = chip if known else chip.astype(np.float64)
+        # A copy of an array that cannot be written, of which torch would warn.
+        chip = torch.as_tensor(np.require(numbers, requirements=["C", "W"]))
     if isinstance(chip, Tensor) and not chip.is_complex():
         return chip
     what = getattr(chip, "dtype", type(chip).__name__)
