@@ -167,6 +167,27 @@ def test_another_number_of_colour_channels_is_refused(load, given, channels, mes
         load(parse("z = Flatten(x)", given=given), channels=channels, **one)
 
 
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        ("float[n,3,h,w] x", {"input_size": (9, 8)}),
+        ("float[n,c,8,8] x", {"channels": "GRAY"}),
+        ("float[a,b,c,d] x", {"input_size": (12, 8)}),
+    ],
+)
+def test_an_input_of_unstated_size_that_does_not_fit_names_the_cards_fields(load, given, fields):
+    model = parse("f = Flatten(x) z = MatMul(f, w)", given=given, w=(192, 4))
+    load(model)
+    with pytest.raises(
+        ModelError,
+        match=r"MatMul cannot run .* check the card's input_size and channels, or export",
+    ):
+        load(model, **fields)
+    model = parse("f = Flatten(x) z = MatMul(f, w)", w=(190, 4))
+    with pytest.raises(ModelError, match=r"MatMul cannot run \([^;]*\)$"):
+        load(model)
+
+
 @pytest.mark.parametrize("given", ["float[3,8,8] x", "float[1,192] x", "float[1,1,3,8,8] x"])
 def test_an_input_of_other_axes_is_refused_with_the_way_out(load, given):
     with pytest.raises(

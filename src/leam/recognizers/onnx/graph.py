@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch.nn import functional
 
 from leam.errors import ModelError, WeightsError, first_line
 from leam.recognizers.card import Card
-from leam.recognizers.onnx.bounds import Budget
-from leam.recognizers.onnx.importer import Importer, measured, nodes_of
+from leam.recognizers.onnx.bounds import Budget, TooLargeError
+from leam.recognizers.onnx.importer import CANNOT_RUN, Importer, measured, nodes_of
 from leam.recognizers.onnx.layers import PerBatch, Run
 from leam.recognizers.onnx.module import Graph
 from leam.recognizers.onnx.reading import opset_of, read_onnx, to_tensor
@@ -62,7 +63,8 @@ def build(card: Card, path: Path) -> nn.Module:
         budget = measured(card.name, constants, {source: one}, nodes, targets)
         running = None if budget else Budget(constants.values(), dry=False)
         importer = Importer(card.name, constants, {source: one}, running)
-        importer.add(nodes, targets)
+        with _sized(card, model.graph, source):
+            importer.add(nodes, targets)
         target = _choose(card, targets, importer.values)
         graph = importer.graph(source, target, channels_last=channels_last)
         graph.eval()
@@ -119,6 +121,28 @@ def image_input(card: Card, graph: onnx.GraphProto) -> tuple[str, bool]:
                 "set the card's input_size"
             )
     return inputs[0].name, channels_last
+
+
+@contextmanager
+def _sized(card: Card, graph: onnx.GraphProto, source: str) -> Iterator[None]:
+    """Say of an operator that cannot run that the card may state another input than the graph needs.
+
+    Raises:
+        ModelError: An operator cannot run, and the graph does not state its input's shape.
+    """
+    try:
+        yield
+    except TooLargeError:
+        raise
+    except ModelError as error:
+        (image,) = (value for value in graph.input if value.name == source)
+        sizes = [size.dim_value for size in image.type.tensor_type.shape.dim]
+        if CANNOT_RUN not in str(error) or (sizes and min(sizes[1:]) > 0):
+            raise
+        raise ModelError(
+            f"{error}; the file does not state the size of its input: check the card's input_size and channels, or "
+            f"export it with a fixed input such as {(1, *card.input_shape)}"
+        ) from None
 
 
 def _check_type(card: Card, kind: int) -> None:

@@ -24,6 +24,9 @@ UNSUPPORTED = (
 )
 """What follows a message that something in a graph is not supported: the way out."""
 
+CANNOT_RUN = "cannot run"
+"""What a message says of an operator that fails on its inputs."""
+
 _IF = "If"
 _OF_SHAPES = {"Shape", "Size"}
 
@@ -303,5 +306,5 @@ class blaming:  # noqa: N801  reads as a statement
                 f"{where}: operator {self._node.operator} is not supported{detail}{UNSUPPORTED}"
             ) from None
         raise ModelError(
-            f"{where}: operator {self._node.operator} cannot run ({first_line(error)})"
+            f"{where}: operator {self._node.operator} {CANNOT_RUN} ({first_line(error)})"
         ) from None
