@@ -90,6 +90,36 @@ def test_prefix_and_what_lies_beside_the_network_are_removed():
     assert list(without_prefix({"conv.w": ones, "head.w": ones}, "conv.w")) == ["conv.w", "head.w"]
 
 
+@pytest.mark.parametrize(
+    "name", ["_orig_mod.stem.{}", "stem._orig_mod.{}", "net._fsdp_wrapped_module.stem._checkpoint_wrapped_module.{}"]
+)  # fmt: skip
+def test_names_of_wrappers_are_removed_wherever_they_stand(tmp_path, name):
+    state = {name.format(part): torch.ones(2) for part in ("weight", "bias")}
+    torch.save(state, tmp_path / "c.pth")
+    found = find_weights(tmp_path / "c.pth", ("stem.weight",))
+    assert list(found.tensors) == ["stem.weight", "stem.bias"]
+    assert found.prefix == ("net." if name.startswith("net") else "")
+
+
+def test_what_the_file_has_of_a_missing_tensors_layer_is_named_first(tmp_path):
+    names = [f"layer{i}.weight" for i in range(9)] + ["fc.parametrizations.weight.original0"]
+    torch.save(dict.fromkeys(names, torch.ones(2)), tmp_path / "c.pth")
+    found = find_weights(tmp_path / "c.pth", ("layer0.weight",))
+    with pytest.raises(
+        WeightsError, match=r"missing fc.weight; it contains fc.parametrizations.weight.original0, "
+    ):
+        found.shape("fc.weight")
+
+
+def test_other_bytes_are_refused_in_words(tmp_path):
+    path = tmp_path / "c.pth"
+    path.write_bytes(b"\0" * 8 + b"model/conv1")
+    with pytest.raises(
+        WeightsError, match=r"not a readable checkpoint; expected a whole file that"
+    ):
+        read_state(path)
+
+
 def test_missing_and_unexpected_names_are_named(tmp_path):
     state = Net().state_dict()
     state["extra.weight"] = state.pop("conv.bias")

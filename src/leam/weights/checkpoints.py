@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _FLOAT_BYTES = 4
 # The number of training batches: stored in some checkpoints, used by no network.
 _COUNTER = "num_batches_tracked"
 _MAX_NAMED = 6
+# What torch.compile, FSDP and checkpoints of activations add to the names of the modules that they wrap.
+_WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # A quantised linear layer in torch's own layout: its weight and its bias, in a tuple.
 _PACKED = "._packed_params._packed_params"
 
@@ -55,9 +58,12 @@ class Weights:
             WeightsError: The file has no such tensor.
         """
         if name not in self.tensors:
+            layer = name.rpartition(".")[0]
+            # What the file has of the same layer tells most.
+            names = sorted(self.tensors, key=lambda other: not other.startswith(f"{layer}."))
             raise WeightsError(
                 f"{self.path}: not a checkpoint of this network: missing {self.prefix}{name}; "
-                f"it contains {_some(list(self.tensors), self.prefix)}"
+                f"it contains {_some(names, self.prefix)}"
             )
         return tuple(self.tensors[name].shape)
 
@@ -257,7 +263,11 @@ def _read(path: Path) -> dict[str, State]:
             "if you trust it, load it yourself and save its state_dict"
         ) from None
     except Exception as error:  # noqa: BLE001  decoders of damaged files may raise anything
-        raise WeightsError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
+        # Of an unknown instruction of a pickle, only the number is known.
+        why = "" if isinstance(error, KeyError) else f" ({first_line(error)})"
+        raise WeightsError(
+            f"{path}: not a readable checkpoint{why}; expected a whole file that torch.save or safetensors wrote"
+        ) from None
     if not states:
         raise WeightsError(f"{path}: contains no state dict")
     # Tensors may share their numbers, and networks do not.
@@ -302,7 +312,8 @@ def _state(items: Sequence[tuple[str, object]]) -> State:
             found = {f"{name.removesuffix(_PACKED)}.{part}": tensor for part, tensor in parts}
         else:
             found = {name: value}
-        for full, part in found.items():
+        for wrapped, part in found.items():
+            full = _WRAPPERS.sub("", wrapped)
             tensor = pickles.tensor_of(part)
             if tensor is not None and _is_plain(tensor) and not full.endswith(_COUNTER):
                 state[full] = tensor
