@@ -420,7 +420,10 @@ def _no_layers(module: nn.Module, run: _Pass) -> str:
                 "embedding, operations after it have no gradients, such as quantised ones: give the float module, or "
                 "use a method that needs no gradients, such as occlusion"
             )
-    return "no convolution or transformer block with a spatial output reaches the embedding; name layers instead"
+    return (
+        "no convolution or transformer block with a spatial output reaches the embedding; name layers, or use a method "
+        "that needs none, such as input-gradients or occlusion"
+    )
 
 
 def _match(

@@ -39,6 +39,8 @@ _SHAPE_ERRORS = (
     "dimension",
     "invalid for input",
 )
+# Part of the message with which Python refuses a call, as of a network that also takes labels.
+_MISSING_ARGUMENT = "forward() missing"
 # Larger batches do not fit a processor's caches.
 _CPU_BATCH, _GPU_BATCH = 16, 64
 
@@ -330,6 +332,13 @@ class Recognizer:
     def _run(self, inputs: Tensor) -> object:
         try:
             return self.module(inputs)
+        except TypeError as error:
+            if _MISSING_ARGUMENT not in str(error):
+                raise
+            raise ModelError(
+                f"{self.name}: the module takes more than the pictures ({first_line(error)}); give its backbone, or a "
+                "module whose forward passes the rest on"
+            ) from error
         except (AssertionError, RuntimeError) as error:
             if any(words in str(error) for words in _SHAPE_ERRORS):
                 more = (
