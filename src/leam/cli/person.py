@@ -213,14 +213,10 @@ def show_person(record: PersonRecord, folder: Path, *, as_json: bool) -> None:
     if as_json:
         show_json({"folder": str(folder), **record.model_dump(mode="json")})
         return
+    from leam.explain.explanation import percent_rows
+
     of = f" · {record.population.people} other people" if record.population else ""
     say(f"{len(record.pictures)} pictures · {record.model} · {record.estimate}{of}")
-    show_table(
-        ("region", "critical pixels", "map", "area"),
-        (
-            (region, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
-            for region, row in record.regions.items()
-        ),
-    )
+    show_table(("region", "critical pixels", "map", "area"), percent_rows(record.regions))
     say("note: do not apply this map to these pictures, or compare it with maps of them")
     say(f"written: {folder}")

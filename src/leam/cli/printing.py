@@ -29,7 +29,7 @@ _UNITS = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 def print_explanation(record: ExplanationRecord, folder: Path) -> None:
     """Print an explanation: its regions by share of the critical pixels, then its limitations."""
-    from leam.explain.explanation import target_in_words
+    from leam.explain.explanation import percent_rows, target_in_words
     from leam.recognizers.decisions import amount, verdict
 
     title = f"{_name(record.image)} · {record.model}"
@@ -56,13 +56,7 @@ def print_explanation(record: ExplanationRecord, folder: Path) -> None:
             "alike, different: parts of the critical pixels of what makes the faces alike and different"
         )
     else:
-        show_table(
-            ("region", "critical pixels", "map", "area"),
-            (
-                (region, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
-                for region, row in record.regions.items()
-            ),
-        )
+        show_table(("region", "critical pixels", "map", "area"), percent_rows(record.regions))
     for note in record.notes:
         say(f"note: {note}")
     say(f"written: {folder}")

@@ -139,21 +139,11 @@ class LayerRecord(Record):
     """Whether the layer's map is all zero, not finite, or made of rounding errors only."""
 
 
-class Provenance(Record):
-    """Everything that an explanation depends on, recorded when it is made."""
+class MethodRecord(Record):
+    """The recognizer, the attribution method and the parser behind a map."""
 
     versions: dict[str, str]
     """Versions of LEAM, Python and the packages that figures depend on."""
-    image: str | None
-    """The picture's file; null for an array, or if the pixels were changed after reading."""
-    image_sha256: str
-    """SHA-256 of the bytes that were read from ``image``; of the pixels if ``image`` is null."""
-    reference: str | None
-    """The file of the picture that the face is compared with; null for an array, or without a reference."""
-    reference_sha256: str | None
-    """SHA-256 of the bytes that were read from ``reference``, or of the pixels; null without a reference."""
-    face: FaceRecord
-    """The explained face."""
     model: str
     """The recognizer's name."""
     sha256: str
@@ -167,15 +157,6 @@ class Provenance(Record):
     """Alignment and preprocessing."""
     similarity_kind: Similarity
     """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
-    threshold: float | None
-    """Pairs at or above this similarity count as genuine; null if the recognizer's card gives none."""
-    target: TargetName
-    """What is explained: the embedding itself, its similarity with the reference or with the template of the person's
-    other pictures, or the latter minus the mean similarity with the nearest impostors."""
-    template: list[str] | None = None
-    """SHA-256 of the person's other pictures; null for the targets ``self`` and ``reference``."""
-    impostors: list[str] | None = None
-    """The people whose templates are most similar to the person's; null for other targets than ``contrast``."""
     method: str
     """The attribution method."""
     calls: int | None = None
@@ -183,7 +164,7 @@ class Provenance(Record):
     weighting: str | None
     """How activations and gradients became layer maps; null for methods other than ``leam``."""
     aggregate: str | None
-    """How layer maps became the overall map; null for methods other than ``leam``."""
+    """How layer maps became the overall map of a picture; null for methods other than ``leam``."""
     backend: str | None
     """What computed the layer maps; null for methods other than ``leam``."""
     top: float
@@ -194,6 +175,30 @@ class Provenance(Record):
     """SHA-256 of the parser's weights file; null for a parser without one."""
     unchecked: list[str] = []
     """Models whose weights were not compared with a published checksum, in sentences."""
+
+
+class Provenance(MethodRecord):
+    """Everything that an explanation depends on, recorded when it is made."""
+
+    image: str | None
+    """The picture's file; null for an array, or if the pixels were changed after reading."""
+    image_sha256: str
+    """SHA-256 of the bytes that were read from ``image``; of the pixels if ``image`` is null."""
+    reference: str | None
+    """The file of the picture that the face is compared with; null for an array, or without a reference."""
+    reference_sha256: str | None
+    """SHA-256 of the bytes that were read from ``reference``, or of the pixels; null without a reference."""
+    face: FaceRecord
+    """The explained face."""
+    threshold: float | None
+    """Pairs at or above this similarity count as genuine; null if the recognizer's card gives none."""
+    target: TargetName
+    """What is explained: the embedding itself, its similarity with the reference or with the template of the person's
+    other pictures, or the latter minus the mean similarity with the nearest impostors."""
+    template: list[str] | None = None
+    """SHA-256 of the person's other pictures; null for the targets ``self`` and ``reference``."""
+    impostors: list[str] | None = None
+    """The people whose templates are most similar to the person's; null for other targets than ``contrast``."""
 
 
 class ExplanationRecord(Provenance):
@@ -238,16 +243,16 @@ class Evidence:
     area: NDArray[np.float32]
 
     @classmethod
-    def of(cls, overall: Tensor, parsing: Parsing, top: float) -> Evidence:
-        """The evidence of an overall map ``(h, w)``."""
-        regions, maps = torch.from_numpy(parsing.regions)[None], overall.cpu()[None]
+    def of(cls, overall: Tensor, regions: NDArray[np.uint8], top: float) -> Evidence:
+        """The evidence of a map ``(h, w)`` with the region of each pixel ``(h, w)``, as positions in ``REGIONS``."""
+        parsed, maps = torch.from_numpy(regions)[None], overall.cpu()[None]
         critical = critical_mask(maps, top)
         return cls(
             overall=maps[0].numpy(),
             critical=critical[0].numpy(),
-            share=region_shares(critical, regions, len(REGIONS))[0].numpy(),
-            mass=region_shares(maps, regions, len(REGIONS))[0].numpy(),
-            area=region_areas(regions, len(REGIONS))[0].numpy(),
+            share=region_shares(critical, parsed, len(REGIONS))[0].numpy(),
+            mass=region_shares(maps, parsed, len(REGIONS))[0].numpy(),
+            area=region_areas(parsed, len(REGIONS))[0].numpy(),
         )
 
     @property
@@ -581,6 +586,14 @@ def in_words(regions: Mapping[str, RegionRecord]) -> str:
     return ", ".join(largest) or "none"
 
 
+def percent_rows(regions: Mapping[str, RegionRecord]) -> list[tuple[str, ...]]:
+    """Regions as rows of a table: name, share of the critical pixels, share of the map and area, in percent."""
+    return [
+        (name, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
+        for name, row in regions.items()
+    ]
+
+
 def target_in_words(target: TargetName, score: float, kind: Similarity) -> str:
     """A target with its value: ``template, similarity 0.512``; of a Euclidean similarity the distance."""
     if target == "self":
@@ -769,7 +782,7 @@ class _Work:
             why, way = why_empty(maps, weighting), way_out(weighting)
             raise ModelError(f"{name}: {why}{_SETTING if way and why.endswith(way) else ''}")
         parsing = self.parser.parse(face, crop)
-        evidence_of = Evidence.of(maps.overall[0], parsing, self.top)
+        evidence_of = Evidence.of(maps.overall[0], parsing.regions, self.top)
         backend = maps.backend if maps.layers else None
         return Explanation(
             face=face,
@@ -784,7 +797,7 @@ class _Work:
             similarity=float(maps.scores[0]) if reference else None,
             reference=reference,
             reference_chip=crop.align(reference) if reference else None,
-            difference=None if against is None else Evidence.of(against, parsing, self.top),
+            difference=None if against is None else Evidence.of(against, parsing.regions, self.top),
         )
 
 

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from leam.display import card
 from leam.errors import InputError
 from leam.explain.explanation import (
+    Evidence,
     Explanation,
     FaceRecord,
-    InputRecord,
+    MethodRecord,
     Record,
     RegionRecord,
     explain_faces,
     in_words,
+    percent_rows,
 )
 from leam.explain.figures import explanation_figure
 from leam.explain.methods import Method
@@ -33,8 +35,6 @@ from leam.figures import FORMATS, SCREEN, check_formats, figure_bytes, joined
 from leam.files import write_private
 from leam.parsers.parsing import Parser
 from leam.parsers.regions import REGIONS
-from leam.parsers.shares import region_areas, region_shares
-from leam.recognizers.card import Similarity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,51 +67,19 @@ class PopulationRecord(Record):
     """SHA-256 of their pictures, sorted."""
 
 
-class PersonRecord(Record):
+class PersonRecord(MethodRecord):
     """The content of ``person.json``."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     """Version of this format."""
-    versions: dict[str, str]
-    """Versions of LEAM, Python and the packages that figures depend on."""
     pictures: list[PictureRecord]
     """The pictures that the map was made of. The map must not be applied to them, or compared with maps of them."""
     estimate: str
     """How the pictures' maps became the person map."""
     population: PopulationRecord | None
     """The other people whose maps the estimate used; null if it used none."""
-    model: str
-    """The recognizer's name."""
-    sha256: str
-    """SHA-256 that identifies the recognizer; see ``explanation.json``."""
-    device: str
-    """The device that the recognizer ran on, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
-    precision: str
-    """What it computed with: ``float32`` or ``bfloat16``."""
-    input: InputRecord
-    """Alignment and preprocessing."""
-    similarity_kind: Similarity
-    """``cosine``, or ``euclidean`` for minus the Euclidean distance."""
     target: Literal["self"]
     """What is explained in each picture: the embedding itself."""
-    method: str
-    """The attribution method."""
-    calls: int | None
-    """The largest number of calls for one map that was allowed; null for the method's own number."""
-    weighting: str | None
-    """How activations and gradients became layer maps; null for methods other than ``leam``."""
-    aggregate: str | None
-    """How layer maps became the overall map of a picture; null for methods other than ``leam``."""
-    backend: str | None
-    """What computed the layer maps; null for methods other than ``leam``."""
-    top: float
-    """The critical fraction of the pixels that was asked for."""
-    parser: str
-    """The face parser's name."""
-    parser_sha256: str | None
-    """SHA-256 of the parser's weights file; null for a parser without one."""
-    unchecked: list[str]
-    """Models whose weights were not compared with a published checksum, in sentences."""
     critical_pixels: int
     """Number of critical pixels."""
     regions: dict[str, RegionRecord]
@@ -139,17 +107,13 @@ class PersonExplanation:
     critical: NDArray[np.bool_]
 
     def __repr__(self) -> str:
-        return f"PersonExplanation({self._title}: critical pixels: {in_words(self._regions())})"
+        return f"PersonExplanation({self._title}: critical pixels: {in_words(self._regions)})"
 
     def _repr_html_(self) -> str:
-        rows = [
-            (name, *(f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)))
-            for name, row in self._regions().items()
-        ]
         return card(
             self._title,
             header=("region", "share", "mass", "area"),
-            rows=rows,
+            rows=percent_rows(self._regions),
             pictures={"person map": figure_bytes(self.plot(), dpi=SCREEN)},
         )
 
@@ -169,10 +133,9 @@ class PersonExplanation:
     def record(self) -> PersonRecord:
         """The content of ``person.json``."""
         first = self.pictures[0].provenance
-        shared = set(PersonRecord.model_fields) & set(type(first).model_fields)
         known = self.population
         return PersonRecord(
-            **{name: getattr(first, name) for name in shared - {"target"}},
+            **{name: getattr(first, name) for name in MethodRecord.model_fields},
             target="self",
             pictures=[
                 PictureRecord(
@@ -188,7 +151,7 @@ class PersonExplanation:
                 people=known.people, agreement=known.agreement, pictures=sorted(known.pictures)
             ),
             critical_pixels=int(self.critical.sum()),
-            regions=self._regions(),
+            regions=self._regions,
         )
 
     def plot(self) -> Figure:
@@ -238,19 +201,10 @@ class PersonExplanation:
         for form in formats:
             write_private(folder / f"overlay.{form}", figure_bytes(figure, form))
 
+    @property
     def _regions(self) -> dict[str, RegionRecord]:
-        regions = torch.from_numpy(self.regions)[None]
-        share, mass = (
-            region_shares(values[None], regions, len(REGIONS))[0].tolist()
-            for values in (torch.from_numpy(self.critical), self.person_map.map)
-        )
-        area = region_areas(regions, len(REGIONS))[0].tolist()
-        order = np.argsort(-np.array(share), kind="stable")
-        return {
-            REGIONS[i]: RegionRecord(share=share[i], mass=mass[i], area=area[i])
-            for i in order
-            if area[i] > 0
-        }
+        top = self.pictures[0].provenance.top
+        return Evidence.of(self.person_map.map, self.regions, top).regions
 
 
 def explain_person(
@@ -276,7 +230,7 @@ def explain_person(
         ModelError: A face has no overall map.
         InputError: As for :func:`leam.explain.person.person_map`; ``top`` is not in (0, 1], or there are no faces.
     """
-    _check_different(faces)
+    check_different(faces)
     made = explain_faces(faces, explainer, parser, top=top)
     maps = torch.cat([one.maps.overall.cpu() for one in made])
     found = person_map(maps, [face.sha256 for face in faces], estimate, population)
@@ -319,8 +273,12 @@ def population_of_faces(
     )
 
 
-def _check_different(faces: Sequence[Face]) -> None:
-    """Refuse a picture that occurs twice, by the names of its files."""
+def check_different(faces: Sequence[Face]) -> None:
+    """Refuse a picture that occurs twice.
+
+    Raises:
+        InputError: There is one; the message names both files.
+    """
     seen: dict[str, Face] = {}
     for face in faces:
         if (earlier := seen.setdefault(face.sha256, face)) is not face:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from leam.errors import FaceError, InputError, LeamError
 from leam.explain.methods import Method
+from leam.explain.person_explanation import check_different
 from leam.faces.detection import Detector
 from leam.faces.face import Face
 from leam.faces.protections import PROTECTIONS, ProtectionInput
@@ -246,12 +247,10 @@ def _check(faces: Sequence[Face], others: Others | None) -> None:
         raise InputError(
             f"{len(faces)} usable picture; links need at least two pictures of the person"
         )
-    seen: dict[str, Face] = {}
-    for face in faces:
-        if (earlier := seen.setdefault(face.sha256, face)) is not face:
-            raise InputError(f"{face.path}: the same picture as {earlier.path}; remove one")
+    check_different(faces)
+    own = {face.sha256 for face in faces}
     for face in others.faces if others else ():
-        if face.sha256 in seen:
+        if face.sha256 in own:
             raise InputError(
                 f"{face.path}: belongs to the person and to the population; remove it from one"
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from leam.explain.explanation import Explanation, Provenance, RegionRecord
+from leam.explain.explanation import Explanation, Provenance, RegionRecord, percent_rows
 from leam.explain.figures import UNIT
 from leam.explain.person_explanation import PersonExplanation
 from leam.explain.pictures import HEAT, PAIR, Map, bright_end, enlarge, heat, overlay, spotlight
@@ -73,7 +73,7 @@ def person_page(explanation: PersonExplanation) -> str:
         *_panels(
             explanation.face, values, explanation.critical, explanation.regions, "mean of the faces"
         ),
-        Table(("region", _CRITICAL, "map", "area"), _rows(record.regions), folded=""),
+        Table(("region", _CRITICAL, "map", "area"), percent_rows(record.regions), folded=""),
         Text(_HOW, "muted"),
         Text("Do not apply this map to these pictures, or compare it with maps of them.", "note"),
     ]
@@ -171,21 +171,12 @@ def _layers(explanation: Explanation) -> Iterator[Part]:
 
 
 def _regions(explanation: Explanation) -> Table:
-    difference = explanation.difference
-    header, rows = ["region", _CRITICAL, "map", "area"], _rows(explanation.regions)
-    if difference:
+    header, rows = ["region", _CRITICAL, "map", "area"], percent_rows(explanation.regions)
+    if explanation.difference:
         header[1:3] = ["alike", "map: alike", "different", "map: different"]
-        different = difference.regions
-        rows = [(name, *row[:2], *_percents(different[name])[:2], row[2]) for name, *row in rows]
+        different = {name: row for name, *row in percent_rows(explanation.difference.regions)}
+        rows = [(name, share, mass, *different[name][:2], area) for name, share, mass, area in rows]
     return Table(header, rows, folded="")
-
-
-def _rows(regions: dict[str, RegionRecord]) -> list[tuple[str, ...]]:
-    return [(name, *_percents(row)) for name, row in regions.items()]
-
-
-def _percents(row: RegionRecord) -> list[str]:
-    return [f"{100 * part:.1f} %" for part in (row.share, row.mass, row.area)]
 
 
 def _read(made: Provenance, target: str) -> list[tuple[str, str]]:
