@@ -102,7 +102,9 @@ def _numbers(fields: Sequence[str]) -> list[int]:
 
 def _is_header(fields: Sequence[str]) -> bool:
     """Whether the values are the column names of LFW's list as a CSV file."""
-    return [one.casefold() for one in fields[:1]] == ["name"] and not any(one.isdecimal() for one in fields)
+    return [one.casefold() for one in fields[:1]] == ["name"] and not any(
+        one.isdecimal() for one in fields
+    )
 
 
 def _pair(fields: Sequence[str]) -> tuple[Numbered, Numbered, bool] | None:
