@@ -21,7 +21,7 @@ from skimage.metrics import structural_similarity
 from browser.conftest import Visit
 from leam.metrics.statistics import Estimate
 from leam.report.charts import SERIES, Panel, Rows, Series
-from leam.report.page import html_page
+from leam.report.html import html_page
 from leam.report.parts import Cards, Cell, Drawing, Facts, Fold, Picture, Table, Text, number
 from leam.report.pictures import jpeg
 from leam.report.section import Box

@@ -16,7 +16,7 @@ from browser.conftest import DESKTOP, PHONE, Visit
 from handmade import BASES, NAMES, text
 from leam.metrics.statistics import Estimate
 from leam.report.charts import Panel, Rows, Series
-from leam.report.page import html_page
+from leam.report.html import html_page
 from leam.report.parts import Code, Drawing, Fold, Heading, Table, Text
 from leam.report.section import Box
 

@@ -14,7 +14,7 @@ from leam.explain.figures import LayerPanel, batch_figure
 from leam.explain.pictures import enlarge, overlay
 from leam.metrics.statistics import Estimate
 from leam.report.charts import Panel, Rows, Series, colours
-from leam.report.page import html_page
+from leam.report.html import html_page
 from leam.report.parts import (
     MISSING,
     Cards,

@@ -13,7 +13,7 @@ from leam.explain.pictures import HEAT, PAIR, Map, bright_end, enlarge, heat, ov
 from leam.faces.reading import Picture as Pixels
 from leam.parsers.drawing import labelled, outlined
 from leam.recognizers.decisions import amount, noun
-from leam.report.page import html_page
+from leam.report.html import html_page
 from leam.report.parts import Cards, ColourBar, Part, Picture, Table, Text, listed, plural
 from leam.report.pictures import jpeg
 from leam.report.section import Box

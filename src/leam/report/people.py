@@ -23,6 +23,7 @@ from leam.faces.face import Face
 from leam.faces.reading import Picture as Pixels
 from leam.parsers.regions import REGIONS
 from leam.progress import Progress, silent
+from leam.report.html import html_file
 from leam.report.section import DROP_AXES, Context
 from leam.report.sprites import (
     COLUMNS,
@@ -162,9 +163,6 @@ def people_page(context: Context, progress: Progress = silent, most: int = MOST_
 
 def _page(context: Context, progress: Progress, room: float) -> str:
     """The page with pictures and maps of about so many bytes."""
-    # The report, which writes this page, is rendered by the same module.
-    from leam.report.page import html_file  # noqa: PLC0415
-
     names = context.recognizers
     everyone = _everyone(context)
     layers = {name: _layer_names(context, name, everyone) for name in names}
@@ -209,7 +207,6 @@ def _page(context: Context, progress: Progress, room: float) -> str:
         styles=["style.css", "people.css"],
         scripts=["people.js"],
         title="people of the study",
-        people=len(people),
         said=said,
         index=_in_script(index),
         sprites=sprites,

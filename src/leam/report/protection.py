@@ -12,7 +12,7 @@ from leam.metrics.statistics import FEWEST
 from leam.protect.measuring import UNCHANGED, Measured, strongest_part
 from leam.protect.record import ChangeRecord, LinkRecord, ProtectRecord, RegionRecord
 from leam.report.charts import Panel, Rows, Series, colours
-from leam.report.page import html_page
+from leam.report.html import html_page
 from leam.report.parts import (
     MISSING,
     Cards,
