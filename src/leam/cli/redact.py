@@ -42,8 +42,8 @@ def redact(
         bool,
         typer.Option(
             "--in-place",
-            help="Redact the study in its own folder. What is removed cannot be restored. Files that are not of the study "
-            "stay, and are named.",
+            help="Redact the study in its own folder. What is removed cannot be restored. Files that are not of the "
+            "study stay, and are named.",
         ),
     ] = False,
     as_json: JsonOption = False,
