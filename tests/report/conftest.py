@@ -9,6 +9,7 @@ import pytest
 
 from handmade import NAMES, make_plan, make_summary, only_built_in, write_finished
 from handmade_people import write_people
+from leam.report import html as html_module
 from leam.report import page as page_module
 from leam.report.section import Context
 from leam.results.summary import Summary
@@ -20,8 +21,9 @@ from reading import Box, read_page
 
 def leave_out_charts(patch: pytest.MonkeyPatch) -> None:
     """Pages are quick to render where their charts are left empty."""
-    for name in ("_svg", "_spec", "write_figures"):
-        patch.setattr(page_module, name, lambda *_: "")
+    patch.setattr(page_module, "write_figures", lambda *_: None)
+    for name in ("_svg", "_spec"):
+        patch.setattr(html_module, name, lambda *_: "")
 
 
 @pytest.fixture
