@@ -355,3 +355,16 @@ def test_a_header_of_very_many_pixels_is_not_called_damaged(tmp_path):
     path.write_bytes(data)
     with pytest.raises(ImageError, match=r"a\.png: too many pixels; make it smaller"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_a_tiff_in_which_zero_is_white(tmp_path, kind):
+    grey = np.tile(np.arange(40, dtype=np.uint8) * 6 + 5, (30, 1))
+    grey[0, 0] = 255
+    values = {np.uint8: grey, np.uint16: grey.astype(np.uint16) * 257, np.float32: grey / 255}[kind]
+    image = Image.fromarray(values.astype(kind))
+    black, white = (save(tmp_path, f"{name}.tif", image, tiffinfo={262: name}) for name in (1, 0))
+    np.testing.assert_array_equal(read_picture(black)[:, :, 0], grey)
+    # Pillow writes such values of 8 bits so that the picture is the same.
+    expected = grey if kind is np.uint8 else 255 - grey
+    np.testing.assert_array_equal(read_picture(white)[:, :, 0], expected)

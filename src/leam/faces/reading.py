@@ -67,6 +67,7 @@ _GREY_MODES = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _LAYERED_MODES = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _TIFF = (b"II*\0", b"MM\0*")
 _ORIENTATION, _WIDTH, _HEIGHT, _BITS_PER_SAMPLE = 274, 256, 257, 258
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _MODE_NOTES = {
     "CMYK": "CMYK is converted without a colour profile",
     "1": "1-bit values are scaled to 8 bits",
@@ -516,6 +517,8 @@ def _to_rgb(image: Image.Image, form: str | None) -> tuple[Picture, str]:
             # Pillow has scaled the values to 16 bits by the largest value that the file states.
             values = np.concatenate([_from_16_bits(values[t : t + _ROWS]) for t in _tops(image)])
         grey, note = to_eight_bits(values)
+        if _is_negative(image):
+            grey = 255 - grey
         return np.repeat(grey[:, :, None], 3, axis=2), note
     picture = np.empty((image.height, image.width, 3), np.uint8)
     layered = image.mode in _LAYERED_MODES or "transparency" in image.info
@@ -532,6 +535,13 @@ def _to_rgb(image: Image.Image, form: str | None) -> tuple[Picture, str]:
     if not layered:
         note = _MODE_NOTES.get(image.mode, "")
     return picture, note
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF, which Pillow regards for values of up to 8 bits."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def _tops(image: Image.Image) -> range:
