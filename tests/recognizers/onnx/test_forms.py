@@ -231,6 +231,13 @@ def test_forms(agrees, form):
     agrees(Network([node(form.split()[0], ["c", *stored], ["f"], **attributes)], stored, opset=21))
 
 
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+def test_a_transposed_convolution_whose_kernel_is_below_its_stride_is_refused(load, auto_pad):
+    made = node("ConvTranspose", ["c", "w"], ["f"], auto_pad=auto_pad, strides=[2, 3])
+    with pytest.raises(ModelError, match=f"auto_pad = '{auto_pad}' with a kernel below the stride"):
+        load(Network([made], {"w": (8, 8, 2, 2)}))
+
+
 def test_groups_have_scales_of_their_own_in_opset_18(agrees):
     made = node("GroupNormalization", ["c", "g", "b"], ["f"], num_groups=2)
     agrees(Network([made], {"g": (2,), "b": (2,)}, opset=18))

@@ -137,6 +137,11 @@ def _conv_transpose(
     sides = at.pads
     if output_shape is not None:
         beyond = [n - size for n, size in zip(full.shape[2:], output_shape, strict=True)]
+        if auto_pad.startswith("SAME") and min(beyond) < 0:
+            # The standard asks for more than the input reaches, and onnxruntime gives less.
+            raise NotImplementedError(
+                f"attribute auto_pad = {auto_pad!r} with a kernel below the stride"
+            )
         # The larger half is cut off first, and what the input does not reach is added at the end.
         first = [max(0, n) // 2 for n in beyond]
         if auto_pad != "SAME_UPPER":
