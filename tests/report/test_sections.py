@@ -48,8 +48,9 @@ def test_few_people_are_warned_of(context, summary):
         few = replace(context, summary=summary.model_copy(update={"people": people}))
         return [part.text for part in Size().parts(few) if isinstance(part, Text)]
 
-    note = "9 people are too few to conclude anything: this report only shows how the tool works."
-    assert (notes(9), notes(10)) == ([note], [])
+    note = "too few to conclude anything: this report only shows how the tool works."
+    assert notes(1) == [f"1 person is {note}"]
+    assert (notes(9), notes(10)) == ([f"9 people are {note}"], [])
 
 
 def test_support(boxes):

@@ -329,7 +329,7 @@ def print_protection(record: ProtectRecord, folder: Path) -> None:
             found = one.regions[first]
             whose = f", {whose_text(found)}" if found.whose else ""
             say(
-                f"{name}: the region that links most is {first} (fall {found.drop.mean:.3f}{whose})"
+                f"{name}: the region that links most is {first} (similarity drop {found.drop.mean:.3f}{whose})"
             )
     say("gain: percentage points fewer linked pairs for the strongest recognizer")
     say("per pixel: gain divided by the part of the face's pixels that changed")

@@ -179,35 +179,20 @@ def measure(
     """
     _check(faces, others)
     tested = [one for one in tools.recognizers if one.name in tools.thresholds]
+    by_tool, errors = _by_tool(faces, files or {}, tools.detector)
     names = [UNCHANGED, *(name for name in protections if name != UNCHANGED)]
+    names += [FILES] if by_tool else []
     areas = areas_of(faces, tools.methods) if COVER in names else None
     unchanged = {one.name: _embedded(one, faces) for one in tested}
-    changed_by: dict[str, Mapping[int, Changed]] = {}
+    changed: dict[str, Mapping[int, Changed]] = {}
     links: dict[str, dict[str, tuple[Links, Links]]] = {}
-    examples: dict[str, Picture] = {}
-    by_tool, errors = _by_tool(faces, files or {}, tools.detector)
-    names += [FILES] if by_tool else []
-    first = min(by_tool, default=0)
     for done, name in enumerate(names):
         progress("changing pictures", done, len(names))
-        changed = by_tool if name == FILES else _changed(faces, name, areas, tools.detector)
-        links[name] = _links(name, changed, unchanged, tested, tools)
-        changed_by[name] = changed
-        examples[name] = _cut(faces[first], changed[first])
+        changed[name] = by_tool if name == FILES else _changed(faces, name, areas, tools.detector)
+        links[name] = _links(name, changed[name], unchanged, tested, tools)
     progress("changing pictures", len(names), len(names))
-    variances = {one.name: _variance(one.name, links) for one in tested}
-    changes = _with_gains(
-        {
-            name: _change(name, changed_by[name], links[name], variances, tools.thresholds)
-            for name in names
-        }
-    )
-    regions = {
-        one.name: _regions(one, faces, others, tools, progress, (done, len(tested)))
-        for done, one in enumerate(tested)
-    }
-    helping = {name: one.gain for name, one in changes.items() if one.gain and one.gain > 0}
-    per_pixel = {name: changes[name].gain_per_pixel or 0.0 for name in helping}
+    changes = _changes(changed, links, tools.thresholds)
+    best, best_per_pixel = _best(changes)
     record = ProtectRecord(
         versions=installed_versions(),
         seed=tools.seed,
@@ -226,19 +211,17 @@ def measure(
                 sha256=one.sha256,
                 similarity=one.card.similarity,
                 threshold=ThresholdRecord.model_validate(asdict(tools.thresholds[one.name])),
-                regions=regions[one.name],
+                regions=_regions(one, faces, others, tools, progress, (done, len(tested))),
             )
-            for one in tested
+            for done, one in enumerate(tested)
         },
         untested=dict(tools.untested),
         changes=changes,
-        best=max(helping, key=lambda name: helping[name], default=None),
-        best_per_pixel=max(
-            (name for name in helping if per_pixel[name] > 0),
-            key=lambda name: per_pixel[name],
-            default=None,
-        ),
+        best=best,
+        best_per_pixel=best_per_pixel,
     )
+    first = min(by_tool, default=0)
+    examples = {name: _cut(faces[first], some[first]) for name, some in changed.items()}
     return Measured(record, examples, errors)
 
 
@@ -307,6 +290,36 @@ def _links(
     return links
 
 
+def _changes(
+    changed: Mapping[str, Mapping[int, Changed]],
+    links: Mapping[str, Mapping[str, tuple[Links, Links]]],
+    thresholds: Mapping[str, Threshold],
+) -> dict[str, ChangeRecord]:
+    """The record of each change, with its gain over unchanged pictures."""
+    variances = {one: _variance(one, links) for one in links[UNCHANGED]}
+    found = {
+        name: _change(name, some, links[name], variances, thresholds)
+        for name, some in changed.items()
+    }
+    before = strongest_part(found[UNCHANGED])
+    for name, one in found.items():
+        if name != UNCHANGED:
+            gain = before - strongest_part(one)
+            per_pixel = gain / one.pixels if one.pixels else None
+            found[name] = one.model_copy(update={"gain": gain, "gain_per_pixel": per_pixel})
+    return found
+
+
+def _best(changes: Mapping[str, ChangeRecord]) -> tuple[str | None, str | None]:
+    """The changes with the largest gain, and with the largest gain per changed pixel; None if none helps."""
+    gains = {name: one.gain for name, one in changes.items() if one.gain and one.gain > 0}
+    per_pixel = {name: each for name in gains if (each := changes[name].gain_per_pixel)}
+    return (
+        max(gains, key=lambda name: gains[name], default=None),
+        max(per_pixel, key=lambda name: per_pixel[name], default=None),
+    )
+
+
 def _variance(recognizer: str, links: Mapping[str, Mapping[str, tuple[Links, Links]]]) -> float:
     """The variance of the similarities after a change, in the mean over changes; 0 if it is not known."""
     found = [one[recognizer][0].variance for one in links.values()]
@@ -350,17 +363,6 @@ def _link_record(found: Links) -> LinkRecord:
     )
 
 
-def _with_gains(changes: Mapping[str, ChangeRecord]) -> dict[str, ChangeRecord]:
-    before = strongest_part(changes[UNCHANGED])
-    found = {UNCHANGED: changes[UNCHANGED]}
-    for name, one in changes.items():
-        if name != UNCHANGED:
-            gain = before - strongest_part(one)
-            per_pixel = gain / one.pixels if one.pixels else None
-            found[name] = one.model_copy(update={"gain": gain, "gain_per_pixel": per_pixel})
-    return found
-
-
 def strongest_part(change: ChangeRecord) -> float:
     """The part of the pairs of a changed and an unchanged picture that the strongest recognizer links."""
     return change.recognizers[change.strongest].with_unchanged.part.mean or 0.0
@@ -383,17 +385,7 @@ def _regions(
         known = region_drops(some, people, recognizer, tools.parser), people
     found = region_links(own, known, tools.seed)
     progress("hiding regions", step[0] + 1, step[1])
-    return {
-        one.region: RegionRecord(
-            area=one.area,
-            drop=one.drop,
-            others=one.others,
-            low=one.low,
-            high=one.high,
-            whose=one.whose,
-        )
-        for one in found
-    }
+    return found
 
 
 def _embedded(recognizer: Recognizer, faces: Sequence[Face]) -> Embeddings:

@@ -6,8 +6,10 @@ from typing import Final, Literal
 
 from leam.explain.explanation import Record
 from leam.metrics.statistics import Estimate
-from leam.protect.regions import Whose
 from leam.recognizers.card import Similarity
+
+Whose = Literal["own", "everybody's", "less than others", "inconclusive"]
+"""Whether a region links this person more than others."""
 
 SCHEMA_VERSION: Final = 1
 """The version of ``protect.json``; raised when a field changes its name or meaning."""
@@ -18,7 +20,7 @@ LIMITS = (
     "Recognizers are retrained, also on changed pictures: the next version may link what today's does not.",
     "Names, places, clothes, companions and a picture's metadata link pictures without any face.",
     "The figures are of these pictures. Others, in another light or at another angle, may be linked more often.",
-    "A false sense of safety is the harm: do not rely on these figures where being recognised would endanger someone.",
+    "Do not rely on these figures where being recognised would endanger someone: they give a false sense of safety.",
 )
 """What the measurement cannot promise, one paragraph each."""
 
@@ -87,18 +89,21 @@ class RegionRecord(Record):
     """How much a region links the person's pictures."""
 
     area: float
-    """The part of the aligned face that the region covers, in [0, 1]: a large region usually links more."""
+    """The part of the aligned face that the region covers, in [0, 1], mean over pictures: a large region usually links
+    more."""
     drop: Estimate
-    """Mean fall of the similarity with the person's other pictures when the region is hidden in one; interval over
+    """Mean drop of the similarity with the person's other pictures when the region is hidden in one; interval over
     pictures for ten or more."""
     others: Estimate | None
-    """The mean over the people of the population; null without one."""
+    """The mean over the people of the population, with its interval over people; null without one."""
     low: float | None
-    """Lower end of the range in which 95 % of other people lie, for all regions together."""
+    """Lower end of the range in which 95 % of other people lie, for all regions together; null without a population of
+    ten or more people."""
     high: float | None
     """Upper end of this range."""
     whose: Whose | None
-    """``own`` above the range, ``less than others`` below it, ``everybody's`` within it."""
+    """``own`` above the range, ``less than others`` below it, ``everybody's`` within it if the population's drop is
+    above zero; otherwise ``inconclusive``. Null without a population."""
 
 
 class TestedRecognizer(Record):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,43 +13,16 @@ from leam.metrics.occlusion import hide
 from leam.metrics.statistics import FEWEST, LEVEL, Estimate, Numbers, bootstrap_mean
 from leam.parsers.parsing import Parser
 from leam.parsers.regions import REGIONS, regions_of
+from leam.protect.record import RegionRecord, Whose
 from leam.recognizers.recognizer import Recognizer, similarity
-
-Whose = Literal["own", "everybody's", "less than others", "inconclusive"]
-"""Whether a region links this person more than others."""
-
-
-@dataclass(frozen=True)
-class RegionLink:
-    """How much a region links a person's pictures.
-
-    Attributes:
-        region: Its name.
-        area: The part of the aligned face that it covers, in [0, 1], in the mean of the pictures.
-        drop: Mean fall of the similarity with the person's other pictures when the region is hidden, with its interval
-            over pictures, which is given for ten or more.
-        others: The mean of the population's people, with its interval over people; None without a population.
-        low: Lower end of the range of single people; None without a population of ten or more people.
-        high: Upper end of this range.
-        whose: ``own`` above this range, ``less than others`` below it, ``everybody's`` within it if the population's
-            drop is above zero; otherwise ``inconclusive``. None without a population.
-    """
-
-    region: str
-    area: float
-    drop: Estimate
-    others: Estimate | None = None
-    low: float | None = None
-    high: float | None = None
-    whose: Whose | None = None
 
 
 @dataclass(frozen=True)
 class Drops:
-    """How far the similarity with a person's other pictures falls when a region is hidden.
+    """Drops of the similarity with a person's other pictures when a region is hidden.
 
     Attributes:
-        values: The mean fall of each face, ``(n,)``; NaN where the face does not show the region.
+        values: The mean drop of each face, ``(n,)``; NaN where the face does not show the region.
         area: The part of the aligned faces that the region covers, in [0, 1].
     """
 
@@ -102,8 +74,8 @@ def region_links(
     own: dict[str, Drops],
     others: tuple[dict[str, Drops], Sequence[str]] | None,
     seed: int,
-) -> list[RegionLink]:
-    """The regions of a person, the one that links most first.
+) -> dict[str, RegionRecord]:
+    """How much each region links a person's pictures; the region that links most first.
 
     The range of single people is a prediction interval for one more person, ``mean ± t s sqrt(1 + 1 / n)`` (Geisser,
     "Predictive Inference", 1993, ch. 2), at a level of 95 % for all regions together (Bonferroni).
@@ -118,8 +90,8 @@ def region_links(
         for name, one in own.items()
         if np.isfinite(one.values).sum() > len(one.values) / 2
     }
-    found = [_compared(name, one, others, len(shown), seed) for name, one in shown.items()]
-    return sorted(found, key=lambda one: -(one.drop.mean or 0.0))
+    found = {name: _compared(name, one, others, len(shown), seed) for name, one in shown.items()}
+    return dict(sorted(found.items(), key=lambda item: -(item[1].drop.mean or 0.0)))
 
 
 def _compared(
@@ -128,15 +100,16 @@ def _compared(
     others: tuple[dict[str, Drops], Sequence[str]] | None,
     regions: int,
     seed: int,
-) -> RegionLink:
+) -> RegionRecord:
     from scipy.stats import t  # noqa: PLC0415  slow to import
 
     present = np.isfinite(own.values)
     drop = bootstrap_mean(own.values[present], np.flatnonzero(present), seed)
     if drop.n < FEWEST:
         drop = Estimate(drop.mean, None, None, drop.n)
+    found = RegionRecord(area=own.area, drop=drop, others=None, low=None, high=None, whose=None)
     if others is None or region not in others[0]:
-        return RegionLink(region, own.area, drop)
+        return found
     of_pictures, people = others[0][region].values, others[1]
     names, owner = np.unique(people, return_inverse=True)
     known = np.isfinite(of_pictures)
@@ -144,8 +117,9 @@ def _compared(
     sums = np.bincount(owner[known], of_pictures[known], minlength=len(names))
     means = sums[counts > 0] / counts[counts > 0]
     average = bootstrap_mean(means, np.arange(len(means)), seed)
+    found = found.model_copy(update={"others": average, "whose": "inconclusive"})
     if average.n < FEWEST or drop.mean is None or average.mean is None:
-        return RegionLink(region, own.area, drop, average, whose="inconclusive")
+        return found
     width = float(
         t.ppf(1 - (1 - LEVEL) / (2 * regions), average.n - 1)
         * means.std(ddof=1)
@@ -159,4 +133,4 @@ def _compared(
         whose = "less than others"
     elif average.low is not None and average.low > 0:
         whose = "everybody's"
-    return RegionLink(region, own.area, drop, average, low, high, whose)
+    return found.model_copy(update={"low": low, "high": high, "whose": whose})

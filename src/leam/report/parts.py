@@ -92,7 +92,7 @@ class Finding:
     @property
     def style(self) -> str:
         """The class of the verdict, such as ``not-supported``."""
-        return self.verdict.split(" (")[0].replace(" ", "-")
+        return verdict_style(self.verdict)
 
     @property
     def details(self) -> list[str]:
@@ -281,9 +281,19 @@ def plain(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
 
 
-def plural(count: int, noun: str) -> str:
+def noun_for(count: int, one: str, many: str = "") -> str:
+    """The noun of a count: ``face`` for 1, ``faces`` for 2; ``many`` if the plural does not end in s."""
+    return one if count == 1 else many or f"{one}s"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun: ``1 face``, ``2 faces``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun_for(count, one, many)}"
+
+
+def verdict_style(verdict: str) -> str:
+    """The class of a verdict, such as ``not-supported``; of ``inconclusive (n = ...)`` it is ``inconclusive``."""
+    return verdict.partition(" (")[0].replace(" ", "-")
 
 
 def listed(words: Iterable[str]) -> str:

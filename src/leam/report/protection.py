@@ -25,6 +25,7 @@ from leam.report.parts import (
     Table,
     Text,
     listed,
+    noun_for,
     plural,
 )
 from leam.report.pictures import jpeg
@@ -45,8 +46,8 @@ _NOT_FOUND = (
     "found is not counted as protected."
 )
 _FEW = (
-    "Few pictures exaggerate: where fewer than 10 % of the pairs of two pictures stayed linked, 19 % of the "
-    "pairs of the person's other pictures did (docs/protect.md). Read what is expected for others."
+    "Figures from few pictures are too optimistic: where fewer than 10 % of the pairs of two pictures stayed linked, "
+    "19 % of the pairs of the person's other pictures did (docs/protect.md). Use the column expected for others."
 )
 _EXPECTED = (
     "Expected for others: the part of the pairs of a changed and an unchanged picture that is expected to be linked "
@@ -62,7 +63,7 @@ _REGIONS = (
     "pictures. A large region usually links more than a small one."
 )
 _WHOSE = (
-    "own: the fall lies above the range of 95 % of other people, for all regions of a recognizer together; "
+    "own: the drop lies above the range of 95 % of other people, for all regions of a recognizer together; "
     "everybody's: it lies within this range, and the region links other people's pictures as well."
 )
 # Longer side of an example in pixels.
@@ -98,20 +99,21 @@ def sentences(record: ProtectRecord) -> Iterator[str]:
     if strongest_part(before) == 0:
         yield "There is nothing to protect at these thresholds."
     elif record.best is None:
-        yield "No change lowers that."
+        yield "No change lowers this."
     else:
         best = record.changes[record.best]
         yield (
-            f"After {record.best}, which helps most, the strongest, {best.strongest}, still links {share(best)}."
+            f"The most effective change is {record.best}: after it, the strongest recognizer, {best.strongest}, still "
+            f"links {share(best)}."
         )
         among = best.recognizers[best.strongest].among_changed
         if among.pairs:
-            yield f"Of two pictures that are both changed this way, {links_text(among)} are linked."
+            yield f"Of the pairs of two pictures that were both changed this way, {links_text(among)} are linked."
         if record.best_per_pixel not in {None, record.best}:
             other = record.changes[record.best_per_pixel or ""]
             yield (
-                f"Per changed pixel, {record.best_per_pixel} helps most: it changes {_percent(other.pixels)} of the "
-                f"face, and {share(other)} stay linked."
+                f"Per changed pixel, {record.best_per_pixel} is the most effective: it changes "
+                f"{_percent(other.pixels)} of the face, and {share(other)} stay linked."
             )
 
 
@@ -138,8 +140,8 @@ def change_row(name: str, change: ChangeRecord) -> tuple[str, ...]:
         _percent(links.expected),
         f"{change.found} of {change.pictures}",
         MISSING if name == UNCHANGED else _percent(change.pixels),
-        _signed(change.gain, 100),
-        _signed(change.gain_per_pixel, 100),
+        _points(change.gain),
+        _points(change.gain_per_pixel),
         change.strongest,
     )
 
@@ -159,7 +161,7 @@ CHANGE_COLUMNS = (
 
 
 def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
-    """The row of a region: name, area, fall, that of others, their range, and whose."""
+    """The row of a region: name, area, similarity drop, that of others, their range, and whose."""
     drop, others = found.drop, found.others
     interval = "" if drop.low is None else f" [{drop.low:.3f}, {drop.high:.3f}]"
     return (
@@ -174,7 +176,7 @@ def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
     )
 
 
-REGION_COLUMNS = ("region", "area", "fall", "other people", "range of people", "whose")
+REGION_COLUMNS = ("region", "area", "similarity drop", "other people", "range of people", "whose")
 """What :func:`region_row` contains."""
 
 
@@ -189,10 +191,7 @@ def _summary(record: ProtectRecord) -> Iterator[Part]:
     before = record.changes[UNCHANGED]
     facts = [
         (str(len(record.pictures)), "pictures of one person"),
-        (
-            str(len(record.recognizers)),
-            "recognizers" if len(record.recognizers) > 1 else "recognizer",
-        ),
+        (str(len(record.recognizers)), noun_for(len(record.recognizers), "recognizer")),
         (_percent(strongest_part(before)), "of the pairs linked without a change"),
     ]
     if record.best:
@@ -273,7 +272,7 @@ def _regions(record: ProtectRecord) -> Iterator[Part]:
     yield Text(_REGIONS)
     if record.population is None:
         yield Text(
-            "Whether that is so for everybody is not known: no population was given (``--population``).",
+            "Without other people (``--population``), it is not known whether these regions link everybody.",
             "muted",
         )
     else:
@@ -324,5 +323,5 @@ def _percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.0f} %"
 
 
-def _signed(value: float | None, scale: float) -> str:
-    return MISSING if value is None else f"{scale * value:+.0f}"
+def _points(value: float | None) -> str:
+    return MISSING if value is None else f"{100 * value:+.0f}"

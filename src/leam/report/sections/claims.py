@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leam.report.claims import families_of, paper_claims
-from leam.report.parts import Cell, Part, Table, Text
+from leam.report.parts import Cell, Part, Table, Text, verdict_style
 from leam.report.section import SECTIONS, Context, Section
 
 _TEXT = (
@@ -41,7 +41,7 @@ class Claims(Section):
                     row.paper,
                     row.here,
                     row.control,
-                    Cell(row.verdict, row.verdict.split(" (")[0].replace(" ", "-")),
+                    Cell(row.verdict, verdict_style(row.verdict)),
                     Cell(row.reason, "muted"),
                 )
                 for row in paper_claims(context.summary, families)
