@@ -47,7 +47,7 @@ def html_page(
     return html_file(
         "page.html",
         styles=["style.css", "page.css"],
-        scripts=["page.js"],
+        scripts=["shared.js", "page.js"],
         deferred=_interactive() if any(isinstance(part, Drawing) for part in parts) else "",
         title=title,
         heading=heading,

@@ -3,38 +3,13 @@
 (() => {
   "use strict";
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const make = (tag, attributes = {}, text = "") => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.textContent = text;
-    return element;
-  };
-  const button = (text, label, action) => {
-    const element = make("button", { type: "button", "aria-label": label }, text);
-    element.addEventListener("click", action);
-    return element;
-  };
-  const say = (text) => { document.getElementById("status").textContent = text; };
+  const { make, button, say, copy } = leam;
   const save = (content, name, type) => {
     const address = content instanceof Blob ? content : new Blob([content], { type });
     const link = make("a", { href: URL.createObjectURL(address), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     say(`Saved ${name}`);
-  };
-  const copy = async (text, what) => {
-    try {
-      await navigator.clipboard.writeText(text);
-    } catch {
-      // Browsers allow the clipboard only to some pages.
-      const area = make("textarea");
-      area.value = text;
-      document.body.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
-    say(`Copied ${what}`);
   };
 
   // Navigation.

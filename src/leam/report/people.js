@@ -4,12 +4,7 @@
   "use strict";
   const find = (id) => document.getElementById(id);
   const index = JSON.parse(find("index").textContent);
-  const make = (tag, attributes = {}, ...inside) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...inside);
-    return element;
-  };
+  const { make, button, copy } = leam;
   const bytes = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
   const number = (value, digits = 3) => {
@@ -301,11 +296,6 @@
 
   const title = (person) => {
     const heading = make("h2", { tabindex: "-1" }, person.name);
-    const button = (text, label, action) => {
-      const element = make("button", { type: "button", "aria-label": label }, text);
-      element.addEventListener("click", action);
-      return element;
-    };
     const about = [counted(person.count, "picture"), ...person.groups.filter(Boolean)].join(" · ");
     return make("div", { class: "title" }, heading, make("span", { class: "muted" }, about),
       make("span", { class: "tools" },
@@ -314,19 +304,9 @@
         button("Copy link", "Copy link to this person", copyLink),
         button("Print", "Print this person", () => print())));
   };
-  const copyLink = async () => {
+  const copyLink = () => {
     history.replaceState(null, "", address());
-    try {
-      await navigator.clipboard.writeText(location.href);
-    } catch {
-      const area = make("textarea");
-      area.value = location.href;
-      document.body.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
-    }
-    find("status").textContent = "Copied the link";
+    copy(location.href, "the link");
   };
 
   const picturesOf = async (person, recognizer) => {

@@ -205,7 +205,7 @@ def _page(context: Context, progress: Progress, room: float) -> str:
     return html_file(
         "people.html",
         styles=["style.css", "people.css"],
-        scripts=["people.js"],
+        scripts=["shared.js", "people.js"],
         title="people of the study",
         said=said,
         index=_in_script(index),
