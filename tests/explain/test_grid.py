@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from layouts import CORNERS, NETWORKS, SIZE, Corner, Vit, mass, network
+from leam.errors import LeamWarning
 from leam.explain.choice import choose_layers
 from leam.explain.explainer import Explainer
 from leam.explain.grid import GridTrace
@@ -249,6 +250,29 @@ def test_convolutions_inside_attention_are_not_layers_and_their_blocks_are():
     assert names("hybrid") == ["stem.0", "stem.2", *blocks]
     # The ReLU after the sum has no module of its own.
     assert names("botnet") == ["stem.0", "stem.2", "blocks.0", "blocks.1", "blocks.2"]
+
+
+class Shuffled(Vit):
+    """A vision transformer that computes with its tokens in another order."""
+
+    def __init__(self, shuffled: bool = True) -> None:
+        super().__init__((True, True))
+        count = self.pos_embed.shape[1]
+        generator = torch.Generator().manual_seed(0)
+        self.order = torch.randperm(count, generator=generator) if shuffled else torch.arange(count)
+
+    def forward(self, x):
+        x = (self.patch_embed(x).flatten(2).transpose(1, 2) + self.pos_embed)[:, self.order]
+        x = self.blocks(x)[:, self.order.argsort()].transpose(1, 2)
+        return self.head(x.reshape(len(x), 24, *self.grid))
+
+
+def test_a_transformer_whose_blocks_have_no_grid_is_a_warning():
+    picture = torch.zeros(1, 3, *SIZE)
+    with pytest.warns(LeamWarning, match="^3 blocks .* not explained, .*; only convolutions are"):
+        layers = choose_layers(Shuffled().eval(), picture)
+    assert [layer.name for layer in layers] == ["patch_embed"]
+    assert len(choose_layers(Shuffled(shuffled=False).eval(), picture)) == 4
 
 
 class Inner(nn.Module):

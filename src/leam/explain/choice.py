@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from leam.errors import LayerError, ModelError
+from leam.errors import LayerError, ModelError, warn
 from leam.explain.affine import AffineTrace, version_of
 from leam.explain.blocks import ancestors, block_ends
 from leam.explain.grid import GridTrace, Mark, Value
@@ -147,6 +147,9 @@ def choose_layers(
     Raises:
         LayerError: A name or glob matches nothing, or names a layer that has no grid, whose layout is not clear, or
             that does not reach the embedding; or the module computes without gradients.
+
+    Warns:
+        LeamWarning: No block of a transformer has a layout that could be followed.
     """
     with differentiable(module):
         run = _run(module, inputs, embedding)
@@ -177,6 +180,13 @@ def choose_layers(
             chosen = [layer for layer in candidates if layer.name in connected]
             if not chosen:
                 raise LayerError(_no_layers(module, run))
+            # Blocks with convolutions are explained by these.
+            if ends and not blocks and not any(ends.values()) and _attends(run):
+                warn(
+                    f"{len(ends)} blocks of the network are not explained, since the rows and columns of their outputs "
+                    "could not be followed from the picture; only convolutions are. Name layers with their layout, if "
+                    "they have a grid"
+                )
             if wanted == STAGES:
                 last = {layer.size: layer for layer in chosen}
                 chosen = [layer for layer in chosen if last[layer.size] is layer]
@@ -191,6 +201,12 @@ def choose_layers(
         if wanted == RAW_CONVOLUTIONS:
             return tuple(chosen)
         return tuple(_merged(module, layer, run) for layer in chosen)
+
+
+def _attends(run: _Pass) -> bool:
+    """Whether attention leads to the embedding."""
+    mark = run.grid.mark(run.embedding)
+    return mark is not None and any(value.attends for value in ancestors(mark.value))
 
 
 def _numbers(module: nn.Module, run: _Pass) -> Iterator[int]:
