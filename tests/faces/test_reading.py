@@ -253,6 +253,10 @@ def test_without_the_extra_heic_names_it(tmp_path, monkeypatch):
     [
         (jpeg(), ""),
         (b"Pyrrhus was a king", "not a picture"),
+        (b"BMW and others are makers of cars", "not a picture"),
+        (b"P5 20 20 255\n" + bytes(400), ""),
+        # The canvas of a WebP of 16383x16383 pixels is not made for this.
+        (b"RIFF\x1a\0\0\0WEBPVP8L\x0e\0\0\0\x2f\xfe\xff\xff\x0f" + bytes(9), ""),
         (b"", "empty file"),
         (b"\0\0\0\x18ftypmp42" + bytes(20), "a video; give it a suffix such as .mp4"),
     ],
@@ -368,3 +372,34 @@ def test_a_tiff_in_which_zero_is_white(tmp_path, kind):
     # Pillow writes such values of 8 bits so that the picture is the same.
     expected = grey if kind is np.uint8 else 255 - grey
     np.testing.assert_array_equal(read_picture(white)[:, :, 0], expected)
+
+
+def many_segments(count: int) -> bytes:
+    return jpeg()[:2] + b"\xff\xec\x00\x02" * count + jpeg()[2:]
+
+
+def many_chunks(count: int, kind: bytes = b"tESt") -> bytes:
+    data = encoded(9)
+    one = b"\0\0\0\0" + kind + struct.pack(">I", zlib.crc32(kind))
+    return data[:33] + one * count + data[33:]
+
+
+@pytest.mark.parametrize(
+    ("data", "here"),
+    [
+        (many_segments(100), True),
+        (many_segments(1000), False),
+        # Exif segments are joined, which takes time that grows with the square of their number.
+        (jpeg()[:2] + (b"\xff\xe1\x00\x0aExif\0\0ab") * 1000 + jpeg()[2:], False),
+        (many_chunks(100), True),
+        (many_chunks(1000), False),
+        (many_chunks(10_000, b"IDAT"), True),
+        (many_chunks(30_000, b"IDAT"), False),
+        (b"GIF89a", False),
+    ],
+)
+def test_files_of_very_many_parts_are_decoded_in_the_helper_process(tmp_path, data, here):
+    assert reading._is_decoded_here(data) is here
+    if data != b"GIF89a":
+        (tmp_path / "a").write_bytes(data)
+        assert read_picture(tmp_path / "a").size

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from leam.errors import InputError
+from leam.errors import ImageError, InputError
 from leam.faces.datasets import DATASETS, Layout
-from leam.faces.reading import unreadable
+from leam.faces.reading import read_picture, unreadable
 from leam.faces.tables import is_missing, normal, rows_of, slashed
 from leam.progress import Progress, silent
 
@@ -154,7 +154,7 @@ def read_dataset(
             f"{source}: is a pipe or a device, which can be read only once; write it to a file first"
         )
     layout = _layout_of(source)
-    if layout.general and source.is_file() and not unreadable(source):
+    if layout.general and source.is_file() and _is_picture(source):
         raise InputError(f"{source}: is a picture; give the folder of the people, or a table")
     dataset = layout.read(source, Path(folder) if folder else None, progress)
     if not dataset.people:
@@ -397,6 +397,13 @@ def _layout_of(source: Path) -> Layout:
             return layout
     known = "; ".join(layout.what for layout in layouts)
     raise InputError(f"{source}: not a known layout of faces; available: {known}")
+
+
+def _is_picture(path: Path) -> bool:
+    try:
+        return not unreadable(path) and read_picture(path).size > 0
+    except ImageError:
+        return False
 
 
 def _why(dataset: Dataset) -> str:

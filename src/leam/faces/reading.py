@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,7 +41,12 @@ _MAX_MEMORY = 530_000_000
 # Decoding old pickles and other text takes several copies.
 _MAX_TEXT = 32_000_000
 # The decoders of these formats need what the header says, and print nothing; the others run in a helper process.
-_DECODED_HERE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM")
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_DECODED_HERE = (_JPEG, _PNG, b"BM")
+# Pillow keeps each segment of a JPEG and each chunk of a PNG as an object, and joins some of them again and again.
+# Files with more of them than cameras write are decoded in the helper process. The pixels of a PNG are in chunks of
+# 8 kB.
+_MOST_SEGMENTS, _MOST_CHUNKS = 500, 20_000
 _REDUCIBLE = frozenset({"JPEG", "MPO", "JPEG2000"})
 # Pillow needs 25 bytes for a pixel of a WebP, since it decodes every one as an animation; OpenCV needs 10.
 _MAX_WEBP = 12_000_000
@@ -59,6 +65,7 @@ _FORMATS = (
 _MAX_SCANS = 100
 _SCAN = b"\xff\xda"
 _END = b"\xff\xd9"
+_BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}
 _RECORDS = b"\x0a\x23\xd7\xce"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 # A JPEG of several pictures has other sizes or depths of the same one.
@@ -154,7 +161,38 @@ def read_picture_file(path: str | Path, member: str = "") -> tuple[Picture, Pict
 
 def _is_decoded_here(data: bytes) -> bool:
     # Containers such as AVIF are recognised by bytes 4 to 8, and PNGs of 16 bits are decoded by OpenCV.
-    return data.startswith(_DECODED_HERE) and data[4:8] != b"ftyp" and not _is_deep_png(data)
+    if not data.startswith(_DECODED_HERE) or data[4:8] == b"ftyp" or _is_deep_png(data):
+        return False
+    if data.startswith(_JPEG):
+        return _has_few(_segments(data), _MOST_SEGMENTS)
+    if data.startswith(_PNG):
+        kinds = list(islice(_chunks(data), _MOST_CHUNKS + 1))
+        others = len(kinds) - kinds.count(b"IDAT")
+        return len(kinds) <= _MOST_CHUNKS and others <= _MOST_SEGMENTS
+    return True
+
+
+def _has_few(parts: Iterator[object], most: int) -> bool:
+    return next(islice(parts, most, None), None) is None
+
+
+def _segments(data: bytes) -> Iterator[int]:
+    """The markers of a JPEG before its first scan."""
+    place = 2
+    while len(data) > place + 3 and data[place] == 0xFF and data[place + 1] != _SCAN[1]:  # noqa: PLR2004
+        yield data[place + 1]
+        # A marker may be preceded by any number of these bytes, and some have no length.
+        alone = data[place + 1] in {0x01, 0xFF, *range(0xD0, 0xD9)}
+        length = 0 if alone else int.from_bytes(data[place + 2 : place + 4], "big")
+        place += (1 if data[place + 1] == 0xFF else 2) + length  # noqa: PLR2004
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """The types of a PNG's chunks."""
+    place = len(_PNG)
+    while len(data) >= place + 8:
+        yield data[place + 4 : place + 8]
+        place += int.from_bytes(data[place : place + 4], "big") + 12
 
 
 def _read_in_helper(path: Path, member: str) -> tuple[Picture, PictureFile]:
@@ -237,19 +275,14 @@ def picture_suffixes() -> frozenset[str]:
 
 
 def unreadable(path: Path) -> str:
-    """Why a file is not a picture, judged by its first bytes; empty if it seems to be one."""
+    """Why a file is not a picture, judged by its first bytes alone; empty if it seems to be one."""
     try:
         with open_regular(path) as stream:
             head = stream.read(32)
-            stream.seek(0)
-            with Image.open(stream, formats=_formats()):
-                return ""
     except OSError as error:
-        # An unidentified picture is such an error, too, but has no text of the system.
-        if error.strerror:
-            return error.strerror
-    except Exception as error:  # noqa: BLE001  decoders of hostile files raise nearly anything
-        return f"damaged picture ({first_line(error)})"
+        return str(error.strerror)
+    if any(_accepts(form, head) for form in _formats()):
+        return ""
     kinds = {
         _HEIC_HELP: head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS,
         "a video; give it a suffix such as .mp4": is_video(head),
@@ -257,6 +290,17 @@ def unreadable(path: Path) -> str:
         "empty file": not head,
     }
     return next((reason for reason, found in kinds.items() if found), "not a picture")
+
+
+def _accepts(form: str, head: bytes) -> bool:
+    """Whether a file begins as pictures of a format do."""
+    # Pillow takes texts that begin with Py or BM for pictures.
+    if form == "PPM":
+        return bool(re.match(rb"P[1-6][\s#]", head))
+    if form == "BMP":
+        return head.startswith(b"BM") and head[14:18] in _BMP_HEADERS
+    accept = Image.OPEN[form][1]
+    return accept is not None and accept(head[:16]) is True
 
 
 _HEIC_HELP = "HEIC pictures need pillow-heif; run `pip install leam-xai[heic]`"
