@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leam.cli.inputs import folders_for
+from leam.cli.faces import folders_for
 from leam.demo import portraits
 from leam.faces.reading import PictureFile
 

@@ -49,7 +49,7 @@ def test_names_that_do_not_exist_are_refused(field, value, message):
 def test_mistakes_end_before_a_model_is_loaded(
     leam, complaint, tmp_path, monkeypatch, portrait, options, message
 ):
-    monkeypatch.setattr(command, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(command, "load_models", lambda *_, **__: pytest.fail("a model was loaded"))
     monkeypatch.chdir(tmp_path)
     picture = portrait if options else "none.jpg"
     result = leam("explain", picture, *options, "--out", tmp_path / "out")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leam.cli.person import check_person, pictures_in
+from leam.cli.faces import pictures_in
+from leam.cli.person import check_person
 from leam.demo import portraits
 from leam.errors import InputError
 

@@ -48,7 +48,6 @@ class _Leam(LazyGroup):
             "leam.cli.models:models_app", "List the available recognizers, or inspect and test one."
         ),
     }
-    common = frozenset({"_quiet", "_verbose", "_debug", "_allow_local"})
 
 
 app = typer.Typer(

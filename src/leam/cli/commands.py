@@ -18,6 +18,7 @@ from typer.main import get_command
 
 _EXAMPLES = re.compile(r"^Examples:\n", re.MULTILINE)
 _ALIGNED = "--aligned"
+_GENERAL = frozenset({"_quiet", "_verbose", "_debug", "_allow_local"})
 AS_INPUT = "input"
 """The value of ``--aligned`` without a template: the pictures are inputs of the recognizers."""
 _PLACEHOLDER = re.compile(r"\{([\w.]+):(\w+)\}")
@@ -69,11 +70,9 @@ class LazyGroup(_Help, TyperGroup):
 
     Attributes:
         table: The commands by name.
-        common: Names of this group's parameters that its commands accept as well.
     """
 
     table: ClassVar[Mapping[str, Entry]] = {}
-    common: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -91,10 +90,10 @@ class LazyGroup(_Help, TyperGroup):
         return super().resolve_command(ctx, args)
 
     def load(self, name: str) -> Any:
-        """Import the command of this name."""
+        """Import the command of this name, which accepts the general options as well."""
         module, _, attribute = self.table[name].target.partition(":")
         command = _built(name, getattr(import_module(module), attribute))
-        command.params += [param for param in self.params if param.name in self.common]
+        command.params += [param for param in self.params if param.name in _GENERAL]
         return command
 
 

@@ -11,16 +11,14 @@ import typer
 
 from leam.cli.console import progress, say, say_paragraph, show_json, show_table
 from leam.cli.explain import check_method
+from leam.cli.faces import find_detector, find_faces, pictures_in
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_faces,
     check_names,
     check_out,
     check_paths,
-    choose_device,
     detector_name,
-    find_detector,
-    find_faces,
     load_models,
     settings_of,
     split_names,
@@ -48,7 +46,6 @@ from leam.cli.options import (
     WeightingOption,
     recognizer_lists,
 )
-from leam.cli.person import pictures_in
 from leam.errors import InputError
 
 if TYPE_CHECKING:
@@ -163,7 +160,7 @@ def compare(
             names,
             cards,
             report,
-            device=choose_device(device),
+            device=device,
             precision=precision,
             batch_size=batch_size,
             trust=trust,

@@ -19,6 +19,7 @@ from leam.cli.black_box import (
     load_black_box,
 )
 from leam.cli.console import progress, show_json
+from leam.cli.faces import find_detector, find_faces, folders_for, pictures_in
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
     check_faces,
@@ -26,10 +27,7 @@ from leam.cli.inputs import (
     check_out,
     check_paths,
     detector_name,
-    find_detector,
-    find_faces,
-    folders_for,
-    load_model,
+    load_models,
     settings_of,
     split_layers,
 )
@@ -59,7 +57,7 @@ from leam.cli.options import (
     choices,
     names_in,
 )
-from leam.cli.person import check_person, find_people, find_population, pictures_in, show_person
+from leam.cli.person import check_person, find_people, find_population, show_person
 from leam.cli.printing import print_explanation
 from leam.errors import InputError, LeamError, did_you_mean
 from leam.figures import check_formats
@@ -265,8 +263,14 @@ def explain(
         if black_box:
             recognizer = load_black_box(black_box, returns, batch_size)
         else:
-            recognizer = load_model(
-                model, cards, report, device, precision, batch_size, trust=trust
+            (recognizer,) = load_models(
+                [model],
+                cards,
+                report,
+                device=device,
+                precision=precision,
+                batch_size=batch_size,
+                trust=trust,
             )
         if isinstance(recognizer, BlackBox):
             settings = settings.model_copy(update={"method": method or METHOD})

@@ -1,32 +1,23 @@
-"""From arguments to settings, faces, recognizers, layers and folders."""
+"""From arguments to settings and recognizers, and the refusal of arguments before anything is loaded."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leam.cli.commands import AS_INPUT
-from leam.cli.console import complain, note
-from leam.errors import InputError, LayerError, LeamError, did_you_mean
+from leam.cli.console import note
+from leam.errors import InputError, LayerError, did_you_mean
 from leam.files import exists
 
 if TYPE_CHECKING:
     import torch
 
-    from leam.faces.alignment import Crop
-    from leam.faces.detection import Detector
-    from leam.faces.face import Face
-    from leam.faces.people import Sample
     from leam.progress import Progress
     from leam.recognizers.recognizer import Recognizer
     from leam.study.plan import Settings
-
-
-# File systems allow 255 bytes; a number or the place of a frame follows.
-_LONGEST = 200
 
 
 def given(**options: object) -> dict[str, Any]:
@@ -68,131 +59,6 @@ def check_faces(which: str, rotate: str) -> None:
         )
     if rotate not in {"auto", "none"}:
         raise InputError(f"--rotate {rotate}: no such choice; available: auto, none")
-
-
-def find_detector(name: str | None, crops: Mapping[str, Crop], *, rotate: bool = False) -> Detector:
-    """The detector of this name, None standing for the default. Prints how it changes aligned faces.
-
-    Raises:
-        LeamError: It cannot be loaded, or the recognizers need differently aligned faces.
-    """
-    from leam.faces.detection import RotatingDetector
-    from leam.faces.detectors import DEFAULT, load_detector
-
-    detector = load_detector(name or DEFAULT, crops)
-    for one in getattr(detector, "notes", ()):
-        note(one)
-    return RotatingDetector(detector) if rotate else detector
-
-
-def suggest_aligned(pictures: Sequence[Path | Sample], detector: str) -> None:
-    """Tell the user of ``--aligned`` if the first, middle and last picture have the size of aligned faces."""
-    from leam.faces.detectors import takes_crops
-    from leam.faces.detectors.aligned import CHIPS
-    from leam.faces.reading import read_picture_file
-
-    sizes = {crop.size for crop in CHIPS.values()}
-    found = set()
-    if takes_crops(detector) or not pictures:
-        return
-    for index in sorted({0, len(pictures) // 2, len(pictures) - 1}):
-        try:
-            found.add(read_picture_file(*place_of(pictures[index]))[0].shape[:2])
-        except InputError:
-            return
-        if not found <= sizes:
-            return
-    height, width = found.pop()
-    note(
-        f"pictures of {height}x{width} pixels may be aligned faces; add --aligned to take them as they are, without "
-        "detection"
-    )
-
-
-def place_of(picture: Path | Sample) -> tuple[Path, str]:
-    """The file of a picture, and its place inside the file."""
-    return (picture, "") if isinstance(picture, Path) else (picture.path, picture.member)
-
-
-def find_faces(
-    pictures: Sequence[Path | Sample], detector: Detector, which: str = "main"
-) -> tuple[list[Face], list[LeamError]]:
-    """The faces in usable pictures, and the errors of the other pictures.
-
-    Args:
-        pictures: Files, or pictures of a data set.
-        detector: Finds the faces.
-        which: The faces of a picture; see :func:`leam.faces.detection.faces_in`.
-
-    Raises:
-        InputError: No picture is usable; the errors of all but the last are printed.
-    """
-    from leam.errors import FaceError
-    from leam.faces.detection import RotatingDetector, check_landmarks, faces_in
-
-    suggest_aligned(pictures, detector.name)
-    faces: list[Face] = []
-    errors: list[LeamError] = []
-    for picture in pictures:
-        path, member = place_of(picture)
-        try:
-            for face in faces_in(path, detector, member, which):
-                check_landmarks(face)
-                faces.append(face)
-                if face.detector != detector.name:
-                    note(f"{path}: face found by {face.detector}")
-                if face.turned:
-                    note(f"{path}: turned by {face.turned} degrees")
-        except InputError as error:
-            errors.append(error)
-    if not faces:
-        for earlier in errors[:-1]:
-            complain(earlier)
-        last = errors[-1]
-        if isinstance(last, FaceError) and not isinstance(detector, RotatingDetector):
-            raise FaceError(f"{last}{_way_out(str(last))}")
-        raise last
-    return faces, errors
-
-
-def _way_out(message: str) -> str:
-    """What else may find a face where a detector found none."""
-    if "no face found" not in message:
-        return ""
-    return "; try --detector auto, and --rotate auto of `leam explain` for turned pictures"
-
-
-def folders_for(out_folder: Path, faces: Sequence[Face], *, alone: bool) -> list[Path]:
-    """The output folder of each face: the folder itself for a single one, else a subfolder named after its picture."""
-    if alone:
-        return [out_folder]
-    names: list[str] = []
-    for face in faces:
-        stem = _name_of(face)
-        # The stem of "...jpg" is "..", the parent folder.
-        stem = stem if stem.strip(".") else "face"
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names.append(name)
-    return [out_folder / name for name in names]
-
-
-def _shortened(name: str) -> str:
-    """A name that, with a number, is short enough for a folder."""
-    data = os.fsencode(name)
-    if len(data) <= _LONGEST:
-        return name
-    # A letter may be cut.
-    return data[:_LONGEST].decode(errors="ignore")
-
-
-def _name_of(face: Face) -> str:
-    """The name of a face's picture without its suffix; of a member of a file, with its place."""
-    if not face.file:
-        return "face"
-    member = face.file.member
-    return _shortened(face.file.path.stem) + (f"-{member.replace('=', '')}" if member else "")
 
 
 def check_out(folder: Path, *, force: bool) -> None:
@@ -294,7 +160,7 @@ def load_models(
     cards: Sequence[Path] | None,
     report: Progress,
     *,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
     precision: str = "float32",
     batch_size: int | None = None,
     trust: bool = False,
@@ -302,41 +168,15 @@ def load_models(
     """Load recognizers by name or card, None standing for the default; downloads missing weights.
 
     Raises:
-        InputError: There is no such precision.
+        InputError: There is no such device or precision.
         LeamError: A recognizer cannot be loaded.
     """
     from leam.devices import check_precision
     from leam.recognizers.catalogue import DEFAULT, choose, read_catalogue
 
-    known, catalogue = check_precision(precision), read_catalogue(folders=cards or ())
+    place, known = choose_device(device), check_precision(precision)
+    catalogue = read_catalogue(folders=cards or ())
     return [
-        entry.load(device, report, precision=known, batch_size=batch_size, trust=trust)
+        entry.load(place, report, precision=known, batch_size=batch_size, trust=trust)
         for entry in choose(catalogue, [name or DEFAULT for name in names])
     ]
-
-
-def load_model(
-    name: str | None,
-    cards: Sequence[Path] | None,
-    report: Progress,
-    device: str,
-    precision: str,
-    batch_size: int | None,
-    *,
-    trust: bool,
-) -> Recognizer:
-    """Load one recognizer onto the device of this name, as the options of a command state it; see :func:`load_models`.
-
-    Raises:
-        LeamError: This machine has no such device, or as for :func:`load_models`.
-    """
-    (recognizer,) = load_models(
-        [name],
-        cards,
-        report,
-        device=choose_device(device),
-        precision=precision,
-        batch_size=batch_size,
-        trust=trust,
-    )
-    return recognizer

@@ -10,14 +10,8 @@ import typer
 
 from leam.cli.commands import Entry, LazyGroup
 from leam.cli.console import note, progress, show_json, show_table
-from leam.cli.inputs import (
-    detector_name,
-    find_detector,
-    load_model,
-    load_models,
-    split_layers,
-    suggest_aligned,
-)
+from leam.cli.faces import find_detector, suggest_aligned
+from leam.cli.inputs import detector_name, load_models, split_layers
 from leam.cli.options import (
     LAYERS_HELP,
     MODEL_HELP,
@@ -45,7 +39,6 @@ class _Models(LazyGroup):
         "layers": Entry("leam.cli.models:layers", "List the layers that can be explained."),
         "check": Entry("leam.cli.models:check", "Test a recognizer before you trust it."),
     }
-    common = frozenset({"_quiet", "_verbose", "_debug", "_allow_local"})
 
 
 models_app = typer.Typer(
@@ -177,7 +170,15 @@ def check(
     from leam.study.model_check import check_model, read_pairs, verify
 
     with progress() as report:
-        recognizer = load_model(model, cards, report, device, precision, batch_size, trust=trust)
+        (recognizer,) = load_models(
+            [model],
+            cards,
+            report,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            trust=trust,
+        )
         verification = None
         if pairs:
             dataset = read_pairs(pairs, faces, report)

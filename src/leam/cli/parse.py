@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from leam.cli.console import progress, show_json
+from leam.cli.faces import find_detector, find_faces, folders_for, pictures_in
 from leam.cli.failures import fail_for
-from leam.cli.inputs import (
-    check_out,
-    choose_device,
-    detector_name,
-    find_detector,
-    find_faces,
-    folders_for,
-)
+from leam.cli.inputs import check_out, choose_device, detector_name
 from leam.cli.options import (
     AlignedOption,
     BatchSizeOption,
@@ -25,7 +19,6 @@ from leam.cli.options import (
     PicturesArgument,
     PrecisionOption,
 )
-from leam.cli.person import pictures_in
 from leam.cli.printing import print_areas
 from leam.errors import FaceError
 

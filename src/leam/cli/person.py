@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leam.cli.console import note, say, show_json, show_table
-from leam.cli.inputs import find_faces, folders_for, place_of
+from leam.cli.faces import (
+    faces_of_people,
+    folders_for,
+    person_in,
+    pictures_in,
+    place_of,
+    samples_of,
+)
 from leam.errors import InputError, LeamError
-
-PERSON = "the person"
-"""The name of a person whose pictures are given without one."""
 
 if TYPE_CHECKING:
     from leam.explain.methods import Method
@@ -63,66 +67,6 @@ def check_person(
         )
 
 
-def pictures_in(paths: Sequence[Path]) -> list[Path | Sample]:
-    """Pictures, those in folders, and the sampled frames of videos. Prints which files of a folder are not used.
-
-    Raises:
-        InputError: A folder contains no picture.
-    """
-    from leam.faces.datasets.folder import is_video_name
-    from leam.faces.people import named_exclusions
-
-    found: list[Path | Sample] = []
-    for path in paths:
-        if not path.is_dir() and not is_video_name(path.name):
-            found.append(path)
-            continue
-        exclusions: dict[str, str] = {}
-        inside = list(_samples_in(path, exclusions))
-        unused = named_exclusions(exclusions)
-        if not inside:
-            way_out = "; name one of its folders" if "folder" in exclusions.values() else ""
-            raise InputError(f"{path}: contains no pictures{unused and '; '}{unused}{way_out}")
-        if unused:
-            note(f"{path}: {unused}")
-        found += inside
-    return found
-
-
-def _samples_in(path: Path, exclusions: dict[str, str]) -> Iterator[Sample]:
-    """The pictures in a folder, without those in its subfolders, or the sampled frames of a video."""
-    from leam.faces.datasets.folder import is_video_name, pictures_in
-    from leam.faces.people import Sample
-    from leam.faces.reading import picture_suffixes, unreadable
-
-    for one in sorted(path.iterdir()) if path.is_dir() else [path]:
-        known = one.suffix.lower() in picture_suffixes() or is_video_name(one.name)
-        if one.name.startswith("."):
-            exclusions[one.name] = "hidden"
-        elif one.is_dir():
-            exclusions[one.name] = "folder"
-        elif not known and (reason := unreadable(one)):
-            exclusions[one.name] = reason
-        else:
-            for place, image, member in pictures_in(one, one.name, exclusions):
-                yield Sample(place, image, PERSON, member=member)
-
-
-def samples_of(source: Path) -> list[Sample]:
-    """The pictures of a data set. Prints how it was read, and which of its files are not used.
-
-    Raises:
-        InputError: It cannot be read, or contains no picture.
-    """
-    from leam.faces.people import exclusion_note, read_dataset
-
-    dataset = read_dataset(source)
-    for one in (*dataset.notes, exclusion_note(dataset.exclusions)):
-        if one:
-            note(f"{source}: {one}")
-    return dataset.samples
-
-
 def find_population(
     folder: Path, detector: Detector, explainer: Method
 ) -> tuple[Population, list[LeamError]]:
@@ -133,10 +77,7 @@ def find_population(
     """
     from leam.explain.person_explanation import population_of_faces
 
-    samples = samples_of(folder)
-    person = {place_of(sample): sample.person for sample in samples}
-    faces, errors = find_faces(samples, detector)
-    people = [person[face.file.path, face.file.member] for face in faces if face.file]
+    faces, people, errors = faces_of_people(samples_of(folder), detector)
     return population_of_faces(faces, people, explainer), errors
 
 
@@ -188,16 +129,10 @@ def find_people(pictures: Sequence[Path], population: Path | None, detector: Det
         own: list[Path | Sample] = [*samples_of(pictures[0])]
     else:
         own = pictures_in(pictures)
-    owners = {place_of(one): PERSON if isinstance(one, Path) else one.person for one in own}
-    explained = set(owners.values())
-    samples = own
-    if population is not None:
-        for sample in samples_of(population):
-            if place_of(sample) not in owners:
-                owners[place_of(sample)] = sample.person
-                samples.append(sample)
-    faces, errors = find_faces(samples, detector)
-    names = [owners[face.file.path, face.file.member] for face in faces if face.file]
+    explained, known = set(map(person_in, own)), set(map(place_of, own))
+    others = [] if population is None else samples_of(population)
+    more = [sample for sample in others if place_of(sample) not in known]
+    faces, names, errors = faces_of_people([*own, *more], detector)
     only = sorted(name for name in explained if names.count(name) > 1)
     for name in sorted(explained - set(only)):
         note(f"{name}: fewer than two usable pictures; not explained")

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leam.cli.console import complain, note, progress, say, show_json, show_table
-from leam.cli.failures import fail_for
-from leam.cli.inputs import (
-    check_out,
-    check_paths,
-    choose_device,
+from leam.cli.faces import (
+    faces_of_people,
     find_detector,
     find_faces,
-    load_models,
+    pictures_in,
     place_of,
-    settings_of,
-    split_names,
+    samples_of,
 )
+from leam.cli.failures import fail_for
+from leam.cli.inputs import check_out, check_paths, load_models, settings_of, split_names
 from leam.cli.options import (
     BatchSizeOption,
     CardsOption,
@@ -37,7 +35,6 @@ from leam.cli.options import (
     names_in,
     recognizer_lists,
 )
-from leam.cli.person import pictures_in, samples_of
 from leam.errors import InputError, LeamError
 
 if TYPE_CHECKING:
@@ -171,7 +168,7 @@ def protect(
             split_names(against),
             cards,
             report,
-            device=choose_device(device),
+            device=device,
             precision=precision,
             batch_size=batch_size,
             trust=trust,
@@ -260,11 +257,10 @@ def find_others(folder: Path, people: int, seed: int, detector: Detector) -> Oth
         raise InputError(
             f"{folder}: no person with two pictures; expected one subfolder per person"
         )
-    person = {place_of(sample): sample.person for sample in samples}
-    faces, errors = find_faces(samples, detector)
+    faces, names, errors = faces_of_people(samples, detector)
     if errors:
         note(f"{folder}: {len(errors)} of {len(samples)} pictures have no usable face")
-    return Others(faces, [person[face.file.path, face.file.member] for face in faces if face.file])
+    return Others(faces, names)
 
 
 def changed_files(

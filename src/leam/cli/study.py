@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from leam.cli.console import note, progress, say, show_json
+from leam.cli.faces import find_detector, suggest_aligned
 from leam.cli.failures import interruptible
 from leam.cli.inputs import (
     check_faces,
@@ -22,11 +23,9 @@ from leam.cli.inputs import (
     check_paths,
     choose_device,
     detector_name,
-    find_detector,
     load_models,
     settings_of,
     split_names,
-    suggest_aligned,
 )
 from leam.cli.options import (
     PRESET_HELP,
