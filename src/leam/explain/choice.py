@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
-from leam.errors import LayerError, ModelError, warn
+from leam.errors import LayerError, ModelError
 from leam.explain.affine import AffineTrace, version_of
 from leam.explain.blocks import ancestors, block_ends
 from leam.explain.grid import GridTrace, Mark, Value
@@ -34,6 +35,7 @@ from leam.explain.layouts import BCHW, Layout, find_layout
 from leam.limits import own_pages
 from leam.recognizers.recognizer import Recognizer
 
+_LOGGER = logging.getLogger(__name__)
 # The modules whose output is a linear map of their input, ``(B, C, h, w)``.
 _LINEAR_MAPS = (nn.Conv2d, nn.ConvTranspose2d)
 _LAYOUT_HELP = (
@@ -147,9 +149,6 @@ def choose_layers(
     Raises:
         LayerError: A name or glob matches nothing, or names a layer that has no grid, whose layout is not clear, or
             that does not reach the embedding; or the module computes without gradients.
-
-    Warns:
-        LeamWarning: No block of a transformer has a layout that could be followed.
     """
     with differentiable(module):
         run = _run(module, inputs, embedding)
@@ -182,10 +181,11 @@ def choose_layers(
                 raise LayerError(_no_layers(module, run))
             # Blocks with convolutions are explained by these.
             if ends and not blocks and not any(ends.values()) and _attends(run):
-                warn(
-                    f"{len(ends)} blocks of the network are not explained, since the rows and columns of their outputs "
-                    "could not be followed from the picture; only convolutions are. Name layers with their layout, if "
-                    "they have a grid"
+                _LOGGER.warning(
+                    "%d blocks of the network are not explained, since the rows and columns of their outputs could not "
+                    "be followed from the picture; only convolutions are. Name layers with their layout, if they have "
+                    "a grid",
+                    len(ends),
                 )
             if wanted == STAGES:
                 last = {layer.size: layer for layer in chosen}
