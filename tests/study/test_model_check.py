@@ -177,5 +177,11 @@ def test_a_fold_is_decided_at_the_threshold_of_the_others():
     scores = np.array([0.1, 0.2, 0.5, 0.3, 0.6, 0.7])
     same = np.array([False, True, True, False, True, True])
     assert _fold_accuracies(scores, same, [0, 0, 0, 1, 1, 1]) == pytest.approx((2 / 3, 2 / 3))
+
+
+def test_folds_beside_one_kind_of_pairs_have_no_accuracy():
+    same, scores = np.array([True, True, False, False]), np.array([0.9, 0.8, 0.1, 0.2])
+    assert _fold_accuracies(scores, same, [0, 0, 1, 1]) == ()
+    assert _fold_accuracies(scores, same, [0, 1, 0, 1]) == (1.0, 1.0)
     assert _fold_accuracies(scores, same, [None] * 6) == ()
     assert _fold_accuracies(scores, same, [0] * 6) == ()

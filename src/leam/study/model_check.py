@@ -292,7 +292,10 @@ def _verification(
 def _fold_accuracies(
     scores: NDArray[np.float64], same: NDArray[np.bool_], folds: Sequence[int | None]
 ) -> tuple[float, ...]:
-    """The accuracy on each fold at the best threshold of the others; empty unless there are several folds."""
+    """The accuracy on each fold at the best threshold of the others.
+
+    Empty unless there are several folds, and each lies beside genuine and impostor pairs in the others.
+    """
     numbers = np.array([-1 if fold is None else fold for fold in folds])
     names = np.unique(numbers)
     if len(names) == 1 or -1 in names:
@@ -300,6 +303,8 @@ def _fold_accuracies(
     accuracies = []
     for name in names:
         here = numbers == name
+        if same[~here].all() or not same[~here].any():
+            return ()
         threshold = best_threshold(scores[~here], same[~here])
         accuracies.append(float(((scores[here] >= threshold) == same[here]).mean()))
     return tuple(accuracies)
