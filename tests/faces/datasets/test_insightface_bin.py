@@ -114,3 +114,11 @@ def test_pictures_are_not_loaded(tmp_path, monkeypatch):
     module._contents(path)
     assert max(read) < 50
     assert list(_booleans(path, [True, 0])) == [True, False]
+
+
+def test_a_file_of_very_many_values_ends_soon(tmp_path, monkeypatch):
+    path = tmp_path / "set.bin"
+    path.write_bytes(b"\x80\x04" + b"N" * 2000 + b".")
+    monkeypatch.setattr("leam.faces.datasets.insightface_bin._MOST_INSTRUCTIONS", 1000)
+    with pytest.raises(InputError, match="it has too many values for pictures"):
+        read_dataset(path)

@@ -22,6 +22,8 @@ from leam.progress import Progress
 # A picture as text takes up to four times its bytes. Names are shorter than both limits.
 _MAX_LINE = 1 << 26
 _MAX_NAME = 200
+# Twenty for each of half a million pairs. More take minutes, and memory for each value.
+_MOST_INSTRUCTIONS = 10_000_000
 _REPORT_EVERY = 1000
 _ARRAYS = ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
 _KNOWN = {
@@ -86,7 +88,11 @@ class _Machine:
         stream.seek(0)
 
     def run(self) -> object:
+        done = 0
         while (code := self.read(1)) != b".":
+            done += 1
+            if done > _MOST_INSTRUCTIONS:
+                raise _NotPlainError("has too many values for pictures")
             action = _ACTIONS.get(code)
             if action is None:
                 raise _NotPlainError(f"contains the instruction {code!r}")
