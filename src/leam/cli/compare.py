@@ -14,11 +14,13 @@ from leam.cli.explain import check_method
 from leam.cli.faces import find_detector, find_faces, pictures_in
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
+    Loading,
     check_faces,
     check_names,
     check_out,
     check_paths,
     detector_name,
+    layers_named,
     load_models,
     settings_of,
     split_names,
@@ -51,6 +53,7 @@ from leam.errors import InputError
 if TYPE_CHECKING:
     from leam.compare.recognizers import ComparedFace, RecognizerComparison
     from leam.compare.runs import RunComparison
+    from leam.study.plan import Settings
 
 _PLAN = "run.json"
 # Parameters that apply to studies, too.
@@ -138,7 +141,7 @@ def compare(
         method=method,
         weighting=weighting,
         aggregate=aggregate,
-        layers=tuple(split_names(layers)) if layers else None,
+        layers=layers_named(layers),
         top=top,
         parser=parser,
         detector=detector_name(detector, aligned),
@@ -146,6 +149,26 @@ def compare(
     )
     check_names(settings)
     check_method(settings.method, weighting=weighting, aggregate=aggregate, layers=layers)
+    names: list[str | None] = [*split_names(models or ""), *map(str, card or ())]
+    if len(names) < 2 and names != ["all"]:  # noqa: PLR2004
+        raise InputError("name at least two recognizers with --models A,B, or all")
+    loading = Loading(cards, device, precision, batch_size, trust)
+    compare_pictures(
+        sources, names, loading, settings, out_folder, rotate=rotate == "auto", as_json=as_json
+    )
+
+
+def compare_pictures(
+    pictures: Sequence[Path],
+    names: Sequence[str | None],
+    loading: Loading,
+    settings: Settings,
+    out_folder: Path,
+    *,
+    rotate: bool,
+    as_json: bool,
+) -> None:
+    """Compare recognizers on the faces in pictures, and write and print the result."""
     # The library is imported here, so that help and mistakes are quick.
     from leam.compare.recognizers import compare_recognizers, comparison_of
     from leam.parsers import load_parser
@@ -153,30 +176,17 @@ def compare(
 
     with progress() as report:
         report("loading recognizers", 0, 1)
-        names: list[str | None] = [*split_names(models or ""), *map(str, card or ())]
-        if len(names) < 2 and names != ["all"]:  # noqa: PLR2004
-            raise InputError("name at least two recognizers with --models A,B, or all")
-        recognizers = load_models(
-            names,
-            cards,
-            report,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            trust=trust,
-        )
+        recognizers = load_models(names, loading, report)
         report("loading recognizers", 1, 1)
         crops = {one.name: one.crop for one in recognizers}
-        found_detector = find_detector(settings.detector, crops, rotate=rotate == "auto")
-        faces, errors = find_faces(pictures_in(sources), found_detector, "main")
+        detector = find_detector(settings.detector, crops, rotate=rotate)
+        faces, errors = find_faces(pictures_in(pictures), detector)
         methods = [explainer_of(one, settings) for one in recognizers]
-        known_parser = load_parser(settings.parser)
-        found = list(
-            compare_recognizers(faces, methods, known_parser, top=settings.top, progress=report)
-        )
+        parser = load_parser(settings.parser)
+        found = list(compare_recognizers(faces, methods, parser, top=settings.top, progress=report))
         record = comparison_of(found, methods, settings.parser, settings.top)
-        pictures = write_recognizers(record, found, out_folder)
-    show_recognizers(record, found, out_folder, pictures, as_json=as_json)
+        figures = write_recognizers(record, found, out_folder)
+    show_recognizers(record, found, out_folder, figures, as_json=as_json)
     fail_for(errors)
 
 
@@ -271,7 +281,7 @@ def show_recognizers(
     record: RecognizerComparison,
     faces: Sequence[ComparedFace],
     out_folder: Path,
-    pictures: Sequence[Path],
+    figures: Sequence[Path],
     *,
     as_json: bool,
 ) -> None:
@@ -283,7 +293,7 @@ def show_recognizers(
         show_json(
             {
                 "report": str(page),
-                "figures": list(map(str, pictures)),
+                "figures": list(map(str, figures)),
                 **json.loads(record.to_json()),
             }
         )

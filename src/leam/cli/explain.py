@@ -22,14 +22,15 @@ from leam.cli.console import progress, show_json
 from leam.cli.faces import find_detector, find_faces, folders_for, pictures_in
 from leam.cli.failures import fail_for
 from leam.cli.inputs import (
+    Loading,
     check_faces,
     check_names,
     check_out,
     check_paths,
     detector_name,
+    layers_named,
     load_models,
     settings_of,
-    split_layers,
 )
 from leam.cli.options import (
     PRESET_HELP,
@@ -224,19 +225,17 @@ def explain(
     check_target(target, other)
     check_faces(which, rotate)
     chosen_formats = check_formats(formats.replace(" ", "").split(","))
-    turn = rotate == "auto"
     check_person(other, target, estimate, population, person=person)
     # What a black box has answered is used again after an interruption.
     check_out(out_folder, force=force or (out_folder / CACHE).is_file())
     check_black_box(black_box, model, returns)
-    names = None if layers is None else split_layers(layers)
     settings = settings_of(
         preset,
         method=method,
         target=target if target in PEOPLE_TARGETS else None,
         weighting=weighting,
         aggregate=aggregate,
-        layers=(names,) if isinstance(names, str) else names,
+        layers=layers_named(layers),
         top=top,
         parser=parser,
         detector=detector_name(detector, aligned),
@@ -249,8 +248,7 @@ def explain(
         )
     check_paths(pictures, other, population)
     check_names(settings)
-    pair = other is not None and target != "self"
-    chosen = target if target in PEOPLE_TARGETS else "reference" if pair else "self"
+    chosen = target or ("self" if other is None else "reference")
     # The library is imported here, so that help and mistakes are quick.
     from leam.parsers import load_parser
     from leam.recognizers.black_box import BlackBox
@@ -263,15 +261,8 @@ def explain(
         if black_box:
             recognizer = load_black_box(black_box, returns, batch_size)
         else:
-            (recognizer,) = load_models(
-                [model],
-                cards,
-                report,
-                device=device,
-                precision=precision,
-                batch_size=batch_size,
-                trust=trust,
-            )
+            loading = Loading(cards, device, precision, batch_size, trust)
+            (recognizer,) = load_models([model], loading, report)
         if isinstance(recognizer, BlackBox):
             settings = settings.model_copy(update={"method": method or METHOD})
             keep_answers(recognizer, out_folder, report)
@@ -280,7 +271,9 @@ def explain(
         tools = Tools(
             explainer_of(recognizer, settings, target=chosen, calls=calls),
             load_parser(settings.parser),
-            find_detector(settings.detector, {recognizer.name: recognizer.crop}, rotate=turn),
+            find_detector(
+                settings.detector, {recognizer.name: recognizer.crop}, rotate=rotate == "auto"
+            ),
             which,
             settings.top,
             calls,
@@ -297,7 +290,13 @@ def explain(
             )
         else:
             errors = explain_each(
-                pictures, tools, out_folder, other, report, pair=pair, as_json=as_json
+                pictures,
+                tools,
+                out_folder,
+                other,
+                report,
+                pair=chosen == "reference",
+                as_json=as_json,
             )
     fail_for(errors)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,16 +130,17 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def split_layers(text: str) -> str | list[str]:
-    """The choice of layers: one name or several.
+def layers_named(text: str | None) -> tuple[str, ...] | None:
+    """The layers that ``--layers`` names; None if it was not given.
 
     Raises:
         LayerError: The text contains no name.
     """
-    names = split_names(text)
-    if not names:
-        raise LayerError("--layers: no layer named")
-    return names[0] if len(names) == 1 else names
+    if text is None:
+        return None
+    if names := split_names(text):
+        return tuple(names)
+    raise LayerError("--layers: no layer named")
 
 
 def choose_device(name: str) -> torch.device:
@@ -155,15 +157,27 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How recognizers are loaded, by the options of these names.
+
+    Attributes:
+        cards: Folders of cards.
+        device: Name of the device; study workers move recognizers from the CPU to theirs.
+        precision: ``float32`` or ``bfloat16``.
+        batch_size: Faces per pass; None for what suits the device.
+        trust: Do not compare the networks of ONNX files with onnxruntime.
+    """
+
+    cards: Sequence[Path] | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    batch_size: int | None = None
+    trust: bool = False
+
+
 def load_models(
-    names: Sequence[str | None],
-    cards: Sequence[Path] | None,
-    report: Progress,
-    *,
-    device: str = "cpu",
-    precision: str = "float32",
-    batch_size: int | None = None,
-    trust: bool = False,
+    names: Sequence[str | None], loading: Loading, report: Progress
 ) -> list[Recognizer]:
     """Load recognizers by name or card, None standing for the default; downloads missing weights.
 
@@ -174,9 +188,11 @@ def load_models(
     from leam.devices import check_precision
     from leam.recognizers.catalogue import DEFAULT, choose, read_catalogue
 
-    place, known = choose_device(device), check_precision(precision)
-    catalogue = read_catalogue(folders=cards or ())
+    device, precision = choose_device(loading.device), check_precision(loading.precision)
+    catalogue = read_catalogue(folders=loading.cards or ())
     return [
-        entry.load(place, report, precision=known, batch_size=batch_size, trust=trust)
+        entry.load(
+            device, report, precision=precision, batch_size=loading.batch_size, trust=loading.trust
+        )
         for entry in choose(catalogue, [name or DEFAULT for name in names])
     ]

@@ -11,7 +11,7 @@ import typer
 from leam.cli.commands import Entry, LazyGroup
 from leam.cli.console import note, progress, show_json, show_table
 from leam.cli.faces import find_detector, suggest_aligned
-from leam.cli.inputs import detector_name, load_models, split_layers
+from leam.cli.inputs import Loading, detector_name, layers_named, load_models
 from leam.cli.options import (
     LAYERS_HELP,
     MODEL_HELP,
@@ -98,8 +98,9 @@ def layers(
     from leam.explain.explainer import Explainer
 
     with progress() as report:
-        (recognizer,) = load_models([model], cards, report)
-        found = Explainer(recognizer, layers=split_layers(layers)).layers
+        (recognizer,) = load_models([model], Loading(cards), report)
+        names = layers_named(layers) or ()
+        found = Explainer(recognizer, layers=names[0] if len(names) == 1 else names).layers
     if as_json:
         show_json([_layer_fields(layer) for layer in found])
         return
@@ -171,13 +172,7 @@ def check(
 
     with progress() as report:
         (recognizer,) = load_models(
-            [model],
-            cards,
-            report,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            trust=trust,
+            [model], Loading(cards, device, precision, batch_size, trust), report
         )
         verification = None
         if pairs:

@@ -19,7 +19,7 @@ from leam.cli.faces import (
     samples_of,
 )
 from leam.cli.failures import fail_for
-from leam.cli.inputs import check_out, check_paths, load_models, settings_of, split_names
+from leam.cli.inputs import Loading, check_out, check_paths, load_models, settings_of, split_names
 from leam.cli.options import (
     BatchSizeOption,
     CardsOption,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from leam.faces.face import Face
     from leam.faces.people import Sample
     from leam.faces.reading import Picture, PictureFile
-    from leam.protect.measuring import Others
+    from leam.protect.measuring import Measured, Others
     from leam.protect.record import ProtectRecord
 
 POPULATION_PEOPLE = 150
@@ -147,42 +147,28 @@ def protect(
     """
     check_out(out_folder, force=force)
     check_paths([mine], protected, population)
-    if fmr is not None and (population is None or threshold is not None):
-        other = (
-            f"leave out --threshold {threshold}" if threshold is not None else "add --population"
-        )
-        raise InputError(f"--fmr {fmr:g}: needs the pictures of other people alone; {other}")
+    if fmr is not None and threshold is not None:
+        raise InputError(f"--fmr {fmr:g}: leave out --threshold {threshold}, which sets another")
+    if fmr is not None and population is None:
+        raise InputError(f"--fmr {fmr:g}: needs pictures of other people; add --population")
     own, names = own_pictures(mine), chosen_changes(changes)
     if not names and protected is None:
         raise InputError("--changes none: nothing to test; add --protected, or name changes")
     # The library is imported here, so that help and mistakes are quick.
-    from leam.files import write_private
     from leam.parsers import load_parser
     from leam.protect.measuring import COVER, Tools, find_thresholds, measure
-    from leam.report.protection import protection_page
     from leam.study.worker import explainer_of
 
     settings = settings_of("quick", parser=parser, detector=detector)
     with progress() as report:
-        recognizers = load_models(
-            split_names(against),
-            cards,
-            report,
-            device=device,
-            precision=precision,
-            batch_size=batch_size,
-            trust=trust,
-        )
+        loading = Loading(cards, device, precision, batch_size, trust)
+        recognizers = load_models(split_names(against), loading, report)
         if threshold is not None and len(recognizers) > 1:
             raise InputError(
                 f"--threshold {threshold}: {len(recognizers)} recognizers; name one with --against"
             )
         finder = find_detector(settings.detector, {one.name: one.crop for one in recognizers})
-        faces, errors = find_faces(own, finder)
-        if len(faces) < 2:  # noqa: PLR2004
-            for error in errors:
-                complain(error)
-            raise InputError(f"{mine}: one usable picture; expected two or more of one person")
+        faces, errors = own_faces(own, finder, mine)
         others = find_others(population, people, seed, finder) if population else None
         thresholds, untested = find_thresholds(
             recognizers, value=threshold, fmr=fmr, others=others, seed=seed
@@ -199,14 +185,11 @@ def protect(
             recognizers, thresholds, finder, load_parser(settings.parser), methods, seed, untested
         )
         measured = measure(faces, tools, names, files=files, others=others, progress=report)
-    record = measured.record
-    text = json.dumps(record.model_dump(mode="json"), indent=1, allow_nan=False)
-    write_private(out_folder / "protect.json", f"{text}\n".encode())
-    write_private(out_folder / "protect.html", protection_page(measured).encode())
+    write_protection(measured, out_folder)
     if as_json:
-        show_json({"folder": str(out_folder), **record.model_dump(mode="json")})
+        show_json({"folder": str(out_folder), **measured.record.model_dump(mode="json")})
     else:
-        print_protection(record, out_folder)
+        print_protection(measured.record, out_folder)
     fail_for([*errors, *measured.errors])
 
 
@@ -229,6 +212,22 @@ def own_pictures(folder: Path) -> list[Path | Sample]:
     if len(found) < 2:  # noqa: PLR2004
         raise InputError(f"{folder}: contains one picture; expected two or more of one person")
     return found
+
+
+def own_faces(
+    pictures: Sequence[Path | Sample], detector: Detector, folder: Path
+) -> tuple[list[Face], list[LeamError]]:
+    """The faces of the person, and the errors of unusable pictures.
+
+    Raises:
+        InputError: There are fewer than two faces; the errors are printed.
+    """
+    faces, errors = find_faces(pictures, detector)
+    if len(faces) < 2:  # noqa: PLR2004
+        for error in errors:
+            complain(error)
+        raise InputError(f"{folder}: one usable picture; expected two or more of one person")
+    return faces, errors
 
 
 def chosen_changes(text: str) -> list[str]:
@@ -309,6 +308,16 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def write_protection(measured: Measured, out_folder: Path) -> None:
+    """Write ``protect.json`` and ``protect.html``."""
+    from leam.files import write_private
+    from leam.report.protection import protection_page
+
+    record = json.dumps(measured.record.model_dump(mode="json"), indent=1, allow_nan=False)
+    write_private(out_folder / "protect.json", f"{record}\n".encode())
+    write_private(out_folder / "protect.html", protection_page(measured).encode())
 
 
 def print_protection(record: ProtectRecord, folder: Path) -> None:

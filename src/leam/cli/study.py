@@ -18,11 +18,13 @@ from leam.cli.console import note, progress, say, show_json
 from leam.cli.faces import find_detector, suggest_aligned
 from leam.cli.failures import interruptible
 from leam.cli.inputs import (
+    Loading,
     check_faces,
     check_names,
     check_paths,
     choose_device,
     detector_name,
+    layers_named,
     load_models,
     settings_of,
     split_names,
@@ -227,7 +229,7 @@ def study(
         method=method,
         weighting=weighting,
         aggregate=aggregate,
-        layers=tuple(split_names(layers)) if layers else None,
+        layers=layers_named(layers),
         top=top,
         fill=fill,
         groups=tuple(group) if group else None,
@@ -363,14 +365,13 @@ def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]
         choose_device(request.device)
     report("loading recognizers", 0, 1)
     # Workers move them to their devices.
-    recognizers = load_models(
-        request.models,
+    loading = Loading(
         request.cards,
-        report,
         precision=request.precision,
         batch_size=request.batch_size,
         trust=request.trust,
     )
+    recognizers = load_models(request.models, loading, report)
     report("loading recognizers", 1, 1)
     if takes_crops(settings.detector):
         find_detector(settings.detector, {one.name: one.crop for one in recognizers})
