@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from leam.errors import StudyError
+from leam.faces.people import read_dataset
 from leam.report import render_report
 from leam.study.engine import EngineOptions
-from leam.study.run import run_study
+from leam.study.plan import Plan, Settings
+from leam.study.run import plan_study, run_study
 from leam.study.store import RunFolder
 from leam.study.summary import read_summary
 from small import digests, log_of, plan_of, recognizer, study, write_faces
@@ -137,3 +139,26 @@ def test_another_choice_of_pictures_is_no_changed_picture(many, tmp_path):
     shutil.copy(many / plan.images[0].image, many / plan.images[0].person / "new.png")
     with pytest.raises(StudyError, match=r"another choice of pictures.*--restart"):
         run_study(plan_of(many, model), [model], RunFolder(out), exclude_changed=True)
+
+
+def test_a_picture_that_vanished_is_refused_by_name_if_others_are_drawn_in_its_place(
+    many, tmp_path
+):
+    model, out = recognizer(), tmp_path / "run"
+
+    def drawn(people: int) -> Plan:
+        samples = read_dataset(many).draw(people, 2, 0)
+        return plan_study("faces", samples, [model], Settings())
+
+    plan = drawn(3)
+    run_study(plan, [model], RunFolder(out))
+    name = plan.images[0].image
+    vanish(many / name)
+    assert {one.image for one in drawn(3).images} - {one.image for one in plan.images}
+    with pytest.raises(StudyError, match=rf"the picture {name} .*--exclude-changed"):
+        run_study(drawn(3), [model], RunFolder(out))
+    with pytest.raises(StudyError, match=r"another choice of pictures"):
+        run_study(drawn(2), [model], RunFolder(out), exclude_changed=True)
+    assert run_study(drawn(3), [model], RunFolder(out), exclude_changed=True)
+    assert name in lost_of(out)
+    assert not run_study(drawn(3), [model], RunFolder(out))

@@ -714,23 +714,31 @@ def _remove_empty_folders(top: Path) -> None:
 
 
 def _changed(old: Plan, new: Plan) -> list[LostPicture] | None:
-    """The pictures of a plan that have changed or vanished; None if the new plan has other pictures."""
+    """The pictures of a plan that have changed or vanished; None if the new plan has other pictures.
+
+    In the place of those that vanished, others may have been drawn.
+    """
     now = {image.image: image for image in new.images}
-    if not now.keys() <= {image.image for image in old.images}:
+    others = not now.keys() <= {image.image for image in old.images}
+    if others and len({one.person for one in old.images}) != len(
+        {one.person for one in now.values()}
+    ):
         return None
-    found = []
+    found, gone = [], False
     for position, image in enumerate(old.images):
         other = now.get(image.image)
-        if other is None and Path(image.path).exists():
+        here = other is not None or Path(image.path).exists()
+        gone |= not here
+        if other is None and here and not others:
             return None
         if other is not None and _place(other) != _place(image):
             return None
-        if other is None or other.sha256 is None:
+        if not here or (other is not None and other.sha256 is None):
             if image.sha256 is not None or other is None:
                 found.append(LostPicture(position, "vanished, or can no longer be read"))
-        elif other.sha256 != image.sha256:
+        elif other is not None and other.sha256 != image.sha256:
             found.append(LostPicture(position, CHANGED))
-    return found
+    return None if others and not gone else found
 
 
 def _place(image: PlannedImage) -> tuple[str, str, str, Mapping[str, str]]:
