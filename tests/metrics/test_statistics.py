@@ -90,6 +90,14 @@ def test_few_people_have_the_interval_of_student():
     assert alone == Estimate(1.5, None, None, 1)
 
 
+def test_a_linear_function_of_an_estimate_turns_its_interval_with_the_sign():
+    found = Estimate(0.25, 0.0, 0.75, 12)
+    assert found.linear(2, 1) == Estimate(1.5, 1.0, 2.5, 12)
+    assert found.linear(-1, 1) == Estimate(0.75, 0.25, 1.0, 12)
+    assert Estimate(0.5, None, None, 3).linear(-2) == Estimate(-1.0, None, None, 3)
+    assert NOTHING.linear(5, 1) == NOTHING
+
+
 def test_people_with_different_numbers_of_values_have_the_interval_of_a_ratio():
     """Twenty people with one to five values around a mean of their own."""
     covered = 0

@@ -9,6 +9,7 @@ import pytest
 from handmade import e
 from leam.metrics.statistics import NOTHING
 from leam.report import drawing
+from leam.report import html as html_module
 from leam.report import page as page_module
 from leam.report.charts import INK, Matrix, Panel, RegionMap, Rows, Series
 from leam.report.figures import is_wide, write_figures
@@ -35,7 +36,7 @@ def test_a_report_writes_each_of_its_charts_by_the_name_of_its_link(
     folder = write_run(tmp_path / "run")
     # The page's own charts are tested elsewhere.
     for name in ("_svg", "_spec"):
-        monkeypatch.setattr(page_module, name, lambda *_: "")
+        monkeypatch.setattr(html_module, name, lambda *_: "")
     page = page_module.render_report(folder, faces=False).read_text()
     anchors = re.findall(r'<figure class="chart" id="([^"]+)"', page)
     assert len(anchors) == len(drawn) > 10

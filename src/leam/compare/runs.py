@@ -256,7 +256,8 @@ def compare_runs(
     runs = Run.read(first, only), Run.read(second, only)
     recognizers = _matched(*runs)
     dependence = _dependence(*runs)
-    refused, rows = [], list[Difference]()
+    rows: list[Difference] = []
+    refused: list[Refused] = []
     missing: tuple[list[str], list[str]] = (
         _only(runs[0].data.recognizers, [one for one, _ in recognizers]),
         _only(runs[1].data.recognizers, [one for _, one in recognizers]),
@@ -269,24 +270,9 @@ def compare_runs(
                 missing[place].extend(
                     f"{figure} ({names[place]})" for figure in _only(found[place], found[1 - place])
                 )
-            common = [figure for figure in found[0] if figure in found[1]]
-            if reason := _mismatch(*runs, names, kind) if common else "":
-                refused += [
-                    Refused(figure=f"{one} ({_label(names)})", reason=reason) for one in common
-                ]
-                continue
-            unit = kind.unit or runs[0].summary.recognizers[names[0]].similarity
-            rows += [
-                _difference(
-                    runs,
-                    names,
-                    figure,
-                    unit,
-                    (found[0][figure], found[1][figure]),
-                    independent=not dependence,
-                )
-                for figure in common
-            ]
+            compared = _compared(runs, names, kind, found, independent=not dependence)
+            rows += [one for one in compared if isinstance(one, Difference)]
+            refused += [one for one in compared if isinstance(one, Refused)]
     progress("comparing studies", len(recognizers), len(recognizers))
     if not rows:
         reasons = "; ".join(dict.fromkeys(one.reason for one in refused)) or "no figure is in both"
@@ -301,6 +287,32 @@ def compare_runs(
         only_second=missing[1],
         notes=list(_notes(*runs, recognizers)),
     )
+
+
+def _compared(
+    runs: tuple[Run, Run],
+    names: tuple[str, str],
+    kind: _Kind,
+    values: Sequence[Mapping[str, Values]],
+    *,
+    independent: bool,
+) -> list[Difference | Refused]:
+    """What is said of each figure that both studies have."""
+    common = [figure for figure in values[0] if figure in values[1]]
+    if reason := _mismatch(*runs, names, kind) if common else "":
+        return [Refused(figure=f"{one} ({_label(names)})", reason=reason) for one in common]
+    unit = kind.unit or runs[0].summary.recognizers[names[0]].similarity
+    return [
+        _difference(
+            runs,
+            names,
+            figure,
+            unit,
+            (values[0][figure], values[1][figure]),
+            independent=independent,
+        )
+        for figure in common
+    ]
 
 
 def verdict_of(difference: Estimate, people: int, p_holm: float | None) -> str:

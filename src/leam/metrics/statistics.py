@@ -59,6 +59,15 @@ class Estimate:
             for name, value in asdict(self).items()
         }
 
+    def linear(self, factor: float = 1.0, constant: float = 0.0) -> Estimate:
+        """``factor`` times the figure plus a constant, with its interval."""
+        mean, *ends = (
+            None if end is None else factor * end + constant
+            for end in (self.mean, self.low, self.high)
+        )
+        low, high = ends if factor >= 0 else reversed(ends)
+        return Estimate(mean, low, high, self.n)
+
 
 NOTHING = Estimate(None, None, None, 0)
 """The estimate from no data."""

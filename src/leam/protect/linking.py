@@ -128,7 +128,7 @@ def _links(
         often = 2 * linked > pairs
         rare = Comparisons((above ^ often).astype(float), first, second, pictures)
         found = fmr_estimate(rare, 1.0, seed)
-        found = _mirrored(found) if often else found
+        found = found.linear(-1, 1) if often else found
     mean = float(scores.mean()) if pairs else None
     return Links(linked, pairs, found, mean, float(scores.var(ddof=1)) if pairs > 1 else None)
 
@@ -154,11 +154,6 @@ def expected_part(links: Links, variance: float, threshold: float) -> float | No
         return None
     scale = math.sqrt(variance * (1 + 1 / pictures))
     return float(stats.t.sf((threshold - links.mean) / scale, pictures - 1))
-
-
-def _mirrored(rate: Estimate) -> Estimate:
-    mean, low, high = (None if end is None else 1 - end for end in (rate.mean, rate.low, rate.high))
-    return Estimate(mean, high, low, rate.n)
 
 
 def population_scores(

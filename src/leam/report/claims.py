@@ -162,7 +162,7 @@ def agreement_margins(summary: Summary, families: Mapping[str, str]) -> Margins:
             if family[i] != family[j] and cell.mean is not None
         ]
         least = min(others, key=lambda one: one[0], default=None)
-        margins[name] = {"random masks": _less(least[1], chance)} if least else {}
+        margins[name] = {"random masks": least[1].linear(constant=-chance)} if least else {}
     return margins
 
 
@@ -280,7 +280,7 @@ def gender_margins(rows: Iterable[GroupFigures.Row]) -> Margins:
     """Women's similarity drop minus men's, of all people and of people matched on pose."""
     return {
         row.recognizer: {
-            name: one.difference if row.first == "female" else _negative(one.difference)
+            name: one.difference if row.first == "female" else one.difference.linear(-1)
             for name, one in (("all people", row), ("matched on pose", row.matched))
         }
         for row in rows
@@ -308,21 +308,14 @@ def _layers(summary: Summary, families: Mapping[str, str]) -> Row:
 
 
 def _agreement(summary: Summary, families: Mapping[str, str]) -> Row:
-    found = summary.get(AgreementFigures)
-    pairs = [
-        cell
-        for i, row in enumerate(found.critical if found else [])
-        for j, cell in enumerate(row)
-        if i < j
-    ]
     return _row(
         "recognizers prioritise similar regions overall",
         "similar",
-        f"bc of critical masks {span(means(pairs))}",
+        f"bc of critical masks {span(mask_agreements(summary))}",
         agreement_margins(summary, families),
         families,
         "for each recognizer, the least similar one of another family; far below 1, masks are related but not alike"
-        if found
+        if summary.get(AgreementFigures)
         else _SEVERAL,
     )
 
@@ -526,22 +519,15 @@ def by_unit(found: Mapping[str, Estimate], units: Mapping[str, str], digits: int
     return "; ".join(spans) or MISSING
 
 
-def _less(found: Estimate, constant: float) -> Estimate:
-    """An estimate minus a constant."""
-    mean, low, high = (
-        None if end is None else end - constant for end in (found.mean, found.low, found.high)
-    )
-    return Estimate(mean, low, high, found.n)
-
-
-def _negative(found: Estimate) -> Estimate:
-    """An estimate with the other sign."""
-    mean, low, high = (None if end is None else -end for end in (found.mean, found.high, found.low))
-    return Estimate(mean, low, high, found.n)
-
-
 def _mean(found: Estimate) -> str:
     return MISSING if found.mean is None else f"{found.mean:.3f}"
+
+
+def mask_agreements(summary: Summary) -> list[float]:
+    """The mean coefficient of critical masks of every two recognizers."""
+    found = summary.get(AgreementFigures)
+    rows = found.critical if found else []
+    return means(cell for i, row in enumerate(rows) for cell in row[i + 1 :])
 
 
 def means(estimates: Iterable[Estimate]) -> list[float]:

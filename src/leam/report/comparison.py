@@ -12,7 +12,7 @@ from leam.compare.runs import DIFFERS, SHARE, Difference, RunComparison
 from leam.explain.explanation import RegionRecord
 from leam.explain.figures import LayerPanel, batch_figure
 from leam.explain.pictures import enlarge, overlay
-from leam.metrics.statistics import Estimate
+from leam.metrics.statistics import NOTHING, Estimate
 from leam.report.charts import Panel, Rows, Series, colours
 from leam.report.html import html_page
 from leam.report.parts import (
@@ -144,9 +144,8 @@ def difference_chart(found: Sequence[Difference], unit: str) -> Rows:
     figures = list(dict.fromkeys(one.figure for one in found))
     names = list(dict.fromkeys(one.recognizer for one in found))
     by = {(one.recognizer, one.figure): one.difference for one in found}
-    nothing = Estimate(None, None, None, 0)
     series = [
-        Series(name, [by.get((name, figure), nothing) for figure in figures], colour)
+        Series(name, [by.get((name, figure), NOTHING) for figure in figures], colour)
         for name, colour in zip(names, colours(len(names)), strict=True)
     ]
     axis = f"second minus first, {_AXES.get(unit, unit)}"

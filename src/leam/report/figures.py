@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from leam.figures import FORMATS
 from leam.progress import Progress, silent
 from leam.report.charts import Chart, Histograms, Lines, Matrix, RegionMap, Rows
 from leam.study.store import RunFolder
 
 FIGURES = "figures"
 """The folder."""
-_SUFFIXES = ("svg", "pdf", "png")
 # More columns of a table do not fit into a column of a paper.
 _MOST_COLUMNS = 6
 
@@ -31,7 +31,7 @@ def write_figures(
     # Altair is imported only when a chart is drawn.
     from leam.report.drawing import figure_files  # noqa: PLC0415
 
-    written = {f"{FIGURES}/{name}.{suffix}" for name in charts for suffix in _SUFFIXES}
+    written = {f"{FIGURES}/{name}.{suffix}" for name in charts for suffix in FORMATS}
     for name in folder.written(FIGURES):
         if name not in written:
             folder.discard(name)

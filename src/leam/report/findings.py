@@ -26,6 +26,7 @@ from leam.report.claims import (
     fill_margins,
     judged,
     layer_margins,
+    mask_agreements,
     means,
     other_fills,
     person_effects,
@@ -272,8 +273,6 @@ def _effect(summary: Summary) -> _Claim:
 
 def _agreement(summary: Summary, families: Mapping[str, str]) -> _Claim:
     found = summary.get(AgreementFigures)
-    rows = found.critical if found else []
-    pairs = [cell for i, row in enumerate(rows) for j, cell in enumerate(row) if i < j]
     two = means(
         one.operands["critical"].impostor for one in summary.each(SpecificityFigures).values()
     )
@@ -283,8 +282,8 @@ def _agreement(summary: Summary, families: Mapping[str, str]) -> _Claim:
         claim="recognizers agree on the critical pixels more than by chance",
         supported="recognizers agree on the critical pixels more than by chance",
         denied="recognizers agree on the critical pixels no more than by chance",
-        figures=f"the bc of the critical masks of two recognizers is {span(means(pairs))}, 1 for equal masks and "
-        f"{summary.settings['top']:g} for random ones{apart}",
+        figures=f"the bc of the critical masks of two recognizers is {span(mask_agreements(summary))}, 1 for equal "
+        f"masks and {summary.settings['top']:g} for random ones{apart}",
         section="agreement",
         margins=agreement_margins(summary, families),
         reason="needs recognizers of several families" if found else _SEVERAL,

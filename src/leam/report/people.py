@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import polars as pl
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from leam.errors import FaceError, InputError, StudyError, printable
+from leam.errors import FaceError, InputError, printable
 from leam.explain.pictures import heat
 from leam.faces.alignment import Crop, transform_points, warp
 from leam.faces.face import Face
@@ -24,6 +23,7 @@ from leam.faces.reading import Picture as Pixels
 from leam.parsers.regions import REGIONS
 from leam.progress import Progress, silent
 from leam.report.html import html_file
+from leam.report.pictures import disappeared, slice_of
 from leam.report.section import DROP_AXES, Context
 from leam.report.sprites import (
     COLUMNS,
@@ -44,7 +44,6 @@ from leam.report.sprites import (
 from leam.results.shards import S
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.masks import CRITICAL
-from leam.study.plan import Plan
 from leam.study.preparation import read_detections
 from leam.study.run_data import RunData
 from leam.study.scene import seeded
@@ -269,11 +268,11 @@ def _faces(
     for number, some in enumerate(_parts(people)):
         tiles = []
         for one in some:
-            if detections is None or index != _slice_of(plan, one):
-                index = _slice_of(plan, one)
+            if detections is None or index != slice_of(plan, one.positions[0]):
+                index = slice_of(plan, one.positions[0])
                 detections = read_detections(context.run.folder, index)
             if len(detections.reason) != len(plan.slices[index]):
-                raise _disappeared(context.run, "the faces")
+                raise disappeared(context.run, "the faces")
             for position in one.shown:
                 row = position - plan.slices[index].start
                 try:
@@ -398,7 +397,7 @@ def _layers(
     if not len(chosen):
         return _Found({"layers": []}, {})
     if len(context.means[name].layers) != len(names):
-        raise _disappeared(context.run, f"the maps of {name}")
+        raise disappeared(context.run, f"the maps of {name}")
     sprites, ends, scales = {}, [], []
     stored = _by_person(context.run, name, people, LayerMaps, LAYER_MAPS, "maps")
     for number, some in enumerate(_parts(people)):
@@ -406,7 +405,7 @@ def _layers(
         for place, _ in enumerate(some):
             part, rows = next(stored)
             if part.maps.shape[1] != len(names):
-                raise _disappeared(context.run, f"the maps of {name}")
+                raise disappeared(context.run, f"the maps of {name}")
             found[place] = _mean_of_relative(part.maps[list(rows.values())][:, chosen])
             step()
         scales.append(np.quantile(found, _SCALED_CELLS, axis=(2, 3)))
@@ -472,11 +471,11 @@ def _by_person(
     Raises:
         StudyError: A shard is missing, or does not fit the others.
     """
-    for index, some in groupby(people, lambda one: _slice_of(run.plan, one)):
+    for index, some in groupby(people, lambda one: slice_of(run.plan, one.positions[0])):
         maps = run.folder.read_shard(Explained, f"{EXPLAIN}/{name}", index, ["position", "empty"])
         found = run.folder.read_shard(kind, f"{stage}/{name}", index, [only])
         if maps is None or found is None or len(maps.position) != len(getattr(found, only)):
-            raise _disappeared(run, f"the maps of {name}")
+            raise disappeared(run, f"the maps of {name}")
         rows = {
             position: row
             for row, position in enumerate(maps.position.tolist())
@@ -486,23 +485,14 @@ def _by_person(
             yield found, {place: rows[place] for place in one.positions if place in rows}
 
 
-def _disappeared(run: RunData, what: str) -> StudyError:
-    return StudyError(f"{run.folder.path}: {what} disappeared; run the study again")
-
-
-def _slice_of(plan: Plan, person: _Person) -> int:
-    return bisect_right(plan.slices, person.positions[0], key=lambda part: part.start) - 1
-
-
 def _layer_names(context: Context, name: str, people: Sequence[_Person]) -> list[str]:
     """The layers whose maps are stored; none for methods without layers, and for studies by earlier versions."""
-    folder = context.run.folder
-    for index in {_slice_of(context.plan, one): None for one in people[:1]}:
-        stored = folder.read_shard(LayerMaps, f"{LAYER_MAPS}/{name}", index)
-        found = folder.read_shard(Explained, f"{EXPLAIN}/{name}", index, ["layers"])
-        if stored is not None and found is not None:
-            return [str(layer) for layer in found.layers]
-    return []
+    if not people:
+        return []
+    folder, index = context.run.folder, slice_of(context.plan, people[0].positions[0])
+    stored = folder.read_shard(LayerMaps, f"{LAYER_MAPS}/{name}", index)
+    found = folder.read_shard(Explained, f"{EXPLAIN}/{name}", index, ["layers"])
+    return [] if stored is None or found is None else [str(layer) for layer in found.layers]
 
 
 def _left_out(everyone: Sequence[_Person], people: Sequence[_Person], lost: int) -> Iterator[str]:

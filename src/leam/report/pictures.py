@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from leam.report.charts import shared_highest
 from leam.report.parts import ColourBar, Picture
 from leam.study.explained import EXPLAIN, Explained
 from leam.study.means import MeanMaps
+from leam.study.plan import Plan
 from leam.study.preparation import read_detections
 from leam.study.run_data import RunData
 
@@ -179,14 +181,12 @@ def _explained_faces(
     """A person's first aligned faces with their maps."""
     plan = run.plan
     first = next(p for p, image in enumerate(plan.images) if image.person == person)
-    index = next(i for i, part in enumerate(plan.slices) if first in part)
+    index = slice_of(plan, first)
     part = run.folder.read_shard(
         Explained, f"{EXPLAIN}/{recognizer}", index, ["position", "density"]
     )
     if part is None:
-        raise StudyError(
-            f"{run.folder.path}: the maps of {recognizer} disappeared; run the study again"
-        )
+        raise disappeared(run, f"the maps of {recognizer}")
     rows = [
         row
         for row, position in enumerate(part.position.tolist())
@@ -197,6 +197,16 @@ def _explained_faces(
         yield face, part.density[row].astype(np.float64)
 
 
+def slice_of(plan: Plan, position: int) -> int:
+    """The slice of the plan that has the picture at this position."""
+    return bisect_right(plan.slices, position, key=lambda part: part.start) - 1
+
+
+def disappeared(run: RunData, what: str) -> StudyError:
+    """The error of shards that are missing, or do not fit the others."""
+    return StudyError(f"{run.folder.path}: {what} disappeared; run the study again")
+
+
 def aligned_face(run: RunData, recognizer: str, position: int) -> Pixels:
     """The face of the picture at this position of the plan, as a recognizer sees it.
 
@@ -204,7 +214,7 @@ def aligned_face(run: RunData, recognizer: str, position: int) -> Pixels:
         ImageError: The picture can no longer be read.
     """
     plan = run.plan
-    index = next(i for i, part in enumerate(plan.slices) if position in part)
+    index = slice_of(plan, position)
     face = read_detections(run.folder, index).face(
         plan.images[position], position - plan.slices[index].start
     )

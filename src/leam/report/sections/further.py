@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from leam.metrics.statistics import Estimate
+from leam.metrics.statistics import NOTHING, Estimate
 from leam.report.charts import SERIES, Panel, Rows, Series
 from leam.report.parts import Drawing, Heading, Part, Table, Text, number
 from leam.report.section import SECTIONS, Box, Context, Section
@@ -107,11 +107,10 @@ def estimates_of(value: object, row: str, path: tuple[str, ...] = ()) -> Iterato
 def figure_chart(estimates: list[Figure], names: list[str]) -> Rows:
     """A panel for each named figure with a dot per recognizer."""
     rows = list(dict.fromkeys(one.row for one in estimates))
-    missing = Estimate(None, None, None, 0)
     panels = []
     for name in names:
         known = {one.row: one.estimate for one in estimates if one.name == name}
-        series = Series("", [known.get(row, missing) for row in rows], SERIES[0])
+        series = Series("", [known.get(row, NOTHING) for row in rows], SERIES[0])
         panels.append(Panel(rows, [series], "", title=name))
     return Rows(panels)
 

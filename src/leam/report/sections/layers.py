@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from leam.metrics.statistics import FEWEST, NOTHING, Estimate, verdict
+from leam.metrics.statistics import FEWEST, NOTHING, verdict
 from leam.report.charts import MUTED, SERIES, Panel, RegionMap, Rows, Series, shared_highest
 from leam.report.parts import (
     MISSING,
@@ -164,7 +164,7 @@ def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) ->
         names[layer.depth - 1] = name
         for region, area in areas.items():
             mass = layer.regions.get(region, NOTHING)
-            cells[region][layer.depth - 1] = _divided(mass, area)
+            cells[region][layer.depth - 1] = mass.linear(1 / area)
     known = {
         region: [one.mean for one in row if one.mean is not None] for region, row in cells.items()
     }
@@ -173,9 +173,3 @@ def density_chart(figures: LayerFigures, overall: RegionFigures, layers: int) ->
     shown = [cells[region] for region in order]
     highest = shared_highest(cell.mean for row in shown for cell in row)
     return RegionMap(shown, order, names, "mass / area (1 = chance)", highest)
-
-
-def _divided(found: Estimate, by: float) -> Estimate:
-    ends = (found.mean, found.low, found.high)
-    mean, low, high = (None if end is None else end / by for end in ends)
-    return Estimate(mean, low, high, found.n)
