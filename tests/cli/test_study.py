@@ -22,10 +22,12 @@ def test_study_and_report(leam, spawn, complaint, monkeypatch, tmp_path, faces):
     result = spawn("study", "faces", "--out", "run", cwd=tmp_path)
     assert result.returncode == 0
     # A slow machine also prints progress.
-    assert [line[: len("leam: people")] for line in result.stderr.splitlines()][:2] == [
+    assert [line[: len("leam: people")] for line in result.stderr.splitlines()][:3] == [
+        "leam: 2 of 5",
         "leam: people",
         "leam: estima",
     ]
+    assert "2 of 5 pictures have the same bytes as one of the same person" in result.stderr
     assert "2 people, 4 faces; excluded pictures: 1" in result.stdout
     figures = json.loads((run / "summary.json").read_text())["recognizers"]["dlib_resnet"][
         "figures"
@@ -216,7 +218,7 @@ def test_demo(leam, tmp_path):
         "leam: estima",
     ]
     *_, proof, where = result.stdout.splitlines()
-    assert proof.startswith("Two people prove nothing")
+    assert proof.startswith("Two people are too few")
     assert where.startswith(f"open {tmp_path / 'demo' / 'study' / 'report.html'} in a browser; ")
     assert "What was found" in result.stdout
     assert (tmp_path / "demo" / "study" / "report.html").is_file()
