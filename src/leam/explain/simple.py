@@ -74,20 +74,12 @@ class Request:
             raise InputError("with_: a batch, but faces is none; give a picture")
         several = isinstance(faces, list | tuple)
         sources = list(faces) if several else [faces]
-        mates = list(other) if isinstance(other, list | tuple) else [other] * len(sources)
-        if len(mates) != len(sources):
-            raise InputError(
-                f"with_: {len(mates)} pictures for {len(sources)}; give one, or one for each"
-            )
-        missing = [number for number, mate in enumerate(mates, 1) if mate is None]
-        if other is not None and missing:
-            raise InputError(f"with_: no picture for number {missing[0]}; give one for each")
+        mates = _mates(other, len(sources))
         detector = self.detector or DEFAULT_DETECTOR
         if isinstance(detector, str):
             detector = load_detector(detector, {recognizer.name: recognizer.crop})
         found = _found(sources, detector, "")
-        others = [] if other is None else _found(mates, detector, "with_")
-        explained = self._explained(found, others, recognizer)
+        explained = self._explained(found, _found(mates, detector, "with_"), recognizer)
         return explained if several else explained[0]
 
     def _check(self) -> None:
@@ -241,6 +233,23 @@ class Request:
 def is_batch(faces: object) -> bool:
     """Whether these are aligned faces in one array or tensor of four axes."""
     return isinstance(faces, np.ndarray | Tensor) and faces.ndim == _BATCH_AXES
+
+
+def _mates(other: Any, count: int) -> list[Any]:  # noqa: ANN401  pictures in any form
+    """The picture that each of ``count`` pictures is compared with; empty if there is none.
+
+    Raises:
+        InputError: There are some, but not one for each.
+    """
+    if other is None:
+        return []
+    mates = list(other) if isinstance(other, list | tuple) else [other] * count
+    if len(mates) != count:
+        raise InputError(f"with_: {len(mates)} pictures for {count}; give one, or one for each")
+    missing = [number for number, mate in enumerate(mates, 1) if mate is None]
+    if missing:
+        raise InputError(f"with_: no picture for number {missing[0]}; give one for each")
+    return mates
 
 
 def _found(sources: list[Any], detector: Detector, argument: str) -> list[Face]:
