@@ -116,7 +116,7 @@ def test_groups(parts):
     found = parts()
     assert [one.text for one in found if isinstance(one, Heading)] == ["By gender"]
     assert "x (n = 3)" in text(found)
-    assert "2 people have no value" in text(found)
+    assert "Not compared, since their value is not known: 2 people." in text(found)
     tables = {one.folded: one for one in found if isinstance(one, Table)}
     assert tables["Rates"].rows[1][:2] == ("alpha", "m")
     assert tables["Gaps"].rows[0][-1] == "more for m"

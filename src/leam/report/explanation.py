@@ -48,7 +48,7 @@ def explanation_page(explanation: Explanation) -> str:
     )
     if notes:
         boxes.append(Box("Limitations", [Text(note, "note") for note in notes]))
-    boxes.append(Box("What was read", [Table((), _read(made, explanation.target), folded="")]))
+    boxes.append(Box("Provenance", [Table((), _read(made, explanation.target), folded="")]))
     subject = explanation.name if mate is None else f"{explanation.name} and {mate.name}"
     return html_page(
         f"what {made.model} relies on in {subject}",
@@ -80,7 +80,7 @@ def person_page(explanation: PersonExplanation) -> str:
     heading = (
         f"What {record.model} relies on in {plural(len(record.pictures), 'picture')} of one person"
     )
-    boxes = [Box("", parts), Box("What was read", [Table((), read, folded="")])]
+    boxes = [Box("", parts), Box("Provenance", [Table((), read, folded="")])]
     return html_page(heading[0].lower() + heading[1:], heading, _LEAD, [("person", boxes)])
 
 

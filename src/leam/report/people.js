@@ -321,7 +321,7 @@
     }));
     const more = person.count - person.pictures.length;
     return section("Pictures and overall maps", make("div", { class: "maps" }, ...figures),
-      ...(more > 0 ? [make("p", { class: "muted" }, `Not in this page: ${counted(more, "more picture")}; the maps and figures below are of all.`)] : []),
+      ...(more > 0 ? [make("p", { class: "muted" }, `Not on this page: ${counted(more, "more picture")}; the maps and figures below are of all.`)] : []),
       scale("heat", "0", number(recognizer.scale, 1), "times the mean of a map, or more; one scale for all maps by this recognizer"));
   };
 
@@ -384,7 +384,7 @@
       if (rest) paint(others, rest, end, face);
       const left = recognizer.depth - recognizer.layers.length;
       bar.replaceChildren(scale("heat", "0", number(end, 1), "times the mean of a map, or more; this layer's own scale"),
-        ...(left ? [make("p", { class: "muted" }, `Not in this page: ${counted(left, "other layer")} of this recognizer; see below.`)] : []));
+        ...(left ? [make("p", { class: "muted" }, `Not on this page: ${counted(left, "other layer")} of this recognizer; see below.`)] : []));
     };
     input.value = String(Math.min(state.layer, recognizer.layers.length - 1));
     input.addEventListener("input", () => {
@@ -414,7 +414,7 @@
     });
     const made = table(["region", "share", "this person", "all", "points"], lines);
     return section("Regions", make("p", { class: "muted key" }, make("b"), " share of this person's critical pixels in the region, mean over pictures",
-      make("i"), "mean of all people of this page"), made);
+      make("i"), "mean of all people on this page"), made);
   };
 
   const showPerson = async () => {

@@ -23,7 +23,7 @@ class Curves(Section):
     """Curves of every fill and mask."""
 
     name = "curves"
-    title = "Hiding more pixels, and with other fills"
+    title = "More hidden pixels, and other fills"
     order = 70
     shows = (CurveFigures,)
 

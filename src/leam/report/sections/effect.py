@@ -36,6 +36,19 @@ _CLAIMS = {
 }
 _MASK_OF = {"same": CRITICAL, "other": "other_picture"}
 _EDGES_OF = {"same": "edges_other_person", "other": "edges_other_picture_other_person"}
+_CLAIM_HEADER = (
+    "recognizer",
+    "mask made of",
+    "fill",
+    "similarity drop",
+    "minus another person's",
+    "d",
+    "minus the population's",
+    "edges minus another person's edges",
+    "d",
+    "lead beyond that of edges",
+    "verdict",
+)
 
 
 @SECTIONS("effect")
@@ -66,20 +79,7 @@ class PersonEffect(Section):
             list(_counts(found)),
             folded="",
         )
-        header = (
-            "recognizer",
-            "mask made of",
-            "fill",
-            "similarity drop",
-            "minus another person's",
-            "d",
-            "minus the population's",
-            "edges minus another person's edges",
-            "d",
-            "lead beyond that of edges",
-            "verdict",
-        )
-        yield Table(header, list(_claims(found)), folded="By recognizer")
+        yield Table(_CLAIM_HEADER, list(_claims(found)), folded="By recognizer")
         yield Text(
             "The same differences per unit of changed pixel energy (mean squared change of the chip's values, 0-1); "
             "ratios of means, with people resampled.",
@@ -90,34 +90,16 @@ class PersonEffect(Section):
                 "recognizer",
                 "mask made of",
                 "fill",
-                *(f"minus {name}" for name in ("another person's", "the population's")),
+                "minus another person's",
+                "minus the population's",
                 "lead beyond that of edges",
             ),
-            [
-                (
-                    name,
-                    _picture(picture),
-                    fill,
-                    *(number(one.contrasts[c].per_energy, 1) for c in contrasts.values()),
-                )
-                for name, figures in found.items()
-                for picture, contrasts in _CLAIMS.items()
-                for fill, one in figures.fills.items()
-            ],
+            list(_per_energy(found)),
             folded="Per unit of energy",
         )
         yield Table(
             ("recognizer", "fill", *MASKS, "people"),
-            [
-                (
-                    name,
-                    fill,
-                    *(number(one.drops[mask], 4) for mask in MASKS),
-                    str(one.drops[CRITICAL].n),
-                )
-                for name, figures in found.items()
-                for fill, one in figures.fills.items()
-            ],
+            list(_drops(found)),
             folded="Similarity drops",
         )
 
@@ -157,6 +139,21 @@ def _claims(found: Found) -> Iterator[tuple[str, ...]]:
                     number(margins["edges"].drop, 4),
                     str(verdict({control: margin.drop for control, margin in margins.items()})),
                 )
+
+
+def _per_energy(found: Found) -> Iterator[tuple[str, ...]]:
+    for name, figures in found.items():
+        for picture, contrasts in _CLAIMS.items():
+            for fill, one in figures.fills.items():
+                ratios = (number(one.contrasts[c].per_energy, 1) for c in contrasts.values())
+                yield name, _picture(picture), fill, *ratios
+
+
+def _drops(found: Found) -> Iterator[tuple[str, ...]]:
+    for name, figures in found.items():
+        for fill, one in figures.fills.items():
+            drops = (number(one.drops[mask], 4) for mask in MASKS)
+            yield name, fill, *drops, str(one.drops[CRITICAL].n)
 
 
 def _picture(which: str) -> str:

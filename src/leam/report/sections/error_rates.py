@@ -17,6 +17,7 @@ from leam.report.parts import (
     number,
     percent,
     plain,
+    plural,
 )
 from leam.report.section import SECTIONS, Context, Section
 from leam.study.audit import RATES, stated_threshold
@@ -112,7 +113,7 @@ def _operating_row(name: str, found: ErrorRateFigures, similarity: str) -> tuple
 
 
 def _limits(found: Found) -> Iterator[Part]:
-    """What the number of comparisons allows to say, and the pictures without a usable face."""
+    """The smallest rate that the comparisons support, and the pictures without a usable face."""
     least = {one.least_fmr for one in found.values()}
     if None in least:
         yield Text(
@@ -172,14 +173,7 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
         return
     yield Heading(f"By {column}")
     first = next(iter(found.values()))
-    if first.too_few:
-        few = listed(f"{value} (n = {size})" for value, size in first.too_few.items())
-        yield Text(
-            f"Not compared, since fewer than {FEWEST} people support no conclusion: {few}.",
-            style="note",
-        )
-    if first.unknown:
-        yield Text(f"{first.unknown} people have no value and are left out.", style="note")
+    yield from _left_out(first)
     if len(first.groups) < 2:  # noqa: PLR2004  a gap needs two groups
         yield Text(f"There are no two groups of at least {FEWEST} people.", style="note")
         return
@@ -202,19 +196,7 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
     )
     yield Table(
         ("recognizer", "rate", "groups", "difference (%)", "ratio", "p, corrected", "conclusion"),
-        [
-            (
-                name,
-                RATES[gap.rate],
-                f"{gap.first} – {gap.second}",
-                number(gap.difference, 3, 100),
-                number(gap.ratio, 2),
-                plain(gap.p_adjusted, 4),
-                conclusion(gap),
-            )
-            for name, of_column in found.items()
-            for gap in of_column.gaps
-        ],
+        list(_gap_rows(found)),
         folded="Gaps",
     )
     yield Table(
@@ -230,6 +212,31 @@ def _column(column: str, found: Mapping[str, ErrorRateFigures.Column]) -> Iterat
         ],
         folded="Summary measures",
     )
+
+
+def _left_out(found: ErrorRateFigures.Column) -> Iterator[Text]:
+    """The groups and people that are not compared."""
+    if found.too_few:
+        few = listed(f"{value} (n = {size})" for value, size in found.too_few.items())
+        text = f"Not compared, since fewer than {FEWEST} people support no conclusion: {few}."
+        yield Text(text, style="note")
+    if found.unknown:
+        unknown = plural(found.unknown, "person", "people")
+        yield Text(f"Not compared, since their value is not known: {unknown}.", style="note")
+
+
+def _gap_rows(found: Mapping[str, ErrorRateFigures.Column]) -> Iterator[tuple[str, ...]]:
+    for name, column in found.items():
+        for gap in column.gaps:
+            yield (
+                name,
+                RATES[gap.rate],
+                f"{gap.first} – {gap.second}",
+                number(gap.difference, 3, 100),
+                number(gap.ratio, 2),
+                plain(gap.p_adjusted, 4),
+                conclusion(gap),
+            )
 
 
 def group_chart(found: Mapping[str, ErrorRateFigures.Column]) -> Rows:

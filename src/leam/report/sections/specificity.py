@@ -72,47 +72,8 @@ class PersonSpecificity(Section):
             "p",
             "people",
         )
-        yield Table(
-            header,
-            [
-                (
-                    name,
-                    operand,
-                    number(one.genuine),
-                    number(one.impostor),
-                    number(one.auc),
-                    number(one.chance.auc),
-                    plain(one.p, 3),
-                    str(one.genuine.n),
-                )
-                for name, figures in found.items()
-                for operand, one in figures.operands.items()
-            ],
-        )
-        yield Heading("Against controls")
-        yield Text(_CONTROLS)
-        yield Table(
-            (
-                "recognizer",
-                "control",
-                "AUC of the critical masks",
-                "AUC of the control",
-                "difference",
-                "verdict over all controls",
-                "people",
-            ),
-            list(_control_rows(found)),
-            folded="",
-        )
-        yield Text(_MATCHED, style="muted")
-        yield Table(
-            ("recognizer", "impostor pairs matched on", "AUC", "change of the AUC"),
-            [
-                (name, covariate, number(one.auc), number(one.change))
-                for name, figures in found.items()
-                for covariate, one in figures.matched.items()
-            ],
-        )
+        yield Table(header, list(_operand_rows(found)))
+        yield from _controlled(found)
         if context.faces:
             yield from self._galleries(context)
 
@@ -132,6 +93,49 @@ class PersonSpecificity(Section):
                 yield Fold(
                     f"People, {name}", [about, bar, *parts], unfolded=place == 0, recognizer=name
                 )
+
+
+def _operand_rows(found: Found) -> Iterator[tuple[str, ...]]:
+    for name, figures in found.items():
+        for operand, one in figures.operands.items():
+            yield (
+                name,
+                operand,
+                number(one.genuine),
+                number(one.impostor),
+                number(one.auc),
+                number(one.chance.auc),
+                plain(one.p, 3),
+                str(one.genuine.n),
+            )
+
+
+def _controlled(found: Found) -> Iterator[Part]:
+    """The coefficients beside those of controls, and of matched impostor pairs."""
+    yield Heading("Against controls")
+    yield Text(_CONTROLS)
+    yield Table(
+        (
+            "recognizer",
+            "control",
+            "AUC of the critical masks",
+            "AUC of the control",
+            "difference",
+            "verdict over all controls",
+            "people",
+        ),
+        list(_control_rows(found)),
+        folded="",
+    )
+    yield Text(_MATCHED, style="muted")
+    yield Table(
+        ("recognizer", "impostor pairs matched on", "AUC", "change of the AUC"),
+        [
+            (name, covariate, number(one.auc), number(one.change))
+            for name, figures in found.items()
+            for covariate, one in figures.matched.items()
+        ],
+    )
 
 
 def _control_rows(found: Found) -> Iterator[tuple[str, ...]]:
