@@ -41,7 +41,7 @@ def test_redact_and_keep(leam, complaint, monkeypatch, tmp_path, faces):
 def test_what_is_left_is_named(capsys):
     say_left(["a.txt", "two\nlines"])
     assert capsys.readouterr().out.splitlines() == [
-        "not of the study, and left as they are (they may show people): 2 files",
+        "not part of the study, and not changed (they may show people): 2 files",
         "  a.txt",
         r"  two\nlines",
     ]

@@ -50,7 +50,7 @@ def demo(out_folder: OutOption = Path("demo"), as_json: JsonOption = False) -> N
     show_study(run, page, as_json=as_json, explanations=explanations)
     if not as_json:
         say(
-            "Two people prove nothing: the demo shows that the installation works and what its output looks like."
+            "Two people are too few to conclude anything: the demo shows that LEAM works and what it writes."
         )
         say(
             f"open {page} in a browser; the maps of the two portraits are in {out_folder / 'explain'}"

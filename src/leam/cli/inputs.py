@@ -101,11 +101,14 @@ def check_names(settings: Settings) -> None:
         LeamError: There is no such name.
     """
     from leam.explain.aggregates import AGGREGATES
+    from leam.explain.explainer import DEFAULT_WEIGHTING
     from leam.explain.methods import method_named
     from leam.explain.weightings import WEIGHTINGS
 
     method_named(settings.method)
-    _ = WEIGHTINGS[settings.weighting], AGGREGATES[settings.aggregate]
+    if settings.weighting != DEFAULT_WEIGHTING:
+        _ = WEIGHTINGS[settings.weighting]
+    _ = AGGREGATES[settings.aggregate]
 
 
 def check_paths(pictures: Sequence[Path], *others: Path | None) -> None:

@@ -14,14 +14,6 @@ from leam.cli.options import JsonOption
 from leam.errors import InputError, printable
 
 
-def say_left(names: Sequence[str]) -> None:
-    """Name the files of a redacted folder that are not of the study."""
-    if names:
-        say(f"not of the study, and left as they are (they may show people): {len(names)} files")
-        for name in names:
-            say(f"  {printable(name)}")
-
-
 def redact(
     run: Annotated[
         Path,
@@ -83,3 +75,12 @@ def redact(
         say(f"redacted: {target.path}")
         say_left(left)
         say(f"report: {page}")
+
+
+def say_left(names: Sequence[str]) -> None:
+    """Name the files of a redacted folder that are not part of the study."""
+    if names:
+        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        say(f"not part of the study, and not changed (they may show people): {files}")
+        for name in names:
+            say(f"  {printable(name)}")

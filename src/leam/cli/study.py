@@ -316,7 +316,7 @@ def conduct(
         if keep is not None:
             for name in keep_only(folder, cast("Keep", keep), report):
                 note(
-                    f"{folder.path / name}: not of the study, and left as it is; it may show people"
+                    f"{folder.path / name}: not part of the study, and not changed; it may show people"
                 )
         page = folder.path / "report.html"
         if not worked:
