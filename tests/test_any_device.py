@@ -69,7 +69,6 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.filterwarnings("ignore:.*have no support in:leam.errors.LeamWarning")
 def test_every_kind_of_module_is_embedded_and_explained(device, kind, backend):
     module, chips = module_of(kind), faces()
     here = wrap(copy.deepcopy(module), 16)
@@ -89,7 +88,6 @@ def test_every_kind_of_module_is_embedded_and_explained(device, kind, backend):
 @pytest.mark.parametrize("kind", ["tiny", "transformer", "channels_last", "normalised"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.filterwarnings("ignore:.*have no support in:leam.errors.LeamWarning")
 def test_every_kind_of_graph_is_embedded_and_explained(tmp_path, kind, backend):
     here, chips = as_onnx(module_of(kind), tmp_path), faces()
     expected = Explainer(here, backend=backend).explain(chips)

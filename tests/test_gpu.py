@@ -46,7 +46,6 @@ def assert_same(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.filterwarnings("ignore:.*have no support in:leam.errors.LeamWarning")
 def test_small_networks(gpu, kind, backend):
     module = module_of(kind)
     here, there = wrap(copy.deepcopy(module), 16), wrap(module, 16, device=gpu)

@@ -247,9 +247,18 @@ def test_a_transformer_that_normalises_its_last_block_is_a_warning(chips, backen
     net = wrap(Normalised())
     cause = "^tiny: 5 of 5 faces have no support in 2 of 3 layers: second:input, norm:input; .* absolute$"
     with pytest.warns(LeamWarning, match=cause):
-        Explainer(net, backend=backend).explain(chips)
-    Explainer(net, backend=backend, weighting="absolute").explain(chips)
-    Explainer(wrap(Normalised(last=False)), backend=backend).explain(chips)
+        Explainer(net, backend=backend, weighting="signed").explain(chips)
+    Explainer(net, backend=backend).explain(chips)
+    Explainer(wrap(Normalised(last=False)), backend=backend, weighting="signed").explain(chips)
+
+
+@pytest.mark.parametrize(("last", "expected"), [(True, "absolute"), (False, "signed")])
+@pytest.mark.parametrize("layers", ["convolutions", "patch"])
+def test_the_weighting_fits_a_transformer_that_normalises_its_last_block(last, expected, layers):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(Normalised(last)), layers=layers)
+    assert explainer.weighting == expected
+    assert f"weighting {expected}" in repr(explainer)
 
 
 def test_too_few_layers_are_half_or_without_a_last_block():

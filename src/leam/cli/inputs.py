@@ -166,7 +166,7 @@ class Loading:
 
     Attributes:
         cards: Folders of cards.
-        device: Name of the device; study workers move recognizers from the CPU to theirs.
+        device: Name of the device.
         precision: ``float32`` or ``bfloat16``.
         batch_size: Faces per pass; None for what suits the device.
         trust: Do not compare the networks of ONNX files with onnxruntime.

@@ -281,8 +281,8 @@ WeightingOption = Annotated[
     typer.Option(
         "--weighting",
         metavar="NAME",
-        help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}; or auto for signed, and absolute "
-        "where a transformer normalises its last block.",
+        help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}; or auto for signed, and "
+        "absolute where a transformer normalises its last block.",
         show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
         autocompletion=names_in("leam.explain.weightings:WEIGHTINGS"),
     ),

@@ -19,7 +19,7 @@ from leam.explain.aggregates import AGGREGATES, distribution, distributions, ups
 from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
 from leam.explain.choice import layers_of
-from leam.explain.doubts import warn_of
+from leam.explain.doubts import ends_in_block, warn_of
 from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-DEFAULT_WEIGHTING = "signed"
+DEFAULT_WEIGHTING = "auto"
+"""``signed``, or ``absolute`` where a transformer normalises its last block; see :func:`fitting_weighting`."""
 DEFAULT_AGGREGATE = "smooth"
 OVERALL = "overall"
 """The name of the overall map among those of layers."""
 
+_SIGNED, _ABSOLUTE = "signed", "absolute"
 # Faces that are drawn of a batch.
 _MOST_DRAWN = 5
 _MOST_COLUMNS = 7
@@ -214,7 +216,8 @@ class Explainer:
         recognizer: The recognizer to explain. Every call leaves its module as it was: mode, hooks, ``requires_grad``
             and ``.grad``.
         layers: ``convolutions``, ``stages``, or names and globs; see :func:`leam.explain.choice.choose_layers`.
-        weighting: How activations and gradients become a layer's map; see :mod:`leam.explain.weightings`.
+        weighting: How activations and gradients become a layer's map; see :mod:`leam.explain.weightings`. ``auto`` is
+            the one that :func:`fitting_weighting` chooses.
         aggregate: How layer maps become the overall map; see :mod:`leam.explain.aggregates`.
         backend: What computes the layer maps: ``plain``, ``fused``, or ``auto`` for the fastest; see
             :mod:`leam.explain.backends`.
@@ -222,7 +225,7 @@ class Explainer:
     Attributes:
         recognizer: As given.
         layers: The chosen layers.
-        weighting: As given.
+        weighting: The name of the chosen weighting, never ``auto``.
         aggregate: As given.
         backend: The name of the chosen backend, never ``auto``; ``plain`` may take over, see :class:`Maps`.
 
@@ -242,12 +245,17 @@ class Explainer:
         backend: str = AUTO,
     ) -> None:
         self.recognizer = recognizer
-        self.weighting = weighting
         self.aggregate = aggregate
         self.backend = FASTEST if backend == AUTO else backend
-        weigh, build = WEIGHTINGS[weighting], BACKENDS[self.backend]
+        weigh = None if weighting == DEFAULT_WEIGHTING else WEIGHTINGS[weighting]
+        build = BACKENDS[self.backend]
         self._join = AGGREGATES[aggregate]
         self.layers = layers_of(recognizer, layers)
+        self.weighting = weighting
+        if weigh is None:
+            known = self.layers if layers == CONVOLUTIONS else None
+            self.weighting = fitting_weighting(recognizer, known)
+            weigh = WEIGHTINGS[self.weighting]
         self._compute = build(recognizer, self.layers, weigh)
         self._plain = Plain(recognizer, self.layers, weigh)
 
@@ -362,6 +370,30 @@ class Explainer:
             ModelError, InputError, LayerError: As for :meth:`explain`.
         """
         return self._plain.differentiate(self.recognizer.as_chips(chips), target)
+
+
+def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None = None) -> str:
+    """What ``auto`` stands for: ``signed``, or ``absolute`` where a transformer normalises its last block.
+
+    Such a normalisation takes the scale of each token out of the sum of all blocks. The signed products of the last
+    block then cancel, and those of the blocks before it in part: what is left may lie anywhere (docs/method.md has
+    figures). Whether they cancel is tried on a picture of noise.
+
+    Args:
+        recognizer: The recognizer.
+        layers: Its layers by default, if they are known.
+    """
+    if layers is None:
+        try:
+            layers = layers_of(recognizer)
+        except LayerError:
+            return _SIGNED
+    if not ends_in_block(layers):
+        return _SIGNED
+    size = (1, *recognizer.card.input_size, 3)
+    noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    (last,) = Plain(recognizer, layers[-1:], WEIGHTINGS[_SIGNED])(noise, self_target).maps
+    return _SIGNED if last.any() else _ABSOLUTE
 
 
 def _plural(count: int, noun: str) -> str:

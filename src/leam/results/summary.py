@@ -75,6 +75,8 @@ class RecognizerSummary(Model):
     """SHA-256 of the recognizer's weights."""
     precision: str = "float32"
     """What the recognizer computed with: ``float32`` or ``bfloat16``."""
+    weighting: str | None = None
+    """How activations and gradients became layer maps; null for methods other than ``leam`` and in older studies."""
     devices: tuple[str, ...] = ()
     """The devices that it ran on, such as ``cpu`` or ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
     figures: FiguresByStage

@@ -56,7 +56,8 @@ class Settings(BaseModel):
     """Attribution method, which explains the study's target; see :mod:`leam.explain.methods`. Methods other than
     ``leam`` have no layer maps, and do not use the weighting, aggregate, layers and backend."""
     weighting: str = DEFAULT_WEIGHTING
-    """Weighting, which turns a layer's activations and gradients into its map."""
+    """Weighting, which turns a layer's activations and gradients into its map; ``auto`` chooses one for each recognizer
+    (:func:`leam.explain.explainer.fitting_weighting`)."""
     aggregate: str = DEFAULT_AGGREGATE
     """Aggregate, which combines the layer maps into the overall map."""
     layers: Names = (CONVOLUTIONS,)

@@ -15,6 +15,7 @@ import torch
 from leam.errors import ImageError, InputError, StudyError
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.explainer import DEFAULT_WEIGHTING
 from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
@@ -374,7 +375,7 @@ def _plugins(plan: Plan) -> dict[str, str]:
         *_named(DETECTORS, [settings.detector]),
         *_named(PARSERS, parsers),
         *_named(METHODS, [settings.method]),
-        *_named(WEIGHTINGS, [settings.weighting]),
+        *_named(WEIGHTINGS, {settings.weighting} - {DEFAULT_WEIGHTING}),
         *_named(AGGREGATES, [settings.aggregate]),
         *_named(BACKENDS, [settings.backend]),
         *_named(FILLS, [settings.fill, *settings.fills]),

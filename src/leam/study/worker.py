@@ -184,6 +184,7 @@ class Worker:
             similarity=model.card.similarity,
             sha256=model.sha256,
             precision=model.precision,
+            weighting=getattr(self._explainers[job.name], "weighting", None),
             figures=found,
         )
         return StoredFigures(np.frombuffer(summary.model_dump_json().encode(), dtype=np.uint8))

@@ -50,7 +50,14 @@ class Provenance(Section):
         yield Table((), list(_origin(context)), folded="")
         yield Heading("Recognizers")
         yield Table(
-            ("recognizer", "computed with", "licence", "source", "sha256 of the weights"),
+            (
+                "recognizer",
+                "computed with",
+                "weighting",
+                "licence",
+                "source",
+                "sha256 of the weights",
+            ),
             list(_recognizers(context)),
             folded="",
         )
@@ -89,9 +96,11 @@ def _recognizers(context: Context) -> Iterator[Sequence[str | Cell]]:
     for model in context.plan.models:
         found = context.summary.recognizers.get(model.card.name)
         places = ", ".join(found.devices) if found else ""
+        weighting = found.weighting if found else None
         yield (
             model.card.name,
             f"{model.precision}{' on ' if places else ''}{places}",
+            weighting or "–",
             model.card.license or "not stated",
             Cell(model.card.source or "not stated", "break"),
             Cell(model.sha256, "break"),
