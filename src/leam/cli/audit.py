@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from leam.cli.console import note, say, show_json
-from leam.cli.inputs import check_faces, check_names, check_paths, detector_name, settings_of
+from leam.cli.inputs import (
+    Loading,
+    check_faces,
+    check_names,
+    check_paths,
+    detector_name,
+    settings_of,
+)
 from leam.cli.options import (
     AlignedOption,
     BatchSizeOption,
@@ -124,14 +131,10 @@ def audit(
         out_folder,
         settings,
         names_of(models, card),
-        cards,
+        Loading(cards, device, precision, batch_size, trust),
         people=people,
         images=images,
         people_table=people_table,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        trust=trust,
         workers=workers,
         restart=restart,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leam.cli.console import say
 from leam.cli.explain import explain
-from leam.cli.inputs import settings_of
+from leam.cli.inputs import Loading, settings_of
 from leam.cli.options import JsonOption, OutOption
 from leam.cli.study import Request, conduct, show_study
 
@@ -43,7 +43,7 @@ def demo(out_folder: OutOption = Path("demo"), as_json: JsonOption = False) -> N
         out_folder / "study",
         settings_of("quick"),
         [None],
-        None,
+        Loading(device="auto"),
         restart=True,
     )
     run, page = conduct(request)

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -253,14 +253,10 @@ def study(
         out_folder,
         settings,
         names_of(models, card),
-        cards,
+        Loading(cards, device, precision, batch_size, trust),
         people=people,
         images=images,
         people_table=people_table,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        trust=trust,
         workers=workers,
         engine=engine,
         address=address,
@@ -272,22 +268,18 @@ def study(
 
 @dataclass(frozen=True)
 class Request:
-    """A study as asked for on the command line; see the options of :func:`study`."""
+    """A study as asked for on the command line; see the options of :func:`study`. Its workers use the device."""
 
     source: Path
     faces: Path | None
     out_folder: Path
     settings: Settings
     models: Sequence[str | None]
-    cards: Sequence[Path] | None
+    loading: Loading
     _: KW_ONLY
     people: int | None = None
     images: int | None = None
     people_table: Path | None = None
-    device: str = "auto"
-    precision: str = "float32"
-    batch_size: int | None = None
-    trust: bool = False
     workers: int = 1
     engine: str = "local"
     address: str | None = None
@@ -342,7 +334,7 @@ def _run(request: Request, folder: RunFolder, state: State, report: Progress) ->
         progress=report,
         engine=request.engine,
         options=EngineOptions(
-            workers=request.workers, address=request.address, device=request.device
+            workers=request.workers, address=request.address, device=request.loading.device
         ),
     )
 
@@ -362,16 +354,10 @@ def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]
     samples = deque(crossed(found, settings.groups))
     del dataset, found
     if local:
-        choose_device(request.device)
+        choose_device(request.loading.device)
     report("loading recognizers", 0, 1)
     # Workers move them to their devices.
-    loading = Loading(
-        request.cards,
-        precision=request.precision,
-        batch_size=request.batch_size,
-        trust=request.trust,
-    )
-    recognizers = load_models(request.models, loading, report)
+    recognizers = load_models(request.models, replace(request.loading, device="cpu"), report)
     report("loading recognizers", 1, 1)
     if takes_crops(settings.detector):
         find_detector(settings.detector, {one.name: one.crop for one in recognizers})
@@ -387,7 +373,9 @@ def _planned(request: Request, report: Progress) -> tuple[Plan, list[Recognizer]
         progress=report,
     )
     if local:
-        suggest_workers(request.workers, len(plan.images) * len(recognizers), request.device)
+        suggest_workers(
+            request.workers, len(plan.images) * len(recognizers), request.loading.device
+        )
     return plan, recognizers
 
 

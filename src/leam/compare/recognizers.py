@@ -11,7 +11,6 @@ question for a study (``leam study --models``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leam.compare import COMPARE_VERSION
+from leam.compare import Comparison
 from leam.errors import InputError
 from leam.explain.explanation import Explanation, RegionRecord, explain_faces
 from leam.explain.masks import critical_mask
@@ -32,7 +31,6 @@ from leam.metrics.overlap import bhattacharyya_matrix
 from leam.parsers.parsing import Parser
 from leam.progress import Progress, silent
 from leam.results.figures import Model
-from leam.results.summary import rounded
 
 FEWEST_RECOGNIZERS: Final = 2
 """Fewest recognizers that can be compared."""
@@ -61,11 +59,9 @@ class FaceComparison(Model):
     """The same of every two overall maps."""
 
 
-class RecognizerComparison(Model):
+class RecognizerComparison(Comparison):
     """Faces through several recognizers, side by side."""
 
-    compare_version: int = COMPARE_VERSION
-    """Version of the file format."""
     kind: Literal["recognizers"] = "recognizers"
     """What is compared."""
     method: str
@@ -78,10 +74,6 @@ class RecognizerComparison(Model):
     """Names of the recognizers."""
     faces: list[FaceComparison]
     """The faces."""
-
-    def to_json(self) -> str:
-        """The content of ``compare.json``."""
-        return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ The rule, fixed before any data are seen:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -28,7 +27,7 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from leam.compare import COMPARE_VERSION
+from leam.compare import Comparison
 from leam.errors import InputError
 from leam.explain.methods import LEAM
 from leam.metrics.statistics import (
@@ -45,7 +44,7 @@ from leam.metrics.statistics import (
 )
 from leam.progress import Progress, silent
 from leam.results.figures import Model
-from leam.results.summary import Summary, rounded
+from leam.results.summary import Summary
 from leam.study.masks import CRITICAL
 from leam.study.plan import Plan, Settings
 from leam.study.run_data import OVERALL, RunData
@@ -128,11 +127,9 @@ class Refused(Model):
     """What differs."""
 
 
-class RunComparison(Model):
+class RunComparison(Comparison):
     """Two studies, side by side."""
 
-    compare_version: int = COMPARE_VERSION
-    """Version of the file format."""
     kind: Literal["runs"] = "runs"
     """What is compared."""
     first: Side
@@ -151,10 +148,6 @@ class RunComparison(Model):
     """Figures and recognizers of the second study only."""
     notes: list[str]
     """Other differences between the studies, which may explain those of figures."""
-
-    def to_json(self) -> str:
-        """The content of ``compare.json``."""
-        return json.dumps(rounded(self.model_dump(mode="json")), indent=1, allow_nan=False)
 
 
 @dataclass(frozen=True)
