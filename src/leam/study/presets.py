@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from leam.errors import InputError, first_line
 from leam.explain.aggregates import AGGREGATES
 from leam.explain.backends import BACKENDS
+from leam.explain.explainer import DEFAULT_WEIGHTING
 from leam.explain.methods import METHODS
 from leam.explain.person import PERSON_MAPS
 from leam.explain.weightings import WEIGHTINGS
@@ -95,7 +96,8 @@ def _check_components(settings: Settings, path: Path) -> None:
     for field, registry in _COMPONENTS.items():
         value = getattr(settings, field)
         for name in (value,) if isinstance(value, str) else value or ():
-            if name not in registry:
+            # The default chooses one of the weightings for each recognizer.
+            if name not in registry and (field, name) != ("weighting", DEFAULT_WEIGHTING):
                 available = ", ".join(registry)
                 raise InputError(
                     f"{path}: {field}: {name!r}: no such {registry.kind}; available: {available}"
