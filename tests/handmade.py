@@ -272,6 +272,7 @@ def recognizer(place: int) -> RecognizerSummary:
     return RecognizerSummary(
         similarity="euclidean" if NAMES[place] == "gamma" else "cosine",
         sha256=str(place) * 64,
+        weighting=None if place else "signed",
         figures={
             "regions": regions(base),
             "second_parser": second_parser(base),

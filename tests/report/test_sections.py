@@ -602,9 +602,9 @@ def test_provenance(boxes, folder):
     assert origin[2][1] == "13 and 26"
     assert origin[3][1] == sha256(summary.read_bytes()).hexdigest()
     assert recognizers[1:] == [
-        ("alpha", "float32", "licence of alpha", "example.org", "0" * 64),
-        ("beta", "float32", "not stated", "not stated", "1" * 64),
-        ("gamma", "float32", "licence of gamma", "not stated", "2" * 64),
+        ("alpha", "float32", "signed", "licence of alpha", "example.org", "0" * 64),
+        ("beta", "float32", "–", "not stated", "not stated", "1" * 64),
+        ("gamma", "float32", "–", "licence of gamma", "not stated", "2" * 64),
     ]
     assert versions[:3] == [("leam", "1.2.3"), ("torch", "4.5"), ("plug-in: fill grey", "plug 0.1")]
     rows = dict(versions)
