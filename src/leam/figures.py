@@ -22,22 +22,28 @@ Colour = tuple[float, float, float]
 """RGB in [0, 1]."""
 
 INK: Final = "#1d2733"
+"""The colour of text."""
 MUTED: Final = "#67727e"
+"""The colour of secondary text and lines."""
 FORMATS: Final = ("png", "svg", "pdf")
 """The file types of a figure."""
 
 WIDTH: Final = 7.2
 """Width of a figure in inches: both columns of a paper."""
 MARGIN: Final = 0.1
+"""Space at each edge of a figure in inches."""
 GAP: Final = 0.08
+"""Space between two pictures in inches."""
 SMALL: Final = 7.0
 """Size of text in points."""
 TINY: Final = 5.5
+"""Size of the smallest text in points."""
 SCREEN: Final = 100
 """Pixels per inch of figures in notebooks."""
 
 _TITLE = 9.5
 _POINTS = 72
+# Inches between two rows of a legend.
 _ROW = 0.16
 _DPI = 200
 # Without dates and versions, the same figure has the same bytes. Types that can hold text hold it as text.

@@ -40,7 +40,8 @@ RULE: Final = (
     "otherwise the studies are taken as independent samples. A figure differs if the 95 % interval of the difference "
     "excludes zero and the p-value after Holm's correction over all rows is below 0.05. With fewer than ten people it "
     "is inconclusive. It is also inconclusive if people are not paired and the studies share people or pictures, or "
-    "names were removed: the interval assumes independent samples, which these are not known to be. No difference "
+    "names were removed: the interval assumes independent samples, which these are not known to be; so do figures of "
+    "impostor pairs if people are not paired, since the value of a person depends on the other people. No difference "
     "shown does not mean that figures are equal."
 )
 _AXES = {**DROP_AXES, SHARE: "points of the critical pixels", "bc": "Bhattacharyya coefficient"}

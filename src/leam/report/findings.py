@@ -47,19 +47,9 @@ from leam.study.stages.specificity import SpecificityFigures
 from leam.study.stages.stability import StabilityFigures
 
 _WORDS = (
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+    "one", "two", "three", "four", "five", "six",
+    "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 _SEVERAL = "needs several recognizers"
 _PAPER = "not measured (``--preset paper`` measures it)"
 _NOT_MEASURED = "not measured"

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from leam.faces.reading import Picture as Pixels
-from leam.metrics.statistics import FEWEST
+from leam.metrics.statistics import FEWEST, NOTHING
 from leam.protect.measuring import UNCHANGED, Measured, strongest_part
 from leam.protect.record import ChangeRecord, LinkRecord, ProtectRecord, RegionRecord
 from leam.report.charts import Panel, Rows, Series, colours
@@ -26,6 +26,8 @@ from leam.report.parts import (
     Text,
     listed,
     noun_for,
+    number,
+    plain,
     plural,
 )
 from leam.report.pictures import jpeg
@@ -162,15 +164,11 @@ CHANGE_COLUMNS = (
 
 def region_row(name: str, found: RegionRecord) -> tuple[str, ...]:
     """The row of a region: name, area, similarity drop, that of others, their range, and whose."""
-    drop, others = found.drop, found.others
-    interval = "" if drop.low is None else f" [{drop.low:.3f}, {drop.high:.3f}]"
     return (
         name,
         _percent(found.area),
-        MISSING if drop.mean is None else f"{drop.mean:.3f}{interval}",
-        MISSING
-        if others is None or others.mean is None or others.low is None
-        else f"{others.mean:.3f} [{others.low:.3f}, {others.high:.3f}]",
+        plain(found.drop.mean, 3) if found.drop.low is None else number(found.drop),
+        number(found.others or NOTHING),
         MISSING if found.low is None else f"{found.low:.3f} to {found.high:.3f}",
         whose_text(found),
     )
@@ -289,13 +287,10 @@ def _provenance(record: ProtectRecord) -> Iterator[Part]:
     rows = []
     for name, one in record.recognizers.items():
         threshold = one.threshold
-        fmr = threshold.fmr
-        known = fmr is not None and fmr.mean is not None and fmr.low is not None
-        text = (
-            f"{fmr.mean:.2g} [{fmr.low:.2g}, {fmr.high:.2g}] on {threshold.pairs} pairs"
-            if fmr is not None and known
-            else MISSING
-        )
+        fmr = threshold.fmr or NOTHING
+        text = MISSING
+        if fmr.mean is not None and fmr.low is not None:
+            text = f"{fmr.mean:.2g} [{fmr.low:.2g}, {fmr.high:.2g}] on {threshold.pairs} pairs"
         rows.append(
             (name, f"{threshold.value:.3f}", threshold.source, text, Cell(one.sha256, "break"))
         )

@@ -124,7 +124,7 @@ def _limits(found: Found) -> Iterator[Part]:
         smallest = max(rate for rate in least if rate is not None)
         yield Text(
             f"The comparisons support false match rates down to {smallest:g}: {RULE_OF_30} expected false matches. "
-            "Lower rates cannot be said with these pictures.",
+            "Lower rates cannot be measured with these pictures.",
             style="muted",
         )
     acquired = next(iter(found.values())).acquired

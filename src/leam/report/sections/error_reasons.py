@@ -21,8 +21,8 @@ _TEXT = (
     "between the two goes with the error, not with the similarity."
 )
 _LIMITS = (
-    "A contribution says where the recognizer finds two pictures alike, not why: faces, light, pose, glasses and "
-    "the quality of pictures act alike. Contributions do not add up to the similarity, because hiding a region also "
+    "A contribution says where the recognizer finds two pictures alike, not why: identity, light, pose, glasses and "
+    "picture quality have the same effect. Contributions do not add up to the similarity, because hiding a region also "
     "changes what its neighbours contribute; large regions contribute more. Hiding a region makes both pictures alike "
     "there, so contributions can be negative throughout: compare errors with correct comparisons rather than with "
     "zero. Each interval is for one region alone."
