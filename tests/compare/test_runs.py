@@ -100,8 +100,12 @@ def test_other_people_are_independent_samples(tmp_path):
     assert (nose.paired, nose.n, nose.verdict) == (False, 10, "differs")
     assert vars(nose.difference) == vars(bootstrap_difference(after, before, 0))
     assert nose.p == label_permutation_p(after, before, 0)
-    assert found.pairing == (
-        "independent samples of people: no person or picture is in both studies"
+    impostors = by_figure(found)["bc, two people"]
+    assert (impostors.p, impostors.verdict) == (None, "inconclusive (n = 10)")
+    assert by_figure(found)["bc, one - two"].p is None
+    assert by_figure(found)["bc, one person"].p is not None
+    assert found.pairing.startswith(
+        "independent samples of people: no person or picture is in both studies; "
     )
     assert found.notes == ["0 of 10 pictures of the first study are in the second"]
 

@@ -11,7 +11,9 @@ The rule, fixed before any data are seen:
   paired by person, over these people: the interval is that of the mean paired difference, the p-value that of a
   sign-flip test. Otherwise the studies are taken as independent samples: the interval is that of the difference of the
   two means, the p-value that of a permutation test. Studies that share people (by name) or pictures (by SHA-256) are
-  not independent, and of studies whose names were removed this is not known: such figures have no p-value.
+  not independent, and of studies whose names were removed this is not known: such figures have no p-value. Without
+  pairing, figures of impostor pairs have none either: the value of a person depends on the other people of the study,
+  which no interval over people takes into account.
 - **Verdict.** *inconclusive (n = ...)* with fewer than ten people, with fewer than ten in one of two samples, and where
   people are not paired and the studies are not known to be independent; *differs* if the 95 % interval excludes zero
   and the p-value after Holm's correction over all differences is below 0.05; *no difference shown* otherwise, which
@@ -66,6 +68,7 @@ _EFFECT_FILL = "mean"
 # The mask that is judged, then those that it is compared with.
 _EFFECT_MASKS = ("other_picture", "other_person", "population")
 _EFFECT_NAMES = ("drop, another picture's mask", "drop, that mask")
+_IMPOSTOR, _MARGIN = "bc, two people", "bc, one - two"
 # The level of the corrected p-values.
 _LEVEL = 0.05
 
@@ -111,7 +114,8 @@ class Difference(Model):
     paired: bool
     """Whether the difference is paired by person."""
     p: float | None
-    """Two-sided p-value; null with fewer than ten people in a sample, and for samples not known to be independent."""
+    """Two-sided p-value; null with fewer than ten people in a sample, for samples not known to be independent, and for
+    impostor pairs of people that are not paired."""
     p_holm: float | None
     """The p-value after Holm's correction over all differences."""
     verdict: str
@@ -217,12 +221,14 @@ class _Kind:
         settings: The settings that must be equal, beside those of the method.
         values: From the study and a recognizer to the values of each figure.
         unit: The unit of the values; empty for similarities, both of which must be of one kind.
+        shared: Figures whose value for a person depends on the study's other people.
     """
 
     stage: str
     settings: tuple[str, ...]
     values: Callable[[RunData, str], Mapping[str, Values]]
     unit: str = ""
+    shared: tuple[str, ...] = ()
 
 
 def compare_runs(
@@ -302,7 +308,7 @@ def _compared(
             figure,
             unit,
             (values[0][figure], values[1][figure]),
-            independent=independent,
+            independent=independent and figure not in kind.shared,
         )
         for figure in common
     ]
@@ -453,7 +459,10 @@ def _pairing(dependence: str, rows: Sequence[Difference], runs: tuple[Run, Run])
         common = len(runs[0].people & runs[1].people)
         return f"paired by person: {common} people are in both studies"
     if not dependence:
-        return "independent samples of people: no person or picture is in both studies"
+        return (
+            "independent samples of people: no person or picture is in both studies; figures of impostor pairs are "
+            "inconclusive, since the value of a person depends on the other people of the study"
+        )
     if any(one.paired for one in rows):
         return (
             f"paired by person where at least {FEWEST} people have a value in both studies; other figures are "
@@ -536,8 +545,8 @@ def _overlaps(run: RunData, name: str) -> Mapping[str, Values]:
         "person",
         **{
             "bc, one person": genuine,
-            "bc, two people": impostor,
-            "bc, one - two": genuine - impostor,
+            _IMPOSTOR: impostor,
+            _MARGIN: genuine - impostor,
         },
     )
     return _by_person(found.unpivot(index="person", variable_name="figure", value_name="value"))
@@ -551,7 +560,7 @@ def _spreads(run: RunData, name: str) -> Mapping[str, Values]:
 KINDS: Final = (
     _Kind("regions", ("parser", "top"), _regions, SHARE),
     _Kind("occlusion", ("top", "fill"), _drops),
-    _Kind("specificity", ("top",), _overlaps, "bc"),
+    _Kind("specificity", ("top",), _overlaps, "bc", (_IMPOSTOR, _MARGIN)),
     _Kind("effect", ("top",), _effects),
     _Kind("layers", (), _spreads, "part of the largest entropy"),
 )
