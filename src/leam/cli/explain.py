@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from leam.faces.detection import Detector
     from leam.parsers.parsing import Parser
     from leam.progress import Progress
+    from leam.recognizers.recognizer import Recognizer
+    from leam.study.plan import Settings
 
 
 PAGE = "explanation.html"
@@ -250,10 +252,7 @@ def explain(
     check_names(settings)
     chosen = target or ("self" if other is None else "reference")
     # The library is imported here, so that help and mistakes are quick.
-    from leam.parsers import load_parser
     from leam.recognizers.black_box import BlackBox
-    from leam.recognizers.recognizer import Recognizer
-    from leam.study.worker import explainer_of
 
     with progress() as report:
         report("loading", 0, 1)
@@ -268,16 +267,14 @@ def explain(
             keep_answers(recognizer, out_folder, report)
             calls = calls or CALLS
         check_method(settings.method, weighting=weighting, aggregate=aggregate, layers=layers)
-        tools = Tools(
-            explainer_of(recognizer, settings, target=chosen, calls=calls),
-            load_parser(settings.parser),
-            find_detector(
-                settings.detector, {recognizer.name: recognizer.crop}, rotate=rotate == "auto"
-            ),
-            which,
-            settings.top,
-            calls,
-            chosen_formats,
+        tools = tools_of(
+            recognizer,
+            settings,
+            chosen,
+            which=which,
+            rotate=rotate == "auto",
+            calls=calls,
+            formats=chosen_formats,
         )
         report("loading", 1, 1)
         if person:
@@ -333,6 +330,35 @@ class Tools:
     def limit_calls(self, maps: int, others: int = 0) -> None:
         """Limit a black box's calls to those of some maps and of further pictures."""
         limit_calls(self.method.recognizer, self.calls, maps, others)
+
+
+def tools_of(
+    recognizer: Recognizer,
+    settings: Settings,
+    target: str,
+    *,
+    which: str,
+    rotate: bool,
+    calls: int | None,
+    formats: tuple[str, ...],
+) -> Tools:
+    """What explains a recognizer with these settings.
+
+    Raises:
+        LeamError: The method, parser or detector does not fit the recognizer, or cannot be loaded.
+    """
+    from leam.parsers import load_parser
+    from leam.study.worker import explainer_of
+
+    return Tools(
+        explainer_of(recognizer, settings, target=target, calls=calls),
+        load_parser(settings.parser),
+        find_detector(settings.detector, {recognizer.name: recognizer.crop}, rotate=rotate),
+        which,
+        settings.top,
+        calls,
+        formats,
+    )
 
 
 def explain_one_person(
