@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter
@@ -284,10 +285,13 @@ def _described(annotation: Any) -> tuple[str, type[BaseModel] | None, str]:  # n
         inner, model, suffix = _described(arguments[0])
         return f"list of {inner}", model, f"[]{suffix}"
     if origin is tuple:
-        return f"{len(arguments)} x {_described(arguments[0])[0]}", None, ""
+        count = "list of" if Ellipsis in arguments else f"{len(arguments)} x"
+        return f"{count} {_described(arguments[0])[0]}", None, ""
     if arguments and type(None) in arguments:
         inner, model, suffix = _described(next(one for one in arguments if one is not type(None)))
         return f"{inner} or null", model, suffix
+    if origin is UnionType:
+        return " or ".join(_described(one)[0] for one in arguments), None, ""
     if origin is Literal:
         return _described(type(arguments[0]))
     return _NAMES[annotation], None, ""

@@ -92,9 +92,17 @@ class InputRecord(Record):
     input_size: tuple[int, int]
     """Height and width in pixels."""
     template: str
-    """Alignment template: ``arcface`` or ``dlib``."""
+    """Alignment template: ``arcface``, ``dlib`` or ``box``; replaced by ``points`` where there are any."""
     window: tuple[int, int, int, int] | None
     """Top, left, height and width of the used part of the template's chip; null for the whole chip."""
+    resized_chip: bool = False
+    """The input is the template's chip, resized, instead of sampled from the picture in one step."""
+    margin: float | tuple[float, float, float, float] = 0.0
+    """What was added to a box, as fractions of its sides: one number, or left, top, right and bottom."""
+    square: bool = False
+    """Whether a box was extended to a square."""
+    points: list[tuple[float, float]] | None = None
+    """Where the eyes, nose tip and mouth corners went in the input, in pixels; null with a template or box."""
     channels: str
     """Order of the colour channels: ``RGB``, ``BGR`` or ``GRAY``."""
     mean: tuple[float, ...]

@@ -198,10 +198,11 @@ def _settings(made: Provenance, target: str) -> list[tuple[str, str]]:
         else f"{amount(made.threshold, kind)}, from the recognizer's card"
     )
     height, width = made.input.input_size
+    alignment = "five points of the card" if made.input.points else made.input.template
     known = {
         "recognizer": made.model,
         "SHA-256 of its weights": made.sha256,
-        "input": f"{height}x{width} {made.input.channels}, aligned by {made.input.template}",
+        "input": f"{height}x{width} {made.input.channels}, aligned by {alignment}",
         f"threshold of the {noun(kind)}": threshold,
         "device": f"{made.device}, {made.precision}",
         "target": target,

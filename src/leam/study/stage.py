@@ -1,7 +1,7 @@
 """The protocol of a stage: what it needs, computes, stores, tabulates and summarises.
 
 A study uses its stages only through this protocol. A new metric is therefore one file: a module in ``study/stages/``,
-or a class that an installed package declares in the entry point group ``leam.measures``.
+or a class that an installed package declares in the entry point group ``leam.stages``.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class SubsetStage(Stage[S]):
 
 
 STAGES: Registry[type[Stage[Shard]]] = Registry(
-    "stage", "leam.measures", package="leam.study.stages", one_each=False
+    "stage", "leam.stages", package="leam.study.stages", one_each=False
 )
 """The stages by name."""
 
