@@ -23,9 +23,9 @@ FOLDER = ROOT / "docs" / "images"
 CARDS = ROOT / "examples" / "cards"
 RECOGNIZERS = {
     "dlib_resnet": "dlib_resnet",
-    "edgeface_xs": CARDS / "edgeface_xs_q.toml",
+    "edgeface_xs_q": CARDS / "edgeface_xs_q.toml",
     "mobileface_v3": CARDS / "mobileface_v3.toml",
-    "mobilefacenet": CARDS / "mobilefacenet_caffe.toml",
+    "mobilefacenet_caffe": CARDS / "mobilefacenet_caffe.toml",
 }
 METHODS = ("leam", "grad-cam", "input-gradients", "integrated-gradients", "occlusion", "corrrise")
 LAYERS = 6
@@ -101,10 +101,11 @@ def regions(chip: Pixels, labels: NDArray[np.uint8]) -> Pixels:
 
 def save(name: str, rows: Rows, columns: list[str]) -> None:
     """Write rows of cells with labels, dark text on white."""
-    left = 130 if any(rows) else 0
+    font = ImageFont.load_default(16)
+    left = 20 + round(max(map(font.getlength, rows))) if any(rows) else 0
     width = left + len(columns) * (SIDE + GAP) - GAP
     sheet = Image.new("RGB", (width, LABEL + len(rows) * (SIDE + GAP) - GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    draw = ImageDraw.Draw(sheet)
     for column, label in enumerate(columns):
         middle = left + column * (SIDE + GAP) + SIDE // 2
         draw.text((middle, LABEL // 2), label, "#222222", font, anchor="mm")

@@ -25,7 +25,8 @@ def report(
 ) -> None:
     """Render the report of a finished study again.
 
-    Writes report.html into the study's folder, and prints what the study found.
+    Writes report.html, people.html and the charts in figures/ into the study's folder, or audit.html and audit.json of
+    an audit, and prints what the study found.
 
     Examples:
         leam report run

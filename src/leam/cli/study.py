@@ -203,8 +203,8 @@ def study(
 ) -> None:
     """Explain many people and write tables, a summary and a report.
 
-    Writes tables, summary.json and report.html into the output folder. Repeat the command to resume a study that was
-    interrupted.
+    Writes tables, summary.json, report.html, people.html and the charts in figures/ into the output folder. Repeat the
+    command to resume a study that was interrupted.
 
     Examples:
         leam study faces/ --out run --people 100 --images 2
