@@ -217,9 +217,15 @@ class Normalised(nn.Module):
         return self.head(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize("name", ["vit", "vit, class token", "swin (B,N,C)", "swin (B,H,W,C)"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit", "vit, class token", "swin (B,N,C)", "swin (B,H,W,C)", "davit", "convnext", "convnext (B,H,W,C)",
+        "edgenext",
+    ],
+)  # fmt: skip
 def test_planted_evidence_is_found_before_a_normalisation(chips, name, monkeypatch):
-    """With attention of its usual strength, as published transformers are."""
+    """With attention of its usual strength, as in published transformers."""
     monkeypatch.setattr(layouts, "SCALE", 1.0)
     for corner in CORNERS:
         module = network(name, corner)

@@ -185,6 +185,7 @@ def test_what_torch_itself_writes_is_a_torchscript_archive(tmp_path):
         (ONNX, graph("")),
         (ONNX, graph("Jürgen")),
     ],
+    ids=["zip", "legacy", "legacy 5", "safetensors", "onnx", "onnx without name", "onnx of Jürgen"],
 )
 def test_model_files_are_recognised_whatever_their_name(tmp_path, kind, content):
     path = tmp_path / "model.bin"

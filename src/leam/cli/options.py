@@ -282,7 +282,7 @@ WeightingOption = Annotated[
         "--weighting",
         metavar="NAME",
         help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}; or auto for signed, and "
-        "absolute where a transformer normalises its last block.",
+        "absolute where the sum of a network's blocks is normalised.",
         show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
         autocompletion=names_in("leam.explain.weightings:WEIGHTINGS"),
     ),

@@ -24,7 +24,7 @@ def block_ends(sums: Sequence[Value]) -> dict[Value, set[Value]]:
     Returns:
         The ends in the order of execution, each with the convolutions that belong to the block's attention.
     """
-    branches = {value: branch for value in sums if (branch := _branch(value)) is not None}
+    branches = _branches(sums)
     smallest: dict[Value, Value] = {}
     for value, branch in sorted(branches.items(), key=lambda item: len(item[1]), reverse=True):
         smallest.update(dict.fromkeys(branch, value))
@@ -46,6 +46,19 @@ def block_ends(sums: Sequence[Value]) -> dict[Value, set[Value]]:
         if end is value or not any(step.convolves for step in branches[end]):
             ends.setdefault(_rectified(end), set()).update(own)
     return ends
+
+
+def residual_sums(sums: Sequence[Value]) -> set[Value]:
+    """The sums that end a branch: one summand was computed from the other.
+
+    Args:
+        sums: As for :func:`block_ends`.
+    """
+    return set(_branches(sums))
+
+
+def _branches(sums: Sequence[Value]) -> dict[Value, set[Value]]:
+    return {value: branch for value in sums if (branch := _branch(value)) is not None}
 
 
 def _rectified(value: Value) -> Value:

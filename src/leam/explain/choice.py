@@ -18,7 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from leam.errors import LayerError, ModelError
 from leam.explain.affine import AffineTrace, version_of
-from leam.explain.blocks import ancestors, block_ends
+from leam.explain.blocks import ancestors, block_ends, residual_sums
 from leam.explain.grid import GridTrace, Mark, Value
 from leam.explain.identity import Shell, connections_only
 from leam.explain.layers import (
@@ -116,12 +116,40 @@ def layers_of(
         LayerError: As for :func:`choose_layers`.
     """
     with differentiable(recognizer.module):
-        blank = recognizer.preprocess(
-            torch.zeros(1, *recognizer.card.input_size, 3, dtype=torch.uint8)
-        )
+        blank = _blank(recognizer)
         check_module(recognizer, blank)
         embedding = partial(recognizer.embedding, count=1)
         return choose_layers(recognizer.module, blank, wanted, embedding)
+
+
+def last_sum_of(recognizer: Recognizer) -> Layer | None:
+    """The layer at the last residual sum that has a grid; None if there is none.
+
+    Args:
+        recognizer: The recognizer, whose layers can be read.
+    """
+    module, embedding = recognizer.module, partial(recognizer.embedding, count=1)
+    with differentiable(module):
+        run = _run(module, _blank(recognizer), embedding, entries=True)
+        sums = residual_sums(run.grid.sums)
+        named = {
+            name: output
+            for name, output in _named(run, sums).items()
+            if output.mark and output.mark.value in sums
+        }
+        layers = [layer for name, out in named.items() if (layer := _layer(module, name, out))]
+        connected = _connected(run, layers, named)
+    reached = [layer for layer in layers if layer.name in connected]
+    return max(reached, key=lambda layer: _number(named[layer.name]), default=None)
+
+
+def _number(output: _Output) -> int:
+    return output.mark.value.number if output.mark else -1
+
+
+def _blank(recognizer: Recognizer) -> Tensor:
+    """A black face as the network's input."""
+    return recognizer.preprocess(torch.zeros(1, *recognizer.card.input_size, 3, dtype=torch.uint8))
 
 
 def choose_layers(

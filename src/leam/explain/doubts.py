@@ -57,7 +57,7 @@ def warn_of(name: str, chips: Tensor, maps: Maps, target: Target, weighting: str
         return
     few = rests_on_few(maps.layers, maps.empty)
     way = way_out(weighting)
-    if target is self_target and way and ends_in_block(maps.layers) and few.any():
+    if target is self_target and way and _ends_in_block(maps.layers) and few.any():
         face = maps.face(int(few.nonzero()[0]))
         without = [layer for layer, no in zip(face.layers, face.empty[:, 0], strict=True) if no]
         warn(
@@ -80,10 +80,10 @@ def rests_on_few(layers: Sequence[Layer], empty: Tensor) -> Tensor:
         ``(B,)``.
     """
     few = 2 * empty.sum(dim=0) >= max(1, len(layers))
-    return few | empty[-1] if ends_in_block(layers) else few
+    return few | empty[-1] if _ends_in_block(layers) else few
 
 
-def ends_in_block(layers: Sequence[Layer]) -> bool:
+def _ends_in_block(layers: Sequence[Layer]) -> bool:
     """Whether the last layer is a transformer's block, and no convolution before a normalisation inside a block."""
     return bool(layers) and layers[-1].layout != BCHW
 

@@ -18,8 +18,8 @@ from leam.errors import InputError, LayerError, did_you_mean
 from leam.explain.aggregates import AGGREGATES, distribution, distributions, upsample
 from leam.explain.backends import AUTO, BACKENDS, FASTEST
 from leam.explain.backends.plain import Plain
-from leam.explain.choice import layers_of
-from leam.explain.doubts import ends_in_block, warn_of
+from leam.explain.choice import last_sum_of, layers_of
+from leam.explain.doubts import warn_of
 from leam.explain.layers import CONVOLUTIONS, Layer
 from leam.explain.memory import portion
 from leam.explain.targets import RowTarget, Target, self_target
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_WEIGHTING = "auto"
-"""``signed``, or ``absolute`` where a transformer normalises its last block; see :func:`fitting_weighting`."""
+"""``signed``, or ``absolute`` where the sum of a network's blocks is normalised; see :func:`fitting_weighting`."""
 DEFAULT_AGGREGATE = "smooth"
 OVERALL = "overall"
 """The name of the overall map among those of layers."""
@@ -373,11 +373,11 @@ class Explainer:
 
 
 def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None = None) -> str:
-    """What ``auto`` stands for: ``signed``, or ``absolute`` where a transformer normalises its last block.
+    """What ``auto`` stands for: ``signed``, or ``absolute`` where the sum of a network's blocks is normalised.
 
-    Such a normalisation takes the scale of each token out of the sum of all blocks. The signed products of the last
-    block then cancel, and those of the blocks before it in part: what is left may lie anywhere (docs/method.md has
-    figures). Whether they cancel is tried on a picture of noise.
+    A layer normalisation of the last residual sum takes the scale of each place out. The signed products of this sum
+    then cancel, and those of the layers before it in part: what is left may lie anywhere (docs/method.md has figures).
+    Whether they cancel is tried on a picture of noise.
 
     Args:
         recognizer: The recognizer.
@@ -388,12 +388,18 @@ def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None =
             layers = layers_of(recognizer)
         except LayerError:
             return _SIGNED
-    if not ends_in_block(layers):
-        return _SIGNED
     size = (1, *recognizer.card.input_size, 3)
     noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    (last,) = Plain(recognizer, layers[-1:], WEIGHTINGS[_SIGNED])(noise, self_target).maps
-    return _SIGNED if last.any() else _ABSOLUTE
+
+    def cancelled(*layers: Layer) -> bool:
+        maps = Plain(recognizer, layers, WEIGHTINGS[_SIGNED])(noise, self_target).maps
+        return any(not one.any() for one in maps)
+
+    # The sum is looked for only in networks of which some layer is normalised.
+    if not cancelled(*layers):
+        return _SIGNED
+    last = last_sum_of(recognizer)
+    return _ABSOLUTE if last and cancelled(last) else _SIGNED
 
 
 def _plural(count: int, noun: str) -> str:
