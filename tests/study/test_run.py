@@ -216,6 +216,21 @@ def test_what_a_kill_left_half_written_is_cleared_away(plan, tmp_path):
     assert (run / ".part-mine").exists()
 
 
+def test_what_a_killed_worker_left_half_written_is_cleared_away(samples, tmp_path):
+    left = tmp_path / "run" / "tables" / "regions" / ".part-0123456789abcdef-tiny.parquet"
+
+    def leave(what: str, _done: int, _all: int) -> None:
+        if what == "computing figures":
+            left.parent.mkdir(parents=True, exist_ok=True)
+            left.touch()
+
+    model = Recognizer(TinyNet(112), Card(name="tiny"))
+    plan = plan_study("views", draw_people(samples, 2, 2, 0), [model])
+    run_study(plan, [model], RunFolder(tmp_path / "run"), progress=leave)
+    assert left.parent.is_dir()
+    assert not left.exists()
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.doc").write_text("mine")
     with pytest.raises(StudyError, match="holds no study"), RunFolder(tmp_path).locked():

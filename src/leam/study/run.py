@@ -207,6 +207,8 @@ def run_study(
             raise StudyError(
                 f"every recognizer failed; {folder.path}/log.txt says why: {next(iter(failed.values()))}"
             )
+        # Of workers that were killed.
+        folder.clear_parts()
         write_faces_table(plan, folder)
         write_summary(plan, folder, failed, progress)
         return True

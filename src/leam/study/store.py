@@ -116,7 +116,7 @@ class RunFolder:
         Raises:
             StudyError: The folder holds a study with another plan, or whose pictures have changed.
         """
-        self._clear_parts()
+        self.clear_parts()
         self.forget()
         if (self.path / _PLAN).is_file():
             if restart:
@@ -195,6 +195,13 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+    def clear_parts(self) -> None:
+        """Remove what a process that was killed while it wrote left; no process may be writing."""
+        folders = (path for top in _FOLDERS for path in self._files(top))
+        for path in (*self.path.glob("*"), *folders):
+            if _PART.fullmatch(path.name) and not path.is_symlink():
+                path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove the work of the study: the files that it wrote, if they are still as it wrote them.
@@ -605,13 +612,6 @@ class RunFolder:
             for entry in self.path.iterdir()
         ):
             raise StudyError(f"{self.path}: exists but holds no study; choose another --out")
-
-    def _clear_parts(self) -> None:
-        """Remove what a kill during writing left."""
-        folders = (path for top in _FOLDERS for path in self._files(top))
-        for path in (*self.path.glob("*"), *folders):
-            if _PART.fullmatch(path.name) and not path.is_symlink():
-                path.unlink(missing_ok=True)
 
     def _files(self, top: str) -> Iterator[Path]:
         """The files in a folder of the run and below; none if the folder is a link to somewhere else."""
