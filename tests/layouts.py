@@ -1,7 +1,8 @@
 """Small networks in the layouts of timm's, whose embedding is read from one corner of the picture.
 
 Branches with attention have a small scale, so that almost nothing comes from elsewhere. There is no normalisation
-before the head: products of activations and gradients before one cancel in each token.
+before the head unless :class:`Normalised` adds one: products of activations and gradients before one cancel in each
+token.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ class Corner(nn.Module):
         x = x[:, :, :h] if top else x[:, :, -h:]
         x = x[:, :, :, :w] if left else x[:, :, :, -w:]
         return self.fc(x.mean(dim=(2, 3)))
+
+
+class Normalised(nn.Module):
+    """A layer normalisation of ``(B, C, h, w)`` before a head."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.head = nn.LayerNorm(head.fc.in_features), head
+
+    def forward(self, x):
+        return self.head(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 class Attention(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 import layouts
-from layouts import CORNERS, NETWORKS, SIZE, Corner, Vit, mass, network
+from layouts import CORNERS, NETWORKS, SIZE, Corner, Normalised, Vit, mass, network
 from leam.explain.choice import choose_layers
 from leam.explain.explainer import Explainer
 from leam.explain.grid import GridTrace
@@ -204,17 +204,6 @@ def test_planted_evidence_is_found_in_every_corner(chips, name, corner):
         for each in maps.at_input_size():
             assert (mass(each, corner) >= 0.7).all()
     assert_same(maps, Explainer(recognizer, backend="plain").explain(chips))
-
-
-class Normalised(nn.Module):
-    """A layer normalisation of ``(B, C, h, w)`` before a head."""
-
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.head = nn.LayerNorm(head.fc.in_features), head
-
-    def forward(self, x):
-        return self.head(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(
