@@ -70,6 +70,26 @@ def test_the_page_of_a_pair_has_both_faces_and_the_decision(faces, explainer, pa
     assert alone.count("what makes them alike (brightest") == 2
 
 
+POINTS = ((10, 12), (22, 12), (16, 18), (11, 24), (21, 24))
+
+
+@pytest.mark.parametrize(
+    ("card", "alignment"),
+    [
+        ({"points": POINTS}, "five points of the card"),
+        ({"template": "box", "margin": 0.2, "square": True}, "box"),
+    ],
+)
+def test_how_the_input_was_cut_out_is_recorded(faces, parser, card, alignment):
+    torch.manual_seed(0)
+    explainer = Explainer(wrap(TinyNet(32), 32, **card))
+    (explanation,) = explain_faces(faces[:1], explainer, parser)
+    assert f"32x32 RGB, aligned by {alignment}<" in explanation_page(explanation)
+    made = explanation.record().input
+    assert made.points == (list(POINTS) if "points" in card else None)
+    assert (made.margin, made.square) == (card.get("margin", 0), card.get("square", False))
+
+
 def test_limitations_are_on_the_page(faces, explainer, parser):
     several = dataclasses.replace(faces[0], found=3)
     (explanation,) = explain_faces([several], explainer, parser)

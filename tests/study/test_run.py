@@ -71,6 +71,7 @@ def test_summary_keeps_its_contract(finished):
     jsonschema.validate(json_of(finished), summary_schema())
     summary = read_summary(finished)
     assert (summary.people, summary.images) == (2, 12)
+    assert summary.recognizers["dlib_resnet"].weighting == "signed"
     reasons = {one.image: one.reason for one in summary.exclusions}
     assert set(reasons) == {"Grace Hopper/broken.jpg", "Solo/only.png"}
     assert "not a picture" in reasons["Grace Hopper/broken.jpg"]
