@@ -191,7 +191,7 @@ def compare_pictures(
 
 
 def _check_options(context: typer.Context) -> None:
-    """Refuse options that two finished studies cannot obey."""
+    """Refuse options that have no effect on two finished studies."""
     given = [
         max(parameter.opts, key=len)
         for parameter in context.command.params

@@ -281,8 +281,8 @@ WeightingOption = Annotated[
     typer.Option(
         "--weighting",
         metavar="NAME",
-        help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}; or auto for signed, and "
-        "absolute where the sum of a network's blocks is normalised.",
+        help="How the map of a layer is computed: {leam.explain.weightings:WEIGHTINGS}, or auto: absolute where "
+        "the sum of a network's blocks is normalised, else signed.",
         show_default="{leam.explain.explainer:DEFAULT_WEIGHTING}",
         autocompletion=names_in("leam.explain.weightings:WEIGHTINGS"),
     ),

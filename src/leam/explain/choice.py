@@ -127,6 +127,9 @@ def last_sum_of(recognizer: Recognizer) -> Layer | None:
 
     Args:
         recognizer: The recognizer, whose layers can be read.
+
+    Raises:
+        LayerError: The embedding depends on the sum, but there are no gradients.
     """
     module, embedding = recognizer.module, partial(recognizer.embedding, count=1)
     with differentiable(module):

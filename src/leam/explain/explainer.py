@@ -381,7 +381,13 @@ def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None =
 
     Args:
         recognizer: The recognizer.
-        layers: Its layers by default, if they are known.
+        layers: Its default layers, if they are known.
+
+    Returns:
+        The name of a weighting.
+
+    Raises:
+        ModelError: As for :func:`leam.explain.choice.layers_of`.
     """
     if layers is None:
         try:
