@@ -389,11 +389,6 @@ def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None =
     Raises:
         ModelError: As for :func:`leam.explain.choice.layers_of`.
     """
-    if layers is None:
-        try:
-            layers = layers_of(recognizer)
-        except LayerError:
-            return _SIGNED
     size = (1, *recognizer.card.input_size, 3)
     noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
@@ -401,11 +396,15 @@ def fitting_weighting(recognizer: Recognizer, layers: tuple[Layer, ...] | None =
         maps = Plain(recognizer, layers, WEIGHTINGS[_SIGNED])(noise, self_target).maps
         return any(not one.any() for one in maps)
 
-    # The sum is looked for only in networks of which some layer is normalised.
-    if not cancelled(*layers):
+    try:
+        # The sum is looked for only in networks of which some layer is normalised.
+        if not cancelled(*(layers or layers_of(recognizer))):
+            return _SIGNED
+        last = last_sum_of(recognizer)
+        return _ABSOLUTE if last and cancelled(last) else _SIGNED
+    except LayerError:
+        # Explaining the chosen layers says why, if it concerns them.
         return _SIGNED
-    last = last_sum_of(recognizer)
-    return _ABSOLUTE if last and cancelled(last) else _SIGNED
 
 
 def _plural(count: int, noun: str) -> str:
